@@ -1,0 +1,123 @@
+"""From a query to ranked, explained hits."""
+
+from __future__ import annotations
+
+from .errors import StaleIndex
+from .latest import LatestSnapshot
+from .query import Query
+from .ranking import Ranking
+from .result import CaptionHit, CaptionText, Hit, ImageHit, Photo, SearchResult, logit_or_none
+from .stages import Probe, can_rerank, probe_image, probe_text, rerank, retrieve
+from .timing import Stopwatch
+
+STAGES = ("encode", "first_stage", "rerank", "fetch")
+
+
+class Engine:
+    """Searches the last published version of one collection. Thread safe.
+
+    Args:
+        collection: a `storage.Collection`.
+        encoder: what `encoder.open_encoder` gives.
+        snapshots: shares an already open snapshot of the same collection.
+    """
+
+    def __init__(self, collection, encoder, snapshots: LatestSnapshot | None = None) -> None:
+        self._encoder = encoder
+        self._snapshots = snapshots or LatestSnapshot(collection)
+
+    def search(self, query: Query) -> SearchResult:
+        """Answers one query.
+
+        Raises:
+            StaleIndex: the index was made by other weights.
+            StorageError: nothing has been published, or `query.image_id` is not in the collection.
+            EncoderError: the encoder failed.
+        """
+        watch = Stopwatch(*STAGES)
+        snapshot = self._snapshots.get()
+        self._check_weights(snapshot)
+        with watch.stage("encode"):
+            probe = self._probe(query, snapshot)
+        with watch.stage("first_stage"):
+            ranking = _first_stage(query, probe, snapshot)
+        with watch.stage("rerank"):
+            reranked = min(query.rerank, len(ranking)) if can_rerank(probe, query.to) else 0
+            ranking = rerank(ranking, probe, query.to, reranked, snapshot, self._encoder)
+        with watch.stage("fetch"):
+            hits = _hits(ranking.page(query.offset, query.top), query, snapshot)
+        took = watch.ms | {"total": watch.total_ms()}
+        return SearchResult(query, snapshot.version, _total(query, snapshot), reranked, hits, took)
+
+    def _check_weights(self, snapshot) -> None:
+        if snapshot.model_fingerprint != self._encoder.fingerprint:
+            raise StaleIndex(
+                f"The index was made by the weights {snapshot.model_fingerprint}, and those in use are "
+                f"{self._encoder.fingerprint}: run `python manage.py build-index SOURCE --rebuild`."
+            )
+
+    def _probe(self, query: Query, snapshot) -> Probe:
+        if query.text is not None:
+            return probe_text(self._encoder, query.text)
+        if query.image is not None:
+            return probe_image(self._encoder, query.image)
+        ids = [query.image_id]
+        return Probe(snapshot.image_vectors(ids)[0], tokens=snapshot.tokens(ids)[0])
+
+
+def _first_stage(query: Query, probe: Probe, snapshot) -> Ranking:
+    depth = min(max(query.offset + query.top, query.rerank), _total(query, snapshot))
+    if query.to == "captions":
+        return retrieve(snapshot.caption_index, probe.vector, depth)
+    return retrieve(snapshot.image_index, probe.vector, depth, leave_out=query.image_id)
+
+
+def _total(query: Query, snapshot) -> int:
+    if query.to == "captions":
+        return snapshot.caption_count
+    return snapshot.image_count - (query.image_id is not None)
+
+
+def _hits(page: Ranking, query: Query, snapshot) -> list[Hit]:
+    if query.to == "captions":
+        return _caption_hits(page, query, snapshot)
+    return _image_hits(page, query, snapshot)
+
+
+def _image_hits(page: Ranking, query: Query, snapshot) -> list[Hit]:
+    captions = snapshot.captions_of(page.ids)
+    return [
+        ImageHit(
+            **place,
+            uri=image.uri,
+            width=image.width,
+            height=image.height,
+            metadata=image.metadata,
+            captions=[CaptionText(c.caption_id, c.text, c.language) for c in captions.get(image.image_id, [])],
+        )
+        for place, image in zip(_places(page, query), snapshot.images(page.ids), strict=True)
+    ]
+
+
+def _caption_hits(page: Ranking, query: Query, snapshot) -> list[Hit]:
+    captions = snapshot.captions(page.ids)
+    image_ids = list(dict.fromkeys(caption.image_id for caption in captions))
+    photos = {i.image_id: Photo(i.image_id, i.uri, i.width, i.height) for i in snapshot.images(image_ids)}
+    return [
+        CaptionHit(**place, text=caption.text, language=caption.language, image=photos[caption.image_id])
+        for place, caption in zip(_places(page, query), captions, strict=True)
+    ]
+
+
+def _places(page: Ranking, query: Query) -> list[dict]:
+    return [
+        {
+            "id": int(page.ids[i]),
+            "rank": query.offset + i + 1,
+            "score": float(page.scores[i]),
+            "first_stage_score": float(page.first_stage_scores[i]),
+            "first_stage_rank": int(page.first_stage_ranks[i]),
+            "match_logit": logit_or_none(page.match_logits[i]),
+        }
+        for i in range(len(page))
+    ]

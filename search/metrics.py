@@ -1,0 +1,67 @@
+"""Retrieval metrics: pure functions over numpy arrays. A tie always counts against the system."""
+
+from __future__ import annotations
+
+import numpy as np
+
+MISS = np.inf
+"""The rank of a right answer that was not found."""
+
+
+def best_relevant_rank(scores: np.ndarray, relevant: np.ndarray) -> float:
+    """The rank, from 1, of the best relevant item: 1 + how many others do not score strictly less; MISS without one.
+
+    Args:
+        scores: float [n], in any order.
+        relevant: bool [n], which of them are right answers.
+    """
+    scores = np.asarray(scores, np.float64)
+    relevant = np.asarray(relevant, bool)
+    if not relevant.any():
+        return MISS
+    best = np.nan_to_num(scores[relevant], nan=-np.inf, posinf=np.inf, neginf=-np.inf).max()
+    strictly_less = scores[~relevant] < best
+    return float(1 + np.count_nonzero(~strictly_less))
+
+
+def recall_at_k(ranks: np.ndarray, k: int) -> float:
+    """The share of queries, in percent, whose best right answer is among the first k.
+
+    Args:
+        ranks: float [n], one a query, from `best_relevant_rank`; at least one.
+    """
+    return float(100 * np.mean(np.asarray(ranks) <= k))
+
+
+def recall_interval(
+    ranks: np.ndarray, k: int, groups: np.ndarray, seed: int = 0, rounds: int = 1000
+) -> tuple[float, float]:
+    """A 95 % bootstrap interval of `recall_at_k`, in percent.
+
+    Whole groups are drawn, for the five captions of one photo are not five independent queries.
+
+    Args:
+        ranks: float [n].
+        groups: [n], equal for the queries that belong together.
+    """
+    _, group_of = np.unique(groups, return_inverse=True)
+    sizes = np.bincount(group_of)
+    hits = np.bincount(group_of, weights=np.asarray(ranks) <= k)
+    rng = np.random.default_rng(seed)
+    even = np.full(len(sizes), 1 / len(sizes))
+    recalls = np.empty(rounds)
+    for i in range(rounds):
+        drawn = rng.multinomial(len(sizes), even)
+        recalls[i] = 100 * (drawn @ hits) / (drawn @ sizes)
+    low, high = np.percentile(recalls, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def median(values: np.ndarray) -> float:
+    """The middle value, or the mean of the two in the middle."""
+    return float(np.median(values))
+
+
+def p95(values: np.ndarray) -> float:
+    """The 95th percentile, interpolated between its neighbours."""
+    return float(np.percentile(values, 95))

@@ -1,0 +1,41 @@
+"""From the bytes of a photo to what a query takes."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from encoder.errors import UnreadableImage
+from encoder.pixels import decode, prepare
+
+from .errors import UnreadablePhoto
+
+PREVIEW_SIDE = 480
+
+
+def read_photo(photo: bytes | Path, size: int) -> np.ndarray:
+    """A photo ready for `Query(image=...)`, uint8 [size, size, 3]; raises UnreadablePhoto.
+
+    Args:
+        photo: the bytes of a file, or its path.
+        size: `encoder.config.image_size`.
+    """
+    return prepare(_decode(photo), size)
+
+
+def read_photo_with_preview(photo: bytes | Path, size: int) -> tuple[np.ndarray, bytes]:
+    """`read_photo`, and the photo once more as a small JPEG at its true aspect ratio."""
+    image = _decode(photo)
+    prepared = prepare(image, size)
+    image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+    jpeg = BytesIO()
+    image.save(jpeg, "JPEG", quality=85)
+    return prepared, jpeg.getvalue()
+
+
+def _decode(photo: bytes | Path):
+    try:
+        return decode(photo)
+    except UnreadableImage as error:
+        raise UnreadablePhoto(str(error)) from error

@@ -1,0 +1,94 @@
+"""What a search answers with."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+from .query import Query
+
+
+@dataclass(frozen=True)
+class CaptionText:
+    """A caption of a found photo."""
+
+    id: int
+    text: str
+    language: str
+
+
+@dataclass(frozen=True)
+class Photo:
+    """The photo of a found caption; width and height in pixels, upright."""
+
+    id: int
+    uri: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Hit:
+    """What every hit tells about its place: ranks count from 1, `match_logit` is None where the pair was not read."""
+
+    id: int
+    rank: int
+    score: float
+    first_stage_score: float
+    first_stage_rank: int
+    match_logit: float | None
+
+
+@dataclass(frozen=True)
+class ImageHit(Hit):
+    """A photo that was found, with all of its captions."""
+
+    uri: str
+    width: int
+    height: int
+    metadata: dict
+    captions: list[CaptionText]
+
+
+@dataclass(frozen=True)
+class CaptionHit(Hit):
+    """A caption that was found, with its photo."""
+
+    text: str
+    language: str
+    image: Photo
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult:
+    """Hits, best first, and how they came about.
+
+    `total` is how many could be reached by paging, `reranked` how many the cross-modal encoder read, `version` the
+    version of the collection that was searched, `took_ms` milliseconds by stage.
+    """
+
+    query: Query
+    version: int
+    total: int
+    reranked: int
+    hits: list[Hit]
+    took_ms: dict[str, float]
+
+    def as_json(self) -> dict:
+        """Plain values only, ready for `json.dumps`."""
+        return {
+            "query": self.query.as_text(),
+            "image_id": self.query.image_id,
+            "to": self.query.to,
+            "offset": self.query.offset,
+            "total": self.total,
+            "reranked": self.reranked,
+            "version": self.version,
+            "hits": [asdict(hit) for hit in self.hits],
+            "took_ms": {stage: round(ms, 2) for stage, ms in self.took_ms.items()},
+        }
+
+
+def logit_or_none(logit: float) -> float | None:
+    """NaN stands for "not read" in a ranking; JSON has no NaN."""
+    return None if math.isnan(logit) else float(logit)

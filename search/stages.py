@@ -1,0 +1,72 @@
+"""The two stages of a search, each a function: the engine strings them together, the evaluation measures them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .ranking import Ranking, first_stage_ranking, rerank_head
+
+MOST_EXTRA = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """A query as the encoder sees it: its vector, and what the cross-modal encoder can read of it.
+
+    `vector` is float32 [D], of unit length; `tokens` float16 [L, H] where the query is a photo; `text` where it is a
+    sentence.
+    """
+
+    vector: np.ndarray
+    text: str | None = None
+    tokens: np.ndarray | None = None
+
+
+def probe_text(encoder, text: str) -> Probe:
+    """Encodes one sentence."""
+    return Probe(encoder.encode_texts([text]).vectors[0], text=text)
+
+
+def probe_image(encoder, image: np.ndarray) -> Probe:
+    """Encodes one prepared photo, uint8 [S, S, 3]."""
+    encoded = encoder.encode_images(image[np.newaxis])
+    return Probe(encoded.vectors[0], tokens=encoded.tokens[0])
+
+
+def retrieve(
+    index, vector: np.ndarray, depth: int, allowed_ids: np.ndarray | None = None, leave_out: int | None = None
+) -> Ranking:
+    """The first stage: the `depth` nearest of an index, fewer where it holds fewer.
+
+    Equal scores are settled by id even where they straddle the end of what was asked for, so that the next page goes
+    on where this one ended; beyond MOST_EXTRA candidates of one score that is given up.
+    """
+    wanted = depth + (leave_out is not None)
+    asked = wanted + 1
+    while True:
+        scores, ids = index.search(vector[np.newaxis], asked, allowed_ids)
+        scores, ids = scores[0], ids[0]
+        exhausted = len(ids) < asked or ids[-1] < 0
+        if exhausted or scores[wanted - 1] > scores[-1] or asked > wanted + MOST_EXTRA:
+            return first_stage_ranking(ids, scores, leave_out).page(0, depth)
+        asked += asked
+
+
+def can_rerank(probe: Probe, to: str) -> bool:
+    """Whether the cross-modal encoder can read the pairs: it reads a sentence with a photo, never two alike."""
+    return (probe.text if to == "images" else probe.tokens) is not None
+
+
+def rerank(ranking: Ranking, probe: Probe, to: str, k: int, snapshot, encoder) -> Ranking:
+    """The second stage: reads the first k candidates together with the query and puts them in that order."""
+    head = ranking.ids[:k]
+    if len(head) == 0 or not can_rerank(probe, to):
+        return ranking
+    if to == "images":
+        logits = encoder.match([probe.text], snapshot.tokens(head))
+    else:
+        texts = [caption.text for caption in snapshot.captions(head)]
+        logits = encoder.match(texts, probe.tokens[np.newaxis])
+    return rerank_head(ranking, logits, encoder.config.first_stage_weight)

@@ -1,0 +1,28 @@
+"""How long the stages of a query take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+
+
+class Stopwatch:
+    """Adds up the milliseconds of named stages."""
+
+    def __init__(self, *stages: str) -> None:
+        self._start = perf_counter()
+        self.ms = dict.fromkeys(stages, 0.0)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Counts what happens inside towards the stage `name`."""
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.ms[name] = self.ms.get(name, 0.0) + 1000 * (perf_counter() - start)
+
+    def total_ms(self) -> float:
+        """Since the stopwatch was made."""
+        return 1000 * (perf_counter() - self._start)

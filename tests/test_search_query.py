@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+from search import BadQuery, EmptyQuery, Query, SearchError
+
+PHOTO = np.zeros((8, 8, 3), np.uint8)
+
+
+def test_a_sentence_is_trimmed():
+    assert Query(text="  海边的狗 \n").text == "海边的狗"
+
+
+@pytest.mark.parametrize("text", [None, "", "  \n\t", "\u3000"])
+def test_nothing_to_search_for(text):
+    with pytest.raises(EmptyQuery, match="Nothing to search for"):
+        Query(text=text)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"text": "a dog", "image_id": 3}, "Give one of"),
+        ({"text": "a dog", "to": "videos"}, "Can't search to 'videos': choose images or captions."),
+        ({"text": "a dog", "top": 0}, "top is 0: it must be at least 1."),
+        ({"text": "a dog", "rerank": -1}, "rerank is -1: it must be at least 0."),
+        ({"text": "a dog", "offset": -5}, "offset is -5: it must be at least 0."),
+        ({"image_id": 2**63}, "9223372036854775808 can't be the id of a photo."),
+        ({"text": "dog " * 600}, "The sentence is 2399 characters long: 2000 is the most."),
+        ({"text": "dog \udce4"}, "not valid Unicode"),
+        ({"image": np.zeros((8, 9, 3), np.uint8)}, r"uint8 \[S, S, 3\], not uint8 \[8, 9, 3\]"),
+        ({"image": PHOTO.astype(np.float32)}, "not float32"),
+    ],
+)
+def test_what_cannot_be_asked_says_why(wrong, says):
+    with pytest.raises(BadQuery, match=says) as raised:
+        Query(**wrong)
+    assert "\n" not in str(raised.value)
+    assert isinstance(raised.value, SearchError)
+
+
+def test_what_a_query_is_called():
+    assert Query(text="a dog").as_text() == "a dog"
+    assert Query(image=PHOTO, label="dog.jpg").as_text() == "dog.jpg"
+    assert Query(image_id=7).as_text() is None
