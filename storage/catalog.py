@@ -1,0 +1,212 @@
+"""The catalog: what changes while the program works, in a database."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, Row, create_engine, delete, event, insert, make_url, select, update
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from storage.errors import CatalogError
+from storage.tables import collections, files, metadata, runs, versions
+
+RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
+INDEXED = "indexed"
+BUSY_MS = 10_000
+ROWS_A_STATEMENT = 400
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """What became of a file of a source. `mtime_ns` and `size` are as of when it was read; `outcome` is "indexed" or
+    "failed", with a reason code and a sentence when it failed."""
+
+    uri: str
+    source: str
+    outcome: str
+    size: int | None = None
+    mtime_ns: int | None = None
+    sha256: str | None = None
+    reason: str | None = None
+    sentence: str | None = None
+    image_id: int | None = None
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One index run. `state` is "running", "done", "failed" or "interrupted"; times are ISO 8601 in UTC."""
+
+    run_id: int
+    source: str
+    state: str
+    started_at: str
+    finished_at: str | None = None
+    total: int = 0
+    done: int = 0
+    added: int = 0
+    unchanged: int = 0
+    failed: int = 0
+    images_per_second: float = 0.0
+    version: int | None = None
+
+
+@dataclass(frozen=True)
+class VersionRecord:
+    """One published version, with how much it holds."""
+
+    version: int
+    fingerprint: str
+    images: int
+    captions: int
+    published_at: str
+
+
+class Catalog:
+    """All calls may come from any thread; each is one transaction. Raises CatalogError when the database refuses."""
+
+    def __init__(self, home: Path, url: str | None = None):
+        self._home = str(home)
+        self._file = None if url else home / "catalog.sqlite"
+        self._url = url or f"sqlite:///{self._file}"
+        self._opened: Engine | None = None
+
+    def start_run(self, collection: str, source: str, total: int) -> int:
+        """Note that a run began; its id. Runs that still seem to be running were killed, and are marked so: call this
+        as the collection's only writer."""
+        with self._writing() as connection:
+            owner = self._owner(connection, collection)
+            killed = update(runs).where(runs.c.collection_id == owner, runs.c.state == RUNNING)
+            connection.execute(killed.values(state=INTERRUPTED))
+            row = {"collection_id": owner, "source": source, "state": RUNNING, "started_at": _now(), "total": total}
+            return connection.execute(insert(runs).values(row)).inserted_primary_key[0]
+
+    def update_run(self, run_id: int, **columns: object) -> None:
+        """Set columns of RunRecord, such as `done`."""
+        with self._writing() as connection:
+            connection.execute(update(runs).where(runs.c.run_id == run_id).values(columns))
+
+    def finish_run(self, run_id: int, state: str, **columns: object) -> None:
+        """Note how a run ended."""
+        self.update_run(run_id, state=state, finished_at=_now(), **columns)
+
+    def runs(self, collection: str, limit: int = 20) -> list[RunRecord]:
+        """The latest runs, newest first."""
+        rows = self._select(runs, collection, order=runs.c.run_id.desc(), limit=limit)
+        return [_record(RunRecord, row) for row in rows]
+
+    def record_version(self, collection: str, record: VersionRecord) -> None:
+        """Note a publication; noting it twice is fine."""
+        with self._writing() as connection:
+            owner = self._owner(connection, collection)
+            same = (versions.c.collection_id == owner) & (versions.c.version == record.version)
+            connection.execute(delete(versions).where(same))
+            connection.execute(insert(versions).values(collection_id=owner, **asdict(record)))
+
+    def versions(self, collection: str) -> list[VersionRecord]:
+        """The published versions that were noted, newest first."""
+        rows = self._select(versions, collection, order=versions.c.version.desc())
+        return [_record(VersionRecord, row) for row in rows]
+
+    def record_files(self, collection: str, records: Sequence[FileRecord]) -> None:
+        """Note what became of files, in place of what was noted of them before."""
+        latest = {record.uri: record for record in records}
+        with self._writing() as connection:
+            owner = self._owner(connection, collection)
+            for start in range(0, len(latest), ROWS_A_STATEMENT):
+                part = list(latest.values())[start : start + ROWS_A_STATEMENT]
+                same = (files.c.collection_id == owner) & files.c.uri.in_([record.uri for record in part])
+                connection.execute(delete(files).where(same))
+                connection.execute(insert(files), [{"collection_id": owner, **asdict(record)} for record in part])
+
+    def forget_failures(self, collection: str, source: str, still_failing: set[str]) -> None:
+        """Drop a source's failures other than these uris: of files that are no longer in the source."""
+        gone = [r.uri for r in self.failures(collection) if r.source == source and r.uri not in still_failing]
+        with self._writing() as connection:
+            owner = self._owner(connection, collection)
+            for start in range(0, len(gone), ROWS_A_STATEMENT):
+                part = gone[start : start + ROWS_A_STATEMENT]
+                connection.execute(delete(files).where(files.c.collection_id == owner, files.c.uri.in_(part)))
+
+    def files(self, collection: str) -> dict[str, FileRecord]:
+        """All that is known of the collection's files, by uri."""
+        return {row.uri: _record(FileRecord, row) for row in self._select(files, collection, order=files.c.uri)}
+
+    def failures(self, collection: str) -> list[FileRecord]:
+        """The files that failed when they were last tried, by uri."""
+        rows = self._select(files, collection, files.c.outcome == FAILED, order=files.c.uri)
+        return [_record(FileRecord, row) for row in rows]
+
+    def _select(self, table, collection: str, *conditions, order, limit: int | None = None) -> list[Row]:
+        if self._file is not None and not self._file.exists():
+            return []
+        joined = select(table).join(collections, collections.c.collection_id == table.c.collection_id)
+        mine = joined.where(collections.c.home == self._home, collections.c.name == collection, *conditions)
+        with self._transaction() as connection:
+            return list(connection.execute(mine.order_by(order).limit(limit)))
+
+    def _owner(self, connection: Connection, collection: str) -> int:
+        """The collection's number, given when it is first written to."""
+        mine = (collections.c.home == self._home) & (collections.c.name == collection)
+        number = connection.scalar(select(collections.c.collection_id).where(mine))
+        if number is not None:
+            return number
+        row = {"home": self._home, "name": collection, "created_at": _now()}
+        return connection.execute(insert(collections).values(row)).inserted_primary_key[0]
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        if self._file is not None:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+        with self._transaction() as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        try:
+            with self._engine().begin() as connection:
+                yield connection
+        except (SQLAlchemyError, ImportError) as error:
+            raise CatalogError(_without_password(self._url), _first_line(error)) from error
+
+    def _engine(self) -> Engine:
+        if self._opened is None:
+            engine = create_engine(self._url, poolclass=NullPool if self._url.startswith("sqlite") else None)
+            if engine.dialect.name == "sqlite":
+                event.listen(engine, "connect", _configure_sqlite)
+            try:
+                metadata.create_all(engine)
+            except OperationalError:  # another process made the tables between our look and our making
+                metadata.create_all(engine)
+            self._opened = engine
+        return self._opened
+
+
+def _configure_sqlite(connection, _record) -> None:
+    """Readers and the writer don't wait for each other, and two writers wait instead of failing."""
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.close()
+
+
+def _record(kind: type, row: Row):
+    return kind(**{name: getattr(row, name) for name in kind.__dataclass_fields__})
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).splitlines()[0]
+
+
+def _without_password(url: str) -> str:
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except SQLAlchemyError:
+        return "that PANOPTES_CATALOG names"

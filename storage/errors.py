@@ -1,0 +1,121 @@
+"""What can go wrong on disk and in the catalog. Each message is the one line a person reads: what is wrong, what to do."""
+
+
+class StorageError(Exception):
+    """Base of every error of this room."""
+
+
+class InvalidName(StorageError):
+    """A collection's name that could not be a folder's name everywhere."""
+
+    def __init__(self, name: str):
+        super().__init__(
+            f"{name!r} can't be a collection's name: use letters, digits, '-', '_' and '.', at most 64, "
+            "beginning with a letter or a digit"
+        )
+
+
+class UnusableHome(StorageError):
+    """The home can't be written to."""
+
+    def __init__(self, path, problem: str):
+        super().__init__(
+            f"Can't write to {path} ({problem}): make room there, or name another folder with "
+            "`python manage.py build-index SOURCE --home FOLDER`"
+        )
+
+
+class UnknownCollection(StorageError):
+    """No collection of that name exists in this home."""
+
+    def __init__(self, name: str, existing: list[str]):
+        known = f"there are {', '.join(existing)}" if existing else "there is none yet"
+        super().__init__(
+            f"No collection {name!r} here ({known}): make it with "
+            f"`python manage.py build-index SOURCE --collection {name}`"
+        )
+
+
+class EmptyCollection(StorageError):
+    """The collection exists and nothing was published in it."""
+
+    def __init__(self, name: str):
+        super().__init__(
+            f"Nothing is indexed in collection {name!r} yet: run "
+            f"`python manage.py build-index SOURCE --collection {name}`"
+        )
+
+
+class CollectionBusy(StorageError):
+    """Another process is writing to the collection."""
+
+    def __init__(self, name: str, holder: str):
+        who = f" (process {holder})" if holder else ""
+        super().__init__(
+            f"Collection {name!r} is being written by another build-index{who}: wait for it to end, then run "
+            "`python manage.py build-index` again"
+        )
+
+
+class OtherWeights(StorageError):
+    """The collection's vectors were made by other weights than the encoder's."""
+
+    def __init__(self, name: str, indexed: str, current: str):
+        super().__init__(
+            f"Collection {name!r} was indexed by other weights ({indexed}) than these ({current}): run "
+            f"`python manage.py build-index SOURCE --collection {name} --rebuild`"
+        )
+
+
+class BrokenManifest(StorageError):
+    """A manifest that can't be read or doesn't hold what a manifest holds."""
+
+    def __init__(self, path, problem: str):
+        super().__init__(
+            f"The manifest {path} is damaged ({problem}): restore that file, or run "
+            "`python manage.py build-index SOURCE --rebuild`"
+        )
+
+
+class BrokenSegment(StorageError):
+    """A segment whose files are missing, cut short, or disagree with each other."""
+
+    def __init__(self, path, problem: str):
+        super().__init__(
+            f"The segment {path} is damaged ({problem}): restore that folder, or run "
+            "`python manage.py build-index SOURCE --rebuild`"
+        )
+
+
+class BrokenIndex(StorageError):
+    """An index file that is missing or can't be read."""
+
+    def __init__(self, path, problem: str):
+        super().__init__(
+            f"The index {path} is damaged ({problem}): restore that file, or run "
+            "`python manage.py build-index SOURCE --rebuild`"
+        )
+
+
+class UnknownId(StorageError):
+    """An id that this version of the collection doesn't hold."""
+
+    def __init__(self, kind: str, missing: int):
+        super().__init__(
+            f"No {kind} has the id {missing} in this collection: ids come from "
+            "`python manage.py search QUERY --json`"
+        )
+
+
+class WrongShape(StorageError, ValueError):
+    """Arrays that don't fit the collection or each other: a mistake of the caller, never of the user."""
+
+
+class CatalogError(StorageError):
+    """The catalog's database refused."""
+
+    def __init__(self, url: str, problem: str):
+        super().__init__(
+            f"The catalog {url} can't be used ({problem}): check PANOPTES_CATALOG, or move that database away and run "
+            "`python manage.py build-index SOURCE` (what is indexed stays and is not encoded anew)"
+        )

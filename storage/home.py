@@ -1,0 +1,54 @@
+"""The folder that everything is kept in."""
+
+import os
+import re
+from functools import cached_property
+from pathlib import Path
+
+from storage.catalog import Catalog
+from storage.collection import Collection
+from storage.errors import InvalidName, UnknownCollection, UnusableHome
+from storage.files import make_folder
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class Home:
+    """Collections and their catalog under one folder. Nothing is created before something is written."""
+
+    def __init__(self, path: str | Path, catalog_url: str | None = None):
+        """`catalog_url` is a SQLAlchemy URL; without it PANOPTES_CATALOG, and without that a SQLite file in the home."""
+        self.path = Path(os.path.abspath(Path(path).expanduser()))
+        self._catalog_url = catalog_url or os.environ.get("PANOPTES_CATALOG")
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The database of what changes. Opening it touches nothing."""
+        return Catalog(self.path, self._catalog_url)
+
+    def collection_names(self) -> list[str]:
+        """The collections that exist, in alphabetical order."""
+        folder = self.path / "collections"
+        if not folder.is_dir():
+            return []
+        return sorted(path.name for path in folder.iterdir() if path.is_dir() and NAME.fullmatch(path.name))
+
+    def collection(self, name: str) -> Collection:
+        """An existing collection. Raises UnknownCollection or InvalidName."""
+        if not self._folder(name).is_dir():
+            raise UnknownCollection(name, self.collection_names())
+        return Collection(self._folder(name))
+
+    def create_collection(self, name: str) -> Collection:
+        """The collection of that name, new or existing. Raises InvalidName or UnusableHome."""
+        folder = self._folder(name)
+        try:
+            make_folder(folder / "segments")
+        except OSError as error:
+            raise UnusableHome(self.path, error.strerror or str(error)) from error
+        return Collection(folder)
+
+    def _folder(self, name: str) -> Path:
+        if not NAME.fullmatch(name):
+            raise InvalidName(name)
+        return self.path / "collections" / name

@@ -1,0 +1,44 @@
+"""From ids to rows of segments."""
+
+import numpy as np
+
+from storage.errors import UnknownId
+
+
+class Rows:
+    """Where each id is: `ids` int64 upwards, and beside each its segment's number and its row in that segment."""
+
+    def __init__(self, ids_by_segment: list[np.ndarray], hidden: np.ndarray):
+        """`hidden` int64: ids to leave out."""
+        sizes = [len(ids) for ids in ids_by_segment]
+        ids = _joined(ids_by_segment, np.int64)
+        order = np.argsort(ids, kind="stable")
+        self._order = order[~np.isin(ids[order], hidden)]
+        self.ids = ids[self._order]
+        self.segments = np.repeat(np.arange(len(sizes)), sizes)[self._order]
+        self.rows = _joined([np.arange(size) for size in sizes], np.int64)[self._order]
+
+    def column(self, by_segment: list[np.ndarray], dtype: type) -> np.ndarray:
+        """A column that is given segment by segment, as a column beside `ids`."""
+        return _joined(by_segment, dtype)[self._order]
+
+    def positions(self, asked: np.ndarray, kind: str) -> np.ndarray:
+        """Where each of the ids int64 [n] stands in `ids`. Raises UnknownId, which names `kind`."""
+        positions = np.searchsorted(self.ids, asked)
+        known = positions < len(self.ids)
+        known[known] = self.ids[positions[known]] == asked[known]
+        if not known.all():
+            raise UnknownId(kind, int(asked[~known][0]))
+        return positions
+
+
+def as_ids(ids: object, kind: str) -> np.ndarray:
+    """Whatever was asked for as int64 [n]. Raises UnknownId for a number that no id can be."""
+    try:
+        return np.asarray(ids, np.int64).reshape(-1)
+    except OverflowError as error:
+        raise UnknownId(kind, max(ids, key=abs)) from error
+
+
+def _joined(parts: list[np.ndarray], dtype: type) -> np.ndarray:
+    return np.concatenate([np.empty(0, dtype), *parts])

@@ -1,0 +1,157 @@
+"""Segments: immutable folders that hold some images with their captions, vectors, tokens and thumbnails."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.errors import BrokenSegment, WrongShape
+from storage.files import make_folder, move_into_place, remove, sha256_of
+from storage.records import THUMBNAIL_SCHEMA, CaptionRecord, ImageRecord, captions_to_table, images_to_table
+from storage.tokens import TokenFile
+
+FORMAT = 1
+DESCRIPTION = "segment.json"
+
+
+@dataclass(frozen=True)
+class SegmentData:
+    """All of one segment, for callers that have it in memory; row i of every image array belongs to images[i].
+
+    image_vectors float [n, D]; tokens float16 [n, L, H]; thumbnails: n JPEG files; caption_vectors float [m, D].
+    """
+
+    images: list[ImageRecord]
+    image_vectors: np.ndarray
+    tokens: np.ndarray
+    thumbnails: list[bytes]
+    captions: list[CaptionRecord]
+    caption_vectors: np.ndarray
+
+
+@dataclass(frozen=True)
+class SegmentInfo:
+    """What segment.json says. `base_version` is the version that was published when the segment was written; `rebuild`
+    tells a segment of a rebuild, which replaces the collection, from one that adds to it."""
+
+    fingerprint: str
+    dim: int
+    token_shape: tuple[int, int]
+    base_version: int
+    rebuild: bool
+    images: int = 0
+    captions: int = 0
+    last_image_id: int = 0
+    last_caption_id: int = 0
+    files: dict[str, dict] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, folder: Path) -> "SegmentInfo":
+        """Read segment.json. Raises BrokenSegment."""
+        try:
+            content = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+            if content.pop("format") != FORMAT:
+                raise BrokenSegment(folder, "of another format")
+            return cls(**{**content, "token_shape": tuple(content["token_shape"])})
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise BrokenSegment(folder, f"{DESCRIPTION}: {error}") from error
+
+
+class SegmentBuilder:
+    """A segment being written under a temporary name; tokens and thumbnails go to disk as they come."""
+
+    def __init__(self, temporary: Path, final: Path, info: SegmentInfo):
+        self._temporary, self._final, self._info = temporary, final, info
+        make_folder(temporary)
+        self._images: list[ImageRecord] = []
+        self._captions: list[CaptionRecord] = []
+        self._image_vectors: list[np.ndarray] = []
+        self._caption_vectors: list[np.ndarray] = []
+        self._tokens = TokenFile(temporary / "image_tokens.npy", info.token_shape)
+        self._thumbnails = pa.ipc.new_file(str(temporary / "thumbnails.arrow"), THUMBNAIL_SCHEMA)
+
+    @property
+    def image_count(self) -> int:
+        """Images added so far."""
+        return len(self._images)
+
+    def add_images(
+        self, images: list[ImageRecord], vectors: np.ndarray, tokens: np.ndarray, thumbnails: list[bytes]
+    ) -> None:
+        """Append n images: vectors float [n, D], tokens float [n, L, H], n JPEG files. Raises WrongShape."""
+        _expect("image vectors", vectors, (len(images), self._info.dim))
+        _expect("tokens", tokens, (len(images), *self._info.token_shape))
+        if len(thumbnails) != len(images):
+            raise WrongShape(f"{len(thumbnails)} thumbnails for {len(images)} images")
+        self._tokens.append(tokens)
+        columns = [pa.array([image.image_id for image in images], pa.int64()), pa.array(thumbnails, pa.large_binary())]
+        self._thumbnails.write_batch(pa.record_batch(columns, schema=THUMBNAIL_SCHEMA))
+        self._images += images
+        self._image_vectors.append(vectors.astype(np.float16))
+
+    def add_captions(self, captions: list[CaptionRecord], vectors: np.ndarray) -> None:
+        """Append m captions of images of this segment: vectors float [m, D]. Raises WrongShape."""
+        _expect("caption vectors", vectors, (len(captions), self._info.dim))
+        self._captions += captions
+        self._caption_vectors.append(vectors.astype(np.float16))
+
+    def finish(self) -> str:
+        """Make the segment durable under its name, which is returned. Nobody reads it before a publication names it."""
+        image_ids = np.array([image.image_id for image in self._images], np.int64)
+        caption_ids = np.array([caption.caption_id for caption in self._captions], np.int64)
+        self._check_ids(image_ids, caption_ids)
+        self._tokens.close()
+        self._thumbnails.close()
+        pq.write_table(images_to_table(self._images), self._temporary / "images.parquet", compression="zstd")
+        pq.write_table(captions_to_table(self._captions), self._temporary / "captions.parquet", compression="zstd")
+        self._save("image_ids", image_ids)
+        self._save("caption_ids", caption_ids)
+        self._save("image_vectors", _stacked(self._image_vectors, self._info.dim))
+        self._save("caption_vectors", _stacked(self._caption_vectors, self._info.dim))
+        self._describe(image_ids, caption_ids)
+        move_into_place(self._temporary, self._final)
+        return self._final.name
+
+    def discard(self) -> None:
+        """Forget what was added."""
+        self._tokens.close()
+        self._thumbnails.close()
+        remove(self._temporary)
+
+    def _save(self, name: str, array: np.ndarray) -> None:
+        np.save(self._temporary / f"{name}.npy", array)
+
+    def _check_ids(self, image_ids: np.ndarray, caption_ids: np.ndarray) -> None:
+        for kind, ids in (("image", image_ids), ("caption", caption_ids)):
+            if len(np.unique(ids)) != len(ids) or (len(ids) and ids.min() < 1):
+                raise WrongShape(f"{kind} ids must be positive and different from each other")
+        owners = np.array([caption.image_id for caption in self._captions], np.int64)
+        if not np.isin(owners, image_ids).all():
+            raise WrongShape("a caption belongs to an image outside its segment")
+
+    def _describe(self, image_ids: np.ndarray, caption_ids: np.ndarray) -> None:
+        files = {
+            path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+            for path in sorted(self._temporary.iterdir())
+        }
+        counted = {
+            "images": len(image_ids),
+            "captions": len(caption_ids),
+            "last_image_id": int(image_ids.max(initial=0)),
+            "last_caption_id": int(caption_ids.max(initial=0)),
+            "files": files,
+        }
+        content = {"format": FORMAT, **asdict(self._info), **counted}
+        (self._temporary / DESCRIPTION).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _expect(what: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    if array.shape != shape:
+        raise WrongShape(f"{what} of shape {array.shape} where {shape} is needed")
+
+
+def _stacked(parts: list[np.ndarray], dim: int) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.empty((0, dim), np.float16)

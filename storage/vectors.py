@@ -1,0 +1,135 @@
+"""Nearest vectors by inner product: the interface, and FAISS behind it."""
+
+from pathlib import Path
+from typing import Protocol
+
+import faiss
+import numpy as np
+
+from storage.errors import BrokenIndex, WrongShape
+
+MISSING = -1
+
+
+class VectorIndex(Protocol):
+    """Vectors under 64-bit ids, searched by inner product. Any number of threads may search at once."""
+
+    @property
+    def count(self) -> int:
+        """How many vectors a search without a filter looks at."""
+
+    def search(
+        self, queries: np.ndarray, k: int, allowed_ids: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The k best for each query, best first, equal scores by id.
+
+        queries: float [q, D]; allowed_ids: int64 [a], the only ids that may be found (None: all).
+        Returns scores float32 [q, k] and ids int64 [q, k]; where fewer than k were found the id is -1, the score -inf.
+        """
+
+
+class FaissFlatIndex:
+    """Exact search over float16 codes, in memory."""
+
+    def __init__(self, dim: int):
+        codes = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+        self._index = faiss.IndexIDMap2(codes)
+
+    @property
+    def dim(self) -> int:
+        """D, the width of every vector."""
+        return self._index.d
+
+    @property
+    def count(self) -> int:
+        return self._index.ntotal
+
+    def add(self, ids: np.ndarray, vectors: np.ndarray) -> None:
+        """Add float vectors [n, D] under ids [n], which must be new. Raises WrongShape."""
+        vectors = self._checked(vectors)
+        if len(ids) != len(vectors):
+            raise WrongShape(f"{len(ids)} ids for {len(vectors)} vectors")
+        self._index.add_with_ids(vectors, np.ascontiguousarray(ids, dtype=np.int64))
+
+    def search(
+        self,
+        queries: np.ndarray,
+        k: int,
+        allowed_ids: np.ndarray | None = None,
+        excluded_ids: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As VectorIndex.search; `excluded_ids` int64 [e] are never found, whatever is allowed."""
+        queries = self._checked(queries)
+        found = min(k, self.count)
+        if found <= 0 or len(queries) == 0:
+            return _padded(np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64), k)
+        selector = _selector(allowed_ids, excluded_ids)
+        params = faiss.SearchParameters(sel=selector) if selector is not None else None
+        scores, ids = self._index.search(queries, found, params=params)
+        return _padded(*_in_order(scores, ids), k)
+
+    def save(self, path: Path) -> None:
+        """Write the index to a file."""
+        faiss.write_index(self._index, str(path))
+
+    @classmethod
+    def open(cls, path: Path) -> "FaissFlatIndex":
+        """Read what `save` wrote. Raises BrokenIndex."""
+        try:
+            index = faiss.read_index(str(path))
+        except (RuntimeError, MemoryError) as error:
+            raise BrokenIndex(path, "missing, or not a FAISS index") from error
+        if not isinstance(index, faiss.IndexIDMap2):
+            raise BrokenIndex(path, f"holds a {type(index).__name__}")
+        opened = cls.__new__(cls)
+        opened._index = index
+        return opened
+
+    def _checked(self, vectors: np.ndarray) -> np.ndarray:
+        if vectors.ndim != 2 or vectors.shape[1] != self.dim:
+            raise WrongShape(f"vectors of shape {vectors.shape} where [n, {self.dim}] is needed")
+        return np.ascontiguousarray(vectors, dtype=np.float32)
+
+
+class LiveIndex:
+    """An index without the ids that were deleted since it was built."""
+
+    def __init__(self, index: FaissFlatIndex, excluded_ids: np.ndarray, count: int):
+        self._index, self._excluded, self._count = index, excluded_ids, count
+
+    @property
+    def count(self) -> int:
+        return self._count
+
+    def search(
+        self, queries: np.ndarray, k: int, allowed_ids: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As VectorIndex.search."""
+        return self._index.search(queries, k, allowed_ids, self._excluded)
+
+
+def _selector(allowed_ids: np.ndarray | None, excluded_ids: np.ndarray | None):
+    """The FAISS selector of both filters, or None where neither filters anything."""
+    if allowed_ids is not None:
+        if excluded_ids is not None and len(excluded_ids):
+            allowed_ids = np.setdiff1d(allowed_ids, excluded_ids)
+        return faiss.IDSelectorBatch(np.ascontiguousarray(allowed_ids, dtype=np.int64))
+    if excluded_ids is None or len(excluded_ids) == 0:
+        return None
+    return faiss.IDSelectorNot(faiss.IDSelectorBatch(np.ascontiguousarray(excluded_ids, dtype=np.int64)))
+
+
+def _in_order(scores: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each row by score downwards, equal scores by id upwards, what is missing last with score -inf."""
+    scores = np.where(ids == MISSING, np.float32(-np.inf), scores)
+    order = np.lexsort((ids, -scores))
+    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(ids, order, axis=1)
+
+
+def _padded(scores: np.ndarray, ids: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows widened to k with missing results."""
+    width = ((0, 0), (0, max(0, k) - ids.shape[1]))
+    return (
+        np.pad(scores, width, constant_values=np.float32(-np.inf)),
+        np.pad(ids, width, constant_values=MISSING),
+    )

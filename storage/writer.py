@@ -1,0 +1,203 @@
+"""Changing a collection: one writer at a time, segments first, then one instant in which they become visible."""
+
+import fcntl
+import os
+import re
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from storage.errors import CollectionBusy, OtherWeights, StorageError, WrongShape
+from storage.files import TEMPORARY, make_folder, move_into_place, remove
+from storage.manifest import Manifest
+from storage.segment_reader import Segment
+from storage.segments import SegmentBuilder, SegmentData, SegmentInfo
+from storage.vectors import FaissFlatIndex
+
+INDEX_CHUNK = 16384
+
+
+class Writer:
+    """Holds the collection's lock from construction to `close`; use it in a `with`.
+
+    A segment is durable when it is finished and visible when it is published. Finished segments that a killed run left
+    behind are taken over (`adopted`) where they continue the published version with the same weights; all other
+    leftovers are removed. With `rebuild`, publication replaces all that was there.
+    """
+
+    def __init__(self, folder: Path, fingerprint: str, manifest: Manifest, rebuild: bool = False, guessed: bool = False):
+        """`guessed` says that the true manifest is damaged: then nothing is removed before publication, so that it can
+        still be restored. Raises CollectionBusy or OtherWeights; nothing is changed then."""
+        self._folder, self._fingerprint, self._rebuild = folder, fingerprint, rebuild
+        self.manifest = manifest
+        if not rebuild and manifest.version and manifest.fingerprint != fingerprint:
+            raise OtherWeights(folder.name, manifest.fingerprint, fingerprint)
+        self._lock = _lock(folder)
+        if not guessed:
+            self._sweep()
+        self.adopted = [Segment(self._segments / name) for name in self._pending()]
+        last = [segment.info for segment in self.adopted]
+        self._next_image = max([manifest.next_image_id, *(info.last_image_id + 1 for info in last)])
+        self._next_caption = max([manifest.next_caption_id, *(info.last_caption_id + 1 for info in last)])
+        self._tombstones = set() if rebuild else set(manifest.tombstones)
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the lock back. What was not published stays for the next writer."""
+        os.close(self._lock)
+
+    def new_image_id(self) -> int:
+        """An id that no image of this collection ever had."""
+        self._next_image += 1
+        return self._next_image - 1
+
+    def new_caption_id(self) -> int:
+        """An id that no caption of this collection ever had."""
+        self._next_caption += 1
+        return self._next_caption - 1
+
+    def tombstone(self, image_id: int) -> None:
+        """Take an image and its captions out of the collection with the next publication."""
+        self._tombstones.add(image_id)
+
+    def begin_segment(self, dim: int, token_shape: tuple[int, int]) -> SegmentBuilder:
+        """A segment to be filled batch by batch, then finished. Raises WrongShape."""
+        known = [(segment.info.dim, segment.info.token_shape) for segment in self.adopted]
+        if self.manifest.segments and not self._rebuild:
+            known.append((self.manifest.dim, self.manifest.token_shape))
+        if any(shape != (dim, tuple(token_shape)) for shape in known):
+            raise WrongShape(f"vectors of {dim}, tokens of {token_shape} in a collection of {known[0]}")
+        info = SegmentInfo(self._fingerprint, dim, tuple(token_shape), self.manifest.version, self._rebuild)
+        name = self._new_segment_name()
+        return SegmentBuilder(self._segments / (TEMPORARY + name), self._segments / name, info)
+
+    def add_segment(self, data: SegmentData) -> str:
+        """Write a whole segment; its name. Durable when this returns, not yet visible. Raises WrongShape."""
+        if data.image_vectors.ndim != 2 or data.tokens.ndim != 3:
+            raise WrongShape("image_vectors must be [n, D] and tokens [n, L, H]")
+        builder = self.begin_segment(data.image_vectors.shape[1], data.tokens.shape[1:])
+        try:
+            builder.add_images(data.images, data.image_vectors, data.tokens, data.thumbnails)
+            builder.add_captions(data.captions, data.caption_vectors)
+            self._never_hand_out(data)
+            return builder.finish()
+        except BaseException:
+            builder.discard()
+            raise
+
+    def publish(self) -> Manifest:
+        """Make all finished segments and tombstones visible at once; the manifest that says so.
+
+        Publishes nothing where nothing has changed. What the new version doesn't need is removed afterwards.
+        """
+        pending = self._pending()
+        kept = () if self._rebuild else self.manifest.segments
+        unchanged = not pending and self._tombstones == set(self.manifest.tombstones)
+        if unchanged or not (pending or kept):
+            return self.manifest
+        segments = [Segment(self._segments / name) for name in (*kept, *pending)]
+        version = self.manifest.version + 1
+        manifest = replace(
+            self.manifest,
+            version=version,
+            fingerprint=self._fingerprint,
+            dim=segments[0].info.dim,
+            token_shape=tuple(segments[0].info.token_shape),
+            segments=(*kept, *pending),
+            tombstones=tuple(sorted(self._tombstones)),
+            index=self._write_index(version, segments) if pending else self.manifest.index,
+            next_image_id=max(self._next_image, *(segment.info.last_image_id + 1 for segment in segments)),
+            next_caption_id=max(self._next_caption, *(segment.info.last_caption_id + 1 for segment in segments)),
+            published_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        manifest.save(self._folder / "manifest.json")
+        self.manifest, self._rebuild, self.adopted = manifest, False, []
+        self._sweep()
+        return manifest
+
+    @property
+    def _segments(self) -> Path:
+        return self._folder / "segments"
+
+    def _never_hand_out(self, data: SegmentData) -> None:
+        self._next_image = max([self._next_image, *(image.image_id + 1 for image in data.images)])
+        self._next_caption = max([self._next_caption, *(caption.caption_id + 1 for caption in data.captions)])
+
+    def _new_segment_name(self) -> str:
+        # The number tells the order; the random part makes sure that a name is never used for another content.
+        numbers = [int(match[0]) for name in self._names() if (match := re.match(r"\d+", name))]
+        return f"{max(numbers, default=0) + 1:08d}-{uuid.uuid4().hex[:8]}"
+
+    def _names(self) -> list[str]:
+        return sorted(path.name for path in self._segments.glob("*")) if self._segments.is_dir() else []
+
+    def _pending(self) -> list[str]:
+        """Finished segments that continue the published version and are not in it."""
+        return [name for name in self._names() if name not in self.manifest.segments and self._continues(name)]
+
+    def _continues(self, name: str) -> bool:
+        if name.startswith(TEMPORARY):
+            return False
+        try:
+            info = Segment(self._segments / name).info
+        except StorageError:
+            return False
+        wanted = (self._fingerprint, self.manifest.version, self._rebuild)
+        return (info.fingerprint, info.base_version, info.rebuild) == wanted
+
+    def _sweep(self) -> None:
+        """Remove what the published version doesn't name and no publication can use."""
+        keep = {*self.manifest.segments, *self._pending()}
+        for path in [self._segments / name for name in self._names()]:
+            if path.name not in keep:
+                remove(path)
+        for path in (self._folder / "index").glob("*"):
+            if path.name != self.manifest.index:
+                remove(path)
+
+    def _write_index(self, version: int, segments: list[Segment]) -> str:
+        """Both index files of everything that is alive, durable; the folder's name."""
+        final = self._folder / "index" / str(version)
+        temporary = final.with_name(f"{TEMPORARY}{version}")
+        remove(temporary)
+        remove(final)
+        make_folder(temporary)
+        dead = np.array(sorted(self._tombstones), np.int64)
+        images, captions = (FaissFlatIndex(segments[0].info.dim) for _ in range(2))
+        for segment in segments:
+            owners = segment.captions["image_id"].to_numpy()
+            _add_living(images, segment.image_ids, segment.image_vectors, ~np.isin(segment.image_ids, dead))
+            _add_living(captions, segment.caption_ids, segment.caption_vectors, ~np.isin(owners, dead))
+        images.save(temporary / "images.faiss")
+        captions.save(temporary / "captions.faiss")
+        move_into_place(temporary, final)
+        return final.name
+
+
+def _add_living(index: FaissFlatIndex, ids: np.ndarray, vectors: np.ndarray, alive: np.ndarray) -> None:
+    rows = np.flatnonzero(alive)
+    for start in range(0, len(rows), INDEX_CHUNK):
+        part = rows[start : start + INDEX_CHUNK]
+        index.add(ids[part], vectors[part])
+
+
+def _lock(folder: Path) -> int:
+    """Take the collection's lock; it is given back when the descriptor closes, so also when the process dies."""
+    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
+        os.close(descriptor)
+        raise CollectionBusy(folder.name, holder) from error
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
