@@ -1,0 +1,97 @@
+"""What an OPT network looks like: one frozen dataclass, and the presets that have names."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class OptConfig:
+    """Sizes of one OPT network in the form of Taichu-OPT-v2 (text stream, image stream, fusion, ITM head).
+
+    `hidden_size` H is the width of the text stream, the fusion and the stored image tokens; `dim` D is the width
+    of the contrastive space. The image stream is a pre-LN ViT; `merge` > 1 averages each `merge` x `merge` square of
+    its patch tokens after the last norm, and `adapter_layers` more blocks read the merged tokens.
+    """
+
+    name: str
+    hidden_size: int
+    dim: int
+    vocab_size: int
+    text_layers: int
+    text_heads: int
+    text_intermediate: int
+    text_length: int
+    max_positions: int
+    fusion_layers: int
+    fusion_intermediate: int
+    itm_hidden: int
+    image_size: int
+    patch_size: int
+    image_layers: int
+    image_heads: int
+    image_intermediate: int
+    image_activation: str = "quick_gelu"
+    image_norm_eps: float = 1e-5
+    image_pre_norm: bool = True
+    patch_bias: bool = False
+    registers: int = 0
+    merge: int = 1
+    adapter_layers: int = 0
+    type_vocab_size: int = 3
+    published_extras: bool = False
+    image_mean: tuple[float, ...] = (0.48145466, 0.4578275, 0.40821073)
+    image_std: tuple[float, ...] = (0.26862954, 0.26130258, 0.27577711)
+    preprocessing: str = "center_crop"
+    tokenizer: str = "wordpiece"
+    first_stage_weight: float = 0.0
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side of the image."""
+        return self.image_size // self.patch_size
+
+    @property
+    def vit_tokens(self) -> int:
+        """Tokens inside the ViT: class token, registers, patches."""
+        return 1 + self.registers + self.grid**2
+
+    @property
+    def token_shape(self) -> tuple[int, int]:
+        """(L, H) of the tokens kept for an image: class token first, then (merged) patches row by row."""
+        patches = (self.grid // self.merge) ** 2
+        kept = 1 + patches if self.merge > 1 else self.vit_tokens
+        return kept, self.hidden_size
+
+    def to_json(self) -> str:
+        """The config as canonical JSON, the form that the fingerprint is taken of."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> OptConfig:
+        """Read what `to_json` wrote."""
+        values = json.loads(text)
+        return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+
+
+PRESETS = {
+    "opt-v2-base": OptConfig(
+        name="opt-v2-base", hidden_size=768, dim=512, vocab_size=21128,
+        text_layers=6, text_heads=12, text_intermediate=3072, text_length=50, max_positions=512,
+        fusion_layers=6, fusion_intermediate=3072, itm_hidden=1536,
+        image_size=224, patch_size=16, image_layers=12, image_heads=12, image_intermediate=3072,
+        published_extras=True,
+    ),
+    "opt-mini": OptConfig(
+        name="opt-mini", hidden_size=384, dim=512, vocab_size=20000,
+        text_layers=4, text_heads=6, text_intermediate=1536, text_length=64, max_positions=64,
+        fusion_layers=3, fusion_intermediate=768, itm_hidden=768,
+        image_size=168, patch_size=14, image_layers=12, image_heads=6, image_intermediate=1536,
+        image_activation="gelu_tanh", image_norm_eps=1e-6, image_pre_norm=False, patch_bias=True, registers=4,
+        merge=2, adapter_layers=1,
+        image_mean=(0.485, 0.456, 0.406), image_std=(0.229, 0.224, 0.225),
+        preprocessing="squash", tokenizer="unigram",
+    ),
+}

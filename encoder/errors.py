@@ -1,0 +1,25 @@
+"""What can go wrong in the encoder; each message is the one line a person reads."""
+
+
+class EncoderError(Exception):
+    """Base of every error the encoder raises on purpose."""
+
+
+class UnreadableImage(EncoderError):
+    """A photo that cannot be decoded; `reason` is a short code for lists and counts."""
+
+    def __init__(self, reason: str, sentence: str):
+        super().__init__(sentence)
+        self.reason = reason
+
+
+class UnknownDevice(EncoderError):
+    """PANOPTES_DEVICE names neither CPU nor Ascend, or the device does not answer."""
+
+
+class BadCheckpoint(EncoderError):
+    """A checkpoint that is absent, damaged, or does not fit the network."""
+
+
+class BadTrainingData(EncoderError):
+    """Training data that is absent, or too little to train on."""
