@@ -1,0 +1,228 @@
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from encoder.pixels import prepare
+from fakes import FakeEncoder, photo
+from galleries import COLOURFUL, Shot, build_gallery, ids_by_name
+from search import Engine, Query, StaleIndex
+from storage import Home
+from storage.errors import EmptyCollection, UnknownId
+
+
+@pytest.fixture
+def encoder():
+    return FakeEncoder()
+
+
+@pytest.fixture
+def gallery(tmp_path, encoder):
+    collection = build_gallery(tmp_path, encoder=encoder)
+    encoder.calls.clear()
+    return collection
+
+
+@pytest.fixture
+def engine(gallery, encoder):
+    return Engine(gallery, encoder)
+
+
+def names(result) -> list[str]:
+    return [Path(hit.uri).stem for hit in result.hits]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "first"), [("something red", "red"), ("绿色的东西", "green"), ("blue 蓝", "blue"), ("黑", "black")]
+)
+def test_a_sentence_finds_its_photo_in_either_language(engine, sentence, first):
+    assert names(engine.search(Query(text=sentence)))[0] == first
+
+
+def test_a_hit_tells_where_it_came_from(engine, gallery):
+    hit = engine.search(Query(text="a red thing", top=1)).hits[0]
+
+    assert hit.id == ids_by_name(gallery)["red"]
+    assert (hit.rank, hit.first_stage_rank) == (1, 1)
+    assert (hit.width, hit.height) == (96, 64)
+    assert hit.metadata == {"name": "red.jpg"}
+    assert [caption.text for caption in hit.captions] == ["a red wall", "all of it is red", "红色的墙"]
+    assert hit.score == pytest.approx(hit.match_logit + 1.0 * hit.first_stage_score)
+
+
+def test_one_sentence_is_read_with_the_tokens_of_the_best_k(engine, encoder):
+    result = engine.search(Query(text="something red", rerank=4))
+
+    assert encoder.calls == [("encode_texts", 1), ("match", 4)]
+    assert result.reranked == 4
+    assert [hit.match_logit is not None for hit in result.hits] == [True] * 4 + [False] * 2
+    scores = [hit.score for hit in result.hits]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_reranking_can_turn_the_order_round(gallery, encoder, engine):
+    encoder.match = lambda texts, tokens: np.arange(len(tokens), dtype=np.float32) * 100
+
+    before = engine.search(Query(text="something red", rerank=0))
+    after = engine.search(Query(text="something red", rerank=3))
+
+    assert names(after) == names(before)[2::-1] + names(before)[3:]
+    assert [hit.first_stage_rank for hit in after.hits] == [3, 2, 1, 4, 5, 6]
+
+
+def test_without_reranking_the_encoder_reads_no_pair(engine, encoder):
+    result = engine.search(Query(text="something red", rerank=0))
+
+    assert encoder.calls == [("encode_texts", 1)]
+    assert all(hit.match_logit is None and hit.score == hit.first_stage_score for hit in result.hits)
+
+
+def test_a_photo_finds_sentences(engine, encoder):
+    image = prepare(photo("blue"), encoder.config.image_size)
+
+    result = engine.search(Query(image=image, to="captions", top=3, rerank=5, label="mine.jpg"))
+
+    assert [hit.text for hit in result.hits[:2]] == ["the blue sky", "蓝色的天空"]
+    assert [hit.language for hit in result.hits[:2]] == ["en", "zh"]
+    assert Path(result.hits[0].image.uri).name == "blue.png"
+    assert encoder.calls == [("encode_images", 1), ("match", 5)]
+    assert result.as_json()["query"] == "mine.jpg"
+
+
+def test_a_photo_finds_photos_without_reranking(engine, encoder):
+    image = prepare(photo((200, 40, 40)), encoder.config.image_size)
+
+    result = engine.search(Query(image=image, rerank=32))
+
+    assert names(result)[0] == "red"
+    assert result.reranked == 0 and result.hits[0].match_logit is None
+    assert encoder.calls == [("encode_images", 1)]
+
+
+def test_more_like_this_leaves_the_photo_itself_out_and_encodes_nothing(engine, encoder, gallery):
+    red = ids_by_name(gallery)["red"]
+
+    result = engine.search(Query(image_id=red))
+
+    assert "red" not in names(result) and len(result.hits) == result.total == len(COLOURFUL) - 1
+    assert [hit.first_stage_rank for hit in result.hits] == [1, 2, 3, 4, 5]
+    assert encoder.calls == []
+
+
+def test_captions_that_fit_a_photo_of_the_collection(engine, encoder, gallery):
+    result = engine.search(Query(image_id=ids_by_name(gallery)["yellow"], to="captions", top=2))
+
+    assert {hit.text for hit in result.hits} == {"a yellow field", "黄色的田野"}
+    assert encoder.calls == [("match", 10)]
+
+
+def test_a_sentence_finds_sentences_without_reranking(engine, encoder):
+    result = engine.search(Query(text="green", to="captions", top=2))
+
+    assert {hit.text for hit in result.hits} == {"a green meadow", "绿色的草地"}
+    assert encoder.calls == [("encode_texts", 1)]
+
+
+def test_pages_put_together_are_the_whole_list(engine):
+    whole = engine.search(Query(text="red", top=6, rerank=2))
+    pages = [engine.search(Query(text="red", top=2, offset=offset, rerank=2)) for offset in (0, 2, 4, 6)]
+
+    hits = [hit for page in pages for hit in page.hits]
+    assert hits == whole.hits
+    assert [hit.rank for hit in hits] == [1, 2, 3, 4, 5, 6]
+    assert pages[-1].hits == []
+
+
+def test_pages_agree_where_photos_are_alike(tmp_path, encoder):
+    shots = [Shot(f"{i}.jpg", "red") for i in range(12)] + [Shot("blue.jpg", "blue")]
+    engine = Engine(build_gallery(tmp_path, shots, encoder), encoder)
+
+    pages = [engine.search(Query(text="red", top=3, offset=offset, rerank=0)) for offset in (0, 3, 6, 9, 12)]
+
+    ids = [hit.id for page in pages for hit in page.hits]
+    assert ids == sorted(ids) and len(ids) == 13
+
+
+@pytest.mark.parametrize("wanted", [{"top": 1000}, {"rerank": 1000}, {"offset": 2**62}])
+def test_asking_for_more_than_there_is_is_fine(engine, wanted):
+    assert engine.search(Query(text="red", **wanted)).total == 6
+
+
+def test_a_collection_without_captions_has_none_to_find(tmp_path, encoder):
+    engine = Engine(build_gallery(tmp_path, [Shot("a.jpg", "red")], encoder), encoder)
+
+    assert engine.search(Query(text="red", to="captions")).hits == []
+    assert engine.search(Query(image_id=1, to="captions")).hits == []
+    assert engine.search(Query(image_id=1)).hits == []
+    assert engine.search(Query(text="red")).hits[0].captions == []
+
+
+def test_the_answer_is_plain_json(engine):
+    answer = engine.search(Query(text="红", top=2)).as_json()
+
+    assert json.loads(json.dumps(answer, allow_nan=False)) == answer
+    assert list(answer) == [
+        "query", "image_id", "to", "offset", "total", "reranked", "version", "hits", "took_ms",
+    ]  # fmt: skip
+    assert {"id", "uri", "score", "first_stage_score", "first_stage_rank", "match_logit", "captions"} <= set(
+        answer["hits"][0]
+    )
+    assert list(answer["took_ms"]) == ["encode", "first_stage", "rerank", "fetch", "total"]
+    assert answer["took_ms"]["total"] >= sum(answer["took_ms"][s] for s in ("encode", "first_stage", "rerank", "fetch"))
+
+
+def test_a_caption_hit_has_its_text_and_its_photo(engine):
+    hit = engine.search(Query(text="snow, white", to="captions", top=1)).as_json()["hits"][0]
+
+    assert (hit["text"], hit["language"]) == ("white snow", "en")
+    assert set(hit["image"]) == {"id", "uri", "width", "height"}
+
+
+def test_what_is_published_later_is_found(tmp_path, encoder):
+    collection = build_gallery(tmp_path, COLOURFUL[1:], encoder)
+    engine = Engine(collection, encoder)
+    first = engine.search(Query(text="red"))
+
+    build_gallery(tmp_path, COLOURFUL[:1], encoder)
+    second = engine.search(Query(text="red"))
+
+    assert "red" not in names(first) and names(second)[0] == "red"
+    assert second.version == first.version + 1
+
+
+def test_a_version_is_opened_once(gallery, encoder):
+    opened = []
+    open_snapshot = gallery.open_snapshot
+    gallery.open_snapshot = lambda: opened.append(1) or open_snapshot()
+    engine = Engine(gallery, encoder)
+
+    for _ in range(5):
+        engine.search(Query(text="red"))
+
+    assert opened == [1]
+
+
+def test_other_weights_are_refused_with_the_way_out(gallery):
+    engine = Engine(gallery, FakeEncoder(fingerprint="other00000000002"))
+
+    with pytest.raises(StaleIndex, match=r"`python manage.py build-index SOURCE --rebuild`") as raised:
+        engine.search(Query(text="red"))
+    assert "fake000000000001" in str(raised.value) and "other00000000002" in str(raised.value)
+
+
+def test_nothing_published_is_said(tmp_path, encoder):
+    with pytest.raises(EmptyCollection):
+        Engine(Home(tmp_path).create_collection("default"), encoder).search(Query(text="red"))
+
+
+def test_an_unknown_photo_is_said(engine):
+    with pytest.raises(UnknownId, match="4711"):
+        engine.search(Query(image_id=4711))
+
+
+def test_many_threads_get_the_same_answer(engine):
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda _: engine.search(Query(text="red")).hits, range(40)))
+
+    assert all(hits == results[0] for hits in results)
