@@ -14,6 +14,7 @@ from storage.errors import CollectionBusy, OtherWeights, StorageError, WrongShap
 from storage.files import TEMPORARY, make_folder, move_into_place, remove
 from storage.manifest import Manifest
 from storage.segment_reader import Segment
+from storage.segment_set import SegmentSet
 from storage.segments import SegmentBuilder, SegmentData, SegmentInfo
 from storage.vectors import FaissFlatIndex
 
@@ -24,7 +25,7 @@ class Writer:
     """Holds the collection's lock from construction to `close`; use it in a `with`.
 
     A segment is durable when it is finished and visible when it is published. Finished segments that a killed run left
-    behind are taken over (`adopted`) where they continue the published version with the same weights; all other
+    behind are taken over (`adopted`, to be read by id) where they continue the published version with the same weights; all other
     leftovers are removed. With `rebuild`, publication replaces all that was there.
     """
 
@@ -38,8 +39,9 @@ class Writer:
         self._lock = _lock(folder)
         if not guessed:
             self._sweep()
-        self.adopted = [Segment(self._segments / name) for name in self._pending()]
-        last = [segment.info for segment in self.adopted]
+        adopted = [Segment(self._segments / name) for name in self._pending()]
+        self.adopted = SegmentSet(adopted)
+        last = self._shapes = [segment.info for segment in adopted]
         self._next_image = max([manifest.next_image_id, *(info.last_image_id + 1 for info in last)])
         self._next_caption = max([manifest.next_caption_id, *(info.last_caption_id + 1 for info in last)])
         self._tombstones = set() if rebuild else set(manifest.tombstones)
@@ -70,7 +72,7 @@ class Writer:
 
     def begin_segment(self, dim: int, token_shape: tuple[int, int]) -> SegmentBuilder:
         """A segment to be filled batch by batch, then finished. Raises WrongShape."""
-        known = [(segment.info.dim, segment.info.token_shape) for segment in self.adopted]
+        known = [(info.dim, info.token_shape) for info in self._shapes]
         if self.manifest.segments and not self._rebuild:
             known.append((self.manifest.dim, self.manifest.token_shape))
         if any(shape != (dim, tuple(token_shape)) for shape in known):
@@ -119,7 +121,7 @@ class Writer:
             published_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         manifest.save(self._folder / "manifest.json")
-        self.manifest, self._rebuild, self.adopted = manifest, False, []
+        self.manifest, self._rebuild, self._shapes = manifest, False, []
         self._sweep()
         return manifest
 

@@ -1,0 +1,231 @@
+"""From a source to a published version of a collection."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+from indexer.filling import SegmentFiller
+from indexer.items import Failure
+from indexer.photos import FileState, Job
+from indexer.planning import Plan, Work
+from indexer.readers import PhotoReader, Result, default_workers
+from indexer.sources.base import Source
+from storage.catalog import DONE, FAILED, INDEXED, INTERRUPTED, FileRecord, VersionRecord
+from storage.collection import Collection
+from storage.errors import UnusableHome
+from storage.home import Home
+from storage.snapshot import Snapshot
+from storage.writer import Writer
+
+RECORDS_AT_ONCE = 256
+
+
+class Progress(Protocol):
+    """Told how far a run is: `stage` is "photos" or "publish", `done` counts up to `total`."""
+
+    def __call__(self, stage: str, done: int, total: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class BuildSummary:
+    """What a run did. `images` and `captions` are what the collection holds now.
+
+    `added` images became visible with this run; of them, `replaced` took the place of a photo or captions that had
+    changed and `resumed` were encoded by an earlier run that did not end. `unchanged` were there already, as they are.
+    `images_per_second` counts the photos encoded by this run, over its whole time in `seconds`.
+    """
+
+    images: int
+    captions: int
+    added: int
+    unchanged: int
+    failures: list[Failure]
+    seconds: float
+    images_per_second: float
+    version: int
+    replaced: int = 0
+    resumed: int = 0
+
+
+def build_index(
+    home: Home,
+    name: str,
+    source: Source,
+    encoder,
+    limit: int | None = None,
+    rebuild: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> BuildSummary:
+    """Bring the collection up to what the source (its first `limit` photos) has now, and publish.
+
+    Photos that cannot be read are recorded and listed in the summary; the run goes on. It can be killed at any
+    instant: the published version stays as it is, and the next run continues with what was finished. With `rebuild`
+    everything is encoded anew, also what came from other sources, and replaces what was there in one instant.
+    `workers` is how many processes decode (0: this one decodes; None: one for each processor).
+
+    Raises CollectionBusy, OtherWeights, BrokenManifest, BrokenSegment, BrokenIndex, CatalogError or UnusableHome.
+    """
+    collection = home.create_collection(name)
+    try:
+        with collection.writer(encoder.fingerprint, rebuild) as writer:
+            return _Build(home, collection, writer, source, encoder, progress).run(limit, rebuild, workers)
+    except OSError as error:
+        raise UnusableHome(home.path, error.strerror or str(error)) from error
+
+
+class _Build:
+    """One run."""
+
+    def __init__(
+        self,
+        home: Home,
+        collection: Collection,
+        writer: Writer,
+        source: Source,
+        encoder,
+        progress: Progress | None,
+    ):
+        self._catalog, self._collection, self._writer = home.catalog, collection, writer
+        self._source, self._encoder = source, encoder
+        self._progress = progress or (lambda stage, done, total: None)
+        self._filler = SegmentFiller(writer, encoder)
+        self._failures: list[Failure] = []
+        self._records: list[FileRecord] = []
+        self._done = self._unchanged = 0
+
+    def run(self, limit: int | None, rebuild: bool, workers: int | None) -> BuildSummary:
+        started = time.perf_counter()
+        self._plan = Plan(self._collection, self._writer, self._catalog.files(self._collection.name), rebuild)
+        work = self._plan.work(str(self._source.root), list(islice(self._source, limit)))
+        self._total = len(work)
+        self._run_id = self._catalog.start_run(self._collection.name, str(self._source.root), self._total)
+        try:
+            self._read_all(work, workers)
+            snapshot = self._publish()
+        except BaseException as error:
+            self._give_up(error)
+            raise
+        return self._finish(snapshot, time.perf_counter() - started, complete=limit is None)
+
+    def _read_all(self, work: list[Work], workers: int | None) -> None:
+        for problem in self._source.problems:
+            self._fail(str(self._source.root), problem)
+        by_uri = {one.uri: one for one in work}
+        self._progress("photos", 0, self._total)
+        with PhotoReader(default_workers(len(work)) if workers is None else workers) as reader:
+            for job, result in reader.read(self._jobs(work)):
+                self._settle(by_uri[job.uri], result)
+        self._advance(self._filler.finish_segment())
+        self._record_files()
+
+    def _jobs(self, work: list[Work]) -> Iterator[Job]:
+        """The photos that have to be looked into; the others are settled on the way."""
+        for one in work:
+            if one.problem is not None:
+                self._fail(one.source, one.problem)
+                self._advance(1)
+            elif self._plan.is_untouched(one):
+                self._keep(one)
+            else:
+                yield Job(one.uri, self._encoder.config.image_size, self._plan.content_to_skip(one))
+
+    def _settle(self, work: Work, result: Result) -> None:
+        """Do what is to be done with a photo that was looked into."""
+        if isinstance(result, Failure):
+            self._fail(work.source, result)
+            self._advance(1)
+        elif isinstance(result, FileState):
+            self._record(_indexed(work, result, self._plan.known[work.uri].image_id))
+            self._keep(work)
+        else:
+            entry = self._plan.entry(work, result)
+            self._record(_indexed(work, result.file, entry.image_id))
+            self._advance(self._filler.add(entry))
+
+    def _keep(self, work: Work) -> None:
+        self._unchanged += self._plan.is_published(work)
+        self._advance(1)
+
+    def _fail(self, source: str, failure: Failure) -> None:
+        self._failures.append(failure)
+        self._record(FileRecord(failure.uri, source, FAILED, reason=failure.reason, sentence=failure.sentence))
+
+    def _advance(self, count: int) -> None:
+        if count:
+            self._done += count
+            self._progress("photos", self._done, self._total)
+
+    def _record(self, record: FileRecord) -> None:
+        self._records.append(record)
+        if len(self._records) >= RECORDS_AT_ONCE:
+            self._record_files()
+
+    def _record_files(self) -> None:
+        records, self._records = self._records, []
+        if records:
+            self._catalog.record_files(self._collection.name, records)
+            self._catalog.update_run(self._run_id, done=self._done, failed=len(self._failures))
+
+    def _publish(self) -> Snapshot | None:
+        """The version that is published now: a new one if anything changed. None if there never was one."""
+        before = self._writer.manifest.version
+        self._progress("publish", 0, 1)
+        manifest = self._writer.publish()
+        snapshot = self._collection.open_snapshot() if manifest.version else None
+        if manifest.version != before:
+            self._catalog.record_version(
+                self._collection.name,
+                VersionRecord(
+                    version=manifest.version,
+                    fingerprint=manifest.fingerprint,
+                    images=snapshot.image_count,
+                    captions=snapshot.caption_count,
+                    published_at=manifest.published_at,
+                ),
+            )
+        self._progress("publish", 1, 1)
+        return snapshot
+
+    def _give_up(self, error: BaseException) -> None:
+        """Keep what can be kept. After Ctrl-C that is all that was encoded; otherwise the finished segments."""
+        if isinstance(error, KeyboardInterrupt):
+            self._filler.finish_segment()
+        self._filler.discard()
+        state = FAILED if isinstance(error, Exception) else INTERRUPTED
+        self._catalog.finish_run(self._run_id, state, done=self._done, failed=len(self._failures))
+
+    def _finish(self, snapshot: Snapshot | None, seconds: float, complete: bool) -> BuildSummary:
+        plan, name = self._plan, self._collection.name
+        if complete:
+            still = {failure.uri for failure in self._failures}
+            self._catalog.forget_failures(name, str(self._source.root), still)
+        summary = BuildSummary(
+            images=snapshot.image_count if snapshot else 0,
+            captions=snapshot.caption_count if snapshot else 0,
+            added=plan.added,
+            unchanged=self._unchanged,
+            failures=self._failures,
+            seconds=seconds,
+            images_per_second=self._filler.encoded / seconds,
+            version=self._writer.manifest.version,
+            replaced=plan.replaced,
+            resumed=plan.resumed,
+        )
+        self._catalog.finish_run(
+            self._run_id,
+            DONE,
+            done=self._done,
+            added=summary.added,
+            unchanged=summary.unchanged,
+            failed=len(summary.failures),
+            images_per_second=summary.images_per_second,
+            version=summary.version,
+        )
+        return summary
+
+
+def _indexed(work: Work, file: FileState, image_id: int) -> FileRecord:
+    return FileRecord(work.uri, work.source, INDEXED, file.bytes, file.mtime_ns, file.sha256, image_id=image_id)

@@ -1,0 +1,67 @@
+"""What can be wrong with a source. Each message is the one line a person reads: what is wrong, what to do."""
+
+from pathlib import Path
+
+FORMATS = ("coco", "manifest", "folder")
+
+
+class IndexerError(Exception):
+    """Base of every error of this room."""
+
+
+class MissingSource(IndexerError):
+    """Nothing is where the source should be, or it may not be read."""
+
+    def __init__(self, path: Path, problem: str = "does not exist"):
+        super().__init__(
+            f"The source {path} {problem}: name a folder of photos, a COCO folder or a JSON Lines manifest in "
+            "`python manage.py build-index SOURCE`"
+        )
+
+
+class EmptySource(IndexerError):
+    """The source holds no photo."""
+
+    def __init__(self, path: Path, wanted: str):
+        super().__init__(f"The source {path} holds no photo: put {wanted} there, or name another source")
+
+
+class UnknownFormat(IndexerError):
+    """A format that doesn't exist, or that the source isn't in."""
+
+    def __init__(self, path: Path, problem: str, remedy: str = f"give --format one of {', '.join(FORMATS)}"):
+        super().__init__(f"Can't read the source {path}: {problem}; {remedy}")
+
+
+class AmbiguousSource(IndexerError):
+    """A folder with several manifests, none of which is named manifest.jsonl."""
+
+    def __init__(self, path: Path, names: list[str]):
+        super().__init__(
+            f"The folder {path} holds {len(names)} manifests ({', '.join(names)}): name one, as in "
+            f"`python manage.py build-index {path / names[0]}`, or give --format folder to index its photos"
+        )
+
+
+class BadManifestLine(IndexerError):
+    """A line of a JSON Lines manifest that says nothing usable; nothing was indexed."""
+
+    def __init__(self, path: Path, number: int, problem: str):
+        self.number = number
+        super().__init__(f"{path}, line {number}: {problem}; mend that line and run again (nothing was indexed)")
+
+
+class BadAnnotations(IndexerError):
+    """A COCO annotation file that can't be read; nothing was indexed."""
+
+    def __init__(self, path: Path, problem: str):
+        super().__init__(f"{path}: {problem}; mend or remove that file and run again (nothing was indexed)")
+
+
+class WorkersUnavailable(IndexerError):
+    """Worker processes don't start."""
+
+    def __init__(self):
+        super().__init__(
+            "Worker processes don't start here: call build_index under `if __name__ == '__main__':`, or with workers=0"
+        )

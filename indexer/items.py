@@ -1,0 +1,69 @@
+"""What a source gives: photos with captions, and what could not be had."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+
+
+@dataclass(frozen=True)
+class SourceCaption:
+    """One sentence. `language` is "en" or "zh"; `origin` says where in the source it stood."""
+
+    language: str
+    text: str
+    origin: str
+
+
+@dataclass(frozen=True)
+class SourceItem:
+    """One photo: `uri` is its absolute path, `metadata` what the source says beside captions (JSON values)."""
+
+    uri: Path
+    captions: list[SourceCaption] = field(default_factory=list)
+    metadata: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file that could not be used: its path, a reason code and a sentence for people."""
+
+    uri: str
+    reason: str
+    sentence: str
+
+
+def language_of(text: str) -> str:
+    """"zh" where there is a Chinese character, "en" otherwise."""
+    return "zh" if HAN.search(text) else "en"
+
+
+def captions_from(texts: Iterable[str], origin: str, language: str | None = None) -> list[SourceCaption]:
+    """The texts that aren't blank, trimmed; language told by script where it isn't given."""
+    trimmed = (text.strip() for text in texts)
+    return [SourceCaption(language or language_of(text), text, origin) for text in trimmed if text]
+
+
+def merged(items: Iterable[SourceItem]) -> list[SourceItem]:
+    """One item a photo. Of a photo that is named again, only captions and metadata keys that are new are added."""
+    by_uri: dict[Path, SourceItem] = {}
+    for item in items:
+        first = by_uri.get(item.uri)
+        if first is None:
+            by_uri[item.uri] = item
+            continue
+        known = {(caption.language, caption.text) for caption in first.captions}
+        new = [caption for caption in item.captions if (caption.language, caption.text) not in known]
+        by_uri[item.uri] = SourceItem(item.uri, first.captions + new, {**item.metadata, **first.metadata})
+    return list(by_uri.values())
+
+
+def description_of(captions: Iterable, metadata: dict) -> str:
+    """A hash of all that is said of a photo; captions may come in any order."""
+    said = sorted((caption.language, caption.text, caption.origin) for caption in captions)
+    content = json.dumps([said, metadata], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()

@@ -1,0 +1,102 @@
+"""Reading many photos in worker processes, in order, with a bounded number under way."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
+
+from indexer.errors import WorkersUnavailable
+from indexer.items import Failure
+from indexer.photos import FileState, Job, Photo, read_photo
+
+LOOK_AHEAD = 128
+FEW = 32
+
+Result = Photo | FileState | Failure
+
+
+class PhotoReader:
+    """Reads photos with `workers` processes, or in this one with 0. Use it in a `with`."""
+
+    def __init__(self, workers: int):
+        """No process starts before there is a photo to read."""
+        self._workers = workers
+        self._pool: ProcessPoolExecutor | None = None
+        self._careful: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> "PhotoReader":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for pool in (self._pool, self._careful):
+            if pool is not None:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def read(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Result]]:
+        """Each job with its own result, in the order of `jobs`, of which at most LOOK_AHEAD are taken beforehand."""
+        if self._workers == 0:
+            yield from ((job, read_photo(job)) for job in jobs)
+            return
+        waiting: deque[tuple[Job, Future]] = deque()
+        for job in jobs:
+            waiting.append((job, self._submit(job)))
+            if len(waiting) >= LOOK_AHEAD:
+                yield self._settled(*waiting.popleft())
+        while waiting:
+            yield self._settled(*waiting.popleft())
+
+    def _submit(self, job: Job) -> Future:
+        if self._pool is None:
+            self._pool = _pool(self._workers)
+        try:
+            return self._pool.submit(read_photo, job)
+        except BrokenProcessPool:
+            self._pool = _pool(self._workers)
+            return self._pool.submit(read_photo, job)
+
+    def _settled(self, job: Job, future: Future) -> tuple[Job, Result]:
+        try:
+            return job, future.result()
+        except BrokenProcessPool:
+            return job, self._read_alone(job)
+
+    def _read_alone(self, job: Job) -> Result:
+        """Read one of the photos that were under way when a worker died: is it the one that kills?"""
+        if self._careful is None:
+            self._careful = _pool(1)
+        try:
+            self._careful.submit(os.getpid).result()
+        except BrokenProcessPool as error:
+            raise WorkersUnavailable from error
+        try:
+            return self._careful.submit(read_photo, job).result()
+        except BrokenProcessPool:
+            self._careful = None
+            return Failure(job.uri, "crashed", f"{job.uri} ended the process that read it; replace or remove the file.")
+
+
+def default_workers(photos: int) -> int:
+    """One for each processor that is ours; 0 for so few photos that starting processes would take longer."""
+    return len(os.sched_getaffinity(0)) if photos > FEW else 0
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    # Not forked: the encoder's threads hold locks that a forked child would wait for without end.
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
+
+
+def _begin_worker() -> None:
+    """Leave Ctrl-C to the parent, and end when the parent is gone, however it ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)

@@ -1,0 +1,82 @@
+"""A folder of photos, with captions in text files beside them."""
+
+import codecs
+import os
+import re
+from pathlib import Path
+
+from indexer.errors import EmptySource
+from indexer.items import Failure, SourceCaption, SourceItem, captions_from
+from indexer.sources.base import Source
+
+PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+ORIGIN = "text file"
+
+
+class FolderSource(Source):
+    """All photos below a folder, by name with numbers in their order; hidden files and folders are left out.
+
+    `name.txt` beside `name.jpg` holds a caption in each line that isn't blank.
+    """
+
+    format = "folder"
+
+    def __init__(self, root: Path):
+        """Raises EmptySource."""
+        problems: list[Failure] = []
+        photos = sorted(_photos(root, problems), key=lambda found: _natural(found[0].relative_to(root)))
+        if not photos:
+            raise EmptySource(root, f"photos ({', '.join(sorted(ending[1:] for ending in PHOTOS))})")
+        items = [SourceItem(photo, _captions(text, problems) if text else []) for photo, text in photos]
+        super().__init__(root, items, problems)
+
+
+def _photos(root: Path, problems: list[Failure]) -> list[tuple[Path, Path | None]]:
+    """Each photo with the text file beside it, if there is one. Linked folders are entered, each only once."""
+
+    def unreadable(error: OSError) -> None:
+        problems.append(
+            Failure(str(error.filename), "folder-unreadable", f"{error.filename} can't be read ({error.strerror}).")
+        )
+
+    found, entered = [], set()
+    for folder, folders, names in os.walk(root, followlinks=True, onerror=unreadable):
+        real = os.path.realpath(folder)
+        if real in entered:
+            folders.clear()
+            continue
+        entered.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        texts = {name[:-4]: name for name in names if name.lower().endswith(".txt") and not name.startswith(".")}
+        for name in names:
+            stem, ending = os.path.splitext(name)
+            if ending.lower() in PHOTOS and not name.startswith("."):
+                text = Path(folder, texts[stem]) if stem in texts else None
+                found.append((Path(folder, name), text))
+    return found
+
+
+def _captions(path: Path, problems: list[Failure]) -> list[SourceCaption]:
+    try:
+        return captions_from(_decoded(path.read_bytes()).splitlines(), ORIGIN)
+    except (OSError, UnicodeDecodeError):
+        sentence = f"{path} is not a text in UTF-8 that can be read; save it as UTF-8 (its photo was indexed without it)."
+        problems.append(Failure(str(path), "caption-unreadable", sentence))
+        return []
+
+
+def _decoded(content: bytes) -> str:
+    """UTF-8, or UTF-16 where the file says so, as Windows editors write it."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16")
+    return content.decode("utf-8-sig")
+
+
+def _natural(path: Path) -> tuple:
+    """A sort key under which 2.jpg comes before 10.jpg."""
+    return [_pieces(part) for part in path.parts], str(path)
+
+
+def _pieces(name: str) -> list[tuple[int, int, str]]:
+    pieces = re.split(r"(\d+)", name.casefold())
+    return [(0, int(piece), "") if number % 2 else (1, 0, piece) for number, piece in enumerate(pieces)]
