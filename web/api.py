@@ -1,0 +1,79 @@
+"""The HTTP API, version 1: the same answers as the command line's, as JSON."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+from flask import Blueprint, current_app, request
+from search import EmptyQuery, Query
+from storage.errors import EmptyCollection, UnknownCollection
+
+from .addresses import with_addresses
+from .parameters import search_options, whole_number
+from .service import SearchService
+from .uploads import read_upload
+
+api = Blueprint("api", __name__, url_prefix="/api/v1")
+LARGEST_ID = 2**63 - 1
+
+
+@api.get("/search")
+def search() -> dict:
+    """Searches by a sentence (`q`) or by a photo of the collection (`image_id`)."""
+    values = request.args
+    image_id = whole_number(values, "image_id", None, 0, LARGEST_ID)
+    text = values.get("q")
+    if image_id is None and text is None:
+        raise EmptyQuery("Nothing to search for: give a sentence as q, or the id of a photo as image_id.")
+    query = Query(text=text, image_id=image_id, **search_options(values))
+    return with_addresses(_service().search(query).as_json())
+
+
+@api.post("/search")
+def search_by_photo() -> dict:
+    """Searches by a photo that is sent as the form field `image`."""
+    options = search_options(request.values)
+    photo = read_upload(request.files.get("image"), _service().encoder.config.image_size)
+    query = Query(image=photo.prepared, label=photo.name, **options)
+    return with_addresses(_service().search(query).as_json())
+
+
+@api.get("/status")
+def status() -> dict:
+    """What is indexed, and whether the model is ready."""
+    service = _service()
+    model = {"state": service.state, "name": None, "fingerprint": None}
+    if service.state == "ready":
+        model |= {"name": service.encoder.config.name, "fingerprint": service.encoder.fingerprint}
+    return {"collection": service.collection_name, "model": model} | _contents(service)
+
+
+@api.get("/openapi.json")
+def openapi() -> dict:
+    """This API, described."""
+    return _openapi()
+
+
+def _contents(service: SearchService) -> dict:
+    try:
+        snapshot = service.snapshot()
+    except (EmptyCollection, UnknownCollection):
+        return {"version": 0, "images": 0, "captions": 0, "languages": [], "index_fingerprint": None}
+    return {
+        "version": snapshot.version,
+        "images": snapshot.image_count,
+        "captions": snapshot.caption_count,
+        "languages": snapshot.languages,
+        "index_fingerprint": snapshot.model_fingerprint,
+    }
+
+
+def _service() -> SearchService:
+    return current_app.extensions["panoptes"]
+
+
+@cache
+def _openapi() -> dict:
+    return json.loads((Path(__file__).parent / "openapi.json").read_text("utf-8"))

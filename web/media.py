@@ -1,0 +1,68 @@
+"""Photos and thumbnails by id, from the collection's own records; no path ever comes from a request."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+from flask import Blueprint, Response, current_app, request, send_file
+from storage.errors import UnknownId
+
+from .errors import NotKept
+
+media = Blueprint("media", __name__)
+
+_SIGNATURES = (
+    (0, b"\xff\xd8\xff", "image/jpeg"),
+    (0, b"\x89PNG\r\n\x1a\n", "image/png"),
+    (0, b"GIF87a", "image/gif"),
+    (0, b"GIF89a", "image/gif"),
+    (0, b"BM", "image/bmp"),
+    (8, b"WEBP", "image/webp"),
+    (4, b"ftypavif", "image/avif"),
+)
+LARGEST_ID = 2**63 - 1
+
+
+def browser_type(head: bytes) -> str | None:
+    """The media type of a file by its first 16 bytes, or None where browsers can't show it."""
+    return next((kind for at, signature, kind in _SIGNATURES if head[at:].startswith(signature)), None)
+
+
+@media.get("/images/<int:image_id>")
+def original(image_id: int) -> Response:
+    """The photo's own file; its thumbnail where browsers can't show the format."""
+    snapshot = _snapshot_with(image_id)
+    record = snapshot.images([image_id])[0]
+    path = Path(record.uri)
+    if not path.is_file():
+        raise NotKept(
+            f"The file of photo {image_id} is no longer where it was when it was indexed: "
+            "put it back, or run `python manage.py build-index` again."
+        )
+    with path.open("rb") as file:
+        kind = browser_type(file.read(16))
+    if kind is None:
+        return _jpeg(snapshot.thumbnail(image_id), record.sha256)
+    response = send_file(path, mimetype=kind, conditional=True, etag=record.sha256)
+    response.headers["Cache-Control"] = "private, no-cache"
+    return response
+
+
+@media.get("/thumbnails/<int:image_id>")
+def thumbnail(image_id: int) -> Response:
+    """The small JPEG made when the photo was indexed."""
+    snapshot = _snapshot_with(image_id)
+    return _jpeg(snapshot.thumbnail(image_id), snapshot.images([image_id])[0].sha256)
+
+
+def _snapshot_with(image_id: int):
+    if image_id > LARGEST_ID:
+        raise UnknownId("image", image_id)
+    return current_app.extensions["panoptes"].snapshot()
+
+
+def _jpeg(content: bytes, sha256: str) -> Response:
+    response = send_file(BytesIO(content), mimetype="image/jpeg", etag=f"{sha256}-thumbnail")
+    response.headers["Cache-Control"] = "private, no-cache"
+    return response.make_conditional(request)

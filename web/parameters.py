@@ -1,0 +1,38 @@
+"""From the parameters of a request to those of a query."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .errors import BadParameter
+
+MOST_TOP = 500
+MOST_RERANK = 256
+MOST_OFFSET = 10**9
+
+
+def search_options(values: Mapping[str, str], top: int = 10, rerank: int = 32) -> dict:
+    """`to`, `top`, `rerank` and `offset` for a `search.Query`; raises BadParameter.
+
+    Args:
+        values: the request's parameters.
+        top, rerank: what they are where the request does not say.
+    """
+    return {
+        "to": values.get("to", "images"),
+        "top": whole_number(values, "top", top, 1, MOST_TOP),
+        "rerank": whole_number(values, "rerank", rerank, 0, MOST_RERANK),
+        "offset": whole_number(values, "offset", 0, 0, MOST_OFFSET),
+    }
+
+
+def whole_number(values: Mapping[str, str], name: str, default: int | None, least: int, most: int) -> int | None:
+    """One parameter as a number from `least` to `most`; raises BadParameter."""
+    raw = values.get(name, "").strip()
+    if not raw:
+        return default
+    number = int(raw) if raw.isascii() and raw.isdigit() and len(raw) <= 19 else None
+    if number is None or not least <= number <= most:
+        shown = raw if len(raw) <= 40 else f"{raw[:40]}..."
+        raise BadParameter(f"{name} is {shown!r}: it must be a whole number from {least} to {most}.")
+    return number

@@ -1,0 +1,83 @@
+"""One collection and one encoder behind the pages: opened late, shared by all threads."""
+
+from __future__ import annotations
+
+import logging
+from threading import Lock, Thread
+
+from search import Engine, Query, SearchResult
+from search.latest import LatestSnapshot
+
+from .errors import KNOWN_ERRORS, ModelFailed, ModelLoading
+
+log = logging.getLogger(__name__)
+
+
+class SearchService:
+    """Answers queries on one collection, from the moment that the encoder is loaded and warmed up.
+
+    Args:
+        home: a `storage.Home`.
+        encoder: an encoder that is ready, or a function without arguments that gives one; that is called in a thread
+            of its own, so that the server can answer meanwhile.
+        collection: the collection's name; it need not exist yet.
+    """
+
+    def __init__(self, home, encoder, collection: str = "default") -> None:
+        self.collection_name = collection
+        self._home = home
+        self._lock = Lock()
+        self._snapshots: LatestSnapshot | None = None
+        self._engine: Engine | None = None
+        self._encoder = None
+        self._failure: str | None = None
+        if callable(encoder):
+            Thread(target=self._load, args=(encoder,), name="load-encoder", daemon=True).start()
+        else:
+            self._encoder = encoder
+
+    @property
+    def state(self) -> str:
+        """ "loading", "ready" or "failed"."""
+        if self._failure is not None:
+            return "failed"
+        return "loading" if self._encoder is None else "ready"
+
+    @property
+    def encoder(self):
+        """The encoder; raises ModelLoading or ModelFailed where there is none."""
+        if self._failure is not None:
+            raise ModelFailed(self._failure)
+        if self._encoder is None:
+            raise ModelLoading("The model is still loading: try again in a few seconds.")
+        return self._encoder
+
+    def snapshot(self):
+        """The last published version; raises UnknownCollection or EmptyCollection. Needs no encoder."""
+        return self._latest().get()
+
+    def search(self, query: Query) -> SearchResult:
+        """Answers a query; raises what `Engine.search` raises, and ModelLoading."""
+        encoder, snapshots = self.encoder, self._latest()
+        with self._lock:
+            if self._engine is None:
+                self._engine = Engine(self._home.collection(self.collection_name), encoder, snapshots)
+        return self._engine.search(query)
+
+    def _latest(self) -> LatestSnapshot:
+        with self._lock:
+            if self._snapshots is None:
+                self._snapshots = LatestSnapshot(self._home.collection(self.collection_name))
+            return self._snapshots
+
+    def _load(self, open_encoder) -> None:
+        try:
+            encoder = open_encoder()
+            encoder.warm_up()
+            self._encoder = encoder
+        except KNOWN_ERRORS as error:
+            log.error("The model can't be loaded: %s", error)
+            self._failure = str(error)
+        except Exception:
+            log.exception("The model can't be loaded")
+            self._failure = "The model can't be loaded: the server's log says why."

@@ -1,0 +1,78 @@
+"""Photos that were sent to search with: read safely, and kept a while so that their results have an address."""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from dataclasses import dataclass
+from threading import Lock
+
+import numpy as np
+from search import EmptyQuery
+from search.photos import read_photo_with_preview
+from werkzeug.datastructures import FileStorage
+
+from .errors import NotKept, TooLarge
+
+LARGEST_UPLOAD = 20 * 1024 * 1024
+
+
+@dataclass(frozen=True, eq=False)
+class KeptPhoto:
+    """A photo ready to be searched with: uint8 [S, S, 3], what it was called, and a small JPEG of it."""
+
+    prepared: np.ndarray
+    name: str
+    preview: bytes
+
+
+class KeptPhotos:
+    """The last `most` uploaded photos, in memory, each under a token that can't be guessed. Thread safe."""
+
+    def __init__(self, most: int = 64) -> None:
+        self._most = most
+        self._lock = Lock()
+        self._photos: OrderedDict[str, KeptPhoto] = OrderedDict()
+
+    def keep(self, photo: KeptPhoto) -> str:
+        """Keeps a photo and gives its token."""
+        token = secrets.token_urlsafe(12)
+        with self._lock:
+            self._photos[token] = photo
+            while len(self._photos) > self._most:
+                self._photos.popitem(last=False)
+        return token
+
+    def get(self, token: str) -> KeptPhoto:
+        """The photo under a token; raises NotKept."""
+        with self._lock:
+            if token not in self._photos:
+                raise NotKept("That photo is no longer kept: send it once more.")
+            self._photos.move_to_end(token)
+            return self._photos[token]
+
+
+def read_upload(upload: FileStorage | None, size: int) -> KeptPhoto:
+    """The photo in an upload.
+
+    Args:
+        upload: the form field `image`.
+        size: the side S that the encoder wants.
+
+    Raises:
+        EmptyQuery: no file was sent.
+        TooLarge: it is beyond LARGEST_UPLOAD bytes.
+        UnreadablePhoto: it is no photo that can be read.
+    """
+    content = upload.stream.read(LARGEST_UPLOAD + 1) if upload is not None else b""
+    if not content:
+        raise EmptyQuery("No photo was sent: choose a file for the form field 'image'.")
+    if len(content) > LARGEST_UPLOAD:
+        raise TooLarge(too_large())
+    prepared, preview = read_photo_with_preview(content, size)
+    return KeptPhoto(prepared, upload.filename or "", preview)
+
+
+def too_large() -> str:
+    """What is said of an upload beyond the limit."""
+    return f"The photo is too large: {LARGEST_UPLOAD // 2**20} MB is the most."

@@ -1,0 +1,46 @@
+"""From a search result to what the templates show: pure functions over its JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+NARROWEST, WIDEST = 0.5, 3.2
+
+
+def tile_ratio(width: int, height: int) -> float:
+    """Width over height of a photo's tile: the photo's own, but never so extreme that a row can't hold it."""
+    return round(min(max(width / max(height, 1), NARROWEST), WIDEST), 4)
+
+
+def split_captions(captions: Sequence[dict], language: str) -> tuple[list[dict], list[dict]]:
+    """The first caption of each language, the interface's own language first; and all the others."""
+    first: dict[str, dict] = {}
+    for caption in captions:
+        first.setdefault(caption["language"], caption)
+    shown = sorted(first.values(), key=lambda caption: caption["language"] != language)
+    shown_ids = {caption["id"] for caption in shown}
+    return shown, [caption for caption in captions if caption["id"] not in shown_ids]
+
+
+def stage_times(took_ms: dict[str, float]) -> list[tuple[str, str]]:
+    """Each stage that took any time, with its milliseconds."""
+    return [(stage, short_ms(ms)) for stage, ms in took_ms.items() if stage != "total" and ms > 0.05]
+
+
+def short_ms(ms: float) -> str:
+    """ "0.4", "3", "84": a digit after the point only where it is all there is."""
+    return f"{ms:.1f}" if ms < 0.95 else f"{ms:.0f}"
+
+
+def pages_around(offset: int, top: int, total: int) -> tuple[int | None, int | None]:
+    """The offsets of the page before and of the page after, None where there is none."""
+    before = max(0, min(offset, total) - top) if offset > 0 else None
+    after = offset + top if offset + top < total else None
+    return before, after
+
+
+def evenly(values: Sequence[int], most: int) -> list[int]:
+    """At most so many values, spread evenly over all of them."""
+    if len(values) <= most:
+        return list(values)
+    return [values[i * len(values) // most] for i in range(most)]
