@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, Row, create_engine, delete, event, insert, make_url, select, update
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from storage.errors import CatalogError
@@ -160,13 +160,13 @@ class Catalog:
     def _writing(self) -> Iterator[Connection]:
         if self._file is not None:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-        with self._transaction() as connection:
+        with self._transaction(writing=True) as connection:
             yield connection
 
     @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
+    def _transaction(self, writing: bool = False) -> Iterator[Connection]:
         try:
-            with self._engine().begin() as connection:
+            with self._engine().execution_options(writing=writing).begin() as connection:
                 yield connection
         except (SQLAlchemyError, ImportError) as error:
             raise CatalogError(_without_password(self._url), _first_line(error)) from error
@@ -176,21 +176,24 @@ class Catalog:
             engine = create_engine(self._url, poolclass=NullPool if self._url.startswith("sqlite") else None)
             if engine.dialect.name == "sqlite":
                 event.listen(engine, "connect", _configure_sqlite)
-            try:
-                metadata.create_all(engine)
-            except OperationalError:  # another process made the tables between our look and our making
-                metadata.create_all(engine)
+                event.listen(engine, "begin", _begin_sqlite)
+            metadata.create_all(engine.execution_options(writing=True))
             self._opened = engine
         return self._opened
 
 
 def _configure_sqlite(connection, _record) -> None:
     """Readers and the writer don't wait for each other, and two writers wait instead of failing."""
-    cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = NORMAL")
-    cursor.close()
+    connection.isolation_level = None  # transactions begin below, not in the driver
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Writers take their turn at the start: one that first reads could not go on once another has written."""
+    writing = connection.get_execution_options().get("writing")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
 
 def _record(kind: type, row: Row):
