@@ -47,7 +47,7 @@ def _for_templates() -> dict:
 
 def link(endpoint: str, **values: object) -> str:
     """An address that keeps the interface language where the present one names it."""
-    lang = request.values.get("lang")
+    lang = request.args.get("lang")
     keep = {"lang": lang} if lang in words.LANGUAGES else {}
     return url_for(endpoint, **keep | values)
 

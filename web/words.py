@@ -109,7 +109,7 @@ def interface_language() -> str:
     """ "en" or "zh": what the address says (`?lang=`), else the browser's first choice of the two."""
     if not has_request_context():
         return LANGUAGES[0]
-    chosen = request.values.get("lang")
+    chosen = request.args.get("lang")
     if chosen in LANGUAGES:
         return chosen
     return request.accept_languages.best_match(LANGUAGES, LANGUAGES[0])

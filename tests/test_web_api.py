@@ -1,0 +1,277 @@
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+from fakes import FakeEncoder, jpeg
+from galleries import build_gallery, ids_by_name
+from storage import Home
+from web import create_app
+from web.uploads import LARGEST_UPLOAD
+
+
+@pytest.fixture
+def gallery(tmp_path):
+    return build_gallery(tmp_path)
+
+
+@pytest.fixture
+def app(tmp_path, gallery):
+    return create_app(Home(tmp_path / "var"), FakeEncoder())
+
+
+@pytest.fixture
+def client(app):
+    return app.test_client()
+
+
+def upload(client, content: bytes, name: str = "mine.jpg", **more):
+    return client.post("/api/v1/search", data={"image": (io.BytesIO(content), name), **more})
+
+
+def fits(value, schema: dict, document: dict) -> bool:
+    """As much of JSON Schema as openapi.json uses."""
+    if "$ref" in schema:
+        *_, kind, name = schema["$ref"].split("/")
+        return fits(value, document["components"][kind][name], document)
+    if "anyOf" in schema:
+        return any(fits(value, option, document) for option in schema["anyOf"])
+    kinds = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "null": type(None)}
+    wanted = schema.get("type", list(kinds))
+    known = schema.get("properties", {})
+    return (
+        all(fits(value, part, document) for part in schema.get("allOf", []))
+        and value in schema.get("enum", [value])
+        and any(isinstance(value, kinds[kind]) for kind in ([wanted] if isinstance(wanted, str) else wanted))
+        and all(name in value for name in schema.get("required", []))
+        and (schema.get("additionalProperties", True) or set(value) <= set(known))
+        and all(fits(value[name], part, document) for name, part in known.items() if name in value)
+        and (not isinstance(value, list) or all(fits(item, schema.get("items", {}), document) for item in value))
+    )
+
+
+def assert_documented(response, path: str, method: str = "get") -> None:
+    document = json.loads((Path(__file__).parent.parent / "web" / "openapi.json").read_text("utf-8"))
+    answer = document["paths"][path][method]["responses"][str(response.status_code)]
+    if "$ref" in answer:
+        answer = document["components"]["responses"][answer["$ref"].split("/")[-1]]
+    assert fits(response.json, answer["content"]["application/json"]["schema"], document), response.json
+
+
+def test_a_sentence(client, gallery):
+    response = client.get("/api/v1/search", query_string={"q": "红色", "top": 2})
+
+    assert response.status_code == 200
+    hit = response.json["hits"][0]
+    red = ids_by_name(gallery)["red"]
+    assert response.json["query"] == "红色" and len(response.json["hits"]) == 2
+    assert (hit["id"], hit["thumbnail_url"], hit["image_url"]) == (red, f"/thumbnails/{red}", f"/images/{red}")
+    assert "红色的墙" in response.text  # as UTF-8, not as escapes
+    assert_documented(response, "/api/v1/search")
+
+
+def test_captions(client, gallery):
+    response = client.get("/api/v1/search?q=green&to=captions&top=1")
+
+    hit = response.json["hits"][0]
+    green = ids_by_name(gallery)["green"]
+    assert hit["text"] in ("a green meadow", "绿色的草地")
+    assert hit["image"]["thumbnail_url"] == f"/thumbnails/{green}"
+    assert_documented(response, "/api/v1/search")
+
+
+def test_a_photo_of_the_collection(client, gallery):
+    red = ids_by_name(gallery)["red"]
+
+    response = client.get(f"/api/v1/search?image_id={red}")
+
+    assert response.json["image_id"] == red and response.json["query"] is None
+    assert red not in [hit["id"] for hit in response.json["hits"]]
+    assert_documented(response, "/api/v1/search")
+
+
+@pytest.mark.parametrize(("to", "first"), [("images", "blue.png"), ("captions", "blue.png")])
+def test_a_photo_that_is_sent(client, to, first):
+    response = upload(client, jpeg("blue"), to=to, top=1)
+
+    assert response.status_code == 200
+    hit = response.json["hits"][0]
+    assert Path((hit if to == "images" else hit["image"])["uri"]).name == first
+    assert response.json["query"] == "mine.jpg"
+    assert_documented(response, "/api/v1/search", "post")
+
+
+def test_pages_follow_each_other(client):
+    whole = client.get("/api/v1/search?q=red&top=6&rerank=2").json["hits"]
+    parts = [client.get(f"/api/v1/search?q=red&top=3&offset={at}&rerank=2").json["hits"] for at in (0, 3)]
+
+    assert parts[0] + parts[1] == whole
+
+
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        ("", "Nothing to search for: give a sentence as q, or the id of a photo as image_id."),
+        ("q=", "Nothing to search for: the sentence is empty."),
+        ("q=+%09", "Nothing to search for: the sentence is empty."),
+        ("q=red&image_id=1", "Give one of a sentence, a photo and the id of a photo, not several at once."),
+        ("q=red&to=videos", "Can't search to 'videos': choose images or captions."),
+        ("q=red&top=ten", "top is 'ten': it must be a whole number from 1 to 500."),
+        ("q=red&top=0", "top is '0': it must be a whole number from 1 to 500."),
+        ("q=red&top=501", "top is '501': it must be a whole number from 1 to 500."),
+        ("q=red&rerank=-1", "rerank is '-1': it must be a whole number from 0 to 256."),
+        ("q=red&rerank=%C2%B2", "rerank is '²': it must be a whole number from 0 to 256."),
+        ("q=red&offset=1e3", "offset is '1e3': it must be a whole number from 0 to 1000000000."),
+        ("image_id=99999999999999999999", "image_id is '99999999999999999999': it must be a whole number from 0"),
+        ("image_id=9223372036854775808", "image_id is '9223372036854775808': it must be"),
+        ("q=" + "a" * 2001, "The sentence is 2001 characters long: 2000 is the most."),
+    ],
+)
+def test_a_wrong_parameter_is_400_with_one_line(client, parameters, says):
+    response = client.get(f"/api/v1/search?{parameters}")
+
+    assert response.status_code == 400
+    assert response.json["error"].startswith(says) and "\n" not in response.json["error"]
+    assert_documented(response, "/api/v1/search")
+
+
+@pytest.mark.parametrize("q", ["%FF%FE", "%00", "%ED%A0%80", "%F0%9F%A6%9A", "<script>", "'; --", "a" * 2000])
+def test_odd_sentences_are_answered(client, q):
+    assert client.get(f"/api/v1/search?q={q}").status_code == 200
+
+
+def test_an_unknown_photo_is_404(client):
+    response = client.get("/api/v1/search?image_id=4711")
+
+    assert response.status_code == 404 and "4711" in response.json["error"]
+    assert_documented(response, "/api/v1/search")
+
+
+@pytest.mark.parametrize(
+    "content", [b"not a photo", b"<svg xmlns='http://www.w3.org/2000/svg'/>", jpeg("red")[:200], b"\x89PNG\r\n\x1a\n"]
+)
+def test_an_unreadable_photo_is_400_with_one_line(client, content):
+    response = upload(client, content)
+
+    assert response.status_code == 400
+    assert "the uploaded photo" in response.json["error"] and "\n" not in response.json["error"]
+    assert_documented(response, "/api/v1/search", "post")
+
+
+@pytest.mark.parametrize("data", [{}, {"image": "a string"}, {"image": (io.BytesIO(b""), "empty.jpg")}])
+def test_no_photo_is_400(client, data):
+    response = client.post("/api/v1/search", data=data, content_type="multipart/form-data")
+
+    assert response.status_code == 400
+    assert response.json["error"] == "No photo was sent: choose a file for the form field 'image'."
+
+
+@pytest.mark.parametrize("size", [LARGEST_UPLOAD + 1, LARGEST_UPLOAD + 2**20])
+def test_a_photo_beyond_the_limit_is_413(client, size):
+    response = upload(client, jpeg("red").ljust(size, b"\0"))
+
+    assert response.status_code == 413
+    assert response.json["error"] == "The photo is too large: 20 MB is the most."
+    assert_documented(response, "/api/v1/search", "post")
+
+
+def test_status(client, gallery):
+    response = client.get("/api/v1/status")
+
+    assert response.json == {
+        "collection": "default",
+        "model": {"state": "ready", "name": "fake", "fingerprint": "fake000000000001"},
+        "version": 1,
+        "images": 6,
+        "captions": 10,
+        "languages": ["en", "zh"],
+        "index_fingerprint": "fake000000000001",
+    }
+    assert_documented(response, "/api/v1/status")
+
+
+def test_nothing_indexed(tmp_path):
+    client = create_app(Home(tmp_path), FakeEncoder()).test_client()
+
+    response = client.get("/api/v1/search?q=red")
+    assert response.status_code == 404 and "python manage.py build-index" in response.json["error"]
+    status = client.get("/api/v1/status")
+    assert (status.json["version"], status.json["images"], status.json["index_fingerprint"]) == (0, 0, None)
+    assert_documented(status, "/api/v1/status")
+
+
+def test_a_collection_that_comes_later_is_searched(tmp_path):
+    client = create_app(Home(tmp_path / "var"), FakeEncoder()).test_client()
+    assert client.get("/api/v1/search?q=red").status_code == 404
+
+    build_gallery(tmp_path)
+
+    assert client.get("/api/v1/search?q=red").json["total"] == 6
+
+
+def test_an_index_of_other_weights_is_503(tmp_path, gallery):
+    client = create_app(Home(tmp_path / "var"), FakeEncoder("other00000000002")).test_client()
+
+    response = client.get("/api/v1/search?q=red")
+
+    assert response.status_code == 503 and "--rebuild" in response.json["error"]
+    assert_documented(response, "/api/v1/search")
+
+
+def test_what_we_did_not_foresee_is_a_500_without_details(app, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("secret of the house")
+
+    monkeypatch.setattr("search.engine.retrieve", fail)
+    response = app.test_client().get("/api/v1/search?q=red")
+
+    assert response.status_code == 500
+    assert response.json == {"error": "Something went wrong here: the server's log says what."}
+
+
+def test_what_is_not_there_is_json_too(client):
+    assert client.get("/api/v1/nothing").status_code == 404
+    assert "error" in client.get("/api/v1/nothing").json
+    refused = client.put("/api/v1/search")
+    assert refused.status_code == 405 and "GET" in refused.headers["Allow"] and "error" in refused.json
+
+
+def test_every_route_is_described_and_every_description_has_a_route(app):
+    document = app.test_client().get("/api/v1/openapi.json").json
+    described = {(path, method.upper()) for path, methods in document["paths"].items() for method in methods}
+    routes = {
+        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method)
+        for rule in app.url_map.iter_rules()
+        if not rule.endpoint.startswith(("pages.", "static"))
+        for method in rule.methods - {"HEAD", "OPTIONS"}
+    }
+    assert routes == described
+
+
+def test_described_limits_are_the_real_ones(app):
+    parameters = app.test_client().get("/api/v1/openapi.json").json["components"]["parameters"]
+    for name in ("top", "rerank", "offset"):
+        schema = parameters[name]["schema"]
+        for at, status in (("minimum", 200), ("maximum", 200)):
+            assert app.test_client().get(f"/api/v1/search?q=red&{name}={schema[at]}").status_code == status
+        assert app.test_client().get(f"/api/v1/search?q=red&{name}={schema['maximum'] + 1}").status_code == 400
+
+
+def test_the_examples_in_the_documentation_are_real(client):
+    page = (Path(__file__).parent.parent / "docs" / "api.md").read_text("utf-8")
+    commands = re.findall(r"^curl .*$", page, re.M)
+    assert len(commands) >= 6
+    for command in commands:
+        path = re.search(r"127\.0\.0\.1:8000(\S*?)'?(?: |$)", command)[1]
+        assert "%" not in path
+        response = upload(client, jpeg("red")) if "-F" in command else client.get(path)
+        assert response.status_code == (400 if "top=many" in command else 200), command
+
+
+def test_the_documentation_names_every_field(client):
+    page = (Path(__file__).parent.parent / "docs" / "api.md").read_text("utf-8")
+    answer = client.get("/api/v1/search?q=red").json
+    caption = client.get("/api/v1/search?q=red&to=captions").json["hits"][0]
+    for name in {*answer, *answer["hits"][0], *caption, *answer["took_ms"], *client.get("/api/v1/status").json}:
+        assert f"`{name}`" in page or f'"{name}"' in page, name
