@@ -19,6 +19,10 @@ from .words import interface_language
 log = logging.getLogger(__name__)
 FORM_AROUND_UPLOAD = 2**16
 RETRY_AFTER_S = 3
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'nonce-{nonce}'; object-src 'none'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
 
 
 def create_app(home, encoder, collection: str = "default", config: dict | None = None) -> Flask:
@@ -36,6 +40,7 @@ def create_app(home, encoder, collection: str = "default", config: dict | None =
     app.config.from_mapping(config or {})
     app.json.ensure_ascii = False
     app.json.sort_keys = False
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.extensions["panoptes"] = SearchService(home, encoder, collection)
     app.extensions["panoptes-photos"] = KeptPhotos()
     for blueprint in (pages, media, api):
@@ -102,17 +107,14 @@ def _add_headers(app: Flask) -> None:
 
     @app.after_request
     def safe(response: Response) -> Response:
-        response.headers["Content-Security-Policy"] = (
-            f"default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'nonce-{g.nonce}'; "
-            "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-        )
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Referrer-Policy"] = "no-referrer"
-        response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
+        headers = response.headers
+        headers["X-Content-Type-Options"] = "nosniff"
+        headers["Referrer-Policy"] = "no-referrer"
+        headers["Cross-Origin-Resource-Policy"] = "same-origin"
+        if not response.mimetype.startswith("image/"):  # browsers style a photo that is opened by itself, inline
+            headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY.format(nonce=g.nonce)
         if response.mimetype == "text/html":
-            response.headers["Content-Language"] = interface_language()
-            response.headers["Cache-Control"] = "private, no-store" if request.method == "POST" else "private, no-cache"
+            headers["Content-Language"] = interface_language()
+            headers["Cache-Control"] = "private, no-store" if request.method == "POST" else "private, no-cache"
             response.vary.add("Accept-Language")
         return response
-
-    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True

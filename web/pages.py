@@ -69,6 +69,12 @@ def index() -> str | tuple[str, int]:
     return _results(Asked(text=text.strip()), text=text)
 
 
+@pages.get("/favicon.ico")
+def favicon() -> Response:
+    """For what browsers open without a page around it, such as a photo."""
+    return current_app.send_static_file("icon.svg")
+
+
 @pages.get("/similar/<int:image_id>")
 def similar(image_id: int) -> str | tuple[str, int]:
     """Photos like one of the collection's, or captions that fit it."""
@@ -115,7 +121,10 @@ def _start() -> str:
     except KNOWN_ERRORS as error:
         return render_template("message.html", title="wrong", message=str(error))
     return render_template(
-        "start.html", snapshot=snapshot, photos=gallery(snapshot), examples=examples(snapshot, words.interface_language())
+        "start.html",
+        snapshot=snapshot,
+        photos=gallery(snapshot),
+        examples=examples(snapshot, words.interface_language()),
     )
 
 

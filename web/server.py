@@ -7,6 +7,9 @@ from flask import Flask
 
 from .errors import PortTaken
 
+LARGEST_BODY = 64 * 1024 * 1024
+"""Beyond this waitress itself refuses a request; the application's own, lower limit has a better answer."""
+
 
 def run(app: Flask, host: str = "127.0.0.1", port: int = 8000, threads: int = 8) -> None:
     """Serves until interrupted; raises PortTaken where `host:port` can't be listened on."""
@@ -17,7 +20,7 @@ def run(app: Flask, host: str = "127.0.0.1", port: int = 8000, threads: int = 8)
             port=port,
             threads=threads,
             ident="panoptes",
-            max_request_body_size=app.config["MAX_CONTENT_LENGTH"] + 2**20,
+            max_request_body_size=LARGEST_BODY,
         )
     except OSError as error:
         raise PortTaken(

@@ -93,6 +93,7 @@ async function waitForModel() {
   else location.reload();
 }
 
+for (const part of document.querySelectorAll("[data-with-script]")) part.hidden = false;
 for (const form of document.forms) form.addEventListener("submit", busy);
 addEventListener("pageshow", () => { document.body.classList.remove("busy"); notice.textContent = ""; });
 watchDrops();

@@ -1,0 +1,345 @@
+"""The page in a real browser."""
+
+import base64
+import shutil
+import socket
+import threading
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+import pytest
+from fakes import FakeEncoder, jpeg
+from galleries import Shot, build_gallery, ids_by_name
+from storage import Home
+from web import create_app, run
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+LONG = "a very long caption about a panorama that goes on and on " * 4 + "x" * 120
+SHOTS = [
+    Shot("red.jpg", "red", (600, 400), [("en", "a red wall"), ("en", "it is red"), ("zh", "红色的墙")]),
+    Shot("green.jpg", "green", (400, 600), [("en", "a green meadow"), ("zh", "绿色的草地")]),
+    Shot("blue.png", "blue", (1600, 400), [("en", LONG), ("zh", "蓝色的天空" * 30)]),
+    Shot("yellow.jpg", "yellow", (300, 300), [("en", "a yellow field")]),
+    Shot("black.tiff", "black", (200, 900)),
+    *[Shot(f"grey{i}.jpg", (i * 8, i * 8, i * 8), (600, 400 + 10 * i), [("en", f"grey number {i}")]) for i in range(25)],
+]
+NAME_OF_FOCUSED = "(e => e.ariaLabel || e.title || e.innerText)(document.activeElement)"
+FOCUS_IS_VISIBLE = """(e => e.id === "q" || getComputedStyle(e).outlineStyle !== "none")(document.activeElement)"""
+WATCH_POLICY = "addEventListener('securitypolicyviolation', event => console.error('CSP', event.violatedDirective))"
+
+
+def serve(app) -> str:
+    """Serves from a thread of its own; the address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    threading.Thread(target=run, args=(app,), kwargs={"port": port}, daemon=True).start()
+    address = f"http://127.0.0.1:{port}"
+    for _ in range(200):
+        try:
+            with urlopen(f"{address}/healthz"):
+                return address
+        except OSError:
+            time.sleep(0.05)
+    raise TimeoutError(address)
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory):
+    return build_gallery(tmp_path_factory.mktemp("gallery"), SHOTS)
+
+
+@pytest.fixture(scope="module")
+def ids(gallery):
+    return ids_by_name(gallery)
+
+
+@pytest.fixture(scope="module")
+def home(gallery):
+    return Home(Path(gallery.folder).parent.parent)
+
+
+@pytest.fixture(scope="module")
+def address(home):
+    return serve(create_app(home, FakeEncoder()))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def open_page(browser, address):
+    """Opens a page of the site. At the end nothing may have left the machine, and nothing may have gone wrong."""
+    contexts, complaints = [], []
+
+    def watch(page, expected):
+        host = urlsplit(address).hostname
+
+        def heard(message):
+            if message.type in ("error", "warning") and not (expected and expected in message.text):
+                complaints.append(message.text)
+
+        page.on("request", lambda r: urlsplit(r.url).hostname in (host, None) or complaints.append(r.url))
+        page.on("console", heard)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+
+    def open_one(path="/", base=None, expected=None, **options):
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "locale": "en-GB", **options})
+        context.set_default_timeout(10_000)
+        contexts.append(context)
+        page = context.new_page()
+        if options.get("java_script_enabled", True):
+            page.add_init_script(WATCH_POLICY)
+        watch(page, expected)
+        page.goto((base or address) + path, wait_until="load")
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def ask(page, sentence: str) -> None:
+    page.get_by_role("searchbox").fill(sentence)
+    page.get_by_role("searchbox").press("Enter")
+    page.wait_for_selector("[data-results]")
+
+
+def shown(page) -> list[int]:
+    return [int(tile.get_attribute("data-id")) for tile in page.locator("[data-results] > li").all()]
+
+
+def widths(page) -> tuple[int, int]:
+    return page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+
+
+@pytest.mark.parametrize(("sentence", "first"), [("a green meadow", "green"), ("红色的东西", "red"), ("blue", "blue")])
+def test_a_typed_sentence_shows_the_right_photo_first(open_page, ids, sentence, first):
+    page = open_page()
+
+    ask(page, sentence)
+
+    assert shown(page)[0] == ids[first]
+    assert page.get_by_role("searchbox").input_value() == sentence
+    tile = page.locator("[data-results] > li").first
+    assert "#1" in tile.inner_text() and "was #" in tile.inner_text() and "match" in tile.inner_text()
+    page.reload()
+    assert shown(page)[0] == ids[first]
+
+
+def test_photos_stand_in_full_rows_at_their_true_ratio(open_page, ids):
+    page = open_page("/?q=red&top=30")
+    page.wait_for_load_state("networkidle")
+
+    boxes = {
+        name: page.locator(f"#p{ids[name]} .photo").bounding_box() for name in ("red", "green", "yellow", "grey3")
+    }
+    for name, (width, height) in {s.name.split(".")[0]: s.size for s in SHOTS if s.name[:-4] in boxes}.items():
+        assert boxes[name]["width"] / boxes[name]["height"] == pytest.approx(width / height, rel=0.02), name
+    all_boxes = [tile.bounding_box() for tile in page.locator(".tile .photo").all()]
+    first_row = [box for box in all_boxes if abs(box["y"] - all_boxes[0]["y"]) < 2]
+    assert len(first_row) >= 2
+    assert max(box["height"] for box in first_row) - min(box["height"] for box in first_row) < 2
+    main = page.locator("[data-results]").bounding_box()
+    assert first_row[-1]["x"] + first_row[-1]["width"] == pytest.approx(main["x"] + main["width"], abs=2)
+
+
+def test_nothing_moves_while_photos_arrive(open_page, ids):
+    watch_shifts = """new Promise(done => new PerformanceObserver(list => done(list.getEntries().length))
+        .observe({type: "layout-shift", buffered: true}) || setTimeout(() => done(0), 400))"""
+    page = open_page("/?q=red")
+    page.wait_for_load_state("networkidle")
+
+    assert page.evaluate(watch_shifts) == 0
+
+
+def test_more_like_this(open_page, ids):
+    page = open_page("/?q=yellow")
+
+    tile = page.locator("[data-results] > li").first
+    tile.hover()
+    tile.get_by_role("link", name="More like this").click()
+    page.wait_for_url("**/similar/*")
+
+    assert ids["yellow"] not in shown(page)
+    assert page.get_by_role("heading", name="Photos like this one").is_visible()
+    page.get_by_role("link", name="Captions", exact=True).click()
+    page.wait_for_selector(".sentence")
+    assert page.locator(".sentence").first.inner_text() == "a yellow field"
+    page.go_back()
+    assert ids["yellow"] not in shown(page)
+
+
+def test_the_original_of_a_photo_can_be_opened(open_page, ids):
+    page = open_page("/?q=green")
+
+    page.locator("[data-results] > li .photo").first.click()
+    page.wait_for_url(f"**/images/{ids['green']}")
+
+    assert page.evaluate("document.images[0].naturalWidth") == 400
+
+
+def test_a_picked_photo_is_searched_with(open_page, ids):
+    page = open_page()
+
+    page.get_by_label("Search with a photo").click()
+    page.set_input_files("input[type=file]", {"name": "mine.jpg", "mimeType": "image/jpeg", "buffer": jpeg("blue")})
+    page.wait_for_url("**/by-image/*")
+
+    assert shown(page)[0] == ids["blue"]
+    assert page.get_by_text("mine.jpg").is_visible()
+    assert page.evaluate("document.querySelector('.asked-photo').naturalWidth") > 0
+
+
+@pytest.mark.parametrize("gesture", ["drop", "paste"])
+def test_a_photo_can_be_dropped_and_pasted(open_page, ids, gesture):
+    page = open_page("/?q=red")
+    content = base64.b64encode(jpeg("green")).decode()
+
+    page.evaluate(
+        """([gesture, content]) => {
+            const bytes = Uint8Array.from(atob(content), c => c.charCodeAt(0));
+            const data = new DataTransfer();
+            data.items.add(new File([bytes], "g.jpg", {type: "image/jpeg"}));
+            if (gesture === "paste") return dispatchEvent(new ClipboardEvent("paste", {clipboardData: data}));
+            dispatchEvent(new DragEvent("dragenter", {dataTransfer: data}));
+            if (document.querySelector("[data-drop]").hidden) throw new Error("no sign that it can be dropped");
+            dispatchEvent(new DragEvent("drop", {dataTransfer: data, cancelable: true}));
+        }""",
+        [gesture, content],
+    )
+    page.wait_for_url("**/by-image/*")
+
+    assert shown(page)[0] == ids["green"]
+
+
+def test_what_is_no_photo_is_refused_before_it_is_sent(open_page):
+    page = open_page()
+
+    page.set_input_files("input[type=file]", {"name": "a.txt", "mimeType": "text/plain", "buffer": b"text"})
+
+    page.get_by_text("That is not a photo.").wait_for()
+    assert urlsplit(page.url).path == "/"
+
+
+def test_everything_but_dropping_works_without_javascript(open_page, ids):
+    page = open_page(java_script_enabled=False)
+
+    ask(page, "a green meadow")
+    assert shown(page)[0] == ids["green"]
+    page.get_by_label("Search with a photo").click()
+    page.set_input_files("input[type=file]", {"name": "mine.jpg", "mimeType": "image/jpeg", "buffer": jpeg("red")})
+    page.get_by_role("button", name="Find captions that fit").click()
+    page.wait_for_url("**/by-image/*?to=captions")
+    assert page.locator(".sentence").first.inner_text() in ("a red wall", "it is red", "红色的墙")
+    page.goto(page.url.split("/by-image")[0] + "/?q=red")
+    page.get_by_role("link", name="Next").click()
+    page.wait_for_url("**offset=24*")
+    assert len(shown(page)) == 6
+
+
+def test_captions_can_be_chosen_at_the_start(open_page):
+    page = open_page()
+
+    page.get_by_text("Captions", exact=True).click()
+    ask(page, "something green")
+
+    assert page.locator(".sentence").first.inner_text() in ("a green meadow", "绿色的草地")
+    ask(page, "something red")
+    assert "to=captions" in page.url
+
+
+def test_the_interface_in_chinese_and_back(open_page):
+    page = open_page(locale="zh-CN")
+    assert page.get_by_role("heading", name="说出画面，找到照片").is_visible()
+
+    ask(page, "绿色")
+    assert "张照片" in page.inner_text("[data-timing]")
+    page.get_by_role("link", name="English").click()
+    page.wait_for_url("**lang=en*")
+
+    assert "photos" in page.inner_text("[data-timing]")
+    assert page.get_by_role("searchbox").input_value() == "绿色"
+
+
+@pytest.mark.parametrize(("scheme", "paper", "ink"), [("dark", (0, 0.15), (0.8, 1)), ("light", (0.9, 1), (0, 0.2))])
+def test_dark_and_light(open_page, scheme, paper, ink):
+    page = open_page("/?q=red", color_scheme=scheme)
+
+    for name, (least, most) in (("backgroundColor", paper), ("color", ink)):
+        colour = page.evaluate(f"getComputedStyle(document.body).{name}")
+        assert least <= sum(int(part) for part in colour[4:-1].split(",")) / 765 <= most
+
+
+@pytest.mark.parametrize("width", [320, 360])
+@pytest.mark.parametrize("path", ["/", "/?q=blue", "/?q=blue&to=captions", "/similar/1", "/?q=" + "w" * 300])
+def test_no_sideways_scrolling_however_narrow(open_page, path, width):
+    page = open_page(path, viewport={"width": width, "height": 740})
+
+    scroll, client = widths(page)
+    assert scroll <= client
+    page.get_by_label("Search with a photo").click()
+    panel = page.locator("[data-photo-form]").bounding_box()
+    assert panel["x"] >= 0 and panel["x"] + panel["width"] <= width
+    assert widths(page)[0] <= client
+
+
+def test_slash_goes_to_the_box_and_escape_leaves(open_page):
+    page = open_page("/?q=red")
+    focused = "document.activeElement.id"
+    assert page.evaluate(focused) != "q"
+
+    page.keyboard.press("/")
+    assert page.evaluate(focused) == "q"
+    page.keyboard.type("a/b")
+    assert page.get_by_role("searchbox").input_value() == "a/b"
+    page.keyboard.press("Escape")
+    assert page.evaluate(focused) != "q"
+
+
+def test_the_keyboard_reaches_everything_in_sight(open_page):
+    page = open_page("/?q=red&top=2")
+    names = []
+    for _ in range(24):
+        page.keyboard.press("Tab")
+        names.append(page.evaluate(NAME_OF_FOCUSED))
+        assert page.evaluate(FOCUS_IS_VISIBLE), names[-1]
+        if names[-1].startswith("Next"):
+            break
+
+    assert names[0] == "Skip to the results"
+    assert {"More like this", "Open the original photo", "Search with a photo"} <= set(names)
+
+
+def test_a_waiting_page_goes_on_by_itself(open_page, home, ids):
+    release = threading.Event()
+    waiting = serve(create_app(home, lambda: release.wait(20) and FakeEncoder()))
+    page = open_page("/?q=green", base=waiting, expected="503")
+    assert page.get_by_role("heading", name="The model is waking up").is_visible()
+
+    release.set()
+    page.wait_for_selector("[data-results]")
+
+    assert shown(page)[0] == ids["green"]
+
+
+def test_an_error_is_a_page_too(open_page):
+    page = open_page("/?q=red&top=many", expected="400")
+
+    assert page.get_by_role("alert").get_by_text("top is 'many'").is_visible()
+    ask(page, "green")
