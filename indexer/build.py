@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
@@ -14,7 +15,7 @@ from indexer.readers import PhotoReader, Result, default_workers
 from indexer.sources.base import Source
 from storage.catalog import DONE, FAILED, INDEXED, INTERRUPTED, FileRecord, VersionRecord
 from storage.collection import Collection
-from storage.errors import UnusableHome
+from storage.errors import CatalogError, UnusableHome
 from storage.home import Home
 from storage.snapshot import Snapshot
 from storage.writer import Writer
@@ -195,7 +196,8 @@ class _Build:
             self._filler.finish_segment()
         self._filler.discard()
         state = FAILED if isinstance(error, Exception) else INTERRUPTED
-        self._catalog.finish_run(self._run_id, state, done=self._done, failed=len(self._failures))
+        with suppress(CatalogError):  # what ended the run is what should be told
+            self._catalog.finish_run(self._run_id, state, done=self._done, failed=len(self._failures))
 
     def _finish(self, snapshot: Snapshot | None, seconds: float, complete: bool) -> BuildSummary:
         plan, name = self._plan, self._collection.name

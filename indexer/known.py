@@ -1,5 +1,6 @@
 """What the collection already holds, so that nothing is encoded twice."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,29 +16,29 @@ ROWS_AT_ONCE = 4096
 class Known:
     """An image of the collection: its content, and a hash of what is said of it. `origin` can give its arrays."""
 
+    uri: str
     image_id: int
     sha256: str
     description: str
     origin: SegmentSet
 
 
-def known_images(rows: SegmentSet) -> list[tuple[str, Known]]:
-    """Each living image's uri and what is known of it, by id upwards."""
+def known_images(rows: SegmentSet) -> list[Known]:
+    """What is known of each living image, by id upwards."""
     found = []
     for records in record_batches(rows):
         captions = rows.captions_of([record.image_id for record in records])
         for record in records:
             description = description_of(captions[record.image_id], record.metadata)
-            found.append((record.uri, Known(record.image_id, record.sha256, description, rows)))
+            found.append(Known(record.uri, record.image_id, record.sha256, description, rows))
     return found
 
 
-def record_batches(rows: SegmentSet):
+def record_batches(rows: SegmentSet) -> Iterator[list[ImageRecord]]:
     """All records by id upwards, a few thousand at a time."""
     ids = rows.image_ids()
     for start in range(0, len(ids), ROWS_AT_ONCE):
-        batch: list[ImageRecord] = rows.images(ids[start : start + ROWS_AT_ONCE])
-        yield batch
+        yield rows.images(ids[start : start + ROWS_AT_ONCE])
 
 
 def arrays_of(known: list[Known]) -> tuple[np.ndarray, np.ndarray]:

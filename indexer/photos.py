@@ -1,9 +1,10 @@
-"""From a path to what the encoder and the collection need of a photo. Runs in worker processes, so it imports little."""
+"""From a path to what encoder and collection need of a photo. Runs in worker processes, so it imports little."""
 
 import hashlib
 import io
 import os
 import stat
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,7 +50,9 @@ class Photo:
 def read_photo(job: Job) -> Photo | FileState | Failure:
     """The photo, or only its file's state when the content is the known one, or why it can't be used. Never raises."""
     try:
-        return _read(job)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's remarks on metadata would run through the progress bar
+            return _read(job)
     except UnreadableImage as error:
         return Failure(job.uri, error.reason, str(error))
     except FileNotFoundError:

@@ -11,7 +11,6 @@ from indexer.known import Known, known_images, record_batches
 from indexer.photos import Photo
 from storage.catalog import FileRecord
 from storage.collection import Collection
-from storage.errors import StorageError
 from storage.segment_set import SegmentSet
 from storage.writer import Writer
 
@@ -31,22 +30,24 @@ class Plan:
     """Compares what the collection should hold with what it does.
 
     `known` says, by uri, what may stay as it is: what is published (but in a rebuild) and what an interrupted run
-    finished. A photo or description that changed is encoded under a new id and the old image gets a tombstone; in a
-    rebuild, photos and captions keep the ids they had.
+    finished. A photo or description that changed is encoded under a new id and the old image gets a tombstone, and so
+    does one whose content was found elsewhere and whose file is gone: it was moved. In a rebuild, photos and captions
+    keep the ids they had.
     """
 
     def __init__(self, collection: Collection, writer: Writer, files: dict[str, FileRecord], rebuild: bool):
         self._writer, self._files = writer, files
-        self._previous = _previous(collection) if rebuild else None
-        self._previous_ids = dict(_ids_by_uri(self._previous)) if self._previous else {}
+        self._previous = collection.salvage() if rebuild else None
+        self._previous_ids = dict(_ids_by_uri(self._previous)) if rebuild else {}
         self.known: dict[str, Known] = {}
+        self._gone: set[int] = set()
         self.entries = self.replaced = self.resumed = 0
         if writer.manifest.version and not rebuild:
-            self.known.update(known_images(collection.open_snapshot()))
-        for uri, known in known_images(writer.adopted):
-            if uri in self.known:
-                self._replace(self.known[uri])
-            self.known[uri] = known
+            self.known.update((known.uri, known) for known in known_images(collection.open_snapshot()))
+        for known in known_images(writer.adopted):
+            if known.uri in self.known:
+                self._replace(self.known[known.uri])
+            self.known[known.uri] = known
             self.resumed += 1
         self._twins = {known.sha256: known for known in self.known.values()}
 
@@ -61,7 +62,8 @@ class Plan:
         if self._previous is None:
             return own
         listed = {one.uri for one in own}
-        return own + [one for one in _recorded(self._previous) if one.source != root and one.uri not in listed]
+        recorded = {one.uri: one for one in _recorded(self._previous)}
+        return own + [one for one in recorded.values() if one.source != root and one.uri not in listed]
 
     def is_untouched(self, work: Work) -> bool:
         """Whether the file is known, and looks as it did when it was read last (size and time of change)."""
@@ -90,6 +92,9 @@ class Plan:
         outdated = self.known.get(work.uri)
         if outdated is not None:
             self._replace(outdated)
+        twin = self._twins.get(photo.file.sha256)
+        if twin is not None and not os.path.lexists(twin.uri):
+            self._replace(twin)
         kept = self._previous_ids.get(work.uri) if outdated is None else None
         self.entries += 1
         return Entry(
@@ -98,10 +103,13 @@ class Plan:
             item=work.item,
             source=work.source,
             photo=photo,
-            twin=self._twins.get(photo.file.sha256),
+            twin=twin,
         )
 
     def _replace(self, known: Known) -> None:
+        if known.image_id in self._gone:
+            return
+        self._gone.add(known.image_id)
         self._writer.tombstone(known.image_id)
         if known.origin is self._writer.adopted:
             self.resumed -= 1
@@ -126,14 +134,6 @@ def _work(item: SourceItem, source: str) -> Work:
     if printable != uri:
         problem = Failure(printable, "odd_name", f"{printable} has a name that is not UTF-8; rename the file.")
     return Work(uri, item, source, description_of(item.captions, item.metadata), problem)
-
-
-def _previous(collection: Collection) -> SegmentSet | None:
-    """What is to be rebuilt, as far as it can be read."""
-    try:
-        return collection.open_snapshot()
-    except StorageError:
-        return None
 
 
 def _ids_by_uri(rows: SegmentSet) -> Iterator[tuple[str, int]]:

@@ -1,4 +1,4 @@
-"""What can go wrong on disk and in the catalog. Each message is the one line a person reads: what is wrong, what to do."""
+"""What can go wrong on disk and in the catalog. A message is the one line a person reads: what is wrong, what to do."""
 
 
 class StorageError(Exception):

@@ -17,7 +17,7 @@ class Home:
     """Collections and their catalog under one folder. Nothing is created before something is written."""
 
     def __init__(self, path: str | Path, catalog_url: str | None = None):
-        """`catalog_url` is a SQLAlchemy URL; without it PANOPTES_CATALOG, and without that a SQLite file in the home."""
+        """`catalog_url` is a SQLAlchemy URL; without it PANOPTES_CATALOG, without that a SQLite file in the home."""
         self.path = Path(os.path.abspath(Path(path).expanduser()))
         self._catalog_url = catalog_url or os.environ.get("PANOPTES_CATALOG")
 

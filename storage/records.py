@@ -33,7 +33,7 @@ THUMBNAIL_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One photo: `uri` is its absolute path, `width` and `height` are in pixels and upright, `bytes` is the file's size.
+    """One photo: `uri` is its absolute path, `width` and `height` are upright pixels, `bytes` is the file's size.
 
     `source` is the absolute path of the source it came from; `metadata` is what the source said of it (JSON values).
     """

@@ -21,10 +21,9 @@ class SegmentSet:
         self._dead_images = np.array(tombstones, np.int64)
         self._images = Rows([segment.image_ids for segment in self._segments], self._dead_images)
         owners = [segment.captions["image_id"].to_numpy() for segment in self._segments]
-        self._dead_captions = np.concatenate(
-            [np.empty(0, np.int64)]
-            + [s.caption_ids[np.isin(owner, self._dead_images)] for s, owner in zip(self._segments, owners, strict=True)]
-        )
+        dead = [np.isin(owner, self._dead_images) for owner in owners]
+        dead_captions = [segment.caption_ids[rows] for segment, rows in zip(segments, dead, strict=True)]
+        self._dead_captions = np.concatenate([np.empty(0, np.int64), *dead_captions])
         self._captions = Rows([segment.caption_ids for segment in self._segments], self._dead_captions)
         owner = self._captions.column(owners, np.int64)
         by_owner = np.argsort(owner, kind="stable")

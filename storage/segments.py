@@ -1,6 +1,7 @@
 """Segments: immutable folders that hold some images with their captions, vectors, tokens and thumbnails."""
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -117,8 +118,10 @@ class SegmentBuilder:
 
     def discard(self) -> None:
         """Forget what was added."""
-        self._tokens.close()
-        self._thumbnails.close()
+        with suppress(OSError):  # a full disk refuses the last bytes too
+            self._tokens.close()
+        with suppress(OSError):
+            self._thumbnails.close()
         remove(self._temporary)
 
     def _save(self, name: str, array: np.ndarray) -> None:

@@ -30,7 +30,7 @@ class TokenFile:
         self._file.close()
 
     def _write_header(self) -> None:
-        # Version 1.0 headers leave room for the first axis to grow to 21 digits, so this one can be overwritten in place.
+        # numpy leaves room in the header for the first axis to grow to 21 digits: it can be overwritten in place.
         shape = (self._rows, *self._shape)
         npy.write_array_header_1_0(
             self._file, {"descr": npy.dtype_to_descr(DTYPE), "fortran_order": False, "shape": shape}

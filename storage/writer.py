@@ -29,22 +29,24 @@ class Writer:
     leftovers are removed. With `rebuild`, publication replaces all that was there.
     """
 
-    def __init__(self, folder: Path, fingerprint: str, manifest: Manifest, rebuild: bool = False, guessed: bool = False):
-        """`guessed` says that the true manifest is damaged: then nothing is removed before publication, so that it can
-        still be restored. Raises CollectionBusy or OtherWeights; nothing is changed then."""
+    def __init__(
+        self, folder: Path, fingerprint: str, manifest: Manifest, rebuild: bool = False, guessed: bool = False
+    ):
+        """`guessed` says that the true manifest is damaged: nothing is removed before publication then, so that it
+        can still be restored. Raises CollectionBusy or OtherWeights; nothing is changed then."""
         self._folder, self._fingerprint, self._rebuild = folder, fingerprint, rebuild
         self.manifest = manifest
         if not rebuild and manifest.version and manifest.fingerprint != fingerprint:
             raise OtherWeights(folder.name, manifest.fingerprint, fingerprint)
-        self._lock = _lock(folder)
-        if not guessed:
-            self._sweep()
-        adopted = [Segment(self._segments / name) for name in self._pending()]
-        self.adopted = SegmentSet(adopted)
-        last = self._shapes = [segment.info for segment in adopted]
-        self._next_image = max([manifest.next_image_id, *(info.last_image_id + 1 for info in last)])
-        self._next_caption = max([manifest.next_caption_id, *(info.last_caption_id + 1 for info in last)])
         self._tombstones = set() if rebuild else set(manifest.tombstones)
+        self._lock = _lock(folder)
+        try:
+            if not guessed:
+                self._sweep()
+            self._adopt()
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> "Writer":
         return self
@@ -72,7 +74,7 @@ class Writer:
 
     def begin_segment(self, dim: int, token_shape: tuple[int, int]) -> SegmentBuilder:
         """A segment to be filled batch by batch, then finished. Raises WrongShape."""
-        known = [(info.dim, info.token_shape) for info in self._shapes]
+        known = list(self._shapes)
         if self.manifest.segments and not self._rebuild:
             known.append((self.manifest.dim, self.manifest.token_shape))
         if any(shape != (dim, tuple(token_shape)) for shape in known):
@@ -128,6 +130,14 @@ class Writer:
     @property
     def _segments(self) -> Path:
         return self._folder / "segments"
+
+    def _adopt(self) -> None:
+        segments = [Segment(self._segments / name) for name in self._pending()]
+        self.adopted = SegmentSet(segments)
+        self._shapes = [(segment.info.dim, segment.info.token_shape) for segment in segments]
+        last = [segment.info for segment in segments]
+        self._next_image = max([self.manifest.next_image_id, *(info.last_image_id + 1 for info in last)])
+        self._next_caption = max([self.manifest.next_caption_id, *(info.last_caption_id + 1 for info in last)])
 
     def _never_hand_out(self, data: SegmentData) -> None:
         self._next_image = max([self._next_image, *(image.image_id + 1 for image in data.images)])

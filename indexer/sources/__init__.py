@@ -15,7 +15,7 @@ USUAL_MANIFEST = "manifest.jsonl"
 
 
 def open_source(path: str | Path, format: str | None = None) -> Source:
-    """Read what photos a source has, with their captions. `format` is "coco", "manifest", "folder" or None to detect it.
+    """List a source's photos, with their captions. `format` is "coco", "manifest", "folder" or None to detect it.
 
     Raises MissingSource, EmptySource, UnknownFormat, AmbiguousSource, BadManifestLine or BadAnnotations.
     """

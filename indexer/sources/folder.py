@@ -60,7 +60,7 @@ def _captions(path: Path, problems: list[Failure]) -> list[SourceCaption]:
     try:
         return captions_from(_decoded(path.read_bytes()).splitlines(), ORIGIN)
     except (OSError, UnicodeDecodeError):
-        sentence = f"{path} is not a text in UTF-8 that can be read; save it as UTF-8 (its photo was indexed without it)."
+        sentence = f"{path} can't be read as UTF-8 text; save it as UTF-8 (its photo was indexed without it)."
         problems.append(Failure(str(path), "caption-unreadable", sentence))
         return []
 

@@ -1,0 +1,312 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+from fakes import save_photo
+from hypothesis import given
+from hypothesis import strategies as st
+
+from indexer import CocoSource, FolderSource, ManifestSource, SourceCaption, SourceItem, open_source
+from indexer.errors import (
+    AmbiguousSource,
+    BadAnnotations,
+    BadManifestLine,
+    EmptySource,
+    IndexerError,
+    MissingSource,
+    UnknownFormat,
+)
+from indexer.items import description_of, language_of, merged
+from indexer.sources.folder import _natural
+
+
+def names(source):
+    return [item.uri.name for item in source]
+
+
+def texts(item):
+    return [(caption.language, caption.text) for caption in item.captions]
+
+
+def write_manifest(path, *records):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(json.dumps(record, ensure_ascii=False) for record in records), encoding="utf-8")
+    return path
+
+
+def write_coco(root, name="captions_val2017.json", images=(), captions=()):
+    """captions: (image id, text)."""
+    path = root / "annotations" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    annotations = [{"id": n, "image_id": image, "caption": text} for n, (image, text) in enumerate(captions)]
+    path.write_text(json.dumps({"images": list(images), "annotations": annotations}))
+    return root
+
+
+# Any source
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [("A dog.", "en"), ("海边的狗", "zh"), ("iPhone 手机", "zh"), ("Ünïcödé", "en"), ("𠮷", "zh"), ("🐕", "en"), ("", "en")],
+)
+def test_language_is_told_by_script(text, language):
+    assert language_of(text) == language
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.lists(st.sampled_from(["x", "y", "z"])))))
+def test_merging_keeps_every_photo_once_with_all_its_captions(named):
+    items = [SourceItem(Path("/", n), [SourceCaption("en", t, "o") for t in own]) for n, own in named]
+    result = merged(items)
+    assert [item.uri.name for item in result] == list(dict.fromkeys(n for n, _ in named))
+    for item in result:
+        assert {text for _, text in texts(item)} == {t for n, own in named if n == item.uri.name for t in own}
+
+
+def test_a_description_does_not_depend_on_the_order_of_captions():
+    one, two = SourceCaption("en", "a", "o"), SourceCaption("zh", "b", "o")
+    assert description_of([one, two], {"x": 1, "y": 2}) == description_of([two, one], {"y": 2, "x": 1})
+    assert description_of([one, two], {}) != description_of([one], {})
+    assert description_of([one], {}) != description_of([one], {"x": None})
+
+
+@pytest.mark.parametrize("format", [None, "coco", "manifest", "folder"])
+def test_a_missing_source_is_named(tmp_path, format):
+    with pytest.raises(MissingSource, match=f"{tmp_path}/nowhere does not exist.*build-index SOURCE"):
+        open_source(tmp_path / "nowhere", format)
+
+
+@pytest.mark.parametrize("format", [None, "coco", "manifest", "folder"])
+def test_an_empty_source_is_named(tmp_path, format):
+    with pytest.raises(EmptySource, match="holds no photo: put .* there"):
+        open_source(tmp_path, format)
+
+
+def test_an_unknown_format_is_named(tmp_path):
+    with pytest.raises(UnknownFormat, match="no format 'zip'; give --format one of coco, manifest, folder"):
+        open_source(tmp_path, "zip")
+
+
+def test_every_path_is_absolute(tmp_path, monkeypatch):
+    save_photo(tmp_path / "photos" / "a.jpg")
+    write_manifest(tmp_path / "lists" / "m.jsonl", {"image": "../photos/a.jpg"})
+    write_coco(tmp_path, images=[{"id": 1, "file_name": "a.jpg"}])
+    monkeypatch.chdir(tmp_path / "lists")
+    sources = [open_source("../photos"), open_source("m.jsonl"), open_source("..", "coco")]
+    monkeypatch.chdir("/")
+    assert [[item.uri for item in source] for source in sources] == [[tmp_path / "photos" / "a.jpg"]] * 3
+    assert [source.root for source in sources] == [tmp_path / "photos", tmp_path / "lists" / "m.jsonl", tmp_path]
+
+
+# Telling the format
+
+
+def test_formats_are_detected(tmp_path):
+    save_photo(tmp_path / "folder" / "a.jpg")
+    save_photo(tmp_path / "listed" / "a.jpg")
+    write_manifest(tmp_path / "listed" / "photos.jsonl", {"image": "a.jpg"})
+    write_coco(tmp_path / "coco", images=[{"id": 1, "file_name": "a.jpg"}])
+    write_manifest(tmp_path / "coco" / "m.jsonl", {"image": "a.jpg"})
+    detected = {name: open_source(tmp_path / name).format for name in ("folder", "listed", "coco")}
+    assert detected == {"folder": "folder", "listed": "manifest", "coco": "coco"}
+    assert open_source(tmp_path / "listed" / "photos.jsonl").format == "manifest"
+    assert open_source(tmp_path / "listed", "folder").format == "folder"
+
+
+def test_of_several_manifests_the_usual_name_wins(tmp_path):
+    write_manifest(tmp_path / "extra.jsonl", {"image": "a.jpg"})
+    write_manifest(tmp_path / "manifest.jsonl", {"image": "b.jpg"})
+    assert names(open_source(tmp_path)) == ["b.jpg"]
+
+
+def test_several_manifests_need_a_choice(tmp_path):
+    for name in ("train.jsonl", "val.jsonl"):
+        write_manifest(tmp_path / name, {"image": "a.jpg"})
+    with pytest.raises(AmbiguousSource, match=r"2 manifests \(train.jsonl, val.jsonl\): name one, as in .*train.jsonl"):
+        open_source(tmp_path)
+
+
+@pytest.mark.parametrize(("format", "remedy"), [(None, "folder that it is in"), ("folder", "name the folder")])
+def test_a_photo_is_no_source(tmp_path, format, remedy):
+    with pytest.raises(UnknownFormat, match=remedy):
+        open_source(save_photo(tmp_path / "a.jpg"), format)
+
+
+# JSON Lines
+
+
+def test_a_manifest(tmp_path):
+    record = {"image": "a.jpg", "captions": {"en": [" A dog. ", "", " \n"], "zh": ["狗"]}, "taken": {"by": "me"}}
+    path = write_manifest(tmp_path / "m.jsonl", record, {"image": "/elsewhere/b.jpg"})
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n\r\n") + b"\n")
+    one, two = ManifestSource(path)
+    assert (one.uri, texts(one)) == (tmp_path / "a.jpg", [("en", "A dog."), ("zh", "狗")])
+    assert one.metadata == {"taken": {"by": "me"}}
+    assert (two.uri, two.captions, two.metadata) == (Path("/elsewhere/b.jpg"), [], {})
+
+
+def test_a_photo_that_is_listed_twice_comes_once_with_all_captions(tmp_path):
+    lines = [
+        {"image": "a.jpg", "captions": {"en": ["one"]}, "rating": 5},
+        {"image": "./x/../a.jpg", "captions": {"en": ["one", "two"]}, "rating": 1, "album": "sea"},
+    ]
+    (item,) = ManifestSource(write_manifest(tmp_path / "m.jsonl", *lines))
+    assert texts(item) == [("en", "one"), ("en", "two")]
+    assert item.metadata == {"rating": 5, "album": "sea"}
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (b"{", "not JSON"),
+        (b"nonsense", "not JSON"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b"[" * 100_000, "not JSON"),
+        (b'{"image": "a.jpg", "rating": NaN}', "NaN is not a JSON value"),
+        (b'{"image": "a.jpg", "captions": {"en": ["\\ud800"]}}', "not JSON"),
+        (b'["a.jpg"]', "not a JSON object"),
+        (b"null", "not a JSON object"),
+        (b"{}", '"image" must be the path'),
+        (b'{"image": 3}', '"image" must be the path'),
+        (b'{"image": " "}', '"image" must be the path'),
+        (b'{"image": "a\\u0000.jpg"}', '"image" must be the path'),
+        (b'{"image": "a.jpg", "captions": ["A dog."]}', '"captions" must be an object'),
+        (b'{"image": "a.jpg", "captions": {"en": "A dog."}}', "list of sentences for 'en'"),
+        (b'{"image": "a.jpg", "captions": {"zh": ["\xe7\x8b\x97", 3]}}', "list of sentences for 'zh'"),
+        (b'{"image": "a.jpg", "captions": {"": ["A dog."]}}', "must name a language"),
+    ],
+)
+def test_a_bad_line_is_named_by_its_number(tmp_path, line, says):
+    path = tmp_path / "m.jsonl"
+    path.write_bytes(b'{"image": "a.jpg"}\n\n' + line + b'\n{"image": "b.jpg"}\n')
+    with pytest.raises(BadManifestLine, match=f"m.jsonl, line 3: .*{says}") as caught:
+        open_source(path)
+    assert caught.value.number == 3
+    assert "\n" not in str(caught.value)
+
+
+@given(st.binary(max_size=200))
+def test_any_file_is_a_manifest_or_a_named_error(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "any.jsonl"
+    path.write_bytes(content)
+    try:
+        assert len(open_source(path)) > 0
+    except IndexerError as error:
+        assert str(error).count("\n") == 0
+
+
+# COCO
+
+
+def test_a_coco_folder(tmp_path):
+    save_photo(tmp_path / "val2017" / "000285.jpg")
+    image = {"id": 285, "file_name": "000285.jpg", "width": 5, "height": 6, "license": 4, "flickr_url": "http://f/1"}
+    captions = [(285, "A bear."), (285, " "), (285, "棕熊"), (999, "of no image")]
+    (item,) = CocoSource(write_coco(tmp_path, images=[image], captions=captions))
+    assert (item.uri, texts(item)) == (tmp_path / "val2017" / "000285.jpg", [("en", "A bear."), ("zh", "棕熊")])
+    assert item.metadata == {"coco_id": 285, "license": 4, "flickr_url": "http://f/1"}
+    assert {caption.origin for caption in item.captions} == {"captions_val2017.json"}
+
+
+@pytest.mark.parametrize("folder", ["val2017", "images/val2017", "images", ".", "photographs"])
+def test_images_may_be_in_any_usual_folder(tmp_path, folder):
+    save_photo(tmp_path / folder / "a.jpg")
+    (item,) = CocoSource(write_coco(tmp_path, images=[{"id": 1, "file_name": "a.jpg"}]))
+    assert item.uri == tmp_path / folder / "a.jpg"
+
+
+def test_a_coco_image_that_is_not_there_is_looked_for_in_the_split(tmp_path):
+    (tmp_path / "val2017").mkdir()
+    (item,) = CocoSource(write_coco(tmp_path, images=[{"id": 1, "file_name": "a.jpg"}]))
+    assert item.uri == tmp_path / "val2017" / "a.jpg"
+
+
+def test_several_annotation_files_meet_at_the_photo(tmp_path):
+    for split in ("val2017", "train2017"):
+        save_photo(tmp_path / split / f"{split}.jpg")
+        write_coco(tmp_path, f"captions_{split}.json", [{"id": 1, "file_name": f"{split}.jpg"}], [(1, split)])
+    write_coco(tmp_path, "captions_zh.json", [{"id": 1, "file_name": "val2017.jpg"}], [(1, "中文"), (1, "val2017")])
+    found = {item.uri.name: texts(item) for item in CocoSource(tmp_path)}
+    assert found == {"train2017.jpg": [("en", "train2017")], "val2017.jpg": [("en", "val2017"), ("zh", "中文")]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"images": [], "annotations": 3}',
+        '{"images": [{"id": 1}], "annotations": []}',
+        '{"images": [{"id": 1, "file_name": 7}], "annotations": []}',
+        '{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "caption": null}]}',
+        '{"images": [{"id": [], "file_name": "a.jpg"}], "annotations": []}',
+    ],
+)
+def test_bad_annotations_are_named(tmp_path, content):
+    write_coco(tmp_path)
+    (tmp_path / "annotations" / "captions_val2017.json").write_text(content)
+    with pytest.raises(BadAnnotations, match="captions_val2017.json: not .*mend or remove"):
+        open_source(tmp_path)
+
+
+# Folders
+
+
+def test_a_folder_of_photos_in_natural_order(tmp_path):
+    for name in ("img10.jpg", "img2.PNG", "Img1.jpeg", "trip 2/b.webp", "trip 10/a.gif", "z.TIFF", "图1.bmp"):
+        save_photo(tmp_path / name)
+    for name in ("notes.txt", "film.mp4", "no ending", "a.jpg.part"):
+        (tmp_path / name).write_text("x")
+    found = [str(item.uri.relative_to(tmp_path)) for item in FolderSource(tmp_path)]
+    assert found == ["Img1.jpeg", "img2.PNG", "img10.jpg", "trip 2/b.webp", "trip 10/a.gif", "z.TIFF", "图1.bmp"]
+
+
+@given(st.lists(st.lists(st.text("aA1²9٣./ -图", min_size=1), min_size=1, max_size=3), max_size=8))
+def test_any_names_have_an_order(paths):
+    ordered = sorted((Path(*parts) for parts in paths), key=_natural)
+    assert sorted(reversed(ordered), key=_natural) == ordered
+
+
+def test_hidden_files_and_folders_are_left_out(tmp_path):
+    for name in ("a.jpg", "._a.jpg", ".b.jpg", ".thumbnails/c.jpg", "d/._d.jpg"):
+        save_photo(tmp_path / ".hidden root" / name)
+    (tmp_path / ".hidden root" / "._a.txt").write_text("not a caption")
+    assert names(FolderSource(tmp_path / ".hidden root")) == ["a.jpg"]
+
+
+def test_a_text_beside_a_photo_is_its_captions(tmp_path):
+    save_photo(tmp_path / "1.jpg")
+    save_photo(tmp_path / "sub" / "1.jpg")
+    (tmp_path / "1.txt").write_text("\ufeffA dog.\r\n\r\n  海边的狗  \n", encoding="utf-8")
+    (tmp_path / "2.txt").write_text("of no photo")
+    one, other = FolderSource(tmp_path)
+    assert (texts(one), texts(other)) == ([("en", "A dog."), ("zh", "海边的狗")], [])
+
+
+def test_a_text_in_utf16_is_read(tmp_path):
+    save_photo(tmp_path / "1.jpg")
+    (tmp_path / "1.TXT").write_text("狗\n", encoding="utf-16")
+    (item,) = FolderSource(tmp_path)
+    assert texts(item) == [("zh", "狗")]
+
+
+def test_a_text_that_cannot_be_read_is_a_problem_and_its_photo_stays(tmp_path):
+    save_photo(tmp_path / "1.jpg")
+    (tmp_path / "1.txt").write_bytes("狗狗".encode("gb18030"))
+    source = FolderSource(tmp_path)
+    assert (names(source), next(iter(source)).captions) == (["1.jpg"], [])
+    (problem,) = source.problems
+    assert (problem.uri, problem.reason) == (str(tmp_path / "1.txt"), "caption-unreadable")
+    assert "save it as UTF-8" in problem.sentence
+
+
+def test_linked_folders_are_entered_once_and_loops_end(tmp_path):
+    save_photo(tmp_path / "photos" / "a.jpg")
+    save_photo(tmp_path / "elsewhere" / "b.jpg")
+    os.symlink(tmp_path / "photos", tmp_path / "photos" / "again")
+    os.symlink(tmp_path / "elsewhere", tmp_path / "photos" / "link")
+    os.symlink(tmp_path / "elsewhere", tmp_path / "photos" / "link2")
+    os.symlink(tmp_path / "gone.jpg", tmp_path / "photos" / "broken.jpg")
+    assert names(FolderSource(tmp_path / "photos")) == ["a.jpg", "broken.jpg", "b.jpg"]
