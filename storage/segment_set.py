@@ -85,6 +85,11 @@ class SegmentSet:
         rows = self._fetch(image_ids, self._images, "image", lambda s, rows: s.image_vectors[rows])
         return np.stack(rows).astype(np.float32) if rows else np.empty((0, self._shape()[0]), np.float32)
 
+    def caption_vectors(self, caption_ids: Ids) -> np.ndarray:
+        """float32 [n, D], in the order asked. Raises UnknownId."""
+        rows = self._fetch(caption_ids, self._captions, "caption", lambda s, rows: s.caption_vectors[rows])
+        return np.stack(rows).astype(np.float32) if rows else np.empty((0, self._shape()[0]), np.float32)
+
     def thumbnail(self, image_id: int) -> bytes:
         """A JPEG file of at most 512 pixels on the longer side. Raises UnknownId."""
         return self._fetch([image_id], self._images, "image", lambda s, rows: [s.thumbnail(int(rows[0]))])[0]

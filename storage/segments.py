@@ -15,6 +15,7 @@ from storage.records import THUMBNAIL_SCHEMA, CaptionRecord, ImageRecord, captio
 from storage.tokens import TokenFile
 
 FORMAT = 1
+ADD, REBUILD, MERGE = "add", "rebuild", "merge"
 DESCRIPTION = "segment.json"
 
 
@@ -35,14 +36,14 @@ class SegmentData:
 
 @dataclass(frozen=True)
 class SegmentInfo:
-    """What segment.json says. `base_version` is the version that was published when the segment was written; `rebuild`
-    tells a segment of a rebuild, which replaces the collection, from one that adds to it."""
+    """What segment.json says. `base_version` is the version that was published when the segment was written; `purpose`
+    tells one that adds to the collection from one of a rebuild, which replaces it, and from a copy of others."""
 
     fingerprint: str
     dim: int
     token_shape: tuple[int, int]
     base_version: int
-    rebuild: bool
+    purpose: str
     images: int = 0
     captions: int = 0
     last_image_id: int = 0

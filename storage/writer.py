@@ -4,7 +4,6 @@ import fcntl
 import os
 import re
 import uuid
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,9 +12,10 @@ import numpy as np
 from storage.errors import CollectionBusy, OtherWeights, StorageError, WrongShape
 from storage.files import TEMPORARY, make_folder, move_into_place, remove
 from storage.manifest import Manifest
+from storage.merging import merge, too_many_small
 from storage.segment_reader import Segment
 from storage.segment_set import SegmentSet
-from storage.segments import SegmentBuilder, SegmentData, SegmentInfo
+from storage.segments import ADD, MERGE, REBUILD, SegmentBuilder, SegmentData, SegmentInfo
 from storage.vectors import FaissFlatIndex
 
 INDEX_CHUNK = 16384
@@ -25,8 +25,8 @@ class Writer:
     """Holds the collection's lock from construction to `close`; use it in a `with`.
 
     A segment is durable when it is finished and visible when it is published. Finished segments that a killed run left
-    behind are taken over (`adopted`, to be read by id) where they continue the published version with the same weights; all other
-    leftovers are removed. With `rebuild`, publication replaces all that was there.
+    behind are taken over (`adopted`, to be read by id) where they continue the published version with the same
+    weights; all other leftovers are removed. With `rebuild`, publication replaces all that was there.
     """
 
     def __init__(
@@ -79,9 +79,7 @@ class Writer:
             known.append((self.manifest.dim, self.manifest.token_shape))
         if any(shape != (dim, tuple(token_shape)) for shape in known):
             raise WrongShape(f"vectors of {dim}, tokens of {token_shape} in a collection of {known[0]}")
-        info = SegmentInfo(self._fingerprint, dim, tuple(token_shape), self.manifest.version, self._rebuild)
-        name = self._new_segment_name()
-        return SegmentBuilder(self._segments / (TEMPORARY + name), self._segments / name, info)
+        return self._builder(dim, token_shape, self._purpose)
 
     def add_segment(self, data: SegmentData) -> str:
         """Write a whole segment; its name. Durable when this returns, not yet visible. Raises WrongShape."""
@@ -108,20 +106,10 @@ class Writer:
         if unchanged or not (pending or kept):
             return self.manifest
         segments = [Segment(self._segments / name) for name in (*kept, *pending)]
-        version = self.manifest.version + 1
-        manifest = replace(
-            self.manifest,
-            version=version,
-            fingerprint=self._fingerprint,
-            dim=segments[0].info.dim,
-            token_shape=tuple(segments[0].info.token_shape),
-            segments=(*kept, *pending),
-            tombstones=tuple(sorted(self._tombstones)),
-            index=self._write_index(version, segments) if pending else self.manifest.index,
-            next_image_id=max(self._next_image, *(segment.info.last_image_id + 1 for segment in segments)),
-            next_caption_id=max(self._next_caption, *(segment.info.last_caption_id + 1 for segment in segments)),
-            published_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
+        self._next_image, self._next_caption = self._beyond([segment.info for segment in segments])
+        if pending:
+            segments = self._merged(segments)
+        manifest = self._next_manifest(segments, write_index=bool(pending))
         manifest.save(self._folder / "manifest.json")
         self.manifest, self._rebuild, self._shapes = manifest, False, []
         self._sweep()
@@ -135,13 +123,53 @@ class Writer:
         segments = [Segment(self._segments / name) for name in self._pending()]
         self.adopted = SegmentSet(segments)
         self._shapes = [(segment.info.dim, segment.info.token_shape) for segment in segments]
-        last = [segment.info for segment in segments]
-        self._next_image = max([self.manifest.next_image_id, *(info.last_image_id + 1 for info in last)])
-        self._next_caption = max([self.manifest.next_caption_id, *(info.last_caption_id + 1 for info in last)])
+        self._next_image, self._next_caption = self.manifest.next_image_id, self.manifest.next_caption_id
+        self._next_image, self._next_caption = self._beyond([segment.info for segment in segments])
+
+    def _beyond(self, infos: list[SegmentInfo]) -> tuple[int, int]:
+        """The next image id and caption id that neither we nor these segments have used."""
+        return (
+            max([self._next_image, *(info.last_image_id + 1 for info in infos)]),
+            max([self._next_caption, *(info.last_caption_id + 1 for info in infos)]),
+        )
+
+    def _merged(self, segments: list[Segment]) -> list[Segment]:
+        """The segments with the small ones merged, if those have become many."""
+        small = too_many_small(segments)
+        info = segments[0].info
+        names = merge(small, self._tombstones, lambda: self._builder(info.dim, info.token_shape, MERGE))
+        return [segment for segment in segments if segment not in small] + [
+            Segment(self._segments / name) for name in names
+        ]
+
+    def _next_manifest(self, segments: list[Segment], write_index: bool) -> Manifest:
+        version = self.manifest.version + 1
+        held = np.concatenate([segment.image_ids for segment in segments])
+        return Manifest(
+            version=version,
+            fingerprint=self._fingerprint,
+            dim=segments[0].info.dim,
+            token_shape=segments[0].info.token_shape,
+            segments=tuple(segment.folder.name for segment in segments),
+            tombstones=tuple(sorted(self._tombstones.intersection(held.tolist()))),
+            index=self._write_index(version, segments) if write_index else self.manifest.index,
+            next_image_id=self._next_image,
+            next_caption_id=self._next_caption,
+            published_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
 
     def _never_hand_out(self, data: SegmentData) -> None:
         self._next_image = max([self._next_image, *(image.image_id + 1 for image in data.images)])
         self._next_caption = max([self._next_caption, *(caption.caption_id + 1 for caption in data.captions)])
+
+    @property
+    def _purpose(self) -> str:
+        return REBUILD if self._rebuild else ADD
+
+    def _builder(self, dim: int, token_shape: tuple[int, int], purpose: str) -> SegmentBuilder:
+        info = SegmentInfo(self._fingerprint, dim, tuple(token_shape), self.manifest.version, purpose)
+        name = self._new_segment_name()
+        return SegmentBuilder(self._segments / (TEMPORARY + name), self._segments / name, info)
 
     def _new_segment_name(self) -> str:
         # The number tells the order; the random part makes sure that a name is never used for another content.
@@ -162,8 +190,8 @@ class Writer:
             info = Segment(self._segments / name).info
         except StorageError:
             return False
-        wanted = (self._fingerprint, self.manifest.version, self._rebuild)
-        return (info.fingerprint, info.base_version, info.rebuild) == wanted
+        wanted = (self._fingerprint, self.manifest.version, self._purpose)
+        return (info.fingerprint, info.base_version, info.purpose) == wanted
 
     def _sweep(self) -> None:
         """Remove what the published version doesn't name and no publication can use."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from storage_examples import ENCODER, add_colours, nearest, segment_data
 
+import storage.merging
 import storage.writer
 from storage import Home, Manifest
 from storage.errors import (
@@ -299,6 +300,85 @@ def test_readers_see_whole_versions_while_others_are_published(collection):
     reader.join()
     assert problems == []
     assert len(seen) > 1
+
+
+# Many small additions
+
+
+@pytest.fixture
+def merging_at_four(monkeypatch):
+    monkeypatch.setattr(storage.merging, "MOST_SMALL", 3)
+    monkeypatch.setattr(storage.merging, "FULL", 5)
+    monkeypatch.setattr(storage.merging, "ROWS_AT_ONCE", 2)
+
+
+def add_one_by_one(collection, *colours):
+    for colour in colours:
+        with collection.writer(WEIGHTS) as writer:
+            add_colours(writer, colour)
+            writer.publish()
+
+
+def contents(snapshot):
+    """All that a snapshot holds, by id."""
+    ids = snapshot.image_ids()
+    arrays = {id: (snapshot.tokens([id]).tolist(), snapshot.image_vectors([id]).tolist()) for id in ids.tolist()}
+    captions = snapshot.caption_ids()
+    vectors = dict(zip(captions.tolist(), snapshot.caption_vectors(captions).tolist(), strict=True))
+    thumbnails = [snapshot.thumbnail(id) for id in ids]
+    return snapshot.images(ids), snapshot.captions_of(ids), arrays, vectors, thumbnails
+
+
+def test_many_small_segments_are_merged_and_nothing_else_changes(collection, merging_at_four):
+    add_one_by_one(collection, "blue", "yellow")
+    before = collection.open_snapshot()
+    assert len(collection.manifest.segments) == 3
+    with collection.writer(WEIGHTS) as writer:
+        add_colours(writer, "white", "black")
+        writer.tombstone(2)
+        manifest = writer.publish()
+    assert (len(manifest.segments), manifest.tombstones) == (1, ())
+    after = collection.open_snapshot()
+    after.verify()
+    assert after.image_ids().tolist() == [1, 3, 4, 5, 6]
+    assert nearest(after, "yellow") == 4
+    for old, new in zip(contents(before), contents(after), strict=True):
+        if isinstance(old, dict):
+            assert {key: new[key] for key in old if key in new} == {key: old[key] for key in old if key in new}
+        else:
+            assert [row for row in new if row in old] == [old[0], *old[2:]]
+    assert [path.name for path in (collection.folder / "segments").iterdir()] == list(manifest.segments)
+
+
+def test_what_is_merged_is_cut_at_full_segments(collection, merging_at_four):
+    add_one_by_one(collection, "blue", "yellow", "white", "black")
+    manifest = collection.manifest
+    assert collection.open_snapshot().image_ids().tolist() == [1, 2, 3, 4, 5, 6]
+    assert len(manifest.segments) == 2
+
+
+def test_dying_after_a_merge_harms_nothing(collection, merging_at_four, monkeypatch):
+    add_one_by_one(collection, "blue", "yellow")
+    with collection.writer(WEIGHTS) as writer, monkeypatch.context() as dying:
+        add_colours(writer, "white")
+        dying.setattr(Manifest, "save", lambda *anything: (_ for _ in ()).throw(SystemExit))
+        with pytest.raises(SystemExit):
+            writer.publish()
+    assert collection.open_snapshot().image_ids().tolist() == [1, 2, 3, 4]
+    with collection.writer(WEIGHTS) as writer:
+        assert writer.adopted.image_ids().tolist() == [5]
+        assert len(writer.publish().segments) == 1
+    assert collection.open_snapshot().image_ids().tolist() == [1, 2, 3, 4, 5]
+
+
+def test_ids_of_tombstones_that_were_merged_away_are_never_used_again(collection, merging_at_four):
+    with collection.writer(WEIGHTS) as writer:
+        (last,) = add_colours(writer, "blue")
+        writer.publish()
+        writer.tombstone(last)
+        writer.publish()
+    add_one_by_one(collection, "yellow", "white")
+    assert (collection.manifest.tombstones, collection.open_snapshot().image_ids().tolist()) == ((), [1, 2, 4, 5])
 
 
 # Damage

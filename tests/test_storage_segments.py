@@ -15,7 +15,7 @@ from storage.segment_reader import Segment
 from storage.segment_set import SegmentSet
 from storage.segments import SegmentBuilder, SegmentInfo
 
-INFO = SegmentInfo("fake000000000001", dim=16, token_shape=(4, 8), base_version=0, rebuild=False)
+INFO = SegmentInfo("fake000000000001", dim=16, token_shape=(4, 8), base_version=0, purpose="add")
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,

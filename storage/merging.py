@@ -1,0 +1,38 @@
+"""Many small segments, as frequent small additions leave them, into few."""
+
+from collections.abc import Callable, Iterable
+
+from storage.segment_reader import Segment
+from storage.segment_set import SegmentSet
+from storage.segments import SegmentBuilder
+
+SMALL = 1024
+MOST_SMALL = 16
+FULL = 4096
+ROWS_AT_ONCE = 256
+
+
+def too_many_small(segments: list[Segment]) -> list[Segment]:
+    """The segments that should be merged; none while the small ones are few, for each merge copies them."""
+    small = [segment for segment in segments if segment.info.images < SMALL]
+    return small if len(small) > MOST_SMALL else []
+
+
+def merge(segments: list[Segment], tombstones: Iterable[int], begin: Callable[[], SegmentBuilder]) -> list[str]:
+    """Copy what is alive into new segments under the same ids; their names."""
+    rows, names = SegmentSet(segments, sorted(tombstones)), []
+    ids = rows.image_ids()
+    for start in range(0, len(ids), FULL):
+        builder = begin()
+        end = min(start + FULL, len(ids))
+        for at in range(start, end, ROWS_AT_ONCE):
+            _copy(rows, ids[at : min(at + ROWS_AT_ONCE, end)], builder)
+        names.append(builder.finish())
+    return names
+
+
+def _copy(rows: SegmentSet, ids, builder: SegmentBuilder) -> None:
+    thumbnails = [rows.thumbnail(image_id) for image_id in ids]
+    builder.add_images(rows.images(ids), rows.image_vectors(ids), rows.tokens(ids), thumbnails)
+    captions = [caption for own in rows.captions_of(ids).values() for caption in own]
+    builder.add_captions(captions, rows.caption_vectors([caption.caption_id for caption in captions]))
