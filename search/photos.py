@@ -39,3 +39,5 @@ def _decode(photo: bytes | Path):
         return decode(photo)
     except UnreadableImage as error:
         raise UnreadablePhoto(str(error)) from error
+    except Exception as error:  # a decoder may fail in any way on what a stranger sends
+        raise UnreadablePhoto(f"The photo can't be decoded ({type(error).__name__}): try another file.") from error

@@ -30,7 +30,7 @@ SHOTS = [
     Shot("blue.png", "blue", (1600, 400), [("en", LONG), ("zh", "蓝色的天空" * 30)]),
     Shot("yellow.jpg", "yellow", (300, 300), [("en", "a yellow field")]),
     Shot("black.tiff", "black", (200, 900)),
-    *[Shot(f"grey{i}.jpg", (i * 8, i * 8, i * 8), (600, 400 + 10 * i), [("en", f"grey number {i}")]) for i in range(25)],
+    *[Shot(f"grey{i}.jpg", (i * 8,) * 3, (600, 400 + 10 * i), [("en", f"grey number {i}")]) for i in range(25)],
 ]
 NAME_OF_FOCUSED = "(e => e.ariaLabel || e.title || e.innerText)(document.activeElement)"
 FOCUS_IS_VISIBLE = """(e => e.id === "q" || getComputedStyle(e).outlineStyle !== "none")(document.activeElement)"""

@@ -128,7 +128,9 @@ def test_a_bad_photo_is_said_on_a_page(client, content, status):
     assert "Traceback" not in response.text and 'role="alert"' in response.text
 
 
-@pytest.mark.parametrize("address", ["/?q=red&top=many", "/?q=red&to=<b>", "/similar/4711", "/nothing", "/?q=" + "a" * 2001])
+@pytest.mark.parametrize(
+    "address", ["/?q=red&top=many", "/?q=red&to=<b>", "/similar/4711", "/nothing", "/?q=" + "a" * 2001]
+)
 def test_a_bad_request_is_said_on_a_page(client, address):
     response = client.get(address)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from flask import Blueprint, current_app, request
 from search import EmptyQuery, Query
+from search.query import LARGEST_ID
 from storage.errors import EmptyCollection, UnknownCollection
 
 from .addresses import with_addresses
@@ -16,7 +17,6 @@ from .service import SearchService
 from .uploads import read_upload
 
 api = Blueprint("api", __name__, url_prefix="/api/v1")
-LARGEST_ID = 2**63 - 1
 
 
 @api.get("/search")

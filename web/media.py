@@ -6,6 +6,7 @@ from io import BytesIO
 from pathlib import Path
 
 from flask import Blueprint, Response, current_app, request, send_file
+from search.query import LARGEST_ID
 from storage.errors import UnknownId
 
 from .errors import NotKept
@@ -21,7 +22,6 @@ _SIGNATURES = (
     (8, b"WEBP", "image/webp"),
     (4, b"ftypavif", "image/avif"),
 )
-LARGEST_ID = 2**63 - 1
 
 
 def browser_type(head: bytes) -> str | None:

@@ -58,11 +58,14 @@ class SearchService:
 
     def search(self, query: Query) -> SearchResult:
         """Answers a query; raises what `Engine.search` raises, and ModelLoading."""
-        encoder, snapshots = self.encoder, self._latest()
+        return self._engine_for(self.encoder).search(query)
+
+    def _engine_for(self, encoder) -> Engine:
+        snapshots = self._latest()
         with self._lock:
             if self._engine is None:
                 self._engine = Engine(self._home.collection(self.collection_name), encoder, snapshots)
-        return self._engine.search(query)
+            return self._engine
 
     def _latest(self) -> LatestSnapshot:
         with self._lock:
@@ -74,6 +77,7 @@ class SearchService:
         try:
             encoder = open_encoder()
             encoder.warm_up()
+            self._search_once(encoder)
             self._encoder = encoder
         except KNOWN_ERRORS as error:
             log.error("The model can't be loaded: %s", error)
@@ -81,3 +85,10 @@ class SearchService:
         except Exception:
             log.exception("The model can't be loaded")
             self._failure = "The model can't be loaded: the server's log says why."
+
+    def _search_once(self, encoder) -> None:
+        """Opens what a first query would have to wait for."""
+        try:
+            self._engine_for(encoder).search(Query(text="warm"))
+        except KNOWN_ERRORS as error:  # such as nothing indexed yet: whoever asks is told
+            log.info("No search is possible yet: %s", error)

@@ -15,6 +15,7 @@ from werkzeug.datastructures import FileStorage
 from .errors import NotKept, TooLarge
 
 LARGEST_UPLOAD = 20 * 1024 * 1024
+_decoding = Lock()  # one photo at a time: a small file can unfold to hundreds of megabytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +70,8 @@ def read_upload(upload: FileStorage | None, size: int) -> KeptPhoto:
         raise EmptyQuery("No photo was sent: choose a file for the form field 'image'.")
     if len(content) > LARGEST_UPLOAD:
         raise TooLarge(too_large())
-    prepared, preview = read_photo_with_preview(content, size)
+    with _decoding:
+        prepared, preview = read_photo_with_preview(content, size)
     return KeptPhoto(prepared, upload.filename or "", preview)
 
 
