@@ -197,6 +197,16 @@ def test_nothing_indexed_says_what_to_run(tmp_path):
     assert not (tmp_path / "nowhere").exists()
 
 
+def test_a_damaged_collection_is_said_and_not_searched(tmp_path, gallery):
+    for segment in (gallery.folder / "segments").glob("*/segment.json"):
+        segment.write_text("{")
+    client = create_app(Home(tmp_path / "var"), FakeEncoder()).test_client()
+
+    for address in ("/", "/?q=red"):
+        response = client.get(address)
+        assert response.status_code == 500 and "is damaged" in response.text and "--rebuild" in response.text
+
+
 def test_markup_in_captions_names_and_sentences_stays_text(tmp_path):
     shots = [Shot("a.jpg", "red", captions=[("en", HOSTILE), ("zh", HOSTILE)]), Shot("b.jpg", "blue")]
     build_gallery(tmp_path, shots)

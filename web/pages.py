@@ -10,7 +10,7 @@ from storage.errors import EmptyCollection, UnknownCollection
 
 from . import views, words
 from .addresses import photo_addresses, with_addresses
-from .errors import KNOWN_ERRORS, ModelLoading
+from .errors import ModelLoading
 from .parameters import search_options
 from .samples import examples, gallery
 from .service import SearchService
@@ -118,8 +118,6 @@ def _start() -> str:
         snapshot = _service().snapshot()
     except (EmptyCollection, UnknownCollection):
         return render_template("empty.html", collection=_service().collection_name)
-    except KNOWN_ERRORS as error:
-        return render_template("message.html", title="wrong", message=str(error))
     return render_template(
         "start.html",
         snapshot=snapshot,
