@@ -87,6 +87,13 @@ class BrokenSegment(StorageError):
         )
 
 
+class UnreadableSegment(StorageError):
+    """A segment that the system doesn't let us read at the moment; it may well be whole."""
+
+    def __init__(self, path, problem: str):
+        super().__init__(f"The segment {path} can't be read ({problem}): mend that, then run the same command again")
+
+
 class BrokenIndex(StorageError):
     """An index file that is missing or can't be read."""
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from storage.errors import BrokenSegment
 from storage.files import sha256_of
 from storage.records import CAPTION_SCHEMA, IMAGE_SCHEMA
-from storage.segments import SegmentInfo
+from storage.segments import SegmentInfo, refusal
 
 
 class Segment:
@@ -19,14 +19,14 @@ class Segment:
     """
 
     def __init__(self, folder: Path):
-        """Raises BrokenSegment."""
+        """Raises BrokenSegment or UnreadableSegment."""
         self.folder = folder
         self.info = SegmentInfo.load(folder)
         self._check_sizes()
         try:
             self._open()
         except (OSError, ValueError, pa.ArrowException) as error:
-            raise BrokenSegment(folder, str(error).splitlines()[0]) from error
+            raise refusal(folder, error) from error
         self._check_agreement()
 
     def verify(self) -> None:

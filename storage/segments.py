@@ -1,5 +1,6 @@
 """Segments: immutable folders that hold some images with their captions, vectors, tokens and thumbnails."""
 
+import errno
 import json
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -9,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage.errors import BrokenSegment, WrongShape
+from storage.errors import BrokenSegment, StorageError, UnreadableSegment, WrongShape
 from storage.files import make_folder, move_into_place, remove, sha256_of
 from storage.records import THUMBNAIL_SCHEMA, CaptionRecord, ImageRecord, captions_to_table, images_to_table
 from storage.tokens import TokenFile
@@ -52,14 +53,22 @@ class SegmentInfo:
 
     @classmethod
     def load(cls, folder: Path) -> "SegmentInfo":
-        """Read segment.json. Raises BrokenSegment."""
+        """Read segment.json. Raises BrokenSegment or UnreadableSegment."""
         try:
             content = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
             if content.pop("format") != FORMAT:
                 raise BrokenSegment(folder, "of another format")
             return cls(**{**content, "token_shape": tuple(content["token_shape"])})
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise BrokenSegment(folder, f"{DESCRIPTION}: {error}") from error
+            raise refusal(folder, error) from error
+
+
+def refusal(folder: Path, error: Exception) -> StorageError:
+    """What to raise when a segment could not be read: a cause that passes must not look like damage."""
+    passing = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM)
+    if isinstance(error, OSError) and error.errno in passing:
+        return UnreadableSegment(folder, error.strerror)
+    return BrokenSegment(folder, (str(error).splitlines() or [type(error).__name__])[0])
 
 
 class SegmentBuilder:

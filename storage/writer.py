@@ -1,6 +1,5 @@
 """Changing a collection: one writer at a time, segments first, then one instant in which they become visible."""
 
-import fcntl
 import os
 import re
 import uuid
@@ -9,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from storage.errors import CollectionBusy, OtherWeights, StorageError, WrongShape
+from storage.errors import BrokenManifest, BrokenSegment, OtherWeights, WrongShape
 from storage.files import TEMPORARY, make_folder, move_into_place, remove
+from storage.locking import take_lock
 from storage.manifest import Manifest
 from storage.merging import merge, too_many_small
+from storage.recovery import guessed_manifest
 from storage.segment_reader import Segment
 from storage.segment_set import SegmentSet
 from storage.segments import ADD, MERGE, REBUILD, SegmentBuilder, SegmentData, SegmentInfo
@@ -29,21 +30,12 @@ class Writer:
     weights; all other leftovers are removed. With `rebuild`, publication replaces all that was there.
     """
 
-    def __init__(
-        self, folder: Path, fingerprint: str, manifest: Manifest, rebuild: bool = False, guessed: bool = False
-    ):
-        """`guessed` says that the true manifest is damaged: nothing is removed before publication then, so that it
-        can still be restored. Raises CollectionBusy or OtherWeights; nothing is changed then."""
+    def __init__(self, folder: Path, fingerprint: str, rebuild: bool = False):
+        """Raises CollectionBusy, OtherWeights or, but in a rebuild, BrokenManifest; nothing is changed then."""
         self._folder, self._fingerprint, self._rebuild = folder, fingerprint, rebuild
-        self.manifest = manifest
-        if not rebuild and manifest.version and manifest.fingerprint != fingerprint:
-            raise OtherWeights(folder.name, manifest.fingerprint, fingerprint)
-        self._tombstones = set() if rebuild else set(manifest.tombstones)
-        self._lock = _lock(folder)
+        self._lock: int | None = take_lock(folder)
         try:
-            if not guessed:
-                self._sweep()
-            self._adopt()
+            self._begin()
         except BaseException:
             self.close()
             raise
@@ -55,8 +47,10 @@ class Writer:
         self.close()
 
     def close(self) -> None:
-        """Give the lock back. What was not published stays for the next writer."""
-        os.close(self._lock)
+        """Give the lock back; once is enough. What was not published stays for the next writer."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def new_image_id(self) -> int:
         """An id that no image of this collection ever had."""
@@ -119,6 +113,25 @@ class Writer:
     def _segments(self) -> Path:
         return self._folder / "segments"
 
+    def _begin(self) -> None:
+        """Read the manifest, which only now nobody else can change, and put leftovers in order."""
+        try:
+            self.manifest = Manifest.load(self._folder / "manifest.json")
+        except BrokenManifest:
+            if not self._rebuild:
+                raise
+            self.manifest = guessed_manifest(self._folder)  # and nothing is swept: the true one may be restored yet
+        else:
+            self._refuse_other_weights()
+            self._sweep()
+        self._tombstones = set() if self._rebuild else set(self.manifest.tombstones)
+        self._adopt()
+
+    def _refuse_other_weights(self) -> None:
+        indexed = self.manifest.fingerprint
+        if self.manifest.version and not self._rebuild and indexed != self._fingerprint:
+            raise OtherWeights(self._folder.name, indexed, self._fingerprint)
+
     def _adopt(self) -> None:
         segments = [Segment(self._segments / name) for name in self._pending()]
         self.adopted = SegmentSet(segments)
@@ -138,9 +151,8 @@ class Writer:
         small = too_many_small(segments)
         info = segments[0].info
         names = merge(small, self._tombstones, lambda: self._builder(info.dim, info.token_shape, MERGE))
-        return [segment for segment in segments if segment not in small] + [
-            Segment(self._segments / name) for name in names
-        ]
+        merged = [Segment(self._segments / name) for name in names]
+        return [segment for segment in segments if segment not in small] + merged
 
     def _next_manifest(self, segments: list[Segment], write_index: bool) -> Manifest:
         version = self.manifest.version + 1
@@ -188,7 +200,7 @@ class Writer:
             return False
         try:
             info = Segment(self._segments / name).info
-        except StorageError:
+        except BrokenSegment:
             return False
         wanted = (self._fingerprint, self.manifest.version, self._purpose)
         return (info.fingerprint, info.base_version, info.purpose) == wanted
@@ -227,17 +239,3 @@ def _add_living(index: FaissFlatIndex, ids: np.ndarray, vectors: np.ndarray, ali
     for start in range(0, len(rows), INDEX_CHUNK):
         part = rows[start : start + INDEX_CHUNK]
         index.add(ids[part], vectors[part])
-
-
-def _lock(folder: Path) -> int:
-    """Take the collection's lock; it is given back when the descriptor closes, so also when the process dies."""
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
-        os.close(descriptor)
-        raise CollectionBusy(folder.name, holder) from error
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    return descriptor

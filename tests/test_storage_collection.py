@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 import threading
@@ -19,6 +20,7 @@ from storage.errors import (
     StorageError,
     UnknownCollection,
     UnknownId,
+    UnreadableSegment,
     UnusableHome,
     WrongShape,
 )
@@ -128,6 +130,33 @@ def test_a_second_writer_is_refused(collection):
         with pytest.raises(CollectionBusy, match=rf"another build-index \(process {os.getpid()}\)"):
             collection.writer(WEIGHTS)
     collection.writer(WEIGHTS).close()
+
+
+def test_a_writer_reads_the_manifest_only_under_the_lock(collection, monkeypatch):
+    """Another run that publishes just before we get the lock must not lose what it published."""
+    take_lock = storage.writer.take_lock
+
+    def late(folder):
+        monkeypatch.setattr(storage.writer, "take_lock", take_lock)
+        with collection.writer(WEIGHTS) as other:
+            add_colours(other, "blue")
+            other.publish()
+        return take_lock(folder)
+
+    monkeypatch.setattr(storage.writer, "take_lock", late)
+    with collection.writer(WEIGHTS) as writer:
+        add_colours(writer, "yellow")
+        assert writer.publish().version == 3
+    assert collection.open_snapshot().image_ids().tolist() == [1, 2, 3, 4]
+
+
+def test_a_refused_writer_gives_the_lock_back(collection):
+    with pytest.raises(OtherWeights):
+        collection.writer("beefbeefbeefbeef")
+    (collection.folder / "manifest.json").write_text("{")
+    with pytest.raises(BrokenManifest):
+        collection.writer(WEIGHTS)
+    collection.writer(WEIGHTS, rebuild=True).close()
 
 
 def test_other_weights_are_refused_with_the_way_out(collection):
@@ -240,6 +269,23 @@ def test_segments_that_do_not_continue_the_version_are_swept(collection, how):
         assert writer.adopted.image_count == 0
         assert writer.publish().version == 1
     assert everything_in(collection.folder) == before
+
+
+def test_segments_that_cannot_be_read_at_the_moment_are_not_swept(collection, monkeypatch):
+    """Too many open files is no damage."""
+    leave_unpublished(collection, "blue")
+    before = everything_in(collection.folder)
+
+    def refuse(*anything, **named):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as context:
+        context.setattr("storage.segment_reader.np.load", refuse)
+        with pytest.raises(UnreadableSegment, match="Too many open files"):
+            collection.writer(WEIGHTS)
+    assert everything_in(collection.folder) == before
+    with collection.writer(WEIGHTS) as writer:
+        assert writer.adopted.image_count == 1
 
 
 def test_an_interrupted_rebuild_is_continued_by_a_rebuild(collection):
