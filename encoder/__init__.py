@@ -1,0 +1,26 @@
+"""OPT in MindSpore: photos and sentences in, unit vectors, tokens and match logits out.
+
+Importing this package does not import mindspore; `open_encoder` does.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from encoder.runtime import Encoder
+
+__all__ = ["open_encoder"]
+
+
+def open_encoder(folder: Path | None = None, device: str | None = None) -> Encoder:
+    """The encoder of a model folder: the shipped opt-mini unless `folder` or PANOPTES_MODEL names another.
+
+    `device` is "CPU" or "Ascend" (default: PANOPTES_DEVICE, then CPU). Raises BadCheckpoint or UnknownDevice.
+    """
+    from encoder.checkpoint import SHIPPED
+    from encoder.runtime import Encoder
+
+    return Encoder(Path(folder or os.environ.get("PANOPTES_MODEL") or SHIPPED), device)

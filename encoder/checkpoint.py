@@ -1,0 +1,76 @@
+"""A model on disk: `weights.safetensors`, `config.json`, `tokenizer.json` (or `vocab.txt`) in one folder."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from encoder.config import OptConfig
+from encoder.errors import BadCheckpoint
+
+WEIGHTS, CONFIG = "weights.safetensors", "config.json"
+VOCABULARIES = ("tokenizer.json", "vocab.txt")
+SHIPPED = Path(__file__).parent / "weights" / "opt-mini"
+
+
+def read_config(folder: Path) -> OptConfig:
+    """The config of a model folder; raises BadCheckpoint where it is absent or not a config."""
+    try:
+        return OptConfig.from_json((folder / CONFIG).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadCheckpoint(f"There is no model in {folder}: {CONFIG} cannot be read.") from error
+    except (ValueError, TypeError) as error:
+        raise BadCheckpoint(f"{folder / CONFIG} is not a config of this version ({error}).") from error
+
+
+def vocabulary_path(folder: Path) -> Path:
+    """The vocabulary of a model folder."""
+    for name in VOCABULARIES:
+        if (folder / name).is_file():
+            return folder / name
+    raise BadCheckpoint(f"There is no vocabulary in {folder}; it needs {' or '.join(VOCABULARIES)}.")
+
+
+def read_weights(folder: Path) -> dict[str, np.ndarray]:
+    """Parameter name -> array as stored (float16 matrices, float32 vectors)."""
+    try:
+        return load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise BadCheckpoint(f"{folder / WEIGHTS} cannot be read ({error}); fetch the file again.") from error
+
+
+def write_model(folder: Path, config: OptConfig, weights: dict[str, np.ndarray], vocabulary: bytes) -> None:
+    """Write a model folder: matrices as float16, vectors and scalars as float32."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: _stored(value) for name, value in sorted(weights.items())}, folder / WEIGHTS)
+    (folder / CONFIG).write_text(config.to_json() + "\n", encoding="utf-8")
+    (folder / "tokenizer.json").write_bytes(vocabulary)
+
+
+def fingerprint(folder: Path) -> str:
+    """16 hex digits over weights, config (which names the preprocessing) and vocabulary."""
+    digest = hashlib.sha256()
+    for path in (folder / WEIGHTS, folder / CONFIG, vocabulary_path(folder)):
+        digest.update(path.name.encode())
+        with path.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def check(expected: dict[str, tuple[int, ...]], weights: dict[str, np.ndarray], where: Path) -> None:
+    """Raise BadCheckpoint naming what is missing, misshaped or left over."""
+    missing = sorted(expected.keys() - weights.keys())
+    left_over = sorted(weights.keys() - expected.keys())
+    misshaped = sorted(n for n in expected.keys() & weights.keys() if tuple(expected[n]) != weights[n].shape)
+    problems = [f"{label}: {', '.join(names[:4])}{' and %d more' % (len(names) - 4) if len(names) > 4 else ''}"
+                for label, names in (("missing", missing), ("misshaped", misshaped), ("left over", left_over)) if names]
+    if problems:
+        raise BadCheckpoint(f"The weights in {where} do not fit the network ({'; '.join(problems)}).")
+
+
+def _stored(value: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(value, np.float16 if value.ndim > 1 else np.float32)

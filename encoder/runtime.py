@@ -1,0 +1,177 @@
+"""The encoder as the rest of Panoptes sees it: three calls, fixed shapes underneath, one worker thread."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import mindspore as ms
+from mindspore import Tensor, nn
+
+from encoder import checkpoint
+from encoder.device import keep_compiled_graphs, use_device
+from encoder.network import OptModel
+from encoder.tokenizer import Tokenizer, pad
+
+IMAGE_BATCH = 16
+TEXT_BATCHES = (1, 32)
+MATCH_BATCH = 32
+LENGTHS = (16, 32, 64)
+
+
+@dataclass(frozen=True)
+class ImageEncodings:
+    """vectors float32 [n, D] of unit length; tokens float16 [n, L, H]."""
+
+    vectors: np.ndarray
+    tokens: np.ndarray
+
+
+@dataclass(frozen=True)
+class TextEncodings:
+    """vectors float32 [n, D] of unit length; states float32 [n, T, H]; lengths int32 [n], tokens that are not padding."""
+
+    vectors: np.ndarray
+    states: np.ndarray
+    lengths: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+
+class _Images(nn.Cell):
+    def __init__(self, model: OptModel):
+        super().__init__()
+        self.model = model
+
+    def construct(self, pixels):
+        """uint8 [B, S, S, 3] -> vectors float32 [B, D], tokens float16 [B, L, H]."""
+        tokens = self.model.image_tokens(pixels.transpose((0, 3, 1, 2)).astype(ms.float32))
+        return self.model.image_vectors(tokens), tokens.astype(ms.float16)
+
+
+class _Texts(nn.Cell):
+    def __init__(self, model: OptModel):
+        super().__init__()
+        self.model = model
+
+    def construct(self, ids):
+        """int32 [B, T] -> vectors [B, D], states [B, T, H]."""
+        states = self.model.text_states(ids)
+        return self.model.text_vectors(states), states
+
+
+class _Match(nn.Cell):
+    def __init__(self, model: OptModel):
+        super().__init__()
+        self.model = model
+
+    def construct(self, states, ids, tokens):
+        """states [B, T, H], ids int32 [B, T], tokens float16 [B, L, H] -> match logits [B]."""
+        return self.model.match_logits(states, ids, tokens.astype(ms.float32))[:, 1]
+
+
+class Encoder:
+    """A model folder, loaded: `encode_images`, `encode_texts`, `match`. All of it may be called from any thread.
+
+    One worker thread runs every graph, so that MindSpore sees one caller; a batch is padded to one of a few fixed
+    shapes, each compiled once and kept in the compile cache (PANOPTES_CACHE, by default ~/.cache/panoptes).
+    """
+
+    def __init__(self, folder: Path, device: str | None = None):
+        self.config = checkpoint.read_config(folder)
+        self.fingerprint = checkpoint.fingerprint(folder)
+        self.device = use_device(device)
+        cache = Path(os.environ.get("PANOPTES_CACHE") or Path.home() / ".cache" / "panoptes")
+        keep_compiled_graphs(cache / f"{self.fingerprint}-{self.device}")
+        self._lengths = [n for n in LENGTHS if n <= self.config.text_length] or [self.config.text_length]
+        if self._lengths[-1] < self.config.text_length:
+            self._lengths.append(self.config.text_length)
+        self._tokenizer = Tokenizer(checkpoint.vocabulary_path(folder), self.config.text_length)
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="encoder")
+        self._worker.submit(self._load, folder).result()
+
+    def _load(self, folder: Path) -> None:
+        model = OptModel(self.config)
+        parameters = dict(model.parameters_and_names())
+        weights = checkpoint.read_weights(folder)
+        checkpoint.check({name: p.shape for name, p in parameters.items()}, weights, folder)
+        for name, parameter in parameters.items():
+            parameter.set_data(Tensor(weights[name].astype(np.float32)))
+        model.set_train(False)
+        self._images, self._texts, self._match = (
+            cell(model).set_train(False) for cell in (_Images, _Texts, _Match))
+
+    def encode_images(self, pixels: np.ndarray) -> ImageEncodings:
+        """uint8 [n, S, S, 3], as `pixels.prepare` makes them, to unit vectors and tokens."""
+        return self._worker.submit(self._encode_images, np.asarray(pixels, np.uint8)).result()
+
+    def encode_texts(self, texts: list[str]) -> TextEncodings:
+        """Sentences in English, Chinese or both to unit vectors and token states; T is the longest one's bucket."""
+        return self._worker.submit(self._encode_texts, list(texts)).result()
+
+    def match(self, texts: TextEncodings, tokens: np.ndarray) -> np.ndarray:
+        """Match logits float32 [max(n, m)] of n texts with m images' tokens [m, L, H]; n or m is 1, or they are equal."""
+        if len(texts) != len(tokens) and 1 not in (len(texts), len(tokens)):
+            raise ValueError(f"{len(texts)} texts cannot be paired with {len(tokens)} images")
+        return self._worker.submit(self._match_pairs, texts, tokens).result()
+
+    def warm_up(self) -> None:
+        """Compile every shape that a query or an index build uses."""
+        length, width = self.config.token_shape
+        size = self.config.image_size
+        self.encode_images(np.zeros((1, size, size, 3), np.uint8))
+        for bucket in self._lengths:
+            for count in TEXT_BATCHES:
+                texts = self.encode_texts(["a " * (bucket - 4)] * count)
+            self.match(texts, np.zeros((1, length, width), np.float16))
+
+    def _encode_images(self, pixels: np.ndarray) -> ImageEncodings:
+        vectors = np.empty((len(pixels), self.config.dim), np.float32)
+        tokens = np.empty((len(pixels), *self.config.token_shape), np.float16)
+        for rows, batch in _batches(pixels, IMAGE_BATCH):
+            for out, value in zip((vectors, tokens), self._images(Tensor(batch))):
+                out[rows] = value.asnumpy()[:rows.stop - rows.start]
+        return ImageEncodings(vectors, tokens)
+
+    def _encode_texts(self, texts: list[str]) -> TextEncodings:
+        ids = self._tokenizer.ids(texts)
+        lengths = np.array([len(row) for row in ids], np.int32)
+        length = self._bucket(max(lengths, default=1))
+        ids = pad(ids, length)
+        vectors = np.empty((len(texts), self.config.dim), np.float32)
+        states = np.empty((len(texts), length, self.config.hidden_size), np.float32)
+        for rows, batch in _batches(ids, TEXT_BATCHES[0] if len(texts) == 1 else TEXT_BATCHES[1]):
+            for out, value in zip((vectors, states), self._texts(Tensor(batch))):
+                out[rows] = value.asnumpy()[:rows.stop - rows.start]
+        return TextEncodings(vectors, states, lengths)
+
+    def _match_pairs(self, texts: TextEncodings, tokens: np.ndarray) -> np.ndarray:
+        count = max(len(texts), len(tokens))
+        valid = (np.arange(texts.states.shape[1]) < texts.lengths[:, None]).astype(np.int32)
+        sides = [np.broadcast_to(side, (count, *side.shape[1:])) for side in (texts.states, valid, tokens)]
+        out = np.empty(count, np.float32)
+        for start in range(0, count, MATCH_BATCH):
+            batch = (_filled(side[start:start + MATCH_BATCH], MATCH_BATCH) for side in sides)
+            logits = self._match(*(Tensor(np.ascontiguousarray(side)) for side in batch))
+            out[start:start + MATCH_BATCH] = logits.asnumpy()[:count - start]
+        return out
+
+    def _bucket(self, length: int) -> int:
+        return next(n for n in self._lengths if n >= length)
+
+
+def _batches(rows: np.ndarray, size: int):
+    """(slice, batch) pairs; the last batch is filled up with its last row."""
+    for start in range(0, len(rows), size):
+        batch = rows[start:start + size]
+        yield slice(start, start + len(batch)), _filled(batch, size)
+
+
+def _filled(batch: np.ndarray, size: int) -> np.ndarray:
+    if len(batch) == size:
+        return batch
+    return np.concatenate([batch, np.repeat(batch[-1:], size - len(batch), 0)])

@@ -1,0 +1,95 @@
+"""Everything the stages read: photos' features, captions as ids and as the teacher sees them, imagined sentences."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from encoder.tokenizer import Tokenizer, pad
+from encoder.training.dataset import Photo
+
+
+@dataclass
+class Captions:
+    """Distinct sentences: token ids int32 [n, T] (padded, cut to T) and the teacher's vectors float16 [n, 512]."""
+
+    texts: list[str]
+    ids: np.ndarray
+    meanings: np.ndarray
+
+    def __post_init__(self):
+        self.lengths = (self.ids != 0).sum(1)
+
+
+@dataclass
+class Album:
+    """Photos with features [n, L, H]; `english`, `chinese`, `translated` are rows of the captions, photo by photo."""
+
+    features: np.ndarray
+    english: list[np.ndarray]
+    chinese: list[np.ndarray]
+    translated: list[np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def draw(self, photo: int, rng: np.random.Generator) -> tuple[int, int]:
+        """Two captions of a photo: one English; one Chinese where there is one, by people or by machines, evenly."""
+        english = self.english[photo]
+        sets = [s for s in (self.chinese[photo], self.translated[photo]) if len(s)]
+        other = sets[rng.integers(len(sets))] if sets else english
+        first = english if len(english) else other
+        return int(rng.choice(first)), int(rng.choice(other))
+
+
+def distinct(photos: list[Photo]) -> list[str]:
+    """Every caption once, in order."""
+    return list(dict.fromkeys(text for photo in photos for text in photo.captions))
+
+
+def tokenize(tokenizer: Tokenizer, texts: list[str], length: int) -> np.ndarray:
+    """ids int32 [n, length]; a longer sentence is cut and keeps its end mark."""
+    rows = tokenizer.ids(texts)
+    return pad([row if len(row) <= length else row[:length - 1] + row[-1:] for row in rows], length)
+
+
+def album(photos: list[Photo], features: np.ndarray, texts: list[str]) -> Album:
+    """Join photos with the rows of their captions in `texts`."""
+    row = {text: i for i, text in enumerate(texts)}
+    rows = lambda captions: np.array([row[text] for text in captions], np.int64)  # noqa: E731
+    return Album(features, [rows(p.english) for p in photos], [rows(p.chinese) for p in photos],
+                 [rows(p.translated) for p in photos])
+
+
+def imagine(captions: list[str], english_words: list[str], chinese_words: list[str], count: int, seed: int) -> list[str]:
+    """Sentences no caption says: words of the languages put into captions, alone or after a short phrase.
+
+    They let the text stream learn from its teacher what words mean that no photo here shows.
+    """
+    rng = np.random.default_rng(seed)
+    frames = {True: ["{}", "{}", "一张{}的照片", "{}和{}", "{}在{}旁边"],
+              False: ["{}", "{}", "a photo of a {}", "a {} and a {}", "{} next to the {}", "a {} on a {}"]}
+    out = []
+    for _ in range(count):
+        caption = captions[rng.integers(len(captions))]
+        chinese = bool(re.search("[\u4e00-\u9fff]", caption))
+        words = chinese_words if chinese else english_words
+        word = lambda: words[int(len(words) * rng.random() ** 1.5)]  # noqa: E731  frequent words more often
+        if rng.random() < 0.5:
+            frame = frames[chinese][rng.integers(len(frames[chinese]))]
+            out.append(frame.format(*(word() for _ in range(frame.count("{}")))))
+        else:
+            out.append(_swap(caption, word, chinese, rng))
+    return list(dict.fromkeys(out))
+
+
+def _swap(caption: str, word, chinese: bool, rng: np.random.Generator) -> str:
+    if chinese:
+        at = int(rng.integers(max(len(caption) - 2, 1)))
+        return caption[:at] + word() + caption[at + 2:]
+    parts = caption.split()
+    for _ in range(1 + int(rng.integers(2))):
+        parts[rng.integers(len(parts))] = word()
+    return " ".join(parts)

@@ -1,0 +1,151 @@
+"""One training stage: steps, schedule, moving average, checkpoints to resume from, a log."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import mindspore as ms
+from mindspore import Parameter, Tensor, nn, ops
+
+SAVE_SECONDS = 120
+AVERAGE_EVERY = 5
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """`steps` of AdamW at `rate`, warmed up over `warmup` steps and let down along a cosine; `decay` is its weight decay."""
+
+    steps: int
+    rate: float
+    warmup: int = 50
+    decay: float = 0.01
+    clip: float = 1.0
+    average: float = 0.98
+    validate_every: int = 200
+
+
+class _WarmCosine(nn.learning_rate_schedule.LearningRateSchedule):
+    def __init__(self, schedule: Schedule):
+        super().__init__()
+        self.rate, self.warmup, self.steps = schedule.rate, float(schedule.warmup), float(schedule.steps)
+
+    def construct(self, global_step):
+        step = global_step.astype(ms.float32)
+        warm = ops.minimum((step + 1.0) / self.warmup, Tensor(1.0, ms.float32))
+        return self.rate * warm * 0.5 * (1.0 + ops.cos(3.14159265 * ops.minimum(step / self.steps, Tensor(1.0, ms.float32))))
+
+
+class _Step(nn.Cell):
+    def __init__(self, objective: nn.Cell, optimizer: nn.Optimizer, clip: float):
+        super().__init__()
+        self.optimizer, self.clip = optimizer, clip
+        self.grad = ops.value_and_grad(objective, None, optimizer.parameters)
+
+    def construct(self, *batch):
+        loss, grads = self.grad(*batch)
+        grads = ops.clip_by_global_norm(grads, self.clip)
+        return ops.depend(loss, self.optimizer(grads))
+
+
+class Stage:
+    """Runs one objective over deterministic batches; a killed run goes on at its last saved step.
+
+    `batch(step)` gives the step's numpy arrays and must depend on nothing but the step. `validate()` gives a dict of
+    figures. The parameters end as their exponential moving average.
+    """
+
+    def __init__(self, name: str, objective: nn.Cell, parameters: dict[str, Parameter], schedule: Schedule, folder: Path):
+        self.name, self.schedule, self.folder = name, schedule, folder
+        self.parameters = parameters
+        self.objective = objective.set_train(True)
+        groups = _decayed(list(parameters.values()), schedule.decay)
+        self.optimizer = nn.AdamWeightDecay(groups, learning_rate=_WarmCosine(schedule), beta1=0.9, beta2=0.98, eps=1e-8)
+        self.state_path = folder / f"{name}.state.npz"
+        self.average: dict[str, np.ndarray] = {}
+        self.step = 0
+
+    def run(self, batch: Callable[[int], tuple[np.ndarray, ...]], validate: Callable[[], dict],
+            say: Callable[[str], None]) -> None:
+        """Train to the end of the schedule, or return at once when an earlier run got there."""
+        self._resume()
+        step_cell = _Step(self.objective, self.optimizer, self.schedule.clip)
+        started, saved, first, losses = time.monotonic(), time.monotonic(), self.step, []
+        while self.step < self.schedule.steps:
+            loss = step_cell(*(Tensor(array) for array in batch(self.step)))
+            losses.append(float(loss.asnumpy()))
+            self.step += 1
+            self._average()
+            last = self.step == self.schedule.steps
+            if self.step % self.schedule.validate_every == 0 or last:
+                self._report(losses, validate, started, first, say)
+                losses = []
+            if last or time.monotonic() - saved > SAVE_SECONDS:
+                self._save()
+                saved = time.monotonic()
+        self._use_average()
+
+    def _report(self, losses, validate, started: float, first: int, say) -> None:
+        spent = time.monotonic() - started
+        left = spent / (self.step - first) * (self.schedule.steps - self.step)
+        current = {name: p.asnumpy().copy() for name, p in self.parameters.items()}
+        self._use_average()
+        figures = validate()
+        for name, value in current.items():
+            self.parameters[name].set_data(Tensor(value))
+        row = {"stage": self.name, "step": self.step, "loss": float(np.mean(losses)), "seconds": round(spent, 1), **figures}
+        with (self.folder / "log.jsonl").open("a") as log:
+            log.write(json.dumps(row) + "\n")
+        shown = "  ".join(f"{key} {value:.1f}" for key, value in figures.items())
+        say(f"{self.name} {self.step}/{self.schedule.steps}  loss {row['loss']:.3f}  {shown}  {left / 60:.1f} min left")
+
+    def _average(self) -> None:
+        if self.step % AVERAGE_EVERY and self.step != self.schedule.steps:
+            return
+        keep = min(self.schedule.average, self.step / (self.step + 10 * AVERAGE_EVERY))
+        for name, parameter in self.parameters.items():
+            value = parameter.asnumpy()
+            if name in self.average:
+                self.average[name] += (1 - keep) * (value - self.average[name])
+            else:
+                self.average[name] = value.copy()
+
+    def _use_average(self) -> None:
+        for name, value in self.average.items():
+            self.parameters[name].set_data(Tensor(value))
+
+    def _save(self) -> None:
+        arrays = {f"parameter/{name}": p.asnumpy() for name, p in self.parameters.items()}
+        arrays |= {f"average/{name}": value for name, value in self.average.items()}
+        arrays |= {f"optimizer/{p.name}": p.asnumpy() for p in self._optimizer_state()}
+        partial = self.state_path.with_suffix(".part.npz")
+        np.savez(partial, step=self.step, **arrays)
+        partial.replace(self.state_path)
+
+    def _resume(self) -> None:
+        if not self.state_path.exists():
+            return
+        with np.load(self.state_path) as state:
+            self.step = int(state["step"])
+            for name, parameter in self.parameters.items():
+                parameter.set_data(Tensor(state[f"parameter/{name}"]))
+                self.average[name] = state[f"average/{name}"]
+            for parameter in self._optimizer_state():
+                parameter.set_data(Tensor(state[f"optimizer/{parameter.name}"]))
+
+    def _optimizer_state(self):
+        moments = list(self.optimizer.moments1) + list(self.optimizer.moments2)
+        return [*moments, self.optimizer.global_step]
+
+
+def _decayed(parameters: list[Parameter], decay: float) -> list[dict]:
+    """Matrices are decayed; biases, norms, word tables and the temperature are not."""
+    matrices = [p for p in parameters if p.ndim > 1 and "embedding" not in p.name and "decoder.weight" not in p.name]
+    chosen = {id(p) for p in matrices}
+    rest = [p for p in parameters if id(p) not in chosen]
+    return [group for group in ({"params": matrices, "weight_decay": decay}, {"params": rest, "weight_decay": 0.0})
+            if group["params"]]

