@@ -62,7 +62,7 @@ class Engine:
         if query.image is not None:
             return probe_image(self._encoder, query.image)
         ids = [query.image_id]
-        return Probe(snapshot.image_vectors(ids)[0], tokens=snapshot.tokens(ids)[0])
+        return Probe(snapshot.image_vectors(ids)[0], tokens=snapshot.tokens(ids))
 
 
 def _first_stage(query: Query, probe: Probe, snapshot) -> Ranking:

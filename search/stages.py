@@ -15,24 +15,25 @@ MOST_EXTRA = 1024
 class Probe:
     """A query as the encoder sees it: its vector, and what the cross-modal encoder can read of it.
 
-    `vector` is float32 [D], of unit length; `tokens` float16 [L, H] where the query is a photo; `text` where it is a
-    sentence.
+    `vector` is float32 [D], of unit length; `text` the encoder's TextEncodings of one sentence, where the query is one;
+    `tokens` float16 [1, L, H], where it is a photo.
     """
 
     vector: np.ndarray
-    text: str | None = None
+    text: object | None = None
     tokens: np.ndarray | None = None
 
 
 def probe_text(encoder, text: str) -> Probe:
     """Encodes one sentence."""
-    return Probe(encoder.encode_texts([text]).vectors[0], text=text)
+    encoded = encoder.encode_texts([text])
+    return Probe(encoded.vectors[0], text=encoded)
 
 
 def probe_image(encoder, image: np.ndarray) -> Probe:
     """Encodes one prepared photo, uint8 [S, S, 3]."""
     encoded = encoder.encode_images(image[np.newaxis])
-    return Probe(encoded.vectors[0], tokens=encoded.tokens[0])
+    return Probe(encoded.vectors[0], tokens=encoded.tokens)
 
 
 def retrieve(
@@ -65,8 +66,8 @@ def rerank(ranking: Ranking, probe: Probe, to: str, k: int, snapshot, encoder) -
     if len(head) == 0 or not can_rerank(probe, to):
         return ranking
     if to == "images":
-        logits = encoder.match([probe.text], snapshot.tokens(head))
+        logits = encoder.match(probe.text, snapshot.tokens(head))
     else:
-        texts = [caption.text for caption in snapshot.captions(head)]
-        logits = encoder.match(texts, probe.tokens[np.newaxis])
+        captions = encoder.encode_texts([caption.text for caption in snapshot.captions(head)])
+        logits = encoder.match(captions, probe.tokens)
     return rerank_head(ranking, logits, encoder.config.first_stage_weight)

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import pytest
-from fakes import FakeEncoder, jpeg
-from galleries import Shot, build_gallery, ids_by_name
+from fakes import jpeg
+from galleries import FakeEncoder, Shot, build_gallery, ids_by_name
 from storage import Home
 from web import create_app, run
 

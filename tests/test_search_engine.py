@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from encoder.pixels import prepare
-from fakes import FakeEncoder, photo
-from galleries import COLOURFUL, Shot, build_gallery, ids_by_name
+from fakes import photo
+from galleries import COLOURFUL, FakeEncoder, Shot, build_gallery, ids_by_name
 from search import Engine, Query, StaleIndex
 from storage import Home
 from storage.errors import EmptyCollection, UnknownId
@@ -86,7 +86,7 @@ def test_a_photo_finds_sentences(engine, encoder):
     assert [hit.text for hit in result.hits[:2]] == ["the blue sky", "蓝色的天空"]
     assert [hit.language for hit in result.hits[:2]] == ["en", "zh"]
     assert Path(result.hits[0].image.uri).name == "blue.png"
-    assert encoder.calls == [("encode_images", 1), ("match", 5)]
+    assert encoder.calls == [("encode_images", 1), ("encode_texts", 5), ("match", 5)]
     assert result.as_json()["query"] == "mine.jpg"
 
 
@@ -114,7 +114,7 @@ def test_captions_that_fit_a_photo_of_the_collection(engine, encoder, gallery):
     result = engine.search(Query(image_id=ids_by_name(gallery)["yellow"], to="captions", top=2))
 
     assert {hit.text for hit in result.hits} == {"a yellow field", "黄色的田野"}
-    assert encoder.calls == [("match", 10)]
+    assert encoder.calls == [("encode_texts", 10), ("match", 10)]
 
 
 def test_a_sentence_finds_sentences_without_reranking(engine, encoder):

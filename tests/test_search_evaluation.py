@@ -2,8 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from fakes import FakeEncoder
-from galleries import COLOURFUL, Shot, build_gallery
+from galleries import COLOURFUL, FakeEncoder, Shot, build_gallery
 from search.evaluation import evaluate
 
 
@@ -14,7 +13,7 @@ class ConstantEncoder(FakeEncoder):
         return np.tile(np.eye(1, self.config.dim, dtype=np.float32), (len(colours), 1))
 
     def match(self, texts, tokens):
-        return np.full(max(len(texts), len(tokens)), 9.0, np.float32)
+        return np.full(max(len(texts.states), len(tokens)), 9.0, np.float32)
 
 
 class MisreadingEncoder(FakeEncoder):
@@ -150,3 +149,43 @@ def test_nothing_to_ask_gives_no_rows(tmp_path):
     report = evaluate(snapshot_of(tmp_path, encoder, [Shot("a.png", "red")]), encoder)
 
     assert report["images"] == 1 and report["results"] == []
+
+
+class CoarseEncoder(FakeEncoder):
+    """Sees only three kinds of photo, and reads pairs in whole numbers: ties everywhere."""
+
+    def _vectors(self, colours):
+        kinds = np.asarray(colours).sum(axis=1).astype(int) % 3
+        return np.eye(self.config.dim, dtype=np.float32)[kinds]
+
+    def match(self, texts, tokens):
+        return np.round(super().match(texts, tokens) / 3).astype(np.float32)
+
+
+def recalls_by_definition(snapshot, encoder, k):
+    """Text to image, from all the scores there are: a tie counts against, also one across the end of the head."""
+    ids = snapshot.image_ids()
+    ranks = []
+    for caption in snapshot.captions(snapshot.caption_ids("en")):
+        encoded = encoder.encode_texts([caption.text])
+        scores = dict(zip(ids.tolist(), snapshot.image_vectors(ids) @ encoded.vectors[0], strict=True))
+        order = sorted(scores, key=lambda i: (-scores[i], i))
+        logits = dict(zip(order[:k], encoder.match(encoded, snapshot.tokens(order[:k])) if k else [], strict=True))
+        final = {i: logits[i] + scores[i] if i in logits else scores[i] for i in order}
+        if k:
+            lowest, last = min(final[i] for i in logits), scores[order[k - 1]]
+            final |= {i: lowest - (last - scores[i]) for i in order[k:]}
+        ranks.append(sum(score >= final[caption.image_id] for score in final.values()))
+    return [round(100 * float(np.mean(np.array(ranks) <= at)), 2) for at in (1, 5, 10)]
+
+
+@pytest.mark.parametrize("k", [0, 3, 20])
+def test_recall_agrees_with_its_definition_though_only_the_head_of_the_list_is_looked_at(tmp_path, k):
+    encoder = CoarseEncoder()
+    colours = [(i * 37 % 256, i * 91 % 256, i * 13 % 256) for i in range(45)]
+    shots = [Shot(f"{i}.png", colours[i], captions=[("en", f"picture {i}"), ("en", "red")]) for i in range(45)]
+    snapshot = snapshot_of(tmp_path, encoder, shots)
+
+    result = row(evaluate(snapshot, encoder, rerank=(k,), languages=("en",)), "text_to_image", "en", k)
+
+    assert [result["R@1"], result["R@5"], result["R@10"]] == recalls_by_definition(snapshot, encoder, k)

@@ -2,8 +2,8 @@ import io
 from pathlib import Path
 
 import pytest
-from fakes import FakeEncoder, jpeg, photo
-from galleries import Shot, build_gallery, ids_by_name
+from fakes import jpeg, photo
+from galleries import FakeEncoder, Shot, build_gallery, ids_by_name
 from PIL import Image
 from storage import Home
 from web import create_app

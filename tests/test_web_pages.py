@@ -3,8 +3,8 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from fakes import FakeEncoder, jpeg
-from galleries import Shot, build_gallery, ids_by_name
+from fakes import jpeg
+from galleries import FakeEncoder, Shot, build_gallery, ids_by_name
 from storage import Home
 from web import create_app
 from web.words import _WORDS

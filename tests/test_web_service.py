@@ -6,8 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from encoder.errors import BadCheckpoint
-from fakes import FakeEncoder
-from galleries import build_gallery
+from galleries import FakeEncoder, build_gallery
 from storage import Home
 from web import create_app, run
 from web.errors import PortTaken
