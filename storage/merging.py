@@ -19,10 +19,10 @@ def too_many_small(segments: list[Segment]) -> list[Segment]:
 
 
 def merge(segments: list[Segment], tombstones: Iterable[int], begin: Callable[[], SegmentBuilder]) -> list[str]:
-    """Copy what is alive into new segments under the same ids; their names."""
+    """Copy what is alive into new segments under the same ids; their names, at least one unless there is nothing."""
     rows, names = SegmentSet(segments, sorted(tombstones)), []
     ids = rows.image_ids()
-    for start in range(0, len(ids), FULL):
+    for start in range(0, max(len(ids), min(len(segments), 1)), FULL):
         builder = begin()
         end = min(start + FULL, len(ids))
         for at in range(start, end, ROWS_AT_ONCE):

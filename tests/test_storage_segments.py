@@ -31,9 +31,13 @@ def builder(folder):
 def write(folder, data):
     """The segment as a folder."""
     building = builder(folder)
-    building.add_images(data.images, data.image_vectors, data.tokens, data.thumbnails)
-    building.add_captions(data.captions, data.caption_vectors)
-    return folder / building.finish()
+    try:
+        building.add_images(data.images, data.image_vectors, data.tokens, data.thumbnails)
+        building.add_captions(data.captions, data.caption_vectors)
+        return folder / building.finish()
+    except WrongShape:
+        building.discard()
+        raise
 
 
 @pytest.fixture
