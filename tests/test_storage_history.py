@@ -17,7 +17,8 @@ COLOUR = st.sampled_from(["red", "green", "blue", "yellow", "white", "black"])
 
 
 class History(RuleBasedStateMachine):
-    """`published` and `pending` are colours by image id: the model that the collection is compared with."""
+    """`published` and `pending` are colours by image id: the model that the collection is compared with. `used` are the
+    ids that anyone may have seen."""
 
     @initialize()
     def begin(self):
@@ -32,7 +33,6 @@ class History(RuleBasedStateMachine):
     def add(self, colours):
         ids = add_colours(self.writer, *colours)
         assert self.used.isdisjoint(ids)
-        self.used.update(ids)
         self.pending.update(zip(ids, colours, strict=True))
 
     @rule(data=st.data())
@@ -48,6 +48,7 @@ class History(RuleBasedStateMachine):
         if self.pending or not self.rebuild:
             whole = self.pending if self.rebuild else {**self.published, **self.pending}
             self.published = {id: colour for id, colour in whole.items() if id not in self.dead}
+            self.used.update(whole)
         self.writer.publish()
         self.pending = {}
         self.restart(rebuild=False)
@@ -90,4 +91,4 @@ class History(RuleBasedStateMachine):
 
 
 TestHistory = History.TestCase
-TestHistory.settings = settings(max_examples=20, stateful_step_count=15, deadline=None)
+TestHistory.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)
