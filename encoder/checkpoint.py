@@ -56,8 +56,11 @@ def fingerprint(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in (folder / WEIGHTS, folder / CONFIG, vocabulary_path(folder)):
         digest.update(path.name.encode())
-        with path.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
+        try:
+            with path.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+        except OSError as error:
+            raise BadCheckpoint(f"{path} cannot be read ({error.strerror}); fetch the file again.") from error
     return digest.hexdigest()[:16]
 
 
@@ -73,4 +76,4 @@ def check(expected: dict[str, tuple[int, ...]], weights: dict[str, np.ndarray], 
 
 
 def _stored(value: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(value, np.float16 if value.ndim > 1 else np.float32)
+    return np.array(value, np.float16 if value.ndim > 1 else np.float32, order="C")

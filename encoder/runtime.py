@@ -16,7 +16,7 @@ from encoder.device import keep_compiled_graphs, use_device
 from encoder.network import OptModel
 from encoder.tokenizer import Tokenizer, pad
 
-IMAGE_BATCH = 16
+IMAGE_BATCHES = (1, 16)
 TEXT_BATCHES = (1, 32)
 MATCH_BATCH = 32
 LENGTHS = (16, 32, 64)
@@ -123,7 +123,8 @@ class Encoder:
         """Compile every shape that a query or an index build uses."""
         length, width = self.config.token_shape
         size = self.config.image_size
-        self.encode_images(np.zeros((1, size, size, 3), np.uint8))
+        for count in IMAGE_BATCHES:
+            self.encode_images(np.zeros((count, size, size, 3), np.uint8))
         for bucket in self._lengths:
             for count in TEXT_BATCHES:
                 texts = self.encode_texts(["a " * (bucket - 4)] * count)
@@ -132,7 +133,7 @@ class Encoder:
     def _encode_images(self, pixels: np.ndarray) -> ImageEncodings:
         vectors = np.empty((len(pixels), self.config.dim), np.float32)
         tokens = np.empty((len(pixels), *self.config.token_shape), np.float16)
-        for rows, batch in _batches(pixels, IMAGE_BATCH):
+        for rows, batch in _batches(pixels, IMAGE_BATCHES):
             for out, value in zip((vectors, tokens), self._images(Tensor(batch))):
                 out[rows] = value.asnumpy()[:rows.stop - rows.start]
         return ImageEncodings(vectors, tokens)
@@ -144,7 +145,7 @@ class Encoder:
         ids = pad(ids, length)
         vectors = np.empty((len(texts), self.config.dim), np.float32)
         states = np.empty((len(texts), length, self.config.hidden_size), np.float32)
-        for rows, batch in _batches(ids, TEXT_BATCHES[0] if len(texts) == 1 else TEXT_BATCHES[1]):
+        for rows, batch in _batches(ids, TEXT_BATCHES):
             for out, value in zip((vectors, states), self._texts(Tensor(batch))):
                 out[rows] = value.asnumpy()[:rows.stop - rows.start]
         return TextEncodings(vectors, states, lengths)
@@ -164,8 +165,9 @@ class Encoder:
         return next(n for n in self._lengths if n >= length)
 
 
-def _batches(rows: np.ndarray, size: int):
-    """(slice, batch) pairs; the last batch is filled up with its last row."""
+def _batches(rows: np.ndarray, sizes: tuple[int, int]):
+    """(slice, batch) pairs: one row alone, or full batches, the last of them filled up with its last row."""
+    size = sizes[0] if len(rows) == 1 else sizes[1]
     for start in range(0, len(rows), size):
         batch = rows[start:start + size]
         yield slice(start, start + len(batch)), _filled(batch, size)

@@ -22,7 +22,7 @@ class Tokenizer:
     def __init__(self, path: Path, length: int):
         if not Path(path).is_file():
             raise BadCheckpoint(f"The vocabulary {path} does not exist.")
-        self._tokenizer = _wordpiece(path) if Path(path).suffix == ".txt" else tokenizers.Tokenizer.from_file(str(path))
+        self._tokenizer = _wordpiece(path) if Path(path).suffix == ".txt" else _from_json(path)
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(length)
         self.length = length
@@ -47,6 +47,13 @@ def pad(ids: list[list[int]], length: int) -> np.ndarray:
     for row, values in zip(out, ids):
         row[:len(values)] = values
     return out
+
+
+def _from_json(path: Path) -> tokenizers.Tokenizer:
+    try:
+        return tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises Exception itself
+        raise BadCheckpoint(f"The vocabulary {path} is damaged; fetch the file again.") from error
 
 
 def _wordpiece(path: Path) -> tokenizers.Tokenizer:

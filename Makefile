@@ -1,0 +1,39 @@
+# Two commands: `make demo` shows Panoptes at work, `make test` runs its tests. Both make the environment they need.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PORT ?= 8000
+
+.PHONY: demo test test-browser lint bench clean
+
+demo: $(VENV)/ready
+	$(PY) manage.py demo --port $(PORT)
+
+test: $(VENV)/ready-dev
+	$(PY) -m pytest -q tests
+
+test-browser: $(VENV)/ready-dev
+	$(PY) -m pytest -q tests/test_page_browser.py
+
+lint: $(VENV)/ready-dev
+	$(PY) -m ruff check .
+
+bench: $(VENV)/ready
+	$(PY) -m benchmarks.encoder
+
+$(VENV)/bin/python:
+	@echo "Making the environment in $(VENV)"
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/ready: $(VENV)/bin/python requirements.txt
+	@echo "Installing requirements.txt (mindspore alone is 800 MB; some minutes)"
+	$(PY) -m pip install --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt
+	@echo "Installing requirements-dev.txt"
+	$(PY) -m pip install --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) var

@@ -1,0 +1,36 @@
+"""The sample gallery: photographs that come inside scikit-image, with captions written for Panoptes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+from indexer.errors import MissingSource
+
+CAPTIONS = Path(__file__).with_name("gallery.json")
+
+
+def sample_gallery(folder: Path) -> Path:
+    """Copy the photographs into `folder` beside a manifest of their captions; gives the manifest's path.
+
+    Nothing is fetched: the files lie in the installed package. Raises MissingSource where it isn't installed.
+    """
+    spec = find_spec("skimage")
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingSource("The sample gallery comes with scikit-image: run pip install -r requirements.txt.")
+    photos = Path(spec.submodule_search_locations[0]) / "data"
+    folder.mkdir(parents=True, exist_ok=True)
+    captions = json.loads(CAPTIONS.read_text(encoding="utf-8"))
+    lines = []
+    for name, texts in captions.items():
+        target = folder / name
+        if not target.exists():
+            shutil.copy2(photos / name, target)
+        lines.append(json.dumps({"image": name, "captions": texts, "origin": "scikit-image"}, ensure_ascii=False))
+    manifest = folder / "gallery.jsonl"
+    text = "\n".join(lines) + "\n"
+    if not manifest.exists() or manifest.read_text(encoding="utf-8") != text:
+        manifest.write_text(text, encoding="utf-8")
+    return manifest

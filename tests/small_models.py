@@ -1,0 +1,43 @@
+"""Small OPT models with seeded random weights, for tests that need a network but not a trained one."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from encoder.checkpoint import write_model
+from encoder.config import PRESETS, OptConfig
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "dog", "cat", "on", "the", "beach", "red", "car", "狗", "猫", "红", "色"]
+SMALL = dict(hidden_size=32, dim=16, vocab_size=len(WORDS), text_layers=2, text_heads=2, text_intermediate=64,
+             text_length=32, max_positions=32, fusion_layers=2, fusion_intermediate=64, itm_hidden=64,
+             image_layers=2, image_heads=2, image_intermediate=64)
+
+SMALL_V2 = dataclasses.replace(PRESETS["opt-v2-base"], **SMALL, image_size=32, patch_size=16, published_extras=False)
+SMALL_MINI = dataclasses.replace(PRESETS["opt-mini"], **SMALL, image_size=56, patch_size=14)
+
+
+def random_weights(config: OptConfig, seed: int = 0) -> dict[str, np.ndarray]:
+    """Seeded weights of every parameter; std 0.15 so that a wrong activation or layout shows."""
+    from encoder.network import OptModel
+
+    rng = np.random.default_rng(seed)
+    out = {}
+    for name, parameter in OptModel(config).parameters_and_names():
+        value = rng.normal(0, 0.15, parameter.shape)
+        out[name] = (1 + value if name.endswith("gamma") else value).astype(np.float32)
+    return out
+
+
+def write_small_model(folder: Path, config: OptConfig = SMALL_MINI, seed: int = 0) -> Path:
+    """A model folder with random weights and a word vocabulary."""
+    import tokenizers
+
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece({w: i for i, w in enumerate(WORDS)}, unk_token="[UNK]"))
+    tokenizer.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = tokenizers.processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    write_model(folder, config, random_weights(config, seed), tokenizer.to_str().encode())
+    return folder

@@ -1,0 +1,64 @@
+"""A model folder: what is written is read back, and what does not fit is named."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from encoder import checkpoint, open_encoder
+from encoder.errors import BadCheckpoint, UnknownDevice
+from tests.small_models import SMALL_MINI, random_weights, write_small_model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_small_model(tmp_path_factory.mktemp("model"))
+
+
+def test_written_weights_are_read_back(folder):
+    written, read = random_weights(SMALL_MINI), checkpoint.read_weights(folder)
+    assert read.keys() == written.keys()
+    for name, value in written.items():
+        np.testing.assert_allclose(read[name], value, rtol=1e-3, atol=1e-6)
+    assert checkpoint.read_config(folder) == SMALL_MINI
+
+
+def test_the_fingerprint_follows_weights_config_and_vocabulary(folder, tmp_path):
+    first = checkpoint.fingerprint(folder)
+    assert len(first) == 16 and first == checkpoint.fingerprint(folder)
+    for name in (checkpoint.WEIGHTS, checkpoint.CONFIG, "tokenizer.json"):
+        other = tmp_path / name
+        shutil.copytree(folder, other)
+        with (other / name).open("ab") as stream:
+            stream.write(b" ")
+        assert checkpoint.fingerprint(other) != first
+
+
+def test_what_does_not_fit_is_named(folder, tmp_path):
+    weights = checkpoint.read_weights(folder)
+    weights["text_proj.weights"] = weights.pop("text_proj.weight")
+    weights["vision_proj.bias"] = weights["vision_proj.bias"][:3]
+    checkpoint.write_model(tmp_path, SMALL_MINI, weights, (folder / "tokenizer.json").read_bytes())
+    with pytest.raises(BadCheckpoint) as error:
+        open_encoder(tmp_path)
+    assert "missing: text_proj.weight;" in str(error.value)
+    assert "misshaped: vision_proj.bias" in str(error.value)
+    assert "left over: text_proj.weights" in str(error.value)
+
+
+@pytest.mark.parametrize("name", [checkpoint.WEIGHTS, checkpoint.CONFIG, "tokenizer.json"])
+def test_a_missing_or_damaged_file_is_one_line(folder, tmp_path, name):
+    broken = tmp_path / "model"
+    shutil.copytree(folder, broken)
+    (broken / name).unlink()
+    with pytest.raises(BadCheckpoint) as error:
+        open_encoder(broken)
+    assert "\n" not in str(error.value)
+    (broken / name).write_bytes(b"{damaged")
+    with pytest.raises(BadCheckpoint):
+        open_encoder(broken)
+
+
+def test_an_unknown_device_says_which_there_are(folder):
+    with pytest.raises(UnknownDevice, match="CPU or Ascend"):
+        open_encoder(folder, device="GPU")
