@@ -168,11 +168,10 @@ def status(home, collection, as_json):
     failures = stored.catalog.failures(collection)
     counts = {"images": 0, "captions": 0, "languages": []}
     if manifest.version:
-        with contextlib.closing(stored.collection(collection).open_snapshot()) as snapshot:
-            counts = {"images": snapshot.image_count, "captions": snapshot.caption_count,
-                      "languages": list(snapshot.languages)}
+        snapshot = stored.collection(collection).open_snapshot()
+        counts = {"images": snapshot.image_count, "captions": snapshot.caption_count, "languages": list(snapshot.languages)}
     report = {"collection": collection, "version": manifest.version, **counts,
-              "model_fingerprint": manifest.model_fingerprint,
+              "model_fingerprint": manifest.fingerprint,
               "failures": [{"uri": f.uri, "reason": f.reason, "sentence": f.sentence} for f in failures]}
     if as_json:
         _print_json(report)
@@ -223,7 +222,6 @@ def train(data, validation, out, config):
 
 
 def _open_encoder():
-    os.environ.setdefault("GLOG_v", "3")
     from encoder import open_encoder
 
     return open_encoder()

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["open_encoder"]
 
+os.environ.setdefault("GLOG_v", "3")  # MindSpore's warnings on standard error are not for the people who use Panoptes
+
 
 def open_encoder(folder: Path | None = None, device: str | None = None) -> Encoder:
     """The encoder of a model folder: the shipped opt-mini unless `folder` or PANOPTES_MODEL names another.

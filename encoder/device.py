@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
+import numpy as np
 import mindspore as ms
+from mindspore import Tensor, nn
 
 from encoder.errors import UnknownDevice
 
@@ -21,11 +24,87 @@ def use_device(name: str | None = None) -> str:
         ms.set_context(mode=ms.GRAPH_MODE)
         ms.set_device(name)
     except (RuntimeError, ValueError) as error:
+        if ms.get_context("device_target") == name:  # the process has run a graph on it already
+            return name
         raise UnknownDevice(f"The device {name} does not answer; check its driver, or set PANOPTES_DEVICE=CPU.") from error
     return name
 
 
-def keep_compiled_graphs(folder: Path) -> None:
-    """Keep compiled graphs in `folder`, so that the next process starts in a fraction of a second a shape."""
-    folder.mkdir(parents=True, exist_ok=True)
-    ms.set_context(enable_compile_cache=True, compile_cache_path=str(folder))
+class GraphCache:
+    """MindSpore's compile cache, made safe.
+
+    MindSpore names a kept graph by its place in the order in which a process compiled graphs, hands it to whatever comes
+    at that place in the next process, and keeps to the first folder it was given. So the folder is chosen by the first
+    graph, each place in it is claimed by one graph for good, and the first graph that finds its place taken by another
+    ends the use of the cache in this process.
+    """
+
+    def __init__(self, root: Path):
+        self._root, self._folder, self._compiled, self._ended = root, None, 0, False
+
+    def before_compiling(self, graph: str) -> None:
+        """To be called before each new graph is compiled; `graph` names its cell and shapes."""
+        if self._ended:
+            return
+        try:
+            if self._folder is None:
+                self._open(graph)
+            self._ended = not self._claim(graph)
+        except OSError:
+            self._ended = True  # no folder to write to: compile every time
+        if self._ended:
+            ms.set_context(enable_compile_cache=False)
+        self._compiled += 1
+
+    def _open(self, graph: str) -> None:
+        folder = self._root / graph
+        folder.mkdir(parents=True, exist_ok=True)
+        ms.set_context(enable_compile_cache=True, compile_cache_path=str(folder))
+        self._folder = folder
+
+    def _claim(self, graph: str) -> bool:
+        place = self._folder / f"place-{self._compiled}"
+        try:
+            with place.open("x") as stream:
+                stream.write(graph)
+        except FileExistsError:
+            pass
+        return place.read_text() == graph
+
+
+class CompiledCell:
+    """A cell that takes and gives numpy arrays and compiles each new shape through the cache."""
+
+    def __init__(self, cell: nn.Cell, cache: GraphCache | None):
+        self._cell, self._cache = cell, cache
+        self._shapes: set[tuple] = set()
+
+    def __call__(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Run the cell; gives its outputs as a tuple."""
+        shapes = tuple(array.shape for array in arrays)
+        if self._cache and shapes not in self._shapes:
+            name = type(self._cell).__name__.strip("_")
+            self._cache.before_compiling("-".join([name, *("x".join(map(str, shape)) for shape in shapes)]))
+            self._shapes.add(shapes)
+        result = self._cell(*(Tensor(np.ascontiguousarray(array)) for array in arrays))
+        return tuple(value.asnumpy() for value in (result if isinstance(result, tuple) else (result,)))
+
+
+_process_cache: list[GraphCache] = []
+
+
+def process_cache(fingerprint: str, device: str) -> GraphCache | None:
+    """The compile cache of this process: the first model's that asks, since MindSpore counts its graphs by process."""
+    if _process_cache:
+        return None
+    _process_cache.append(GraphCache(graph_folder(fingerprint, device)))
+    return _process_cache[0]
+
+
+def graph_folder(fingerprint: str, device: str) -> Path:
+    """Where compiled graphs of these weights are kept: under PANOPTES_CACHE, or ~/.cache/panoptes."""
+    root = Path(os.environ.get("PANOPTES_CACHE") or Path.home() / ".cache" / "panoptes")
+    code = hashlib.sha256(ms.__version__.encode())
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        code.update(source.read_bytes())
+    return root / f"{fingerprint}-{device}-{code.hexdigest()[:12]}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import mindspore as ms
 from mindspore import Tensor, nn
 
 from encoder import checkpoint
-from encoder.device import keep_compiled_graphs, use_device
+from encoder.device import CompiledCell, process_cache, use_device
 from encoder.network import OptModel
 from encoder.tokenizer import Tokenizer, pad
 
@@ -85,8 +84,6 @@ class Encoder:
         self.config = checkpoint.read_config(folder)
         self.fingerprint = checkpoint.fingerprint(folder)
         self.device = use_device(device)
-        cache = Path(os.environ.get("PANOPTES_CACHE") or Path.home() / ".cache" / "panoptes")
-        keep_compiled_graphs(cache / f"{self.fingerprint}-{self.device}")
         self._lengths = [n for n in LENGTHS if n <= self.config.text_length] or [self.config.text_length]
         if self._lengths[-1] < self.config.text_length:
             self._lengths.append(self.config.text_length)
@@ -102,8 +99,9 @@ class Encoder:
         for name, parameter in parameters.items():
             parameter.set_data(Tensor(weights[name].astype(np.float32)))
         model.set_train(False)
+        cache = process_cache(self.fingerprint, self.device)
         self._images, self._texts, self._match = (
-            cell(model).set_train(False) for cell in (_Images, _Texts, _Match))
+            CompiledCell(cell(model).set_train(False), cache) for cell in (_Images, _Texts, _Match))
 
     def encode_images(self, pixels: np.ndarray) -> ImageEncodings:
         """uint8 [n, S, S, 3], as `pixels.prepare` makes them, to unit vectors and tokens."""
@@ -134,8 +132,8 @@ class Encoder:
         vectors = np.empty((len(pixels), self.config.dim), np.float32)
         tokens = np.empty((len(pixels), *self.config.token_shape), np.float16)
         for rows, batch in _batches(pixels, IMAGE_BATCHES):
-            for out, value in zip((vectors, tokens), self._images(Tensor(batch))):
-                out[rows] = value.asnumpy()[:rows.stop - rows.start]
+            for out, value in zip((vectors, tokens), self._images(batch)):
+                out[rows] = value[:rows.stop - rows.start]
         return ImageEncodings(vectors, tokens)
 
     def _encode_texts(self, texts: list[str]) -> TextEncodings:
@@ -146,8 +144,8 @@ class Encoder:
         vectors = np.empty((len(texts), self.config.dim), np.float32)
         states = np.empty((len(texts), length, self.config.hidden_size), np.float32)
         for rows, batch in _batches(ids, TEXT_BATCHES):
-            for out, value in zip((vectors, states), self._texts(Tensor(batch))):
-                out[rows] = value.asnumpy()[:rows.stop - rows.start]
+            for out, value in zip((vectors, states), self._texts(batch)):
+                out[rows] = value[:rows.stop - rows.start]
         return TextEncodings(vectors, states, lengths)
 
     def _match_pairs(self, texts: TextEncodings, tokens: np.ndarray) -> np.ndarray:
@@ -157,8 +155,8 @@ class Encoder:
         out = np.empty(count, np.float32)
         for start in range(0, count, MATCH_BATCH):
             batch = (_filled(side[start:start + MATCH_BATCH], MATCH_BATCH) for side in sides)
-            logits = self._match(*(Tensor(np.ascontiguousarray(side)) for side in batch))
-            out[start:start + MATCH_BATCH] = logits.asnumpy()[:count - start]
+            (logits,) = self._match(*batch)
+            out[start:start + MATCH_BATCH] = logits[:count - start]
         return out
 
     def _bucket(self, length: int) -> int:

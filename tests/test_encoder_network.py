@@ -8,11 +8,17 @@ import pytest
 from mindspore import Tensor
 
 from encoder.config import PRESETS, OptConfig
+from encoder.device import use_device
 from encoder.network import OptModel
 from tests.numpy_opt import NumpyOpt
 from tests.small_models import SMALL_MINI, SMALL_V2, random_weights
 
 PUBLISHED = Path(__file__).parent / "data" / "v2_base_parameters.tsv"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def graph_mode():
+    use_device()
 
 
 def loaded(config: OptConfig, weights: dict[str, np.ndarray]) -> OptModel:

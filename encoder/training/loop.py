@@ -121,7 +121,7 @@ class Stage:
     def _save(self) -> None:
         arrays = {f"parameter/{name}": p.asnumpy() for name, p in self.parameters.items()}
         arrays |= {f"average/{name}": value for name, value in self.average.items()}
-        arrays |= {f"optimizer/{p.name}": p.asnumpy() for p in self._optimizer_state()}
+        arrays |= {f"optimizer/{i}": p.asnumpy() for i, p in enumerate(self._optimizer_state())}
         partial = self.state_path.with_suffix(".part.npz")
         np.savez(partial, step=self.step, **arrays)
         partial.replace(self.state_path)
@@ -134,8 +134,8 @@ class Stage:
             for name, parameter in self.parameters.items():
                 parameter.set_data(Tensor(state[f"parameter/{name}"]))
                 self.average[name] = state[f"average/{name}"]
-            for parameter in self._optimizer_state():
-                parameter.set_data(Tensor(state[f"optimizer/{parameter.name}"]))
+            for i, parameter in enumerate(self._optimizer_state()):
+                parameter.set_data(Tensor(state[f"optimizer/{i}"]))
 
     def _optimizer_state(self):
         moments = list(self.optimizer.moments1) + list(self.optimizer.moments2)

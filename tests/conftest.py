@@ -1,0 +1,9 @@
+"""Tests keep MindSpore's compiled graphs in a folder of their own, shared by every process of one run."""
+
+import os
+import tempfile
+
+_graphs = tempfile.TemporaryDirectory(prefix="panoptes-test-graphs-")
+os.environ["PANOPTES_CACHE"] = _graphs.name
+for name in ("PANOPTES_HOME", "PANOPTES_CATALOG", "PANOPTES_MODEL", "PANOPTES_DEVICE", "PANOPTES_DATA"):
+    os.environ.pop(name, None)

@@ -1,0 +1,99 @@
+"""Photos as people have them: upright, RGB, or one line that says what is wrong."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from encoder import pixels
+from encoder.errors import UnreadableImage
+from encoder.pixels import decode, prepare
+
+
+def saved(image: Image.Image, kind: str, **options) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def test_a_photo_taken_sideways_is_shown_upright():
+    sideways = Image.new("RGB", (40, 20), "red")
+    exif = sideways.getexif()
+    exif[0x0112] = 6
+    assert decode(saved(sideways, "JPEG", exif=exif)).size == (20, 40)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "CMYK", "RGBA", "LA", "1", "I;16", "F"])
+def test_every_mode_becomes_rgb(mode):
+    kind = "TIFF" if mode in ("CMYK", "I;16", "F") else "PNG"
+    image = decode(saved(Image.new(mode, (8, 6)), kind))
+    assert (image.mode, image.size) == ("RGB", (8, 6))
+
+
+def test_sixteen_bits_keep_their_brightness():
+    grey = Image.fromarray(np.full((4, 4), 32768, np.uint16))
+    assert abs(int(np.asarray(decode(saved(grey, "PNG")))[0, 0, 0]) - 128) <= 1
+
+
+def test_what_is_transparent_becomes_white():
+    assert decode(saved(Image.new("RGBA", (4, 4), (255, 0, 0, 0)), "PNG")).getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_a_large_jpeg_may_be_decoded_small():
+    photo = saved(Image.new("RGB", (1600, 1200), "blue"), "JPEG")
+    assert decode(photo).size == (1600, 1200)
+    assert 200 <= min(decode(photo, at_least=200).size) < 1200
+
+
+def test_the_whole_photo_is_squashed_to_the_square():
+    image = Image.new("RGB", (100, 50), "black")
+    image.paste("white", (50, 0, 100, 50))
+    square = prepare(image, 20)
+    assert square.shape == (20, 20, 3) and square.dtype == np.uint8
+    assert square[:, :8].max() < 30 and square[:, 12:].min() > 225
+
+
+@pytest.mark.parametrize("content, reason", [
+    (b"", "empty"),
+    (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not_an_image"),
+    (b"<!doctype html><p>404</p>", "not_an_image"),
+    (saved(Image.effect_noise((300, 300), 50), "JPEG")[:2000], "damaged"),
+])
+def test_what_cannot_be_read_has_a_reason_and_a_sentence(tmp_path, content, reason):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(content)
+    with pytest.raises(UnreadableImage) as error:
+        decode(path)
+    assert error.value.reason == reason
+    assert "photo.jpg" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_missing_photo_and_a_folder_are_told_apart(tmp_path):
+    with pytest.raises(UnreadableImage) as missing:
+        decode(tmp_path / "nowhere.jpg")
+    assert missing.value.reason == "missing"
+    with pytest.raises(UnreadableImage) as folder:
+        decode(tmp_path)
+    assert folder.value.reason in ("unreadable", "empty")
+
+
+def test_a_bomb_is_refused_before_it_is_decoded(monkeypatch):
+    monkeypatch.setattr(pixels, "MAX_PIXELS", 99)
+    with pytest.raises(UnreadableImage) as error:
+        decode(saved(Image.new("L", (10, 10)), "PNG"))
+    assert error.value.reason == "too_large"
+
+
+@given(st.binary(max_size=400), st.sampled_from(["", "JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"]), st.integers(0, 200))
+def test_no_bytes_can_do_more_than_be_refused(noise, kind, at):
+    data = noise
+    if kind:
+        whole = saved(Image.effect_noise((16, 16), 60), kind)
+        data = whole[:at] + noise[:8] + whole[at + 8:]
+    try:
+        assert decode(data).mode == "RGB"
+    except UnreadableImage as error:
+        assert "\n" not in str(error)
