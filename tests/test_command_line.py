@@ -1,0 +1,206 @@
+"""The real commands in real processes, with the shipped weights on the sample gallery."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from indexer.gallery import sample_gallery
+
+ROOT = Path(__file__).parent.parent
+
+
+def manage(*arguments, **environment) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "manage.py", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True,
+                          env=os.environ | {"PYTHONIOENCODING": "utf-8"} | environment, timeout=300)
+
+
+def answer(*arguments, **environment) -> dict:
+    done = manage(*arguments, "--json", **environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A home whose default collection is the sample gallery."""
+    home = tmp_path_factory.mktemp("home")
+    done = manage("build-index", sample_gallery(home / "gallery"), "--home", home)
+    assert done.returncode == 0, done.stderr
+    assert "20 images and 80 captions" in done.stdout
+    return home
+
+
+def names(result: dict) -> list[str]:
+    return [Path(hit["uri"]).name for hit in result["hits"]]
+
+
+@pytest.mark.parametrize("sentence, photo", [
+    ("a cat", "chelsea.png"), ("一只猫", "chelsea.png"), ("a cup of coffee", "coffee.png"), ("一杯咖啡", "coffee.png"),
+    ("an astronaut in an orange suit", "astronaut.png"), ("a rocket at night", "rocket.jpg"),
+])
+def test_a_sentence_in_either_language_finds_its_photo(home, sentence, photo):
+    assert photo in names(answer("search", sentence, "--home", home, "--top", 3))
+
+
+def test_a_hit_says_why_it_was_found(home):
+    result = answer("search", "a red motorcycle", "--home", home, "--top", 2, "--rerank", 8)
+    assert result["query"] == "a red motorcycle"
+    assert set(names(result)) == {"motorcycle_left.png", "motorcycle_right.png"}
+    hit = result["hits"][0]
+    assert {"id", "uri", "score", "first_stage_score", "first_stage_rank", "match_logit", "captions"} <= hit.keys()
+    assert hit["match_logit"] is not None and 1 <= hit["first_stage_rank"] <= 8
+    assert {caption["language"] for caption in hit["captions"]} == {"en", "zh"}
+    assert {"encode", "first_stage", "rerank", "fetch", "total"} <= result["took_ms"].keys()
+
+
+def test_without_reranking_the_first_stage_decides(home):
+    result = answer("search", "a cat", "--home", home, "--rerank", 0)
+    assert all(hit["match_logit"] is None for hit in result["hits"])
+    assert [hit["first_stage_rank"] for hit in result["hits"]] == list(range(1, 11))
+
+
+def test_a_photo_finds_photos_and_sentences(home):
+    photo = home / "gallery" / "motorcycle_left.png"
+    similar = answer("search", "--image", photo, "--to", "images", "--home", home, "--top", 2)
+    assert names(similar) == ["motorcycle_left.png", "motorcycle_right.png"]
+    captions = answer("search", "--image", photo, "--to", "captions", "--home", home, "--top", 10)
+    owners = [Path(hit["image"]["uri"]).name for hit in captions["hits"]]
+    assert sum(name.startswith("motorcycle") for name in owners) >= 5
+    assert {"text", "language"} <= captions["hits"][0].keys()
+
+
+def test_hits_are_printed_for_people_too(home):
+    done = manage("search", "a cat", "--home", home, "--top", 1)
+    assert done.returncode == 0
+    assert "chelsea.png" in done.stdout and "milliseconds" in done.stdout
+
+
+def test_an_unchanged_source_does_nothing_and_says_so(home):
+    done = manage("build-index", home / "gallery" / "gallery.jsonl", "--home", home)
+    assert done.returncode == 0 and "Nothing is new" in done.stdout
+    assert "0 added, 20 unchanged" in done.stdout
+
+
+def test_status_counts(home):
+    report = answer("status", "--home", home)
+    assert (report["images"], report["captions"], report["languages"], report["failures"]) == (20, 80, ["en", "zh"], [])
+
+
+def test_bad_photos_among_good_ones_are_listed(home, tmp_path):
+    folder, own = tmp_path / "photos", tmp_path / "home"
+    folder.mkdir()
+    Image.new("RGB", (64, 48), "red").save(folder / "red.jpg")
+    (folder / "red.txt").write_text("一个红色的方块\na red square\n", encoding="utf-8")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8 no photo")
+    done = manage("build-index", folder, "--home", own)
+    assert done.returncode == 3
+    assert "broken.jpg" in done.stderr and "1 images and 2 captions" in done.stdout
+    (failure,) = answer("status", "--home", own)["failures"]
+    assert failure["uri"].endswith("broken.jpg") and failure["reason"] and failure["sentence"]
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (["build-index", "nowhere"], "does not exist"),
+    (["search", "a cat", "--collection", "nothing"], "build-index"),
+    (["status", "--collection", "nothing"], "build-index"),
+    (["search", "  "], "sentence"),
+    (["search", "--image", "nowhere.jpg"], "nowhere.jpg"),
+    (["evaluate", "nowhere.jsonl"], "nowhere.jsonl"),
+])
+def test_what_a_user_did_wrong_is_one_line(home, arguments, said):
+    done = manage(*arguments, PANOPTES_HOME=str(home))
+    assert done.returncode == 2
+    assert said in done.stderr and "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_manifest_line_that_is_not_json_is_named_and_nothing_is_lost(home, tmp_path):
+    manifest = tmp_path / "bad.jsonl"
+    manifest.write_text('{"image": "a.jpg", "captions": {}}\n{oops\n')
+    done = manage("build-index", manifest, "--home", home)
+    assert done.returncode == 2 and "line 2" in done.stderr
+    assert answer("status", "--home", home)["images"] == 20
+
+
+def test_other_weights_are_told_and_the_fix_is_named(home):
+    manifest = home / "collections" / "default" / "manifest.json"
+    before = manifest.read_text()
+    fingerprint = answer("status", "--home", home)["model_fingerprint"]
+    try:
+        manifest.write_text(before.replace(fingerprint, "0123456789abcdef"))
+        done = manage("search", "a cat", "--home", home)
+        assert done.returncode == 2 and "--rebuild" in done.stderr and "Traceback" not in done.stderr
+    finally:
+        manifest.write_text(before)
+
+
+def test_evaluate_measures_both_directions_and_languages(home):
+    report = answer("evaluate", home / "gallery" / "gallery.jsonl", "--rerank", "0,8", "--queries", 6)
+    assert report["images"] == 20
+    rows = {(row["direction"], row["language"], row["rerank"]) for row in report["results"]}
+    assert rows == {(d, lang, k) for d in ("text_to_image", "image_to_text") for lang in ("en", "zh") for k in (0, 8)}
+    for row in report["results"]:
+        assert 0 <= row["R@1"] <= row["R@5"] <= row["R@10"] <= 100
+        assert 0 < row["p50_ms"] <= row["p95_ms"]
+
+
+def test_help_answers_without_loading_the_rooms():
+    code = ("import sys, manage\n"
+            "try: manage.cli(['--help'])\n"
+            "except SystemExit: pass\n"
+            "print(sorted({'mindspore', 'faiss', 'pyarrow', 'sqlalchemy', 'flask', 'numpy'} & set(sys.modules)))")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip().endswith("[]")
+
+
+@pytest.mark.parametrize("command", ["build-index", "search", "evaluate", "serve", "status", "demo", "train"])
+def test_help_says_what_is_read_and_written(command):
+    text = " ".join(manage(command, "--help").stdout.split())
+    assert "Reads" in text
+    assert "Writes" in text or "writes nothing" in text or "is removed" in text
+
+
+def test_demo_serves_the_gallery(tmp_path, unused_port):
+    server = subprocess.Popen([sys.executable, "manage.py", "demo", "--home", str(tmp_path), "--port", str(unused_port)],
+                              cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        url = f"http://127.0.0.1:{unused_port}"
+        wait_until_ready(server, f"{url}/readyz")
+        with urllib.request.urlopen(f"{url}/api/v1/search?q=%E7%8C%AB&top=3") as response:
+            hits = json.load(response)["hits"]
+        assert "chelsea.png" in [Path(hit["uri"]).name for hit in hits]
+        with urllib.request.urlopen(f"{url}/?q=cat") as response:
+            assert "<img" in response.read().decode()
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+@pytest.fixture
+def unused_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until_ready(server: subprocess.Popen, url: str, seconds: float = 240) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        assert server.poll() is None, server.stdout.read()
+        try:
+            with urllib.request.urlopen(url) as response:
+                if response.status == 200:
+                    return
+        except OSError:
+            pass
+        time.sleep(0.5)
+    pytest.fail(f"{url} was not ready in {seconds} s")
