@@ -342,7 +342,8 @@ def _print_hits(result: dict) -> None:
 
 def _print_report(report: dict) -> None:
     click.echo(f"{report['images']} images; R@k is the share of queries with a right answer in the top k, in percent")
-    click.echo(f"{'direction':15} {'lang':5} {'rerank':>6} {'queries':>7} {'R@1':>6} {'R@5':>6} {'R@10':>6} {'p50 ms':>7} {'p95 ms':>7}")
+    click.echo(f"{'direction':15} {'lang':5} {'rerank':>6} {'queries':>7} {'R@1':>6} {'R@5':>6} {'R@10':>6} "
+               f"{'p50 ms':>7} {'p95 ms':>7}")
     for row in report["results"]:
         click.echo(f"{row['direction']:15} {row['language']:5} {row['rerank']:6} {row.get('queries', ''):7} {row['R@1']:6.1f} "
                    f"{row['R@5']:6.1f} {row['R@10']:6.1f} {row['p50_ms']:7.1f} {row['p95_ms']:7.1f}")

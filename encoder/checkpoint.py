@@ -69,10 +69,15 @@ def check(expected: dict[str, tuple[int, ...]], weights: dict[str, np.ndarray], 
     missing = sorted(expected.keys() - weights.keys())
     left_over = sorted(weights.keys() - expected.keys())
     misshaped = sorted(n for n in expected.keys() & weights.keys() if tuple(expected[n]) != weights[n].shape)
-    problems = [f"{label}: {', '.join(names[:4])}{' and %d more' % (len(names) - 4) if len(names) > 4 else ''}"
-                for label, names in (("missing", missing), ("misshaped", misshaped), ("left over", left_over)) if names]
-    if problems:
-        raise BadCheckpoint(f"The weights in {where} do not fit the network ({'; '.join(problems)}).")
+    problems = {"missing": missing, "misshaped": misshaped, "left over": left_over}
+    said = [f"{problem}: {_first(names)}" for problem, names in problems.items() if names]
+    if said:
+        raise BadCheckpoint(f"The weights in {where} do not fit the network ({'; '.join(said)}).")
+
+
+def _first(names: list[str], count: int = 4) -> str:
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more
 
 
 def _stored(value: np.ndarray) -> np.ndarray:

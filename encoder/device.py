@@ -6,8 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
-import numpy as np
 import mindspore as ms
+import numpy as np
 from mindspore import Tensor, nn
 
 from encoder.errors import UnknownDevice

@@ -5,8 +5,8 @@ The attribute paths are the parameter names of the published checkpoint, which i
 
 from __future__ import annotations
 
-import numpy as np
 import mindspore as ms
+import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Normal, initializer
 
@@ -232,10 +232,10 @@ class _Fusion(nn.Cell):
         self.no_bias = Tensor(0.0, ms.float32)
 
     def construct(self, states, bias, tokens):
-        """states [B, T, H], bias [B, 1, T, T], tokens [B, L, H] -> fused [B, T, H]."""
-        for block in self.decoder.blocks:
+        """states [B, T, H], bias [B, 1, T, T], tokens [B, L, H] -> the fused first token [B, H], all that ITM reads."""
+        for block in self.decoder.blocks[:-1]:
             states = block(states, bias, tokens, self.no_bias)
-        return states
+        return self.decoder.blocks[-1].first(states, bias, tokens, self.no_bias)[:, 0]
 
 
 class _Pooler(nn.Cell):
@@ -305,8 +305,7 @@ class OptModel(nn.Cell):
 
     def match_logits(self, states, ids, tokens):
         """Pair by pair: states [B, T, H] of ids [B, T] with tokens [B, L, H] -> both ITM logits [B, 2]; 1 is match."""
-        fused = self.uniter.encoder(states, self.text_bias(ids), tokens)
-        return self.itm_head_two(fused[:, 0])
+        return self.itm_head_two(self.uniter.encoder(states, self.text_bias(ids), tokens))
 
     def construct(self, ids, pixels):
         """ids int32 [B, T], pixels float32 [B, 3, S, S] -> text vectors, image vectors [B, D], match logits [B, 2]."""

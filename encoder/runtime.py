@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import mindspore as ms
+import numpy as np
 from mindspore import Tensor, nn
 
 from encoder import checkpoint
@@ -18,7 +18,7 @@ from encoder.tokenizer import Tokenizer, pad
 IMAGE_BATCHES = (1, 16)
 TEXT_BATCHES = (1, 32)
 MATCH_BATCH = 32
-LENGTHS = (16, 32, 64)
+LENGTHS = (8, 16, 24, 64)
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Encoder:
         vectors = np.empty((len(pixels), self.config.dim), np.float32)
         tokens = np.empty((len(pixels), *self.config.token_shape), np.float16)
         for rows, batch in _batches(pixels, IMAGE_BATCHES):
-            for out, value in zip((vectors, tokens), self._images(batch)):
+            for out, value in zip((vectors, tokens), self._images(batch), strict=True):
                 out[rows] = value[:rows.stop - rows.start]
         return ImageEncodings(vectors, tokens)
 
@@ -144,7 +144,7 @@ class Encoder:
         vectors = np.empty((len(texts), self.config.dim), np.float32)
         states = np.empty((len(texts), length, self.config.hidden_size), np.float32)
         for rows, batch in _batches(ids, TEXT_BATCHES):
-            for out, value in zip((vectors, states), self._texts(batch)):
+            for out, value in zip((vectors, states), self._texts(batch), strict=True):
                 out[rows] = value[:rows.stop - rows.start]
         return TextEncodings(vectors, states, lengths)
 

@@ -44,7 +44,7 @@ class Tokenizer:
 def pad(ids: list[list[int]], length: int) -> np.ndarray:
     """Ids as int32 [n, length], filled up with PAD."""
     out = np.full((len(ids), length), PAD, np.int32)
-    for row, values in zip(out, ids):
+    for row, values in zip(out, ids, strict=True):
         row[:len(values)] = values
     return out
 

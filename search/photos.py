@@ -6,6 +6,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+
 from encoder.errors import UnreadableImage
 from encoder.pixels import decode, prepare
 

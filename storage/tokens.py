@@ -13,7 +13,7 @@ class TokenFile:
 
     def __init__(self, path: Path, token_shape: tuple[int, int]):
         self._shape, self._rows = token_shape, 0
-        self._file = open(path, "wb")
+        self._file = open(path, "wb")  # noqa: SIM115
         self._write_header()
 
     def append(self, tokens: np.ndarray) -> None:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import fakes
+import numpy as np
 from fakes import jpeg, photo
-from storage import CaptionRecord, Collection, Home, ImageRecord, SegmentData
 
 from encoder.pixels import prepare
+from storage import CaptionRecord, Collection, Home, ImageRecord, SegmentData
 
 
 class FakeEncoder(fakes.FakeEncoder):

@@ -12,6 +12,7 @@ from urllib.request import urlopen
 import pytest
 from fakes import jpeg
 from galleries import FakeEncoder, Shot, build_gallery, ids_by_name
+
 from storage import Home
 from web import create_app, run
 

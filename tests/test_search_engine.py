@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from encoder.pixels import prepare
 from fakes import photo
 from galleries import COLOURFUL, FakeEncoder, Shot, build_gallery, ids_by_name
+
+from encoder.pixels import prepare
 from search import Engine, Query, StaleIndex
 from storage import Home
 from storage.errors import EmptyCollection, UnknownId

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 from galleries import COLOURFUL, FakeEncoder, Shot, build_gallery
+
 from search.evaluation import evaluate
 
 

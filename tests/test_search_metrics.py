@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
 from search.metrics import MISS, best_relevant_rank, median, p95, recall_at_k, recall_interval
 
 

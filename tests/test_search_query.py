@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from search import BadQuery, EmptyQuery, Query, SearchError
 
 PHOTO = np.zeros((8, 8, 3), np.uint8)

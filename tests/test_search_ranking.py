@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
 from search.ranking import best_first, first_stage_ranking, rerank_head
 
 few_scores = st.sampled_from([-1.0, -0.25, 0.0, 0.5, 0.75, 1.0])  # few, so that ties are common

@@ -126,9 +126,8 @@ def test_a_reader_keeps_its_version(collection):
 
 
 def test_a_second_writer_is_refused(collection):
-    with collection.writer(WEIGHTS):
-        with pytest.raises(CollectionBusy, match=rf"another build-index \(process {os.getpid()}\)"):
-            collection.writer(WEIGHTS)
+    with collection.writer(WEIGHTS), pytest.raises(CollectionBusy, match=rf"another build-index \(process {os.getpid()}\)"):
+        collection.writer(WEIGHTS)
     collection.writer(WEIGHTS).close()
 
 

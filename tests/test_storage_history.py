@@ -55,9 +55,8 @@ class History(RuleBasedStateMachine):
 
     @rule()
     def die_while_publishing(self):
-        with mock.patch.object(Manifest, "save", side_effect=SystemExit):
-            with suppress(SystemExit):
-                self.writer.publish()
+        with mock.patch.object(Manifest, "save", side_effect=SystemExit), suppress(SystemExit):
+            self.writer.publish()
         self.restart(rebuild=self.rebuild)
 
     @rule(rebuild=st.booleans())

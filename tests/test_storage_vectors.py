@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from storage.errors import BrokenIndex, WrongShape
 from storage.vectors import FaissFlatIndex, LiveIndex
 

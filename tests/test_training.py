@@ -196,8 +196,9 @@ def test_two_captions_are_drawn_one_of_them_english():
 
 
 def test_imagined_sentences_are_many_and_repeatable():
-    made = imagine(["a dog runs", "一只狗在跑"], ["pizza", "clock"], ["披萨", "钟"], 50, seed=1)
-    assert made == imagine(["a dog runs", "一只狗在跑"], ["pizza", "clock"], ["披萨", "钟"], 50, seed=1)
+    captions, words = ["a dog runs", "一只狗在跑"], {"en": ["pizza", "clock"], "zh": ["披萨", "钟"]}
+    made = imagine(captions, words, 50, seed=1)
+    assert made == imagine(captions, words, 50, seed=1)
     assert any("pizza" in text for text in made) and any("披萨" in text for text in made)
 
 

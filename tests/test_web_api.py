@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from fakes import jpeg
 from galleries import FakeEncoder, build_gallery, ids_by_name
+
 from storage import Home
 from web import create_app
 from web.uploads import LARGEST_UPLOAD

@@ -5,6 +5,7 @@ import pytest
 from fakes import jpeg, photo
 from galleries import FakeEncoder, Shot, build_gallery, ids_by_name
 from PIL import Image
+
 from storage import Home
 from web import create_app
 from web.media import browser_type

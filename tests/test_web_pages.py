@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 import pytest
 from fakes import jpeg
 from galleries import FakeEncoder, Shot, build_gallery, ids_by_name
+
 from storage import Home
 from web import create_app
 from web.words import _WORDS

@@ -5,8 +5,9 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from encoder.errors import BadCheckpoint
 from galleries import FakeEncoder, build_gallery
+
+from encoder.errors import BadCheckpoint
 from storage import Home
 from web import create_app, run
 from web.errors import PortTaken

@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from web import views
 from web.errors import BadParameter
 from web.parameters import search_options, whole_number

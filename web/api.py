@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from flask import Blueprint, current_app, request
+
 from search import EmptyQuery, Query
 from search.query import LARGEST_ID
 from storage.errors import EmptyCollection, UnknownCollection

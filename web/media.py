@@ -6,6 +6,7 @@ from io import BytesIO
 from pathlib import Path
 
 from flask import Blueprint, Response, current_app, request, send_file
+
 from search.query import LARGEST_ID
 from storage.errors import UnknownId
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flask import Blueprint, Response, current_app, g, redirect, render_template, request, url_for
+
 from search import Query
 from storage.errors import EmptyCollection, UnknownCollection
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from threading import Lock
 
 import numpy as np
+from werkzeug.datastructures import FileStorage
+
 from search import EmptyQuery
 from search.photos import read_photo_with_preview
-from werkzeug.datastructures import FileStorage
 
 from .errors import NotKept, TooLarge
 

@@ -57,7 +57,7 @@ def _convert_block(state: dict[str, np.ndarray], i: int) -> dict[str, np.ndarray
     source, target = f"blocks.{i}.", f"encoder.layers.{i}."
     out = {}
     for kind in ("weight", "bias"):
-        for name, part in zip("qkv", np.split(state[f"{source}attn.qkv.{kind}"], 3)):
+        for name, part in zip("qkv", np.split(state[f"{source}attn.qkv.{kind}"], 3), strict=True):
             out[f"{target}self_attn.{name}_proj.{kind}"] = part
         out[f"{target}mlp.fc1.{kind}"] = state[f"{source}mlp.fc1.{kind}"]
         for theirs, ours, scale in (("attn.proj", "self_attn.out_proj", "ls1"), ("mlp.fc2", "mlp.fc2", "ls2")):

@@ -58,38 +58,48 @@ def tokenize(tokenizer: Tokenizer, texts: list[str], length: int) -> np.ndarray:
 def album(photos: list[Photo], features: np.ndarray, texts: list[str]) -> Album:
     """Join photos with the rows of their captions in `texts`."""
     row = {text: i for i, text in enumerate(texts)}
-    rows = lambda captions: np.array([row[text] for text in captions], np.int64)  # noqa: E731
+
+    def rows(captions: tuple[str, ...]) -> np.ndarray:
+        return np.array([row[text] for text in captions], np.int64)
+
     return Album(features, [rows(p.english) for p in photos], [rows(p.chinese) for p in photos],
                  [rows(p.translated) for p in photos])
 
 
-def imagine(captions: list[str], english_words: list[str], chinese_words: list[str], count: int, seed: int) -> list[str]:
-    """Sentences no caption says: words of the languages put into captions, alone or after a short phrase.
+FRAMES = {
+    "zh": ("{}", "{}", "一张{}的照片", "{}和{}", "{}在{}旁边"),
+    "en": ("{}", "{}", "a photo of a {}", "a {} and a {}", "{} next to the {}", "a {} on a {}"),
+}
+
+
+def imagine(captions: list[str], words: dict[str, list[str]], count: int, seed: int) -> list[str]:
+    """Sentences no caption says: words of a language (`words["en"]`, `words["zh"]`, frequent ones first) put into captions
+    of that language, alone, or into a short phrase.
 
     They let the text stream learn from its teacher what words mean that no photo here shows.
     """
     rng = np.random.default_rng(seed)
-    frames = {True: ["{}", "{}", "一张{}的照片", "{}和{}", "{}在{}旁边"],
-              False: ["{}", "{}", "a photo of a {}", "a {} and a {}", "{} next to the {}", "a {} on a {}"]}
     out = []
     for _ in range(count):
         caption = captions[rng.integers(len(captions))]
-        chinese = bool(re.search("[\u4e00-\u9fff]", caption))
-        words = chinese_words if chinese else english_words
-        word = lambda: words[int(len(words) * rng.random() ** 1.5)]  # noqa: E731  frequent words more often
+        language = "zh" if re.search("[\u4e00-\u9fff]", caption) else "en"
         if rng.random() < 0.5:
-            frame = frames[chinese][rng.integers(len(frames[chinese]))]
-            out.append(frame.format(*(word() for _ in range(frame.count("{}")))))
+            frame = FRAMES[language][rng.integers(len(FRAMES[language]))]
+            out.append(frame.format(*(_word(words[language], rng) for _ in range(frame.count("{}")))))
         else:
-            out.append(_swap(caption, word, chinese, rng))
+            out.append(_swap(caption, words[language], language, rng))
     return list(dict.fromkeys(out))
 
 
-def _swap(caption: str, word, chinese: bool, rng: np.random.Generator) -> str:
-    if chinese:
+def _word(words: list[str], rng: np.random.Generator) -> str:
+    return words[int(len(words) * rng.random() ** 1.5)]
+
+
+def _swap(caption: str, words: list[str], language: str, rng: np.random.Generator) -> str:
+    if language == "zh":
         at = int(rng.integers(max(len(caption) - 2, 1)))
-        return caption[:at] + word() + caption[at + 2:]
+        return caption[:at] + _word(words, rng) + caption[at + 2:]
     parts = caption.split()
     for _ in range(1 + int(rng.integers(2))):
-        parts[rng.integers(len(parts))] = word()
+        parts[rng.integers(len(parts))] = _word(words, rng)
     return " ".join(parts)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
 import mindspore as ms
+import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
 from encoder.blocks import dense
@@ -116,7 +116,7 @@ class MatchObjective(nn.Cell):
         self.weight = first_stage_weight
 
     def construct(self, ids, tokens):
-        """ids [B, T]; tokens [B * N, L, H] of each caption's N candidates, the right one first. The streams stay as they are."""
+        """ids [B, T]; tokens [B * N, L, H] of each caption's N candidates, the right one first -> loss."""
         states = self.model.text_states(ids)
         texts = self.model.text_vectors(states)
         images = self.model.image_vectors(tokens).reshape((-1, self.candidates, texts.shape[1]))

@@ -16,7 +16,7 @@ def plot_run(log: Path, picture: Path) -> None:
     rows = [json.loads(line) for line in log.read_text().splitlines()]
     stages = list(dict.fromkeys(row["stage"] for row in rows))
     figure, axes = plt.subplots(len(stages), 2, figsize=(10, 2.4 * len(stages)), squeeze=False)
-    for (left, right), stage in zip(axes, stages):
+    for (left, right), stage in zip(axes, stages, strict=True):
         own = [row for row in rows if row["stage"] == stage]
         minutes = [row["seconds"] / 60 for row in own]
         left.plot(minutes, [row["loss"] for row in own], marker=".")

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import mindspore as ms
+import numpy as np
 from mindspore import Parameter, Tensor
 
 from encoder.network import OptModel
@@ -203,7 +203,7 @@ def _chosen(shop: Workshop) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _mine(shop: Workshop, images: np.ndarray, captions: np.ndarray, owners: np.ndarray, count: int) -> np.ndarray:
-    """For each caption the `count` most similar photos [n, count] that are not its own and have no caption that means the same."""
+    """For each caption the `count` nearest photos [n, count] but its own and those with a caption of the same meaning."""
     texts = shop.views.texts(shop.captions.ids[captions])
     album = shop.train
     belonging = [np.concatenate([album.english[i], album.chinese[i], album.translated[i]]) for i in range(len(album))]

@@ -30,7 +30,7 @@ class Teacher:
     def pieces(self) -> list[tuple[str, float]]:
         """Every piece of its unigram vocabulary with its log probability."""
         sp = self._use._tokenizer
-        return list(zip(sp._pieces, sp._scores))
+        return list(zip(sp._pieces, sp._scores, strict=False))
 
     def segment(self, text: str) -> list[str]:
         """The pieces of one text."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import mindspore as ms
+import numpy as np
 from mindspore import Tensor
 
 from encoder.checkpoint import check, write_model
 from encoder.config import PRESETS, OptConfig
 from encoder.device import use_device
+from encoder.errors import BadTrainingData
 from encoder.network import OptModel
 from encoder.tokenizer import Tokenizer
 from encoder.training import stages
@@ -43,6 +46,7 @@ def train(data: list[Path], validation: Path, out: Path, settings_path: Path | N
     photos = [photo for group in groups for photo in group]
     held_out = read_photos(validation)
     out.mkdir(parents=True, exist_ok=True)
+    _claim(out, settings, [*data, validation])
     use_device(device)
     ms.set_seed(settings["seed"])
     config = PRESETS[settings["preset"]]
@@ -59,6 +63,17 @@ def train(data: list[Path], validation: Path, out: Path, settings_path: Path | N
     write_model(out / "model", config, weights, vocabulary.read_bytes())
     plot_run(out / "log.jsonl", out / "run.png")
     return out / "model"
+
+
+def _claim(out: Path, settings: dict, manifests: list[Path]) -> None:
+    """A folder belongs to one run: its caches and states fit no other data and no other settings."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for manifest in manifests:
+        digest.update(manifest.read_bytes())
+    mark, path = digest.hexdigest(), out / "run.sha256"
+    if path.exists() and path.read_text() != mark:
+        raise BadTrainingData(f"{out} holds a training with other data or settings; give another folder with --out.")
+    path.write_text(mark)
 
 
 def _vocabulary(photos: list[Photo], config: OptConfig, settings: dict, out: Path, say) -> tuple[Path, np.ndarray]:
@@ -87,7 +102,7 @@ def _workshop(groups: list[list[Photo]], held_out: list[Photo], config: OptConfi
     photos = [photo for group in groups for photo in group]
     texts = distinct(photos + held_out)
     words = _words(settings)
-    imagined = imagine(distinct(photos), words["en"], words["zh"], settings["text_pool"]["imagined"], settings["seed"])
+    imagined = imagine(distinct(photos), words, settings["text_pool"]["imagined"], settings["seed"])
     known = set(texts)
     pool = texts + [text for text in imagined if text not in known]
     say(f"the teacher reads {len(pool)} sentences")

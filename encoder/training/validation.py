@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import mindspore as ms
 from mindspore import Tensor, nn
 
 from encoder.network import OptModel
@@ -55,7 +54,7 @@ def in_chunks(cell: nn.Cell, rows: np.ndarray, dtype=None):
         result = cell(Tensor(chunk))
         result = result if isinstance(result, tuple) else (result,)
         outputs.append([value.asnumpy()[:count] for value in result])
-    joined = [np.concatenate(parts) for parts in zip(*outputs)]
+    joined = [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
     return joined[0] if len(joined) == 1 else tuple(joined)
 
 
