@@ -108,7 +108,10 @@ class Encoder:
         return self._worker.submit(self._encode_images, np.asarray(pixels, np.uint8)).result()
 
     def encode_texts(self, texts: list[str]) -> TextEncodings:
-        """Sentences in English, Chinese or both to unit vectors and token states; T is the longest one's bucket."""
+        """Sentences in English, Chinese or both to unit vectors and token states.
+
+        T is the longest one's bucket; states beyond a sentence's own length mean nothing.
+        """
         return self._worker.submit(self._encode_texts, list(texts)).result()
 
     def match(self, texts: TextEncodings, tokens: np.ndarray) -> np.ndarray:
@@ -139,13 +142,17 @@ class Encoder:
     def _encode_texts(self, texts: list[str]) -> TextEncodings:
         ids = self._tokenizer.ids(texts)
         lengths = np.array([len(row) for row in ids], np.int32)
-        length = self._bucket(max(lengths, default=1))
-        ids = pad(ids, length)
+        buckets = np.array([self._bucket(length) for length in lengths], np.int32)
+        longest = int(buckets.max(initial=self._lengths[0]))
+        ids = pad(ids, longest)
         vectors = np.empty((len(texts), self.config.dim), np.float32)
-        states = np.empty((len(texts), length, self.config.hidden_size), np.float32)
-        for rows, batch in _batches(ids, TEXT_BATCHES):
-            for out, value in zip((vectors, states), self._texts(batch), strict=True):
-                out[rows] = value[:rows.stop - rows.start]
+        states = np.zeros((len(texts), longest, self.config.hidden_size), np.float32)
+        for bucket in np.unique(buckets):
+            own = np.flatnonzero(buckets == bucket)
+            for rows, batch in _batches(ids[own, :bucket], TEXT_BATCHES):
+                batch_vectors, batch_states = self._texts(batch)
+                vectors[own[rows]] = batch_vectors[:rows.stop - rows.start]
+                states[own[rows], :bucket] = batch_states[:rows.stop - rows.start]
         return TextEncodings(vectors, states, lengths)
 
     def _match_pairs(self, texts: TextEncodings, tokens: np.ndarray) -> np.ndarray:
