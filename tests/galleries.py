@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import fakes
 import numpy as np
-from fakes import jpeg, photo
 
 from encoder.pixels import prepare
 from storage import CaptionRecord, Collection, Home, ImageRecord, SegmentData
+from tests import fakes
+from tests.fakes import jpeg, photo
 
 
 class FakeEncoder(fakes.FakeEncoder):

@@ -1,10 +1,10 @@
 """Small collections for the tests of storage."""
 
 import numpy as np
-from fakes import FakeEncoder, jpeg, photo
 
 from storage import CaptionRecord, ImageRecord, SegmentData
 from storage.writer import Writer
+from tests.fakes import FakeEncoder, jpeg, photo
 
 ENCODER = FakeEncoder()
 

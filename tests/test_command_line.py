@@ -4,8 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -165,42 +163,3 @@ def test_help_says_what_is_read_and_written(command):
     text = " ".join(manage(command, "--help").stdout.split())
     assert "Reads" in text
     assert "Writes" in text or "writes nothing" in text or "is removed" in text
-
-
-def test_demo_serves_the_gallery(tmp_path, unused_port):
-    server = subprocess.Popen([sys.executable, "manage.py", "demo", "--home", str(tmp_path), "--port", str(unused_port)],
-                              cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        url = f"http://127.0.0.1:{unused_port}"
-        wait_until_ready(server, f"{url}/readyz")
-        with urllib.request.urlopen(f"{url}/api/v1/search?q=%E7%8C%AB&top=3") as response:
-            hits = json.load(response)["hits"]
-        assert "chelsea.png" in [Path(hit["uri"]).name for hit in hits]
-        with urllib.request.urlopen(f"{url}/?q=cat") as response:
-            assert "<img" in response.read().decode()
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-@pytest.fixture
-def unused_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_until_ready(server: subprocess.Popen, url: str, seconds: float = 240) -> None:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        assert server.poll() is None, server.stdout.read()
-        try:
-            with urllib.request.urlopen(url) as response:
-                if response.status == 200:
-                    return
-        except OSError:
-            pass
-        time.sleep(0.5)
-    pytest.fail(f"{url} was not ready in {seconds} s")

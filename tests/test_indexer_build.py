@@ -3,13 +3,13 @@ import shutil
 
 import numpy as np
 import pytest
-from fakes import COLOURS, FakeEncoder, save_photo
 
 import indexer.filling
 from indexer import Failure, FolderSource, SourceCaption, SourceItem, build_index, open_source
 from indexer.sources.base import Source
 from storage import Home
 from storage.errors import CollectionBusy, EmptyCollection, OtherWeights, UnusableHome
+from tests.fakes import COLOURS, FakeEncoder, save_photo
 
 NAMES = ["red", "green", "blue", "yellow"]
 

@@ -8,18 +8,18 @@ import time
 from pathlib import Path
 
 import pytest
-from fakes import FakeEncoder, save_photo
 
 import indexer.filling
 from indexer import build_index, open_source
 from storage import Home
+from tests.fakes import FakeEncoder, save_photo
 
 ROOT = Path(__file__).parent.parent
 SLOW_RUN = """
 import sys, time
 sys.path[:0] = [{root!r}, {tests!r}]
 import indexer.filling
-from fakes import FakeEncoder
+from tests.fakes import FakeEncoder
 from indexer import build_index, open_source
 from storage import Home
 

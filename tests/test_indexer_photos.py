@@ -5,7 +5,6 @@ import sys
 
 import numpy as np
 import pytest
-from fakes import photo, save_photo
 from PIL import Image
 
 import indexer.readers
@@ -14,6 +13,7 @@ from indexer.errors import WorkersUnavailable
 from indexer.items import Failure
 from indexer.photos import FileState, Job, Photo, make_thumbnail, read_photo
 from indexer.readers import FEW, LOOK_AHEAD, PhotoReader, default_workers
+from tests.fakes import photo, save_photo
 
 
 def opened(jpeg):

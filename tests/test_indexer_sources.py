@@ -3,7 +3,6 @@ import os
 from pathlib import Path
 
 import pytest
-from fakes import save_photo
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +18,7 @@ from indexer.errors import (
 )
 from indexer.items import description_of, language_of, merged
 from indexer.sources.folder import _natural
+from tests.fakes import save_photo
 
 
 def names(source):

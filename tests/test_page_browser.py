@@ -1,7 +1,6 @@
 """The page in a real browser."""
 
 import base64
-import shutil
 import socket
 import threading
 import time
@@ -10,20 +9,14 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import pytest
-from fakes import jpeg
-from galleries import FakeEncoder, Shot, build_gallery, ids_by_name
 
 from storage import Home
+from tests.chromium import chromium, needs_chromium
+from tests.fakes import jpeg
+from tests.galleries import FakeEncoder, Shot, build_gallery, ids_by_name
 from web import create_app, run
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
+pytestmark = needs_chromium
 LONG = "a very long caption about a panorama that goes on and on " * 4 + "x" * 120
 SHOTS = [
     Shot("red.jpg", "red", (600, 400), [("en", "a red wall"), ("en", "it is red"), ("zh", "红色的墙")]),
@@ -76,10 +69,8 @@ def address(home):
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture

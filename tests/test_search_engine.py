@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import photo
-from galleries import COLOURFUL, FakeEncoder, Shot, build_gallery, ids_by_name
 
 from encoder.pixels import prepare
 from search import Engine, Query, StaleIndex
 from storage import Home
 from storage.errors import EmptyCollection, UnknownId
+from tests.fakes import photo
+from tests.galleries import COLOURFUL, FakeEncoder, Shot, build_gallery, ids_by_name
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@ import json
 
 import numpy as np
 import pytest
-from galleries import COLOURFUL, FakeEncoder, Shot, build_gallery
 
 from search.evaluation import evaluate
+from tests.galleries import COLOURFUL, FakeEncoder, Shot, build_gallery
 
 
 class ConstantEncoder(FakeEncoder):

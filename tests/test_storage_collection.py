@@ -5,7 +5,6 @@ import threading
 
 import numpy as np
 import pytest
-from storage_examples import ENCODER, add_colours, nearest, segment_data
 
 import storage.merging
 import storage.writer
@@ -24,6 +23,7 @@ from storage.errors import (
     UnusableHome,
     WrongShape,
 )
+from tests.storage_examples import ENCODER, add_colours, nearest, segment_data
 
 WEIGHTS = ENCODER.fingerprint
 

@@ -8,10 +8,10 @@ from unittest import mock
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from storage_examples import ENCODER, add_colours, nearest
 
 import storage.merging
 from storage import Home, Manifest
+from tests.storage_examples import ENCODER, add_colours, nearest
 
 COLOUR = st.sampled_from(["red", "green", "blue", "yellow", "white", "black"])
 

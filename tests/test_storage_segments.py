@@ -4,16 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import jpeg
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from storage_examples import image_record, segment_data
 
 from storage import CaptionRecord
 from storage.errors import BrokenSegment, UnknownId, WrongShape
 from storage.segment_reader import Segment
 from storage.segment_set import SegmentSet
 from storage.segments import SegmentBuilder, SegmentInfo
+from tests.fakes import jpeg
+from tests.storage_examples import image_record, segment_data
 
 INFO = SegmentInfo("fake000000000001", dim=16, token_shape=(4, 8), base_version=0, purpose="add")
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
-from fakes import jpeg
-from galleries import FakeEncoder, build_gallery, ids_by_name
 
 from storage import Home
+from tests.fakes import jpeg
+from tests.galleries import FakeEncoder, build_gallery, ids_by_name
 from web import create_app
 from web.uploads import LARGEST_UPLOAD
 

@@ -2,11 +2,11 @@ import io
 from pathlib import Path
 
 import pytest
-from fakes import jpeg, photo
-from galleries import FakeEncoder, Shot, build_gallery, ids_by_name
 from PIL import Image
 
 from storage import Home
+from tests.fakes import jpeg, photo
+from tests.galleries import FakeEncoder, Shot, build_gallery, ids_by_name
 from web import create_app
 from web.media import browser_type
 

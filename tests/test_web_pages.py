@@ -3,10 +3,10 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from fakes import jpeg
-from galleries import FakeEncoder, Shot, build_gallery, ids_by_name
 
 from storage import Home
+from tests.fakes import jpeg
+from tests.galleries import FakeEncoder, Shot, build_gallery, ids_by_name
 from web import create_app
 from web.words import _WORDS
 

@@ -5,10 +5,10 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from galleries import FakeEncoder, build_gallery
 
 from encoder.errors import BadCheckpoint
 from storage import Home
+from tests.galleries import FakeEncoder, build_gallery
 from web import create_app, run
 from web.errors import PortTaken
 

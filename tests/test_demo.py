@@ -1,0 +1,98 @@
+"""What a newcomer sees: `manage.py demo` in a process of its own, with the shipped weights, and its page in a browser."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from indexer.gallery import sample_gallery
+from tests.chromium import chromium, needs_chromium
+
+ROOT = Path(__file__).parent.parent
+LOADING_SECONDS = 240
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """The demo's address, once it is ready."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    home = tmp_path_factory.mktemp("home")
+    server = subprocess.Popen([sys.executable, "manage.py", "demo", "--home", str(home), "--port", str(port)],
+                              cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        wait_until_ready(server, f"http://127.0.0.1:{port}/readyz")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def wait_until_ready(server: subprocess.Popen, url: str) -> None:
+    until = time.monotonic() + LOADING_SECONDS
+    while time.monotonic() < until:
+        assert server.poll() is None, server.stdout.read()
+        try:
+            with urllib.request.urlopen(url) as response:
+                if response.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.5)
+    pytest.fail(f"{url} was not ready in {LOADING_SECONDS} s")
+
+
+def get(url: str) -> dict:
+    with urllib.request.urlopen(url) as response:
+        return json.load(response)
+
+
+@pytest.mark.parametrize("sentence", ["a cat", "一只猫"])
+def test_the_api_finds_the_cat(address, sentence):
+    hits = get(f"{address}/api/v1/search?q={quote(sentence)}&top=3")["hits"]
+    assert "chelsea.png" in [Path(hit["uri"]).name for hit in hits]
+    assert all(hit["match_logit"] is not None for hit in hits)
+
+
+def test_a_photo_is_served_as_it_is(address, tmp_path):
+    (hit,) = get(f"{address}/api/v1/search?q=coffee&top=1")["hits"]
+    with urllib.request.urlopen(address + hit["image_url"]) as response:
+        assert response.read() == Path(hit["uri"]).read_bytes()
+
+
+@needs_chromium
+@pytest.mark.parametrize("sentence, name", [("a cat", "chelsea.png"), ("一杯咖啡", "coffee.png"), ("红色摩托车", "motorcycle_left.png")])
+def test_a_newcomer_types_a_sentence_and_sees_the_photo(address, sentence, name):
+    with chromium() as browser:
+        page = browser.new_page()
+        page.goto(address)
+        page.fill("#q", sentence)
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".tile img")
+        first = page.locator(".tile").evaluate_all("tiles => tiles.slice(0, 3).map(tile => Number(tile.dataset.id))")
+        assert page.locator(".tile img").first.evaluate("img => img.decode().then(() => img.naturalWidth)") > 0
+        assert id_of(address, name) in first
+
+
+@needs_chromium
+def test_a_newcomer_gives_a_photo_and_finds_its_like(address, tmp_path):
+    manifest = sample_gallery(tmp_path)
+    with chromium() as browser:
+        page = browser.new_page()
+        page.goto(address)
+        page.locator("[data-by-photo] summary").first.click()
+        page.locator("input[type=file]").first.set_input_files(manifest.parent / "motorcycle_right.png")
+        page.wait_for_selector(".tile img")
+        first = page.locator(".tile").evaluate_all("tiles => tiles.slice(0, 2).map(tile => Number(tile.dataset.id))")
+        assert set(first) == {id_of(address, "motorcycle_left.png"), id_of(address, "motorcycle_right.png")}
+
+
+def id_of(address: str, name: str) -> int:
+    hits = get(f"{address}/api/v1/search?q=photo&top=20&rerank=0")["hits"]
+    return next(hit["id"] for hit in hits if hit["uri"].endswith(name))
