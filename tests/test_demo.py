@@ -67,7 +67,9 @@ def test_a_photo_is_served_as_it_is(address, tmp_path):
 
 
 @needs_chromium
-@pytest.mark.parametrize("sentence, name", [("a cat", "chelsea.png"), ("一杯咖啡", "coffee.png"), ("红色摩托车", "motorcycle_left.png")])
+@pytest.mark.parametrize("sentence, name", [
+    ("a cat", "chelsea.png"), ("一杯咖啡", "coffee.png"), ("红色摩托车", "motorcycle_left.png"),
+])
 def test_a_newcomer_types_a_sentence_and_sees_the_photo(address, sentence, name):
     with chromium() as browser:
         page = browser.new_page()
