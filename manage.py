@@ -123,17 +123,18 @@ def evaluate(manifest, rerank, lang, queries, source_format, home, collection, a
     """Measure recall of the shipped weights on MANIFEST, a source with captions.
 
     Reads MANIFEST (as build-index reads SOURCE) and indexes it in a temporary home, made inside HOME, which is removed: no
-    collection is touched. Prints R@1, R@5 and R@10
-    (the share of queries with at least one right answer in the top k; a tie counts against the system) for text to image
-    and image to text, by language, before and after re-ranking, with the time that a query took.
+    collection is touched. Prints R@1, R@5 and R@10 (the share of queries with at least one right answer in the top k; a
+    tie counts against the system) for text to image and image to text, by language, before and after re-ranking, with
+    the time that a query took.
     """
     from search.evaluation import evaluate as measure
     from storage import Home
+    from storage.catalog import file_url
 
     depths, languages = _integers(rerank, "--rerank"), [part.strip() for part in lang.split(",") if part.strip()]
     encoder = _open_encoder()
     with _temporary_folder(home) as folder:
-        temporary = Home(folder, catalog_url=f"sqlite:///{folder.absolute()}/catalog.sqlite")
+        temporary = Home(folder, catalog_url=file_url(folder.absolute() / "catalog.sqlite"))
         summary = _build(manifest, source_format, None, False, None, temporary, collection, encoder=encoder)
         _print_failures(summary)
         snapshot = temporary.collection(collection).open_snapshot()
@@ -156,7 +157,7 @@ def serve(host, port, home, collection):
 
     Reads HOME/collections/COLLECTION, and picks up a new version of it by itself. Writes nothing.
     """
-    _serve(home, collection, host, port)
+    _serve(home, collection, host, port, _open_encoder)
 
 
 @cli.command()
@@ -203,9 +204,10 @@ def demo(host, port, home, collection):
     named = os.environ.get("PANOPTES_DATA")
     source = Path(named) if named else sample_gallery(home / "gallery")
     click.echo(f"Indexing {source}")
-    summary = _build(source, None, None, False, None, Home(home), collection)
+    encoder = _open_encoder()
+    summary = _build(source, None, None, False, None, Home(home), collection, encoder=encoder)
     _print_summary(summary, collection)
-    _serve(home, collection, host, port)
+    _serve(home, collection, host, port, lambda: encoder)
 
 
 @cli.command()
@@ -215,7 +217,8 @@ def demo(host, port, home, collection):
               help="A manifest to validate on; nothing is trained on it.")
 @click.option("--out", type=click.Path(path_type=Path),
               help="Where features, states, the log and the model go (default: HOME/training/COLLECTION).")
-@click.option("--config", type=click.Path(path_type=Path), help="Stages and rates (default: encoder/training/opt-mini.toml).")
+@click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="Stages and rates (default: encoder/training/opt-mini.toml).")
 @HOME
 @COLLECTION
 def train(data, validation, out, config, home, collection):
@@ -262,13 +265,28 @@ def _temporary_folder(home: Path):
         yield Path(name)
 
 
-def _serve(home: Path, collection: str, host: str, port: int) -> None:
+def _serve(home: Path, collection: str, host: str, port: int, open_encoder) -> None:
+    """Serve until Ctrl-C, then end the process at once.
+
+    A thread may still be loading the model, and MindSpore aborts with a trace in an interpreter that shuts down; nothing
+    that is served from is written to.
+    """
     from storage import Home
     from web import create_app, run
+    from web.errors import PortTaken
 
-    app = create_app(Home(home), _open_encoder, collection)
-    click.echo(f"Serving http://{host}:{port} (Ctrl+C stops it); the first answer waits until the model is loaded.")
-    run(app, host, port)
+    said = f"Serving http://{host}:{port} (Ctrl+C stops it); the first answer waits until the model is loaded."
+    code = 0
+    try:
+        run(create_app(Home(home), open_encoder, collection), host, port, listening=lambda: click.echo(said))
+    except KeyboardInterrupt:
+        pass
+    except PortTaken as error:
+        click.echo(f"Error: {error}", err=True)
+        code = 2
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 @contextlib.contextmanager
@@ -290,10 +308,11 @@ def _bar(unit: str, quiet: bool = False):
 
 
 def _integers(text: str, option: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise click.BadParameter(f"{text!r} is not a list of whole numbers such as 0,32", param_hint=option) from error
+    """Whole numbers from 0 upwards, comma-separated."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise click.BadParameter(f"{text!r} is not a list of whole numbers such as 0,32", param_hint=option)
+    return [int(part) for part in parts]
 
 
 def _print_json(value: dict) -> None:

@@ -53,8 +53,13 @@ class GraphCache:
         except OSError:
             self._ended = True  # no folder to write to: compile every time
         if self._ended:
-            ms.set_context(enable_compile_cache=False)
+            self.end()
         self._compiled += 1
+
+    def end(self) -> None:
+        """Compile without the cache from now on."""
+        self._ended = True
+        ms.set_context(enable_compile_cache=False)
 
     def _open(self, graph: str) -> None:
         folder = self._root / graph
@@ -94,8 +99,12 @@ _process_cache: list[GraphCache] = []
 
 
 def process_cache(fingerprint: str, device: str) -> GraphCache | None:
-    """The compile cache of this process: the first model's that asks, since MindSpore counts its graphs by process."""
+    """The compile cache of this process: the first model's that asks, since MindSpore counts its graphs by process.
+
+    With a second model it ends, for that one's graphs would take places that nobody claimed.
+    """
     if _process_cache:
+        _process_cache[0].end()
         return None
     _process_cache.append(GraphCache(graph_folder(fingerprint, device)))
     return _process_cache[0]

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, Row, create_engine, delete, event, insert, make_url, select, update
+from sqlalchemy import URL, Connection, Engine, Row, create_engine, delete, event, insert, make_url, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -67,10 +67,10 @@ class VersionRecord:
 class Catalog:
     """All calls may come from any thread; each is one transaction. Raises CatalogError when the database refuses."""
 
-    def __init__(self, home: Path, url: str | None = None):
+    def __init__(self, home: Path, url: str | URL | None = None):
         self._home = str(home)
         self._file = None if url else home / "catalog.sqlite"
-        self._url = url or f"sqlite:///{self._file}"
+        self._url = url or file_url(self._file)
         self._opened: Engine | None = None
 
     def start_run(self, collection: str, source: str, total: int) -> int:
@@ -173,13 +173,18 @@ class Catalog:
 
     def _engine(self) -> Engine:
         if self._opened is None:
-            engine = create_engine(self._url, poolclass=NullPool if self._url.startswith("sqlite") else None)
+            engine = create_engine(self._url, poolclass=NullPool if str(self._url).startswith("sqlite") else None)
             if engine.dialect.name == "sqlite":
                 event.listen(engine, "connect", _configure_sqlite)
                 event.listen(engine, "begin", _begin_sqlite)
             metadata.create_all(engine.execution_options(writing=True))
             self._opened = engine
         return self._opened
+
+
+def file_url(path: Path) -> URL:
+    """The URL of a SQLite file, whatever characters its path has: `?` and `#` mean something in a URL's text."""
+    return URL.create("sqlite", database=str(path))
 
 
 def _configure_sqlite(connection, _record) -> None:
@@ -208,7 +213,7 @@ def _first_line(error: Exception) -> str:
     return str(getattr(error, "orig", None) or error).splitlines()[0]
 
 
-def _without_password(url: str) -> str:
+def _without_password(url: str | URL) -> str:
     try:
         return make_url(url).render_as_string(hide_password=True)
     except SQLAlchemyError:

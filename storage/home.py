@@ -5,6 +5,8 @@ import re
 from functools import cached_property
 from pathlib import Path
 
+from sqlalchemy import URL
+
 from storage.catalog import Catalog
 from storage.collection import Collection
 from storage.errors import InvalidName, UnknownCollection, UnusableHome
@@ -16,7 +18,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 class Home:
     """Collections and their catalog under one folder. Nothing is created before something is written."""
 
-    def __init__(self, path: str | Path, catalog_url: str | None = None):
+    def __init__(self, path: str | Path, catalog_url: str | URL | None = None):
         """`catalog_url` is a SQLAlchemy URL; without it PANOPTES_CATALOG, without that a SQLite file in the home."""
         self.path = Path(os.path.abspath(Path(path).expanduser()))
         self._catalog_url = catalog_url or os.environ.get("PANOPTES_CATALOG")

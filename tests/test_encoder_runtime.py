@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import mindspore
 import numpy as np
 import pytest
 
@@ -75,3 +76,8 @@ def test_empty_and_endless_sentences_are_encoded_too(encoder):
     texts = encoder.encode_texts(["", "dog " * 500, "\x00\ud800 dog".encode("utf-8", "replace").decode()])
     assert np.isfinite(texts.vectors).all()
     assert texts.lengths.max() == SMALL_MINI.text_length
+
+
+def test_a_second_model_ends_the_compile_cache(encoder, tmp_path):
+    open_encoder(write_small_model(tmp_path / "model", seed=1))
+    assert not mindspore.get_context("enable_compile_cache")

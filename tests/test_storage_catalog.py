@@ -119,3 +119,10 @@ def test_threads_may_write_at_once(tmp_path, catalog):
     for thread in threads:
         thread.join()
     assert len(catalog.failures("walls")) == 8
+
+
+def test_a_home_may_have_any_name(tmp_path):
+    home = tmp_path / "photos?#%20"
+    Home(home).catalog.start_run("default", "/photos", 1)
+    assert (home / "catalog.sqlite").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == [home.name]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import waitress
 from flask import Flask
 
@@ -11,8 +13,17 @@ LARGEST_BODY = 64 * 1024 * 1024
 """Beyond this waitress itself refuses a request; the application's own, lower limit has a better answer."""
 
 
-def run(app: Flask, host: str = "127.0.0.1", port: int = 8000, threads: int = 8) -> None:
-    """Serves until interrupted; raises PortTaken where `host:port` can't be listened on."""
+def run(
+    app: Flask,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    threads: int = 8,
+    listening: Callable[[], None] = lambda: None,
+) -> None:
+    """Serves until interrupted; calls `listening` once connections are taken.
+
+    Raises PortTaken where `host:port` can't be listened on.
+    """
     try:
         server = waitress.create_server(
             app,
@@ -26,6 +37,9 @@ def run(app: Flask, host: str = "127.0.0.1", port: int = 8000, threads: int = 8)
         raise PortTaken(
             f"Can't listen on {host}:{port} ({error.strerror or error}): choose another port with --port."
         ) from error
+    except ValueError as error:  # what waitress makes of a host that can't be resolved
+        raise PortTaken(f"Can't listen on {host}:{port}: name an address of this machine with --host.") from error
+    listening()
     try:
         server.run()
     finally:
