@@ -23,7 +23,7 @@ def read_config(folder: Path) -> OptConfig:
         return OptConfig.from_json((folder / CONFIG).read_text(encoding="utf-8"))
     except OSError as error:
         raise BadCheckpoint(f"There is no model in {folder}: {CONFIG} cannot be read.") from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise BadCheckpoint(f"{folder / CONFIG} is not a config of this version ({error}).") from error
 
 

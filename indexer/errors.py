@@ -19,6 +19,13 @@ class MissingSource(IndexerError):
         )
 
 
+class MissingGallery(IndexerError):
+    """The package that the sample gallery lies in isn't installed."""
+
+    def __init__(self):
+        super().__init__("The sample gallery comes inside scikit-image: run `pip install -r requirements.txt`")
+
+
 class EmptySource(IndexerError):
     """The source holds no photo."""
 

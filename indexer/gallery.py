@@ -7,7 +7,8 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
-from indexer.errors import MissingSource
+from indexer.errors import MissingGallery
+from storage.errors import UnusableHome
 
 CAPTIONS = Path(__file__).with_name("gallery.json")
 
@@ -15,18 +16,26 @@ CAPTIONS = Path(__file__).with_name("gallery.json")
 def sample_gallery(folder: Path) -> Path:
     """Copy the photographs into `folder` beside a manifest of their captions; gives the manifest's path.
 
-    Nothing is fetched: the files lie in the installed package. Raises MissingSource where it isn't installed.
+    Nothing is fetched: the files lie in the installed package. Raises MissingGallery where it isn't installed, and
+    UnusableHome where `folder` can't be written.
     """
     spec = find_spec("skimage")
     if spec is None or not spec.submodule_search_locations:
-        raise MissingSource("The sample gallery comes with scikit-image: run pip install -r requirements.txt.")
-    photos = Path(spec.submodule_search_locations[0]) / "data"
+        raise MissingGallery()
+    try:
+        return _copied(Path(spec.submodule_search_locations[0]) / "data", folder)
+    except OSError as error:
+        raise UnusableHome(folder, error.strerror or str(error)) from error
+
+
+def _copied(photos: Path, folder: Path) -> Path:
+    """The gallery's photographs out of the folder `photos`, copied where they aren't whole; the manifest's path."""
     folder.mkdir(parents=True, exist_ok=True)
     captions = json.loads(CAPTIONS.read_text(encoding="utf-8"))
     lines = []
     for name, texts in captions.items():
         target = folder / name
-        if not target.exists():
+        if not target.exists() or target.stat().st_size != (photos / name).stat().st_size:
             shutil.copy2(photos / name, target)
         lines.append(json.dumps({"image": name, "captions": texts, "origin": "scikit-image"}, ensure_ascii=False))
     manifest = folder / "gallery.jsonl"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -35,6 +36,11 @@ class Failure:
     uri: str
     reason: str
     sentence: str
+
+
+def printable(path: object) -> str:
+    """A path as text that can be stored and printed; bytes that aren't UTF-8, as old archives leave them, escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def language_of(text: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from indexer.filling import Entry
-from indexer.items import Failure, SourceCaption, SourceItem, description_of
+from indexer.items import Failure, SourceCaption, SourceItem, description_of, printable
 from indexer.known import Known, known_images, record_batches
 from indexer.photos import Photo
 from storage.catalog import FileRecord
@@ -129,10 +129,10 @@ class Plan:
 
 def _work(item: SourceItem, source: str) -> Work:
     uri = str(item.uri)
-    printable = os.fsencode(uri).decode("utf-8", "backslashreplace")
+    shown = printable(uri)
     problem = None
-    if printable != uri:
-        problem = Failure(printable, "odd_name", f"{printable} has a name that is not UTF-8; rename the file.")
+    if shown != uri:
+        problem = Failure(shown, "odd_name", f"{shown} has a name that is not UTF-8; rename the file.")
     return Work(uri, item, source, description_of(item.captions, item.metadata), problem)
 
 

@@ -310,3 +310,20 @@ def test_linked_folders_are_entered_once_and_loops_end(tmp_path):
     os.symlink(tmp_path / "elsewhere", tmp_path / "photos" / "link2")
     os.symlink(tmp_path / "gone.jpg", tmp_path / "photos" / "broken.jpg")
     assert names(FolderSource(tmp_path / "photos")) == ["a.jpg", "broken.jpg", "b.jpg"]
+
+
+def test_names_and_captions_of_an_old_archive_are_told_and_stop_nothing(tmp_path):
+    content = save_photo(tmp_path / "good.jpg").read_bytes()
+    name = os.fsencode(tmp_path) + b"/" + "照片".encode("gbk")
+    Path(os.fsdecode(name + b".jpg")).write_bytes(content)
+    Path(os.fsdecode(name + b".txt")).write_bytes("红色的墙".encode("gbk"))
+
+    (problem,) = open_source(tmp_path).problems
+
+    problem.uri.encode("utf-8"), problem.sentence.encode("utf-8")
+    assert problem.reason == "caption-unreadable"
+
+
+def test_a_source_whose_name_is_too_long_is_missing():
+    with pytest.raises(MissingSource):
+        open_source("a" * 5000)

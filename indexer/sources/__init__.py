@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from indexer.errors import FORMATS, AmbiguousSource, EmptySource, MissingSource, UnknownFormat
+from indexer.items import printable
 from indexer.sources.base import Source
 from indexer.sources.coco import ANNOTATIONS, CocoSource
 from indexer.sources.folder import PHOTOS, FolderSource
@@ -22,9 +23,9 @@ def open_source(path: str | Path, format: str | None = None) -> Source:
     root = Path(os.path.abspath(Path(path).expanduser()))
     if format not in (None, *FORMATS):
         raise UnknownFormat(root, f"there is no format {format!r}")
-    if (printable := os.fsencode(root).decode("utf-8", "backslashreplace")) != str(root):
-        raise MissingSource(Path(printable), "has a name that is not UTF-8, rename it")
-    if not root.exists():
+    if (shown := printable(root)) != str(root):
+        raise MissingSource(Path(shown), "has a name that is not UTF-8, rename it")
+    if not os.path.exists(root):  # unlike Path.exists, also where the name is too long or may not be looked at
         raise MissingSource(root)
     opener = {"coco": CocoSource, "manifest": _open_manifest, "folder": FolderSource}[format or _detect(root)]
     if root.is_file() and opener is not _open_manifest:

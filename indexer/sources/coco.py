@@ -65,4 +65,4 @@ def _image_folders(root: Path, split: str) -> list[Path]:
 def _find(folders: list[Path], name: str) -> Path:
     """The photo's absolute path; in the likeliest folder when it is in none."""
     paths = [Path(os.path.abspath(folder / name)) for folder in folders]
-    return next((path for path in paths if path.exists()), paths[0])
+    return next((path for path in paths if os.path.exists(path)), paths[0])

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from indexer.errors import EmptySource
-from indexer.items import Failure, SourceCaption, SourceItem, captions_from
+from indexer.items import Failure, SourceCaption, SourceItem, captions_from, printable
 from indexer.sources.base import Source
 
 PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
@@ -35,9 +35,8 @@ def _photos(root: Path, problems: list[Failure]) -> list[tuple[Path, Path | None
     """Each photo with the text file beside it, if there is one. Linked folders are entered, each only once."""
 
     def unreadable(error: OSError) -> None:
-        problems.append(
-            Failure(str(error.filename), "folder-unreadable", f"{error.filename} can't be read ({error.strerror}).")
-        )
+        folder = printable(error.filename)
+        problems.append(Failure(folder, "folder-unreadable", f"{folder} can't be read ({error.strerror})."))
 
     found, entered = [], set()
     for folder, folders, names in os.walk(root, followlinks=True, onerror=unreadable):
@@ -60,8 +59,9 @@ def _captions(path: Path, problems: list[Failure]) -> list[SourceCaption]:
     try:
         return captions_from(_decoded(path.read_bytes()).splitlines(), ORIGIN)
     except (OSError, UnicodeDecodeError):
-        sentence = f"{path} can't be read as UTF-8 text; save it as UTF-8 (its photo was indexed without it)."
-        problems.append(Failure(str(path), "caption-unreadable", sentence))
+        shown = printable(path)
+        sentence = f"{shown} can't be read as UTF-8 text; save it as UTF-8 (its photo was indexed without it)."
+        problems.append(Failure(shown, "caption-unreadable", sentence))
         return []
 
 
