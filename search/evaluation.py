@@ -62,7 +62,7 @@ class _Run:
         """Retrieves once, then re-ranks anew for each K."""
         to = "images" if question.direction == "text_to_image" else "captions"
         index = self.snapshot.image_index if to == "images" else self.snapshot.caption_index
-        depth = max(*self.depths, max(KS) + len(question.relevant))
+        depth = min(max(*self.depths, max(KS) + len(question.relevant)), index.count)
         watch = Stopwatch()
         first = retrieve(index, question.probe.vector, depth, question.allowed)
         shared_ms = question.encode_ms + watch.total_ms()

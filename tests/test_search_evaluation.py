@@ -190,3 +190,12 @@ def test_recall_agrees_with_its_definition_though_only_the_head_of_the_list_is_l
     result = row(evaluate(snapshot, encoder, rerank=(k,), languages=("en",)), "text_to_image", "en", k)
 
     assert [result["R@1"], result["R@5"], result["R@10"]] == recalls_by_definition(snapshot, encoder, k)
+
+
+def test_a_depth_beyond_all_candidates_reads_them_all(tmp_path):
+    encoder = FakeEncoder()
+
+    report = evaluate(snapshot_of(tmp_path, encoder), encoder, rerank=(10**12,))
+
+    assert encoder.calls.count(("match", 6)) == 10  # each sentence with all six photos
+    assert {result["rerank"] for result in report["results"]} == {10**12}
