@@ -23,7 +23,7 @@ bench: $(VENV)/ready
 
 $(VENV)/bin/python:
 	@echo "Making the environment in $(VENV)"
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/ready: $(VENV)/bin/python requirements.txt
 	@echo "Installing requirements.txt (mindspore alone is 800 MB; some minutes)"
