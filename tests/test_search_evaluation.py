@@ -197,5 +197,5 @@ def test_a_depth_beyond_all_candidates_reads_them_all(tmp_path):
 
     report = evaluate(snapshot_of(tmp_path, encoder), encoder, rerank=(10**12,))
 
-    assert encoder.calls.count(("match", 6)) == 10  # each sentence with all six photos
+    assert encoder.calls.count(("match", 6)) == 10 + 5  # six photos for each sentence, six English captions for a photo
     assert {result["rerank"] for result in report["results"]} == {10**12}
