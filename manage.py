@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -16,6 +17,7 @@ HOME = click.option("--home", type=click.Path(path_type=Path), envvar="PANOPTES_
                     show_default=True, help="Where collections and the catalog are kept (or PANOPTES_HOME).")
 COLLECTION = click.option("--collection", default="default", show_default=True, help="The collection's name.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+MOST_FAILURES = 20
 FORMATS = click.Choice(["coco", "manifest", "folder"])
 
 
@@ -72,8 +74,7 @@ def build_index(source, source_format, limit, rebuild, workers, home, collection
         _print_json(_summary_json(summary))
     else:
         _print_summary(summary, collection)
-    if summary.failures:
-        sys.exit(3)
+    _exit_with_failures(summary)
 
 
 @cli.command()
@@ -92,18 +93,15 @@ def search(query, image, to, top, rerank, home, collection, as_json):
     Reads HOME/collections/COLLECTION; writes nothing. For a photo: --image FILE --to captions finds sentences that fit it,
     --image FILE --to images finds similar photos.
     """
-    from search import BadQuery, Engine, Query
+    from encoder.checkpoint import chosen_folder, read_config
+    from search import Engine, Query
     from search.photos import read_photo
     from storage import Home
 
-    if query and image:
-        raise BadQuery("Give a sentence or --image, not both.")
+    pixels = read_photo(image, read_config(chosen_folder()).image_size) if image else None
+    asked = Query(text=query or None, image=pixels, to=to, top=top, rerank=rerank, label=str(image) if image else None)
     stored = Home(home).collection(collection)
-    encoder = _open_encoder()
-    pixels = read_photo(image, encoder.config.image_size) if image else None
-    result = Engine(stored, encoder).search(
-        Query(text=None if image else query, image=pixels, to=to, top=top, rerank=rerank,
-              label=str(image) if image else None)).as_json()
+    result = Engine(stored, _open_encoder()).search(asked).as_json()
     if as_json:
         _print_json(result)
     else:
@@ -137,14 +135,17 @@ def evaluate(manifest, rerank, lang, queries, source_format, home, collection, a
         temporary = Home(folder, catalog_url=file_url(folder.absolute() / "catalog.sqlite"))
         summary = _build(manifest, source_format, None, False, None, temporary, collection, encoder=encoder)
         _print_failures(summary)
+        _exit_without_images(summary)
         snapshot = temporary.collection(collection).open_snapshot()
         with _bar("queries") as progress:
             report = measure(snapshot, encoder, rerank=depths, languages=languages, queries=queries,
                              progress=lambda done, total: progress("queries", done, total))
+    report["failures"] = _failures_json(summary)
     if as_json:
         _print_json(report)
     else:
         _print_report(report)
+    _exit_with_failures(summary)
 
 
 @cli.command()
@@ -157,6 +158,11 @@ def serve(host, port, home, collection):
 
     Reads HOME/collections/COLLECTION, and picks up a new version of it by itself. Writes nothing.
     """
+    from encoder.checkpoint import chosen_folder, fingerprint
+    from search.engine import check_weights
+    from storage import Home
+
+    check_weights(Home(home).collection(collection).open_snapshot(), fingerprint(chosen_folder()))
     _serve(home, collection, host, port, _open_encoder)
 
 
@@ -170,17 +176,9 @@ def status(home, collection, as_json):
     Reads HOME/collections/COLLECTION and the catalog; writes nothing.
     """
     from storage import Home
+    from storage.status import status as status_of
 
-    stored = Home(home)
-    manifest = stored.collection(collection).manifest
-    failures = stored.catalog.failures(collection)
-    counts = {"images": 0, "captions": 0, "languages": []}
-    if manifest.version:
-        snapshot = stored.collection(collection).open_snapshot()
-        counts = {"images": snapshot.image_count, "captions": snapshot.caption_count, "languages": list(snapshot.languages)}
-    report = {"collection": collection, "version": manifest.version, **counts,
-              "model_fingerprint": manifest.fingerprint,
-              "failures": [{"uri": f.uri, "reason": f.reason, "sentence": f.sentence} for f in failures]}
+    report = status_of(Home(home), collection)
     if as_json:
         _print_json(report)
     else:
@@ -196,17 +194,24 @@ def demo(host, port, home, collection):
     """Index a gallery of sample photos and serve the page.
 
     Reads the photographs that come with scikit-image, or the folder named by the environment variable PANOPTES_DATA (a
-    manifest or a COCO layout). Writes HOME/gallery and HOME/collections/COLLECTION.
+    manifest or a COCO layout). Writes HOME/gallery and HOME/collections/COLLECTION; where that collection holds other photos
+    already, a collection of the demo's own, which it names.
     """
-    from indexer.gallery import sample_gallery
+    from indexer import open_source
+    from indexer.gallery import demo_collection, sample_gallery
     from storage import Home
 
     named = os.environ.get("PANOPTES_DATA")
-    source = Path(named) if named else sample_gallery(home / "gallery")
-    click.echo(f"Indexing {source}")
+    stored = Home(home)
+    source = open_source(Path(named) if named else sample_gallery(home / "gallery"), None)
+    collection = demo_collection(stored, collection, source)
+    click.echo(f"Indexing {source.root} into the collection {collection}")
     encoder = _open_encoder()
-    summary = _build(source, None, None, False, None, Home(home), collection, encoder=encoder)
+    manifest = stored.create_collection(collection).manifest
+    other_weights = manifest.version > 0 and manifest.fingerprint != encoder.fingerprint
+    summary = _index(source, None, other_weights, None, stored, collection, encoder)
     _print_summary(summary, collection)
+    _exit_without_images(summary)
     _serve(home, collection, host, port, lambda: encoder)
 
 
@@ -241,14 +246,17 @@ def _open_encoder():
 
 
 def _build(source, source_format, limit, rebuild, workers, home, collection, quiet=False, encoder=None):
-    from indexer import build_index as build
     from indexer import open_source
 
     opened = open_source(source, source_format)
-    encoder = encoder or _open_encoder()
+    return _index(opened, limit, rebuild, workers, home, collection, encoder or _open_encoder(), quiet)
+
+
+def _index(source, limit, rebuild, workers, home, collection, encoder, quiet=False):
+    from indexer import build_index as build
+
     with _bar("photos", quiet) as progress:
-        return build(home, collection, opened, encoder, limit=limit, rebuild=rebuild, workers=workers,
-                     progress=progress)
+        return build(home, collection, source, encoder, limit=limit, rebuild=rebuild, workers=workers, progress=progress)
 
 
 @contextlib.contextmanager
@@ -297,6 +305,8 @@ def _bar(unit: str, quiet: bool = False):
     bar = tqdm(unit=f" {unit}", disable=quiet, dynamic_ncols=True, file=sys.stderr)
 
     def progress(stage: str, done: int, total: int) -> None:
+        if stage == "publish":  # seconds at most, and a bar of photos would show a wrong rate
+            return
         bar.total = total
         bar.set_description(stage, refresh=False)
         bar.update(done - bar.n)
@@ -320,9 +330,8 @@ def _print_json(value: dict) -> None:
 
 
 def _summary_json(summary) -> dict:
-    failures = [{"uri": str(f.uri), "reason": f.reason, "sentence": f.sentence} for f in summary.failures]
     return {"images": summary.images, "captions": summary.captions, "added": summary.added, "unchanged": summary.unchanged,
-            "failures": failures, "seconds": round(summary.seconds, 2),
+            "failures": _failures_json(summary), "seconds": round(summary.seconds, 2),
             "images_per_second": round(summary.images_per_second, 2), "version": summary.version}
 
 
@@ -336,8 +345,27 @@ def _print_summary(summary, collection: str) -> None:
 
 
 def _print_failures(summary) -> None:
-    for failure in summary.failures:
+    for failure in summary.failures[:MOST_FAILURES]:
         click.echo(f"  {failure.reason}: {failure.sentence}", err=True)
+    if len(summary.failures) > MOST_FAILURES:
+        click.echo(f"  and {len(summary.failures) - MOST_FAILURES} more", err=True)
+
+
+def _failures_json(summary) -> list[dict]:
+    return [{"uri": str(f.uri), "reason": f.reason, "sentence": f.sentence} for f in summary.failures]
+
+
+def _exit_without_images(summary) -> None:
+    if not summary.images:
+        click.echo(f"Error: none of the {len(summary.failures)} photos could be read; mend them or name another source.",
+                   err=True)
+        sys.exit(2)
+
+
+def _exit_with_failures(summary) -> None:
+    _exit_without_images(summary)
+    if summary.failures:
+        sys.exit(3)
 
 
 def _print_status(report: dict) -> None:
@@ -369,4 +397,5 @@ def _print_report(report: dict) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     cli()

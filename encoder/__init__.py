@@ -22,7 +22,7 @@ def open_encoder(folder: Path | None = None, device: str | None = None) -> Encod
 
     `device` is "CPU" or "Ascend" (default: PANOPTES_DEVICE, then CPU). Raises BadCheckpoint or UnknownDevice.
     """
-    from encoder.checkpoint import SHIPPED
+    from encoder.checkpoint import chosen_folder
     from encoder.runtime import Encoder
 
-    return Encoder(Path(folder or os.environ.get("PANOPTES_MODEL") or SHIPPED), device)
+    return Encoder(chosen_folder(folder), device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,11 @@ from encoder.errors import BadCheckpoint
 WEIGHTS, CONFIG = "weights.safetensors", "config.json"
 VOCABULARIES = ("tokenizer.json", "vocab.txt")
 SHIPPED = Path(__file__).parent / "weights" / "opt-mini"
+
+
+def chosen_folder(folder: Path | None = None) -> Path:
+    """The model folder in use: `folder`, or PANOPTES_MODEL, or the shipped opt-mini."""
+    return Path(folder or os.environ.get("PANOPTES_MODEL") or SHIPPED)
 
 
 def read_config(folder: Path) -> OptConfig:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
 from indexer.errors import MissingGallery
+from indexer.sources.base import Source
 from storage.errors import UnusableHome
+from storage.home import Home
+from storage.status import only_from
 
 CAPTIONS = Path(__file__).with_name("gallery.json")
 
@@ -43,3 +47,10 @@ def _copied(photos: Path, folder: Path) -> Path:
     if not manifest.exists() or manifest.read_text(encoding="utf-8") != text:
         manifest.write_text(text, encoding="utf-8")
     return manifest
+
+
+def demo_collection(home: Home, wanted: str, source: Source) -> str:
+    """The collection a demo of `source` goes into: `wanted`, unless other photos are in it; then one of the source's own."""
+    if only_from(home, wanted, str(source.root)):
+        return wanted
+    return f"demo-{hashlib.sha256(str(source.root).encode()).hexdigest()[:8]}"

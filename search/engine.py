@@ -36,7 +36,7 @@ class Engine:
         """
         watch = Stopwatch(*STAGES)
         snapshot = self._snapshots.get()
-        self._check_weights(snapshot)
+        check_weights(snapshot, self._encoder.fingerprint)
         with watch.stage("encode"):
             probe = self._probe(query, snapshot)
         with watch.stage("first_stage"):
@@ -49,13 +49,6 @@ class Engine:
         took = watch.ms | {"total": watch.total_ms()}
         return SearchResult(query, snapshot.version, _total(query, snapshot), reranked, hits, took)
 
-    def _check_weights(self, snapshot) -> None:
-        if snapshot.model_fingerprint != self._encoder.fingerprint:
-            raise StaleIndex(
-                f"The index was made by the weights {snapshot.model_fingerprint}, and those in use are "
-                f"{self._encoder.fingerprint}: run `python manage.py build-index SOURCE --rebuild`."
-            )
-
     def _probe(self, query: Query, snapshot) -> Probe:
         if query.text is not None:
             return probe_text(self._encoder, query.text)
@@ -63,6 +56,15 @@ class Engine:
             return probe_image(self._encoder, query.image)
         ids = [query.image_id]
         return Probe(snapshot.image_vectors(ids)[0], tokens=snapshot.tokens(ids))
+
+
+def check_weights(snapshot, fingerprint: str) -> None:
+    """Raises StaleIndex unless the snapshot's vectors were made by the weights of this fingerprint."""
+    if snapshot.model_fingerprint != fingerprint:
+        raise StaleIndex(
+            f"The index was made by the weights {snapshot.model_fingerprint}, and those in use are "
+            f"{fingerprint}: run `python manage.py build-index SOURCE --rebuild`."
+        )
 
 
 def _first_stage(query: Query, probe: Probe, snapshot) -> Ranking:

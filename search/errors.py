@@ -16,6 +16,10 @@ class EmptyQuery(BadQuery):
     """A query with nothing in it."""
 
 
+class NothingToMeasure(BadQuery):
+    """An evaluation without a single caption in the languages that were asked for."""
+
+
 class UnreadablePhoto(BadQuery):
     """The photo that was to be searched with can't be read."""
 

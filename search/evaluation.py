@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .errors import NothingToMeasure
 from .metrics import best_relevant_rank, median, p95, recall_at_k, recall_interval
 from .photos import read_photo
 from .stages import Probe, probe_image, probe_text, retrieve
@@ -98,15 +99,21 @@ def evaluate(
         queries: a seeded sample of so many queries a row; all where None.
         progress: called as `progress(done, total)` after each query.
 
+    Raises NothingToMeasure where no caption is in any of `languages`.
+
     Returns:
         `{"images", "seed", "results": [row, ...], "rsum": [...]}`. A row has `direction`, `language`, `rerank`,
         `queries`, and in percent `R@1`, `R@5`, `R@10` with a 95 % bootstrap interval each (`R@1_ci`, ...) and
         `ceiling`, the share of queries that re-ranking could at best put first; `p50_ms` and `p95_ms` are of a whole
         query: encode, first stage, re-rank. `rsum` adds up the six recalls of a language and K.
     """
+    languages = list(dict.fromkeys(languages))
+    if not set(languages) & set(snapshot.languages):
+        raise NothingToMeasure(f"No captions in {', '.join(languages) or 'no language'}: "
+                               f"there are captions in {', '.join(snapshot.languages) or 'no language'}.")
     encoder.warm_up()
     run = _Run(snapshot, encoder, sorted(set(rerank)), progress)
-    sentences = {language: _captions(snapshot, language, queries, seed) for language in dict.fromkeys(languages)}
+    sentences = {language: _captions(snapshot, language, queries, seed) for language in languages}
     photos = {language: _captioned(snapshot, language, queries, seed) for language in sentences}
     to_show = sorted(set().union(*(ids.tolist() for ids in photos.values())))
     run.total = sum(len(ids) for ids in sentences.values()) + len(to_show)

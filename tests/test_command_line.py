@@ -1,5 +1,6 @@
 """The real commands in real processes, with the shipped weights on the sample gallery."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -111,6 +112,8 @@ def test_bad_photos_among_good_ones_are_listed(home, tmp_path):
     (["search", "  "], "sentence"),
     (["search", "--image", "nowhere.jpg"], "nowhere.jpg"),
     (["evaluate", "nowhere.jsonl"], "nowhere.jsonl"),
+    (["serve", "--collection", "nothing"], "build-index"),
+    (["search", "a cat", "--image", "manage.py"], "manage.py"),
 ])
 def test_what_a_user_did_wrong_is_one_line(home, arguments, said):
     done = manage(*arguments, PANOPTES_HOME=str(home))
@@ -127,16 +130,21 @@ def test_a_manifest_line_that_is_not_json_is_named_and_nothing_is_lost(home, tmp
     assert answer("status", "--home", home)["images"] == 20
 
 
-def test_other_weights_are_told_and_the_fix_is_named(home):
+@contextlib.contextmanager
+def other_weights(home):
+    """The collection as if other weights had made it."""
     manifest = home / "collections" / "default" / "manifest.json"
     before = manifest.read_text()
     fingerprint = answer("status", "--home", home)["model_fingerprint"]
-    try:
-        manifest.write_text(before.replace(fingerprint, "0123456789abcdef"))
+    manifest.write_text(before.replace(fingerprint, "0123456789abcdef"))
+    yield
+    manifest.write_text(before)
+
+
+def test_other_weights_are_told_and_the_fix_is_named(home):
+    with other_weights(home):
         done = manage("search", "a cat", "--home", home)
-        assert done.returncode == 2 and "--rebuild" in done.stderr and "Traceback" not in done.stderr
-    finally:
-        manifest.write_text(before)
+    assert done.returncode == 2 and "--rebuild" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_evaluate_measures_both_directions_and_languages(home):
@@ -147,6 +155,25 @@ def test_evaluate_measures_both_directions_and_languages(home):
     for row in report["results"]:
         assert 0 <= row["R@1"] <= row["R@5"] <= row["R@10"] <= 100
         assert 0 < row["p50_ms"] <= row["p95_ms"]
+
+
+def test_evaluate_without_captions_in_a_language_says_which_there_are(home):
+    done = manage("evaluate", home / "gallery" / "gallery.jsonl", "--lang", "fr", PANOPTES_HOME=str(home))
+    assert done.returncode == 2 and "en, zh" in done.stderr and "Traceback" not in done.stderr
+    assert not list(home.glob("evaluate-*"))
+
+
+def test_a_source_without_one_good_photo_is_an_error(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "broken.jpg").write_bytes(b"no photo")
+    done = manage("build-index", tmp_path / "photos", "--home", tmp_path / "home")
+    assert done.returncode == 2 and "none of the 1 photos" in done.stderr
+
+
+def test_serve_refuses_an_index_of_other_weights(home):
+    with other_weights(home):
+        done = manage("serve", "--home", home)
+    assert done.returncode == 2 and "--rebuild" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_help_answers_without_loading_the_rooms():

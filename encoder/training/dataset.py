@@ -29,11 +29,11 @@ def read_photos(manifest: Path) -> list[Photo]:
     """Photos of a manifest in its order; raises BadTrainingData naming the line that cannot be used."""
     if not manifest.is_file():
         raise BadTrainingData(f"{manifest} does not exist; give a JSON Lines manifest of captioned photos.")
-    photos = []
-    with manifest.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                photos.append(_photo(line, number, manifest))
+    try:
+        lines = manifest.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise BadTrainingData(f"{manifest} cannot be read as UTF-8 ({error}).") from error
+    photos = [_photo(line, number, manifest) for number, line in enumerate(lines, 1) if line.strip()]
     if not photos:
         raise BadTrainingData(f"{manifest} holds no photos; a line is an object with `image` and `captions`.")
     return photos

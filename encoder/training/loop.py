@@ -68,36 +68,39 @@ class Stage:
         self.state_path = folder / f"{name}.state.npz"
         self.average: dict[str, np.ndarray] = {}
         self.step = 0
+        self.seconds = 0.0
 
     def run(self, batch: Callable[[int], tuple[np.ndarray, ...]], validate: Callable[[], dict],
             say: Callable[[str], None]) -> None:
         """Train to the end of the schedule, or return at once when an earlier run got there."""
         self._resume()
         step_cell = _Step(self.objective, self.optimizer, self.schedule.clip)
-        started, saved, first, losses = time.monotonic(), time.monotonic(), self.step, []
+        begun, saved = time.monotonic() - self.seconds, self.seconds
+        losses: list[float] = []
         while self.step < self.schedule.steps:
             loss = step_cell(*(Tensor(array) for array in batch(self.step)))
             losses.append(float(loss.asnumpy()))
             self.step += 1
+            self.seconds = time.monotonic() - begun
             self._average()
             last = self.step == self.schedule.steps
             if self.step % self.schedule.validate_every == 0 or last:
-                self._report(losses, validate, started, first, say)
+                self._report(losses, validate, say)
                 losses = []
-            if last or time.monotonic() - saved > SAVE_SECONDS:
+            if last or self.seconds - saved > SAVE_SECONDS:
                 self._save()
-                saved = time.monotonic()
+                saved = self.seconds
         self._use_average()
 
-    def _report(self, losses, validate, started: float, first: int, say) -> None:
-        spent = time.monotonic() - started
-        left = spent / (self.step - first) * (self.schedule.steps - self.step)
+    def _report(self, losses, validate, say) -> None:
+        left = self.seconds / self.step * (self.schedule.steps - self.step)
         current = {name: p.asnumpy().copy() for name, p in self.parameters.items()}
         self._use_average()
         figures = validate()
         for name, value in current.items():
             self.parameters[name].set_data(Tensor(value))
-        row = {"stage": self.name, "step": self.step, "loss": float(np.mean(losses)), "seconds": round(spent, 1), **figures}
+        row = {"stage": self.name, "step": self.step, "loss": float(np.mean(losses)), "seconds": round(self.seconds, 1)}
+        row |= figures
         with (self.folder / "log.jsonl").open("a") as log:
             log.write(json.dumps(row) + "\n")
         shown = "  ".join(f"{key} {value:.1f}" for key, value in figures.items())
@@ -123,14 +126,14 @@ class Stage:
         arrays |= {f"average/{name}": value for name, value in self.average.items()}
         arrays |= {f"optimizer/{i}": p.asnumpy() for i, p in enumerate(self._optimizer_state())}
         partial = self.state_path.with_suffix(".part.npz")
-        np.savez(partial, step=self.step, **arrays)
+        np.savez(partial, step=self.step, seconds=self.seconds, **arrays)
         partial.replace(self.state_path)
 
     def _resume(self) -> None:
         if not self.state_path.exists():
             return
         with np.load(self.state_path) as state:
-            self.step = int(state["step"])
+            self.step, self.seconds = int(state["step"]), float(state["seconds"])
             for name, parameter in self.parameters.items():
                 parameter.set_data(Tensor(state[f"parameter/{name}"]))
                 self.average[name] = state[f"average/{name}"]

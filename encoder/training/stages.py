@@ -18,7 +18,7 @@ from encoder.training.validation import Reranking, Views, recall
 
 TEXT_SHORT = 16
 SAME_MEANING = 0.85
-RERANK_SAMPLE = 200
+RERANK_SAMPLE = 100
 
 
 @dataclass

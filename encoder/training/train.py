@@ -41,11 +41,11 @@ def train(data: list[Path], validation: Path, out: Path, settings_path: Path | N
     `out` also keeps packages, features, the teacher's vectors, each stage's state, `log.jsonl` and `run.png`; calling
     again goes on from there. Raises BadTrainingData for data or packages that are not there.
     """
-    settings = tomllib.loads((settings_path or SETTINGS).read_text(encoding="utf-8"))
+    settings = _settings(settings_path or SETTINGS)
     groups = [read_photos(manifest) for manifest in data]
     photos = [photo for group in groups for photo in group]
     held_out = read_photos(validation)
-    out.mkdir(parents=True, exist_ok=True)
+    _make(out)
     _claim(out, settings, [*data, validation])
     use_device(device)
     ms.set_seed(settings["seed"])
@@ -55,14 +55,28 @@ def train(data: list[Path], validation: Path, out: Path, settings_path: Path | N
     config = dataclasses.replace(config, vocab_size=len(table))
     shop = _workshop(groups, held_out, config, settings, out, say)
     _set(shop.model, {"cls.predictions.decoder.weight": table})
-    for name, run in STAGES.items():
+    for name in settings["stages"]:
         say(f"stage {name}")
-        run(shop)
+        STAGES[name](shop)
     config = dataclasses.replace(config, first_stage_weight=stages.choose_first_stage_weight(shop))
     weights = {name: p.asnumpy() for name, p in shop.model.parameters_and_names()}
     write_model(out / "model", config, weights, vocabulary.read_bytes())
     plot_run(out / "log.jsonl", out / "run.png")
     return out / "model"
+
+
+def _settings(path: Path) -> dict:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadTrainingData(f"The settings {path} cannot be read ({error}).") from error
+
+
+def _make(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadTrainingData(f"{out} cannot be written ({error.strerror}); give another folder with --out.") from error
 
 
 def _claim(out: Path, settings: dict, manifests: list[Path]) -> None:

@@ -1,0 +1,30 @@
+"""What a collection holds, and what it does not."""
+
+from storage.home import Home
+
+
+def status(home: Home, name: str) -> dict:
+    """Counts, languages, version, fingerprint and failures of a collection, as JSON values.
+
+    Raises UnknownCollection, and what opening the collection raises.
+    """
+    collection = home.collection(name)
+    manifest = collection.manifest
+    counts = {"images": 0, "captions": 0, "languages": []}
+    if manifest.version:
+        snapshot = collection.open_snapshot()
+        counts = {"images": snapshot.image_count, "captions": snapshot.caption_count, "languages": list(snapshot.languages)}
+    failures = [{"uri": f.uri, "reason": f.reason, "sentence": f.sentence} for f in home.catalog.failures(name)]
+    return {"collection": name, "version": manifest.version, **counts, "model_fingerprint": manifest.fingerprint,
+            "failures": failures}
+
+
+def only_from(home: Home, name: str, source: str) -> bool:
+    """Whether a collection holds nothing but photos of one source (its absolute path); true for one that isn't there."""
+    if name not in home.collection_names():
+        return True
+    collection = home.collection(name)
+    if not collection.manifest.version:
+        return True
+    snapshot = collection.open_snapshot()
+    return all(image.source == source for image in snapshot.images(snapshot.image_ids()))
