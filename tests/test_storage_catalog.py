@@ -121,6 +121,30 @@ def test_threads_may_write_at_once(tmp_path, catalog):
     assert len(catalog.failures("walls")) == 8
 
 
+@pytest.fixture
+def opened_elsewhere(tmp_path):
+    """A connection that is about to write to a file which isn't in WAL mode yet."""
+    connection = sqlite3.connect(tmp_path / "catalog.sqlite", isolation_level=None, check_same_thread=False)
+    connection.execute("BEGIN IMMEDIATE")
+    yield connection
+    connection.close()
+
+
+def test_a_new_catalog_waits_for_another_who_makes_it(catalog, opened_elsewhere):
+    ending = threading.Timer(0.3, opened_elsewhere.execute, args=("ROLLBACK",))
+    ending.start()
+    catalog.record_files("walls", [failed("/photos/a.jpg")])
+    ending.join()
+    assert len(catalog.failures("walls")) == 1
+
+
+@pytest.mark.usefixtures("opened_elsewhere")
+def test_the_wait_for_a_catalog_that_stays_locked_has_an_end(catalog, monkeypatch):
+    monkeypatch.setattr("storage.catalog.BUSY_MS", 50)
+    with pytest.raises(CatalogError, match="database is locked"):
+        catalog.record_files("walls", [failed("/photos/a.jpg")])
+
+
 def test_a_home_may_have_any_name(tmp_path):
     home = tmp_path / "photos?#%20"
     Home(home).catalog.start_run("default", "/photos", 1)
