@@ -20,8 +20,7 @@ class UnusableHome(StorageError):
 
     def __init__(self, path, problem: str):
         super().__init__(
-            f"Can't write to {path} ({problem}): make room there, or name another folder with "
-            "`python manage.py build-index SOURCE --home FOLDER`"
+            f"Can't write to {path} ({problem}): make room there, or name another folder with `--home FOLDER`"
         )
 
 
