@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Iterable
@@ -41,6 +42,19 @@ class Failure:
 def printable(path: object) -> str:
     """A path as text that can be stored and printed; bytes that aren't UTF-8, as old archives leave them, escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def strict_json(text: str | bytes) -> object:
+    """The value, which can be written as JSON again: Python reads NaN and infinities too. Raises ValueError or
+    RecursionError."""
+    return json.loads(text, parse_constant=_finite, parse_float=_finite)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no finite number")
+    return number
 
 
 def language_of(text: str) -> str:

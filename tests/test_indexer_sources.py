@@ -163,7 +163,8 @@ def test_a_photo_that_is_listed_twice_comes_once_with_all_captions(tmp_path):
         (b"nonsense", "not JSON"),
         (b"\xff\xfe", "not UTF-8"),
         (b"[" * 100_000, "not JSON"),
-        (b'{"image": "a.jpg", "rating": NaN}', "NaN is not a JSON value"),
+        (b'{"image": "a.jpg", "rating": NaN}', "NaN is no finite number"),
+        (b'{"image": "a.jpg", "place": {"far": [-1e999]}}', "-1e999 is no finite number"),
         (b'{"image": "a.jpg", "captions": {"en": ["\\ud800"]}}', "not JSON"),
         (b'["a.jpg"]', "not a JSON object"),
         (b"null", "not a JSON object"),
@@ -242,6 +243,7 @@ def test_several_annotation_files_meet_at_the_photo(tmp_path):
         '{"images": [{"id": 1, "file_name": 7}], "annotations": []}',
         '{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "caption": null}]}',
         '{"images": [{"id": [], "file_name": "a.jpg"}], "annotations": []}',
+        '{"images": [{"id": 1, "file_name": "a.jpg", "license": 1e999}], "annotations": []}',
     ],
 )
 def test_bad_annotations_are_named(tmp_path, content):

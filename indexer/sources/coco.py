@@ -1,12 +1,11 @@
 """A COCO layout: annotations/captions_*.json beside folders of images."""
 
-import json
 import os
 from collections import defaultdict
 from pathlib import Path
 
 from indexer.errors import BadAnnotations, EmptySource
-from indexer.items import SourceItem, captions_from, merged
+from indexer.items import SourceItem, captions_from, merged, strict_json
 from indexer.sources.base import Source
 
 ANNOTATIONS = "annotations/captions_*.json"
@@ -29,7 +28,7 @@ class CocoSource(Source):
 def _read(root: Path, path: Path) -> list[SourceItem]:
     """The photos of one annotation file, in its order. Raises BadAnnotations."""
     try:
-        content = json.loads(path.read_bytes())
+        content = strict_json(path.read_bytes())
     except OSError as error:
         raise BadAnnotations(path, f"can't be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:

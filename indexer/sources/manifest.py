@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from indexer.errors import BadManifestLine, EmptySource, MissingSource
-from indexer.items import SourceCaption, SourceItem, captions_from, merged
+from indexer.items import SourceCaption, SourceItem, captions_from, merged, strict_json
 from indexer.sources.base import Source
 
 ORIGIN = "manifest"
@@ -31,7 +31,7 @@ class ManifestSource(Source):
 def _item(path: Path, number: int, line: bytes) -> SourceItem:
     """One line's photo. Raises BadManifestLine."""
     try:
-        record = json.loads(line.decode("utf-8"), parse_constant=_refuse_constant)
+        record = strict_json(line.decode("utf-8"))
         json.dumps(record, ensure_ascii=False).encode("utf-8")  # refuses halves of surrogate pairs
     except (ValueError, RecursionError) as error:
         problem = "not UTF-8" if isinstance(error, UnicodeDecodeError) else f"not JSON ({error})"
@@ -63,7 +63,3 @@ def _captions(by_language: object) -> list[SourceCaption]:
             raise ValueError('"captions" must name a language, such as "en" or "zh"')
         captions += captions_from(texts, ORIGIN, language.strip())
     return captions
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON value")
