@@ -133,6 +133,27 @@ def test_a_photo_is_no_source(tmp_path, format, remedy):
         open_source(save_photo(tmp_path / "a.jpg"), format)
 
 
+@pytest.mark.parametrize("format", [None, "coco", "folder"])
+def test_a_coco_annotation_file_is_told_by_its_name(tmp_path, format):
+    path = write_coco(tmp_path / "coco", images=[{"id": 1, "file_name": "a.jpg"}]) / "annotations/captions_val2017.json"
+    with pytest.raises(UnknownFormat, match=f"it is a COCO annotation file; name the COCO folder {tmp_path}/coco$"):
+        open_source(path, format)
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_coco_annotation_file_is_told_by_its_keys(tmp_path, indent):
+    path = tmp_path / "instances.json"
+    path.write_text(json.dumps({"info": {}, "images": [], "annotations": []}, indent=indent))
+    with pytest.raises(UnknownFormat, match="COCO annotation file; name the folder of its photos"):
+        open_source(path)
+
+
+@pytest.mark.parametrize("records", [1, 2])
+def test_a_manifest_may_have_any_ending(tmp_path, records):
+    lines = [{"image": f"{number}.jpg", "images": []} for number in range(records)]
+    assert len(open_source(write_manifest(tmp_path / "annotations" / "m.json", *lines))) == records
+
+
 # JSON Lines
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from indexer.errors import FORMATS, AmbiguousSource, EmptySource, MissingSource, UnknownFormat
 from indexer.items import printable
 from indexer.sources.base import Source
-from indexer.sources.coco import ANNOTATIONS, CocoSource
+from indexer.sources.coco import ANNOTATIONS, CocoSource, remedy_for, is_annotations
 from indexer.sources.folder import PHOTOS, FolderSource
 from indexer.sources.manifest import ManifestSource
 
@@ -27,6 +27,8 @@ def open_source(path: str | Path, format: str | None = None) -> Source:
         raise MissingSource(Path(shown), "has a name that is not UTF-8, rename it")
     if not os.path.exists(root):  # unlike Path.exists, also where the name is too long or may not be looked at
         raise MissingSource(root)
+    if format != "manifest" and is_annotations(root):
+        raise UnknownFormat(root, "it is a COCO annotation file", remedy_for(root))
     opener = {"coco": CocoSource, "manifest": _open_manifest, "folder": FolderSource}[format or _detect(root)]
     if root.is_file() and opener is not _open_manifest:
         raise UnknownFormat(root, f"it is a file, and the format {format} is a folder", "name the folder")

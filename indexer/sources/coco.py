@@ -1,5 +1,6 @@
 """A COCO layout: annotations/captions_*.json beside folders of images."""
 
+import json
 import os
 from collections import defaultdict
 from pathlib import Path
@@ -23,6 +24,26 @@ class CocoSource(Source):
         if not items:
             raise EmptySource(root, "annotations/captions_*.json with image records")
         super().__init__(root, merged(items))
+
+
+def is_annotations(path: Path) -> bool:
+    """Whether it is an annotation file, which holds one object, and not a manifest: told by its name or else its keys."""
+    if path.suffix.lower() != ".json" or not path.is_file():
+        return False
+    if path.match(ANNOTATIONS):
+        return True
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and {"images", "annotations"} <= content.keys()
+
+
+def remedy_for(annotations: Path) -> str:
+    """What someone who named an annotation file can do."""
+    if annotations.match(ANNOTATIONS):
+        return f"name the COCO folder {annotations.parent.parent}"
+    return f"name the folder of its photos, with the captions in {ANNOTATIONS}"
 
 
 def _read(root: Path, path: Path) -> list[SourceItem]:
