@@ -6,7 +6,7 @@ from pathlib import Path
 from indexer.errors import FORMATS, AmbiguousSource, EmptySource, MissingSource, UnknownFormat
 from indexer.items import printable
 from indexer.sources.base import Source
-from indexer.sources.coco import ANNOTATIONS, CocoSource, remedy_for, is_annotations
+from indexer.sources.coco import ANNOTATIONS, CocoSource, is_annotations, remedy_for
 from indexer.sources.folder import PHOTOS, FolderSource
 from indexer.sources.manifest import ManifestSource
 
