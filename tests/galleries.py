@@ -9,17 +9,7 @@ import numpy as np
 
 from encoder.pixels import prepare
 from storage import CaptionRecord, Collection, Home, ImageRecord, SegmentData
-from tests import fakes
-from tests.fakes import jpeg, photo
-
-
-class FakeEncoder(fakes.FakeEncoder):
-    """The fake that finds photos by colour, whose `match` takes encoded texts as the real one does."""
-
-    def match(self, texts, tokens: np.ndarray) -> np.ndarray:
-        self.calls.append(("match", max(len(texts.states), len(tokens))))
-        differences = texts.states[:, 0, :3] - tokens[:, 0, :3].astype(np.float64)
-        return (-10 * np.linalg.norm(differences, axis=1)).astype(np.float32)
+from tests.fakes import FakeEncoder, jpeg, photo
 
 
 @dataclass(frozen=True)

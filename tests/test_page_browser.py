@@ -12,8 +12,8 @@ import pytest
 
 from storage import Home
 from tests.chromium import chromium, needs_chromium
-from tests.fakes import jpeg
-from tests.galleries import FakeEncoder, Shot, build_gallery, ids_by_name
+from tests.fakes import FakeEncoder, jpeg
+from tests.galleries import Shot, build_gallery, ids_by_name
 from web import create_app, run
 
 pytestmark = needs_chromium

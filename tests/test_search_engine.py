@@ -9,8 +9,8 @@ from encoder.pixels import prepare
 from search import Engine, Query, StaleIndex
 from storage import Home
 from storage.errors import EmptyCollection, UnknownId
-from tests.fakes import photo
-from tests.galleries import COLOURFUL, FakeEncoder, Shot, build_gallery, ids_by_name
+from tests.fakes import FakeEncoder, photo
+from tests.galleries import COLOURFUL, Shot, build_gallery, ids_by_name
 
 
 @pytest.fixture

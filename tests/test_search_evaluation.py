@@ -5,7 +5,8 @@ import pytest
 
 from search.errors import NothingToMeasure
 from search.evaluation import evaluate
-from tests.galleries import COLOURFUL, FakeEncoder, Shot, build_gallery
+from tests.fakes import FakeEncoder
+from tests.galleries import COLOURFUL, Shot, build_gallery
 
 
 class ConstantEncoder(FakeEncoder):
@@ -15,7 +16,7 @@ class ConstantEncoder(FakeEncoder):
         return np.tile(np.eye(1, self.config.dim, dtype=np.float32), (len(colours), 1))
 
     def match(self, texts, tokens):
-        return np.full(max(len(texts.states), len(tokens)), 9.0, np.float32)
+        return np.full(max(len(texts), len(tokens)), 9.0, np.float32)
 
 
 class MisreadingEncoder(FakeEncoder):

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from storage import Home
-from tests.fakes import jpeg
-from tests.galleries import FakeEncoder, build_gallery, ids_by_name
+from tests.fakes import FakeEncoder, jpeg
+from tests.galleries import build_gallery, ids_by_name
 from web import create_app
 from web.uploads import LARGEST_UPLOAD
 

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from storage import Home
-from tests.fakes import jpeg, photo
-from tests.galleries import FakeEncoder, Shot, build_gallery, ids_by_name
+from tests.fakes import FakeEncoder, jpeg, photo
+from tests.galleries import Shot, build_gallery, ids_by_name
 from web import create_app
 from web.media import browser_type
 

@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 import pytest
 
 from storage import Home
-from tests.fakes import jpeg
-from tests.galleries import FakeEncoder, Shot, build_gallery, ids_by_name
+from tests.fakes import FakeEncoder, jpeg
+from tests.galleries import Shot, build_gallery, ids_by_name
 from web import create_app
 from web.words import _WORDS
 

@@ -8,7 +8,8 @@ import pytest
 
 from encoder.errors import BadCheckpoint
 from storage import Home
-from tests.galleries import FakeEncoder, build_gallery
+from tests.fakes import FakeEncoder
+from tests.galleries import build_gallery
 from web import create_app, run
 from web.errors import PortTaken
 
