@@ -47,7 +47,7 @@ class Photo:
     thumbnail: bytes
 
 
-def read_photo(job: Job) -> Photo | FileState | Failure:
+def load_photo(job: Job) -> Photo | FileState | Failure:
     """The photo, or only its file's state when the content is the known one, or why it can't be used. Never raises."""
     try:
         with warnings.catch_warnings():

@@ -12,7 +12,7 @@ from multiprocessing.connection import wait
 
 from indexer.errors import WorkersUnavailable
 from indexer.items import Failure
-from indexer.photos import FileState, Job, Photo, read_photo
+from indexer.photos import FileState, Job, Photo, load_photo
 
 LOOK_AHEAD = 128
 FEW = 32
@@ -40,7 +40,7 @@ class PhotoReader:
     def read(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Result]]:
         """Each job with its own result, in the order of `jobs`, of which at most LOOK_AHEAD are taken beforehand."""
         if self._workers == 0:
-            yield from ((job, read_photo(job)) for job in jobs)
+            yield from ((job, load_photo(job)) for job in jobs)
             return
         waiting: deque[tuple[Job, Future]] = deque()
         for job in jobs:
@@ -54,10 +54,10 @@ class PhotoReader:
         if self._pool is None:
             self._pool = _pool(self._workers)
         try:
-            return self._pool.submit(read_photo, job)
+            return self._pool.submit(load_photo, job)
         except BrokenProcessPool:
             self._pool = _pool(self._workers)
-            return self._pool.submit(read_photo, job)
+            return self._pool.submit(load_photo, job)
 
     def _settled(self, job: Job, future: Future) -> tuple[Job, Result]:
         try:
@@ -74,7 +74,7 @@ class PhotoReader:
         except BrokenProcessPool as error:
             raise WorkersUnavailable from error
         try:
-            return self._careful.submit(read_photo, job).result()
+            return self._careful.submit(load_photo, job).result()
         except BrokenProcessPool:
             self._careful = None
             return Failure(job.uri, "crashed", f"{job.uri} ended the process that read it; replace or remove the file.")

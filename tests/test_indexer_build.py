@@ -229,7 +229,7 @@ def test_an_unchanged_source_needs_nothing(home, photos):
 
 def test_an_unchanged_source_is_not_even_read(home, photos, monkeypatch):
     build(home, photos)
-    monkeypatch.setattr("indexer.readers.read_photo", lambda job: pytest.fail("was read"))
+    monkeypatch.setattr("indexer.readers.load_photo", lambda job: pytest.fail("was read"))
     assert build(home, photos).unchanged == 4
 
 

@@ -11,7 +11,7 @@ import indexer.readers
 from encoder.pixels import prepare
 from indexer.errors import WorkersUnavailable
 from indexer.items import Failure
-from indexer.photos import FileState, Job, Photo, make_thumbnail, read_photo
+from indexer.photos import FileState, Job, Photo, load_photo, make_thumbnail
 from indexer.readers import FEW, LOOK_AHEAD, PhotoReader, default_workers
 from tests.fakes import photo, save_photo
 
@@ -41,7 +41,7 @@ def test_a_photo_is_read_upright_with_all_that_is_kept(tmp_path):
     exif = picture.getexif()
     exif[0x0112] = 6
     picture.save(path, exif=exif)
-    read = read_photo(Job(str(path), 16))
+    read = load_photo(Job(str(path), 16))
     assert isinstance(read, Photo)
     assert (read.width, read.height) == (20, 30)
     assert opened(read.thumbnail).size == (20, 30)
@@ -52,14 +52,14 @@ def test_a_photo_is_read_upright_with_all_that_is_kept(tmp_path):
 
 def test_pixels_are_those_of_the_encoders_own_preparation(tmp_path):
     path = save_photo(tmp_path / "a.png", (10, 200, 99))
-    assert (read_photo(Job(str(path), 16)).pixels == prepare(photo((10, 200, 99)), 16)).all()
+    assert (load_photo(Job(str(path), 16)).pixels == prepare(photo((10, 200, 99)), 16)).all()
 
 
 def test_content_that_is_known_is_not_decoded(tmp_path):
     path = save_photo(tmp_path / "a.jpg")
-    state = read_photo(Job(str(path), 16)).file
-    assert read_photo(Job(str(path), 16, known_sha256=state.sha256)) == state
-    assert isinstance(read_photo(Job(str(path), 16, known_sha256="0" * 64)), Photo)
+    state = load_photo(Job(str(path), 16)).file
+    assert load_photo(Job(str(path), 16, known_sha256=state.sha256)) == state
+    assert isinstance(load_photo(Job(str(path), 16, known_sha256="0" * 64)), Photo)
 
 
 def make_bad_file(folder, kind):
@@ -80,7 +80,7 @@ def make_bad_file(folder, kind):
 @pytest.mark.parametrize("kind", ["missing", "folder", "pipe", "cut", "empty", "text"])
 def test_a_bad_file_is_a_failure_and_never_an_error(tmp_path, kind):
     path = make_bad_file(tmp_path, kind)
-    failure = read_photo(Job(str(path), 16))
+    failure = load_photo(Job(str(path), 16))
     assert isinstance(failure, Failure)
     assert failure.uri == str(path)
     assert failure.reason
@@ -90,7 +90,7 @@ def test_a_bad_file_is_a_failure_and_never_an_error(tmp_path, kind):
 
 def test_whatever_a_decoder_does_is_a_failure(tmp_path, monkeypatch):
     monkeypatch.setattr("indexer.photos.decode", lambda path: 1 / 0)
-    failure = read_photo(Job(str(save_photo(tmp_path / "a.jpg")), 16))
+    failure = load_photo(Job(str(save_photo(tmp_path / "a.jpg")), 16))
     assert (failure.reason, "ZeroDivisionError" in failure.sentence) == ("undecodable", True)
 
 
@@ -137,7 +137,7 @@ def kill_on_x(job):
 
 
 def test_a_photo_that_kills_its_process_is_found_and_the_others_are_read(monkeypatch):
-    monkeypatch.setattr(indexer.readers, "read_photo", kill_on_x)
+    monkeypatch.setattr(indexer.readers, "load_photo", kill_on_x)
     uris = ["a.jpg", "b.jpg", "x.jpg", "c.jpg", "other x.jpg", "d.jpg"]
     with PhotoReader(2) as reader:
         results = [result for _, result in reader.read(Job(uri, 8) for uri in uris)]
