@@ -86,7 +86,7 @@ PRESETS = {
     ),
     "opt-mini": OptConfig(
         name="opt-mini", hidden_size=384, dim=512, vocab_size=20000,
-        text_layers=4, text_heads=6, text_intermediate=1536, text_length=64, max_positions=64,
+        text_layers=4, text_heads=6, text_intermediate=1536, text_length=24, max_positions=64,
         fusion_layers=3, fusion_intermediate=768, itm_hidden=768,
         image_size=168, patch_size=14, image_layers=12, image_heads=6, image_intermediate=1536,
         image_activation="gelu_tanh", image_norm_eps=1e-6, image_pre_norm=False, patch_bias=True, registers=4,

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
@@ -18,7 +17,7 @@ from encoder.tokenizer import Tokenizer, pad
 IMAGE_BATCHES = (1, 16)
 TEXT_BATCHES = (1, 32)
 MATCH_BATCH = 32
-LENGTHS = (8, 16, 24, 64)
+LENGTHS = (8, 16, 24, 32, 50)
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,9 @@ class _Images(nn.Cell):
         self.model = model
 
     def construct(self, pixels):
-        """uint8 [B, S, S, 3] -> vectors float32 [B, D], tokens float16 [B, L, H]."""
-        tokens = self.model.image_tokens(pixels.transpose((0, 3, 1, 2)).astype(ms.float32))
-        return self.model.image_vectors(tokens), tokens.astype(ms.float16)
+        """float32 0..255 [B, 3, S, S] -> vectors [B, D], tokens [B, L, H]."""
+        tokens = self.model.image_tokens(pixels)
+        return self.model.image_vectors(tokens), tokens
 
 
 class _Texts(nn.Cell):
@@ -69,8 +68,8 @@ class _Match(nn.Cell):
         self.model = model
 
     def construct(self, states, ids, tokens):
-        """states [B, T, H], ids int32 [B, T], tokens float16 [B, L, H] -> match logits [B]."""
-        return self.model.match_logits(states, ids, tokens.astype(ms.float32))[:, 1]
+        """states [B, T, H], ids int32 [B, T], tokens [B, L, H] -> match logits [B]."""
+        return self.model.match_logits(states, ids, tokens)[:, 1]
 
 
 class Encoder:
@@ -135,7 +134,8 @@ class Encoder:
         vectors = np.empty((len(pixels), self.config.dim), np.float32)
         tokens = np.empty((len(pixels), *self.config.token_shape), np.float16)
         for rows, batch in _batches(pixels, IMAGE_BATCHES):
-            for out, value in zip((vectors, tokens), self._images(batch), strict=True):
+            planes = batch.transpose(0, 3, 1, 2).astype(np.float32)
+            for out, value in zip((vectors, tokens), self._images(planes), strict=True):
                 out[rows] = value[:rows.stop - rows.start]
         return ImageEncodings(vectors, tokens)
 
@@ -161,8 +161,8 @@ class Encoder:
         sides = [np.broadcast_to(side, (count, *side.shape[1:])) for side in (texts.states, valid, tokens)]
         out = np.empty(count, np.float32)
         for start in range(0, count, MATCH_BATCH):
-            batch = (_filled(side[start:start + MATCH_BATCH], MATCH_BATCH) for side in sides)
-            (logits,) = self._match(*batch)
+            states, ids, images = (_filled(side[start:start + MATCH_BATCH], MATCH_BATCH) for side in sides)
+            (logits,) = self._match(states, ids, images.astype(np.float32))
             out[start:start + MATCH_BATCH] = logits[:count - start]
         return out
 

