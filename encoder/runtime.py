@@ -144,6 +144,8 @@ class Encoder:
         lengths = np.array([len(row) for row in ids], np.int32)
         buckets = np.array([self._bucket(length) for length in lengths], np.int32)
         longest = int(buckets.max(initial=self._lengths[0]))
+        if len(texts) <= TEXT_BATCHES[-1]:
+            buckets[:] = longest  # one batch, however mixed, costs less than one for each length
         ids = pad(ids, longest)
         vectors = np.empty((len(texts), self.config.dim), np.float32)
         states = np.zeros((len(texts), longest, self.config.hidden_size), np.float32)

@@ -1,4 +1,4 @@
-"""The four stages that make opt-mini: `image`, `text`, `joint`, `match`. Each takes what the ones before it left."""
+"""The stages a training is made of: `image`, `text`, `joint`, `match`. Each takes what the ones before it left."""
 
 from __future__ import annotations
 
