@@ -16,6 +16,8 @@ import click
 HOME = click.option("--home", type=click.Path(path_type=Path), envvar="PANOPTES_HOME", default=Path("var"),
                     show_default=True, help="Where collections and the catalog are kept (or PANOPTES_HOME).")
 COLLECTION = click.option("--collection", default="default", show_default=True, help="The collection's name.")
+HOST = click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+PORT = click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="The port to listen on.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 MOST_FAILURES = 20
 FORMATS = click.Choice(["coco", "manifest", "folder"])
@@ -149,8 +151,8 @@ def evaluate(manifest, rerank, lang, queries, source_format, home, collection, a
 
 
 @cli.command()
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
+@HOST
+@PORT
 @HOME
 @COLLECTION
 def serve(host, port, home, collection):
@@ -186,8 +188,8 @@ def status(home, collection, as_json):
 
 
 @cli.command()
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
+@HOST
+@PORT
 @HOME
 @COLLECTION
 def demo(host, port, home, collection):
