@@ -95,7 +95,11 @@ class Attention(nn.Cell):
 
     def construct(self, x, memory, bias):
         """x [B, T, H] reads memory [B, S, H]; bias is broadcast over [B, heads, T, S]."""
-        return self.projection(self.attend(self.dense1(x), self.dense2(memory), self.dense3(memory), bias))
+        return self.read(self.dense1(x), self.dense2(memory), self.dense3(memory), bias)
+
+    def read(self, query, key, value, bias):
+        """What `construct` does with projections that are made already, all [B, .., H]."""
+        return self.projection(self.attend(query, key, value, bias))
 
 
 class FeedForward(nn.Cell):
@@ -140,20 +144,34 @@ class DecoderBlock(nn.Cell):
         self.attention = Attention(width, heads)
         self.cross_attention = Attention(width, heads)
         self.output = FeedForward(width, intermediate)
+        self.no_bias = Tensor(0.0, ms.float32)
 
-    def construct(self, x, bias, memory, memory_bias):
+    def construct(self, x, bias, memory):
         """x [B, T, H], memory [B, S, H] -> [B, T, H]."""
-        normed = self.layernorm1(x)
-        return self.read(x + self.attention(normed, normed, bias), memory, memory_bias)
+        return self.read(self.hear(x, bias), self.remember(memory))
 
-    def first(self, x, bias, memory, memory_bias):
+    def first(self, x, bias, memory):
         """The first token of what `construct` gives, [B, 1, H], at a fraction of its cost."""
-        normed = self.layernorm1(x)
-        return self.read(x[:, :1] + self.attention(normed[:, :1], normed, bias[:, :, :1]), memory, memory_bias)
+        return self.read(self.hear_first(x, bias), self.remember(memory))
 
-    def read(self, x, memory, memory_bias):
+    def hear(self, x, bias):
+        """The self-attention of the text: [B, T, H] -> [B, T, H]."""
+        normed = self.layernorm1(x)
+        return x + self.attention(normed, normed, bias)
+
+    def hear_first(self, x, bias):
+        """The first token of what `hear` gives, [B, 1, H]."""
+        normed = self.layernorm1(x)
+        return x[:, :1] + self.attention(normed[:, :1], normed, bias[:, :, :1])
+
+    def remember(self, memory):
+        """Keys and values of the image's tokens [B, S, H], for `read`: two times [B, S, H]."""
+        return self.cross_attention.dense2(memory), self.cross_attention.dense3(memory)
+
+    def read(self, x, remembered):
         """Cross-attention and feed-forward, token by token of x [B, t, H]."""
-        x = x + self.cross_attention(self.cross_attention_layernorm(x), memory, memory_bias)
+        query = self.cross_attention.dense1(self.cross_attention_layernorm(x))
+        x = x + self.cross_attention.read(query, remembered[0], remembered[1], self.no_bias)
         return x + self.output(self.layernorm2(x))
 
 

@@ -10,10 +10,12 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from encoder.compact import pack, unpack
 from encoder.config import OptConfig
 from encoder.errors import BadCheckpoint
 
 WEIGHTS, CONFIG = "weights.safetensors", "config.json"
+SCALES = ":scales"
 VOCABULARIES = ("tokenizer.json", "vocab.txt")
 SHIPPED = Path(__file__).parent / "weights" / "opt-mini"
 
@@ -42,17 +44,26 @@ def vocabulary_path(folder: Path) -> Path:
 
 
 def read_weights(folder: Path) -> dict[str, np.ndarray]:
-    """Parameter name -> array as stored (float16 matrices, float32 vectors)."""
+    """Parameter name -> array: float16 matrices, float32 vectors, and float32 for what is stored in 8 bits."""
     try:
-        return load_file(folder / WEIGHTS)
+        stored = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise BadCheckpoint(f"{folder / WEIGHTS} cannot be read ({error}); fetch the file again.") from error
+    scales = {name: stored.pop(name) for name in [*stored] if name.endswith(SCALES)}
+    try:
+        return stored | {name.removesuffix(SCALES): unpack(stored[name.removesuffix(SCALES)], value)
+                         for name, value in scales.items()}
+    except (KeyError, ValueError) as error:
+        raise BadCheckpoint(f"{folder / WEIGHTS} has scales that fit no weights; fetch the file again.") from error
 
 
 def write_model(folder: Path, config: OptConfig, weights: dict[str, np.ndarray], vocabulary: bytes) -> None:
-    """Write a model folder: matrices as float16, vectors and scalars as float32."""
+    """Write a model folder: matrices as float16 or, where the config says so, in 8 bits; vectors and scalars as float32."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: _stored(value) for name, value in sorted(weights.items())}, folder / WEIGHTS)
+    stored = {}
+    for name, value in sorted(weights.items()):
+        stored |= _packed(name, value) if _in_8_bits(name, value, config) else {name: _stored(value)}
+    save_file(stored, folder / WEIGHTS)
     (folder / CONFIG).write_text(config.to_json() + "\n", encoding="utf-8")
     (folder / "tokenizer.json").write_bytes(vocabulary)
 
@@ -84,6 +95,20 @@ def check(expected: dict[str, tuple[int, ...]], weights: dict[str, np.ndarray], 
 def _first(names: list[str], count: int = 4) -> str:
     more = f" and {len(names) - count} more" if len(names) > count else ""
     return ", ".join(names[:count]) + more
+
+
+def rounded(name: str, value: np.ndarray, config: OptConfig) -> np.ndarray:
+    """A weight as it will come back from the disk where it is stored in 8 bits, and as it is where not."""
+    return unpack(*pack(value)) if _in_8_bits(name, value, config) else value
+
+
+def _in_8_bits(name: str, value: np.ndarray, config: OptConfig) -> bool:
+    return value.ndim > 1 and name.startswith(config.int8_weights)
+
+
+def _packed(name: str, value: np.ndarray) -> dict[str, np.ndarray]:
+    codes, scales = pack(value)
+    return {name: codes, name + SCALES: scales}
 
 
 def _stored(value: np.ndarray) -> np.ndarray:

@@ -13,7 +13,8 @@ class OptConfig:
 
     `hidden_size` H is the width of the text stream, the fusion and the stored image tokens; `dim` D is the width
     of the contrastive space. The image stream is a pre-LN ViT; `merge` > 1 averages each `merge` x `merge` square of
-    its patch tokens after the last norm, and `adapter_layers` more blocks read the merged tokens.
+    its patch tokens after the last norm; `grid_features` > 0 adds that many convolutional features of each place to them,
+    and `adapter_layers` more blocks read the sum. Matrices whose names begin as `int8_weights` say are stored in 8 bits.
     """
 
     name: str
@@ -46,6 +47,8 @@ class OptConfig:
     image_std: tuple[float, ...] = (0.26862954, 0.26130258, 0.27577711)
     preprocessing: str = "center_crop"
     tokenizer: str = "wordpiece"
+    grid_features: int = 0
+    int8_weights: tuple[str, ...] = ()
     first_stage_weight: float = 0.0
 
     @property
@@ -88,9 +91,10 @@ PRESETS = {
         name="opt-mini", hidden_size=384, dim=512, vocab_size=20000,
         text_layers=4, text_heads=6, text_intermediate=1536, text_length=24, max_positions=64,
         fusion_layers=3, fusion_intermediate=768, itm_hidden=768,
-        image_size=168, patch_size=14, image_layers=12, image_heads=6, image_intermediate=1536,
+        image_size=196, patch_size=14, image_layers=12, image_heads=6, image_intermediate=1536,
         image_activation="gelu_tanh", image_norm_eps=1e-6, image_pre_norm=False, patch_bias=True, registers=4,
-        merge=2, adapter_layers=1,
+        merge=2, adapter_layers=1, grid_features=1536,
+        int8_weights=("uniter.img_embeddings.conv.", *(f"uniter.img_embeddings.vit.encoder.layers.{i}." for i in range(8))),
         image_mean=(0.485, 0.456, 0.406), image_std=(0.229, 0.224, 0.225),
         preprocessing="squash", tokenizer="unigram",
     ),

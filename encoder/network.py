@@ -12,6 +12,7 @@ from mindspore.common.initializer import Normal, initializer
 
 from encoder.blocks import INIT_STD, DecoderBlock, EncoderBlock, VitBlock, activation, dense
 from encoder.config import OptConfig
+from encoder.convolutions import EfficientNet
 
 MASKED = -10000.0
 
@@ -168,33 +169,44 @@ class Vit(nn.Cell):
             for _ in range(count)
         ]
 
-    def construct(self, pixels):
-        """pixels float32 0..255 [B, 3, S, S] -> tokens float32 [B, 1 + registers + patches, W]."""
+    def normalised(self, pixels):
+        """Each channel of pixels 0..255 less its mean, over its deviation."""
+        return (pixels - self.mean) / self.std
+
+    def embed(self, pixels):
+        """pixels float32 0..255 [B, 3, S, S] -> what the first layer reads, [B, 1 + registers + patches, W]."""
         batch = pixels.shape[0]
-        patches = self.patch_embed((pixels - self.mean) / self.std)
+        patches = self.patch_embed(self.normalised(pixels))
         first = ops.broadcast_to(self.class_embedding, (batch, 1, self.width))
         x = ops.concat((first, patches), axis=1) + self.pos_embed.embedding_table
         if self.registers:
             extra = ops.broadcast_to(self.register_tokens, (batch, self.registers, self.width))
             x = ops.concat((x[:, :1], extra, x[:, 1:]), axis=1)
-        if self.pre_norm:
-            x = self.pre_layrnorm(x)
-        return self.post_layernorm(self.encoder(x))
+        return self.pre_layrnorm(x) if self.pre_norm else x
+
+    def construct(self, pixels):
+        """pixels float32 0..255 [B, 3, S, S] -> tokens float32 [B, 1 + registers + patches, W]."""
+        return self.post_layernorm(self.encoder(self.embed(pixels)))
 
 
 class ImageStream(nn.Cell):
-    """The ViT, and what follows it: merging of patch tokens and the adapter's blocks (opt-mini)."""
+    """The ViT, and what opt-mini adds: merged patch tokens, a second eye on the same grid, the adapter's blocks."""
 
     def __init__(self, config: OptConfig):
         super().__init__()
         width = config.hidden_size
         if config.published_extras:
             self.img_linear = dense(width, width)
-            self.img_layer_norm = nn.LayerNorm((width,), epsilon=1e-5)
             self.mask_embedding = _Table(2, width)
             self.LayerNorm = nn.LayerNorm((width,), epsilon=1e-5)
             self.position_embeddings = _Table(config.max_positions, width)
+        if config.published_extras or config.grid_features:
+            self.img_layer_norm = nn.LayerNorm((width,), epsilon=1e-5)
         self.vit = Vit(config)
+        self.has_grid = config.grid_features > 0
+        if self.has_grid:
+            self.conv = EfficientNet(config.image_size)
+            self.img_linear = dense(config.grid_features, width)
         self.merge = config.merge
         self.grid = config.grid
         self.skip = 1 + config.registers
@@ -202,22 +214,47 @@ class ImageStream(nn.Cell):
         if self.adapted:
             self.adapter = _Layers(Vit._layers(config, config.adapter_layers))
 
-    def backbone(self, pixels):
-        """pixels [B, 3, S, S] -> merged ViT tokens [B, L, H]: the part that stays frozen while opt-mini trains."""
-        x = self.vit(pixels)
-        if self.merge > 1:
-            batch, width, side, m = x.shape[0], x.shape[2], self.grid // self.merge, self.merge
-            patches = x[:, self.skip:].reshape((batch, side, m, side, m, width)).mean((2, 4))
-            x = ops.concat((x[:, :1], patches.reshape((batch, side * side, width))), axis=1)
-        return x
+    def trunk(self, pixels, layers: int):
+        """What the ViT's first `layers` make of pixels [B, 3, S, S]: [B, T, W], patches in order of their squares."""
+        x = self.vit.embed(pixels)
+        for layer in self.vit.encoder.layers[:layers]:
+            x = layer(x)
+        batch, width, side, m = x.shape[0], x.shape[2], self.grid // self.merge, self.merge
+        squares = x[:, self.skip:].reshape((batch, side, m, side, m, width)).transpose((0, 1, 3, 2, 4, 5))
+        return ops.concat((x[:, :self.skip], squares.reshape((batch, -1, width))), axis=1)
+
+    def tail(self, x, layers: int):
+        """The ViT's other layers and its last norm over what `trunk` gave, whole squares left out or not -> [B, L, W].
+
+        The class token first, then the mean of each square's patches.
+        """
+        for layer in self.vit.encoder.layers[layers:]:
+            x = layer(x)
+        x = self.vit.post_layernorm(x)
+        if self.merge == 1:
+            return x
+        squares = x[:, self.skip:].reshape((x.shape[0], -1, self.merge**2, x.shape[2])).mean(2)
+        return ops.concat((x[:, :1], squares), axis=1)
+
+    def grid_features(self, pixels):
+        """The second eye: pixels [B, 3, S, S] -> features [B, 1 + cells, F], their mean first."""
+        cells = self.conv(self.vit.normalised(pixels))
+        return ops.concat((cells.mean(1, keep_dims=True), cells), axis=1)
+
+    def join(self, tokens, features):
+        """Tokens [B, L, H] with the features [B, L, F] of the same places added, embedded as OPT embeds regions."""
+        return tokens + self.img_layer_norm(self.img_linear(features))
 
     def adapt(self, tokens):
-        """Merged ViT tokens [B, L, H] -> the image tokens that are stored [B, L, H]."""
+        """What the adapter makes of merged tokens [B, L, H]: the image tokens that are stored [B, L, H]."""
         return self.adapter(tokens) if self.adapted else tokens
 
     def construct(self, pixels):
         """pixels float32 0..255 [B, 3, S, S] -> image tokens float32 [B, L, H]."""
-        return self.adapt(self.backbone(pixels))
+        tokens = self.tail(self.trunk(pixels, 0), 0)
+        if self.has_grid:
+            tokens = self.join(tokens, self.grid_features(pixels))
+        return self.adapt(tokens)
 
 
 class _Fusion(nn.Cell):
@@ -229,13 +266,34 @@ class _Fusion(nn.Cell):
             DecoderBlock(config.hidden_size, config.text_heads, config.fusion_intermediate)
             for _ in range(config.fusion_layers)
         )
-        self.no_bias = Tensor(0.0, ms.float32)
 
     def construct(self, states, bias, tokens):
         """states [B, T, H], bias [B, 1, T, T], tokens [B, L, H] -> the fused first token [B, H], all that ITM reads."""
         for block in self.decoder.blocks[:-1]:
-            states = block(states, bias, tokens, self.no_bias)
-        return self.decoder.blocks[-1].first(states, bias, tokens, self.no_bias)[:, 0]
+            states = block(states, bias, tokens)
+        return self.decoder.blocks[-1].first(states, bias, tokens)[:, 0]
+
+    def crossed(self, states, bias, tokens, size: int):
+        """Each text of a group with each image of it: states [G * size, T, H], tokens [G * size, L, H].
+
+        Gives the fused first tokens [G * size * size, H], a text's pairs side by side. What depends on one side alone
+        is computed once.
+        """
+        x = states
+        for i, block in enumerate(self.decoder.blocks):
+            x = block.hear_first(x, bias) if i == len(self.decoder.blocks) - 1 else block.hear(x, bias)
+            if i == 0:
+                x, bias = x.repeat_interleave(size, 0), bias.repeat_interleave(size, 0)
+            keys, values = block.remember(tokens)
+            x = block.read(x, (_for_each_text(keys, size), _for_each_text(values, size)))
+        return x[:, 0]
+
+
+def _for_each_text(x, size: int):
+    """[G * size, L, H] -> [G * size * size, L, H]: the images of a group once for each of its texts."""
+    length, width = x.shape[1:]
+    x = x.reshape((-1, 1, size, length, width))
+    return ops.broadcast_to(x, (x.shape[0], size, size, length, width)).reshape((-1, length, width))
 
 
 class _Pooler(nn.Cell):
@@ -306,6 +364,11 @@ class OptModel(nn.Cell):
     def match_logits(self, states, ids, tokens):
         """Pair by pair: states [B, T, H] of ids [B, T] with tokens [B, L, H] -> both ITM logits [B, 2]; 1 is match."""
         return self.itm_head_two(self.uniter.encoder(states, self.text_bias(ids), tokens))
+
+    def crossed_logits(self, states, ids, tokens, size: int):
+        """Group by group: states [G * size, T, H], tokens [G * size, L, H] -> ITM logits [G * size, size, 2]."""
+        fused = self.uniter.encoder.crossed(states, self.text_bias(ids), tokens, size)
+        return self.itm_head_two(fused).reshape((-1, size, 2))
 
     def construct(self, ids, pixels):
         """ids int32 [B, T], pixels float32 [B, 3, S, S] -> text vectors, image vectors [B, D], match logits [B, 2]."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from encoder.tokenizer import Tokenizer, pad
 from encoder.training.dataset import Photo
+from encoder.training.features import Frozen
 
 
 @dataclass
@@ -25,15 +26,20 @@ class Captions:
 
 @dataclass
 class Album:
-    """Photos with features [n, L, H]; `english`, `chinese`, `translated` are rows of the captions, photo by photo."""
+    """Photos as the frozen parts see them; `english`, `chinese`, `translated` are rows of the captions, photo by photo.
 
-    features: np.ndarray
+    `tokens` [n, L, H] float16, of each photo as it is and, where there are two, mirrored, are what the adapter reads;
+    there are none before the stage `image` is done.
+    """
+
+    frozen: Frozen
     english: list[np.ndarray]
     chinese: list[np.ndarray]
     translated: list[np.ndarray]
+    tokens: tuple[np.ndarray, ...] = ()
 
     def __len__(self) -> int:
-        return len(self.features)
+        return len(self.english)
 
     def draw(self, photo: int, rng: np.random.Generator) -> tuple[int, int]:
         """Two captions of a photo: one English; one Chinese where there is one, by people or by machines, evenly."""
@@ -42,6 +48,11 @@ class Album:
         other = sets[rng.integers(len(sets))] if sets else english
         first = english if len(english) else other
         return int(rng.choice(first)), int(rng.choice(other))
+
+    def languages(self) -> dict[str, list[np.ndarray]]:
+        """Captions, photo by photo, of each kind that any photo has."""
+        sets = {"en": self.english, "zh": self.chinese, "zh-mt": self.translated}
+        return {name: rows for name, rows in sets.items() if any(len(r) for r in rows)}
 
 
 def distinct(photos: list[Photo]) -> list[str]:
@@ -55,14 +66,14 @@ def tokenize(tokenizer: Tokenizer, texts: list[str], length: int) -> np.ndarray:
     return pad([row if len(row) <= length else row[:length - 1] + row[-1:] for row in rows], length)
 
 
-def album(photos: list[Photo], features: np.ndarray, texts: list[str]) -> Album:
+def album(photos: list[Photo], frozen: Frozen, texts: list[str]) -> Album:
     """Join photos with the rows of their captions in `texts`."""
     row = {text: i for i, text in enumerate(texts)}
 
     def rows(captions: tuple[str, ...]) -> np.ndarray:
         return np.array([row[text] for text in captions], np.int64)
 
-    return Album(features, [rows(p.english) for p in photos], [rows(p.chinese) for p in photos],
+    return Album(frozen, [rows(p.english) for p in photos], [rows(p.chinese) for p in photos],
                  [rows(p.translated) for p in photos])
 
 

@@ -18,10 +18,15 @@ AVERAGE_EVERY = 5
 
 @dataclass(frozen=True)
 class Schedule:
-    """`steps` of AdamW at `rate`, warmed up over `warmup` steps and let down along a cosine; `decay` is its weight decay."""
+    """`steps` of AdamW at `rate`, warmed up over `warmup` steps and let down along a cosine; `decay` is its weight decay.
+
+    Parameters whose names begin as `slow` says learn at `slow_rate` instead.
+    """
 
     steps: int
     rate: float
+    slow: tuple[str, ...] = ()
+    slow_rate: float = 0.0
     warmup: int = 50
     decay: float = 0.01
     clip: float = 1.0
@@ -30,9 +35,9 @@ class Schedule:
 
 
 class _WarmCosine(nn.learning_rate_schedule.LearningRateSchedule):
-    def __init__(self, schedule: Schedule):
+    def __init__(self, schedule: Schedule, rate: float):
         super().__init__()
-        self.rate, self.warmup, self.steps = schedule.rate, float(schedule.warmup), float(schedule.steps)
+        self.rate, self.warmup, self.steps = rate, float(schedule.warmup), float(schedule.steps)
 
     def construct(self, global_step):
         step = global_step.astype(ms.float32)
@@ -63,8 +68,9 @@ class Stage:
         self.name, self.schedule, self.folder = name, schedule, folder
         self.parameters = parameters
         self.objective = objective.set_train(True)
-        groups = _decayed(list(parameters.values()), schedule.decay)
-        self.optimizer = nn.AdamWeightDecay(groups, learning_rate=_WarmCosine(schedule), beta1=0.9, beta2=0.98, eps=1e-8)
+        groups = _groups(parameters, schedule)
+        self.optimizer = nn.AdamWeightDecay(groups, learning_rate=_WarmCosine(schedule, schedule.rate), beta1=0.9, beta2=0.98,
+                                            eps=1e-8)
         self.state_path = folder / f"{name}.state.npz"
         self.average: dict[str, np.ndarray] = {}
         self.step = 0
@@ -145,10 +151,12 @@ class Stage:
         return [*moments, self.optimizer.global_step]
 
 
-def _decayed(parameters: list[Parameter], decay: float) -> list[dict]:
-    """Matrices are decayed; biases, norms, word tables and the temperature are not."""
-    matrices = [p for p in parameters if p.ndim > 1 and "embedding" not in p.name and "decoder.weight" not in p.name]
-    chosen = {id(p) for p in matrices}
-    rest = [p for p in parameters if id(p) not in chosen]
-    return [group for group in ({"params": matrices, "weight_decay": decay}, {"params": rest, "weight_decay": 0.0})
-            if group["params"]]
+def _groups(parameters: dict[str, Parameter], schedule: Schedule) -> list[dict]:
+    """Matrices are decayed; biases, norms, word tables and the temperature are not. Slow ones have a rate of their own."""
+    groups: dict[tuple[float, float], list[Parameter]] = {}
+    for name, parameter in parameters.items():
+        decayed = parameter.ndim > 1 and "embedding" not in name and "decoder.weight" not in name
+        rate = schedule.slow_rate if schedule.slow and name.startswith(schedule.slow) else schedule.rate
+        groups.setdefault((schedule.decay if decayed else 0.0, rate), []).append(parameter)
+    return [{"params": members, "weight_decay": decay, "lr": _WarmCosine(schedule, rate)}
+            for (decay, rate), members in groups.items()]

