@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 
 
@@ -14,6 +15,9 @@ class OptConfig:
     `hidden_size` H is the width of the text stream, the fusion and the stored image tokens; `dim` D is the width
     of the contrastive space. The image stream is a pre-LN ViT; `merge` > 1 averages each `merge` x `merge` square of
     its patch tokens after the last norm, and `adapter_layers` more blocks read the merged tokens.
+
+    `match_calibration` (a, m, b), fitted on validation, says how likely a re-ranked candidate of score s is a match:
+    sigmoid(a * s + m * mean of the scores of all that were re-ranked with it + b). None: nothing is said.
     """
 
     name: str
@@ -47,6 +51,12 @@ class OptConfig:
     preprocessing: str = "center_crop"
     tokenizer: str = "wordpiece"
     first_stage_weight: float = 0.0
+    match_calibration: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.match_calibration is not None:
+            if len(self.match_calibration) != 3 or not all(math.isfinite(value) for value in self.match_calibration):
+                raise ValueError(f"match_calibration is {self.match_calibration!r}, not three finite numbers")
 
     @property
     def grid(self) -> int:
