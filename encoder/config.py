@@ -54,9 +54,9 @@ class OptConfig:
     match_calibration: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.match_calibration is not None:
-            if len(self.match_calibration) != 3 or not all(math.isfinite(value) for value in self.match_calibration):
-                raise ValueError(f"match_calibration is {self.match_calibration!r}, not three finite numbers")
+        given = self.match_calibration
+        if given is not None and (len(given) != 3 or not all(map(math.isfinite, given))):
+            raise ValueError(f"match_calibration is {given!r}, not three finite numbers")
 
     @property
     def grid(self) -> int:
