@@ -47,12 +47,20 @@ def evaluation_lines(report: dict) -> Iterator[str]:
     yield from _absence_lines(report.get("relevance", []))
 
 
+def percent(probability: float) -> str:
+    """ "87 %"; "<1 %" and ">99 %" at the ends, for nothing is certain."""
+    rounded = round(100 * probability)
+    if rounded < 1:
+        return "<1 %"
+    return ">99 %" if rounded > 99 else f"{rounded} %"
+
+
 def _match(hit: dict) -> str:
     if hit["match_logit"] is None:
         return ""
     if hit["match_probability"] is None:
         return f"  match {hit['match_logit']:.2f}"
-    return f"  match {100 * hit['match_probability']:.0f} % ({hit['match_logit']:.2f})"
+    return f"  match {percent(hit['match_probability'])} ({hit['match_logit']:.2f})"
 
 
 def _with_interval(value: float, interval: list[float]) -> str:

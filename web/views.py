@@ -32,14 +32,6 @@ def short_ms(ms: float) -> str:
     return f"{ms:.1f}" if ms < 0.95 else f"{ms:.0f}"
 
 
-def percent(probability: float) -> str:
-    """ "87 %"; "<1 %" and ">99 %" at the ends, for nothing is certain."""
-    rounded = round(100 * probability)
-    if rounded < 1:
-        return "<1 %"
-    return ">99 %" if rounded > 99 else f"{rounded} %"
-
-
 def pages_around(offset: int, top: int, total: int) -> tuple[int | None, int | None]:
     """The offsets of the page before and of the page after, None where there is none."""
     before = max(0, min(offset, total) - top) if offset > 0 else None

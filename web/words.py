@@ -66,7 +66,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     ),
     "found_strong": ("Strong match", "匹配度高"),
     "found_weak": ("Weak match", "匹配度低"),
-    "found_weak_hint": ("These may not be what you mean. Other words may find more.", "结果可能不是你要找的，换个说法试试。"),
+    "found_weak_hint": ("These may not be what you mean.", "这些结果可能不是你要找的。"),
     "found_none": ("Nothing found that fits. These come nearest.", "没有找到相符的结果，以下最为接近。"),
     "similarity": ("similarity", "相似度"),
     "similarity_title": ("Cosine of the two vectors, from the first stage", "初筛的向量余弦"),
