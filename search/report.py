@@ -34,10 +34,10 @@ def evaluation_lines(report: dict) -> Iterator[str]:
     yield (f"{report['images']} images; R@k is the share of queries with a right answer in the top k, in percent, with its "
            "95 % interval;")
     yield "ceiling is the share of queries that re-ranking could at best put first"
-    yield (f"{'direction':15} {'lang':5} {'rerank':>6} {'queries':>7} " + " ".join(f"{f'R@{k}':>14}" for k in KS)
+    yield (f"{'direction':15} {'lang':5} {'rerank':>6} {'queries':>7} " + " ".join(f"{f'R@{k}':>15}" for k in KS)
            + f" {'ceiling':>7} {'p50 ms':>7} {'p95 ms':>7}")
     for row in report["results"]:
-        recalls = " ".join(f"{_with_interval(row[f'R@{k}'], row[f'R@{k}_ci']):>14}" for k in KS)
+        recalls = " ".join(f"{_with_interval(row[f'R@{k}'], row[f'R@{k}_ci']):>15}" for k in KS)
         ceiling = f"{row['ceiling']:.1f}" if "ceiling" in row else ""
         yield (f"{row['direction']:15} {row['language']:5} {row['rerank']:6} {row['queries']:7} {recalls} "
                f"{ceiling:>7} {row['p50_ms']:7.1f} {row['p95_ms']:7.1f}")
