@@ -19,7 +19,6 @@ COLLECTION = click.option("--collection", default="default", show_default=True, 
 HOST = click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 PORT = click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="The port to listen on.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-MOST_FAILURES = 20
 FORMATS = click.Choice(["coco", "manifest", "folder"])
 
 
@@ -69,11 +68,12 @@ def build_index(source, source_format, limit, rebuild, workers, home, collection
     HOME/collections/COLLECTION. Run again, it adds what is new and encodes nothing twice. Exits with 3 when some photos
     could not be read; `status` lists them.
     """
+    from indexer.report import summary_json
     from storage import Home
 
     summary = _build(source, source_format, limit, rebuild, workers, Home(home), collection, quiet=as_json)
     if as_json:
-        _print_json(_summary_json(summary))
+        _print_json(summary_json(summary))
     else:
         _print_summary(summary, collection)
     _exit_with_failures(summary)
@@ -93,11 +93,13 @@ def search(query, image, to, top, rerank, home, collection, as_json):
     """Find photos (or captions) for QUERY, a sentence in English or Chinese, or for a photo.
 
     Reads HOME/collections/COLLECTION; writes nothing. For a photo: --image FILE --to captions finds sentences that fit it,
-    --image FILE --to images finds similar photos.
+    --image FILE --to images finds similar photos. Above the hits stands whether the best of those that were re-ranked is a
+    strong match, a weak one, or nothing was found and these come nearest; weights without a calibration say nothing.
     """
     from encoder.checkpoint import chosen_folder, read_config
     from search import Engine, Query
     from search.photos import read_photo
+    from search.report import result_lines
     from storage import Home
 
     pixels = read_photo(image, read_config(chosen_folder()).image_size) if image else None
@@ -107,7 +109,7 @@ def search(query, image, to, top, rerank, home, collection, as_json):
     if as_json:
         _print_json(result)
     else:
-        _print_hits(result)
+        _print_lines(result_lines(result))
 
 
 @cli.command()
@@ -115,19 +117,27 @@ def search(query, image, to, top, rerank, home, collection, as_json):
 @click.option("--rerank", default="0,32", show_default=True, help="How many candidates to re-rank, comma-separated.")
 @click.option("--lang", default="en,zh", show_default=True, help="Languages of the captions, comma-separated.")
 @click.option("--queries", type=click.IntRange(1), help="A seeded sample of N queries a row (default: all).")
+@click.option("--absent", type=click.IntRange(0), default=0, show_default=True,
+              help="Leave N photos a language out, and see whether \"nothing found\" can be told; 0 does not.")
 @click.option("--format", "source_format", type=FORMATS, help="What MANIFEST is; detected where it isn't given.")
 @HOME
 @COLLECTION
 @JSON
-def evaluate(manifest, rerank, lang, queries, source_format, home, collection, as_json):
+def evaluate(manifest, rerank, lang, queries, absent, source_format, home, collection, as_json):
     """Measure recall of the shipped weights on MANIFEST, a source with captions.
 
     Reads MANIFEST (as build-index reads SOURCE) and indexes it in a temporary home, made inside HOME, which is removed: no
     collection is touched. Prints R@1, R@5 and R@10 (the share of queries with at least one right answer in the top k; a
-    tie counts against the system) for text to image and image to text, by language, before and after re-ranking, with
-    the time that a query took.
+    tie counts against the system) for text to image and image to text, by language, before and after re-ranking, each with
+    its 95 % bootstrap interval, the most that re-ranking could reach, and the time that a query took.
+
+    --absent N asks for N photos that are left out of the index, and for N that stay, by one caption of each. It prints how
+    well the two are told apart by the best match probability (the area under the ROC curve; by the best score where the
+    weights are not calibrated), and how many of either are a strong match, a weak one, or nothing found.
     """
+    from indexer.report import failures_json
     from search.evaluation import evaluate as measure
+    from search.report import evaluation_lines
     from storage import Home
     from storage.catalog import file_url
 
@@ -140,13 +150,13 @@ def evaluate(manifest, rerank, lang, queries, source_format, home, collection, a
         _exit_without_images(summary)
         snapshot = temporary.collection(collection).open_snapshot()
         with _bar("queries") as progress:
-            report = measure(snapshot, encoder, rerank=depths, languages=languages, queries=queries,
+            report = measure(snapshot, encoder, rerank=depths, languages=languages, queries=queries, absent=absent,
                              progress=lambda done, total: progress("queries", done, total))
-    report["failures"] = _failures_json(summary)
+    report["failures"] = failures_json(summary)
     if as_json:
         _print_json(report)
     else:
-        _print_report(report)
+        _print_lines(evaluation_lines(report))
     _exit_with_failures(summary)
 
 
@@ -327,34 +337,26 @@ def _integers(text: str, option: str) -> list[int]:
     return [int(part) for part in parts]
 
 
+def _print_lines(lines, err: bool = False) -> None:
+    for line in lines:
+        click.echo(line, err=err)
+
+
 def _print_json(value: dict) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
-def _summary_json(summary) -> dict:
-    return {"images": summary.images, "captions": summary.captions, "added": summary.added, "unchanged": summary.unchanged,
-            "failures": _failures_json(summary), "seconds": round(summary.seconds, 2),
-            "images_per_second": round(summary.images_per_second, 2), "version": summary.version}
-
-
 def _print_summary(summary, collection: str) -> None:
-    if not summary.added and not summary.failures:
-        click.echo(f"Nothing is new: {collection} stays at version {summary.version}.")
-    click.echo(f"{summary.images} images and {summary.captions} captions in {collection}, version {summary.version}: "
-               f"{summary.added} added, {summary.unchanged} unchanged, {len(summary.failures)} failed; "
-               f"{summary.seconds:.1f} s, {summary.images_per_second:.1f} images/s")
+    from indexer.report import summary_lines
+
+    _print_lines(summary_lines(summary, collection))
     _print_failures(summary)
 
 
 def _print_failures(summary) -> None:
-    for failure in summary.failures[:MOST_FAILURES]:
-        click.echo(f"  {failure.reason}: {failure.sentence}", err=True)
-    if len(summary.failures) > MOST_FAILURES:
-        click.echo(f"  and {len(summary.failures) - MOST_FAILURES} more", err=True)
+    from indexer.report import failure_lines
 
-
-def _failures_json(summary) -> list[dict]:
-    return [{"uri": str(f.uri), "reason": f.reason, "sentence": f.sentence} for f in summary.failures]
+    _print_lines(failure_lines(summary), err=True)
 
 
 def _exit_without_images(summary) -> None:
@@ -375,27 +377,6 @@ def _print_status(report: dict) -> None:
                f"captions ({', '.join(report['languages']) or 'none'}), model {report['model_fingerprint']}")
     for failure in report["failures"]:
         click.echo(f"  {failure['reason']}: {failure['sentence']}")
-
-
-def _print_hits(result: dict) -> None:
-    for place, hit in enumerate(result["hits"], 1):
-        logit = "" if hit["match_logit"] is None else f"  match {hit['match_logit']:.2f}"
-        name = hit["uri"] if "uri" in hit else f"[{hit['language']}] {hit['text']}"
-        click.echo(f"{place:3}. {name}\n     score {hit['score']:.3f}  first stage {hit['first_stage_score']:.3f} "
-                   f"(rank {hit['first_stage_rank']}){logit}")
-        for caption in hit.get("captions", [])[:2]:
-            click.echo(f"     {caption['text']}")
-    times = ", ".join(f"{stage} {ms:.0f}" for stage, ms in result["took_ms"].items())
-    click.echo(f"{len(result['hits'])} hits; milliseconds: {times}")
-
-
-def _print_report(report: dict) -> None:
-    click.echo(f"{report['images']} images; R@k is the share of queries with a right answer in the top k, in percent")
-    click.echo(f"{'direction':15} {'lang':5} {'rerank':>6} {'queries':>7} {'R@1':>6} {'R@5':>6} {'R@10':>6} "
-               f"{'p50 ms':>7} {'p95 ms':>7}")
-    for row in report["results"]:
-        click.echo(f"{row['direction']:15} {row['language']:5} {row['rerank']:6} {row.get('queries', ''):7} {row['R@1']:6.1f} "
-                   f"{row['R@5']:6.1f} {row['R@10']:6.1f} {row['p50_ms']:7.1f} {row['p95_ms']:7.1f}")
 
 
 if __name__ == "__main__":

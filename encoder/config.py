@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 
 
@@ -15,6 +16,9 @@ class OptConfig:
     of the contrastive space. The image stream is a pre-LN ViT; `merge` > 1 averages each `merge` x `merge` square of
     its patch tokens after the last norm; `grid_features` > 0 adds that many convolutional features of each place to them,
     and `adapter_layers` more blocks read the sum. Matrices whose names begin as `int8_weights` say are stored in 8 bits.
+
+    `match_calibration` (a, m, b), fitted on validation, says how likely a re-ranked candidate of score s is a match:
+    sigmoid(a * s + m * mean of the scores of all that were re-ranked with it + b). None: nothing is said.
     """
 
     name: str
@@ -50,6 +54,12 @@ class OptConfig:
     grid_features: int = 0
     int8_weights: tuple[str, ...] = ()
     first_stage_weight: float = 0.0
+    match_calibration: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        given = self.match_calibration
+        if given is not None and (len(given) != 3 or not all(map(math.isfinite, given))):
+            raise ValueError(f"match_calibration is {given!r}, not three finite numbers")
 
     @property
     def grid(self) -> int:

@@ -6,6 +6,7 @@ from .errors import StaleIndex
 from .latest import LatestSnapshot
 from .query import Query
 from .ranking import Ranking
+from .relevance import match_probabilities, relevance
 from .result import CaptionHit, CaptionText, Hit, ImageHit, Photo, SearchResult, logit_or_none
 from .stages import Probe, can_rerank, probe_image, probe_text, rerank, retrieve
 from .timing import Stopwatch
@@ -45,9 +46,11 @@ class Engine:
             reranked = min(query.rerank, len(ranking)) if can_rerank(probe, query.to) else 0
             ranking = rerank(ranking, probe, query.to, reranked, snapshot, self._encoder)
         with watch.stage("fetch"):
-            hits = _hits(ranking.page(query.offset, query.top), query, snapshot)
+            chances = self._chances(ranking, reranked)
+            hits = _hits(ranking.page(query.offset, query.top), query, snapshot, chances)
         took = watch.ms | {"total": watch.total_ms()}
-        return SearchResult(query, snapshot.version, _total(query, snapshot), reranked, hits, took)
+        found = relevance(max(chances)) if chances else None
+        return SearchResult(query, snapshot.version, _total(query, snapshot), reranked, found, hits, took)
 
     def _probe(self, query: Query, snapshot) -> Probe:
         if query.text is not None:
@@ -56,6 +59,14 @@ class Engine:
             return probe_image(self._encoder, query.image)
         ids = [query.image_id]
         return Probe(snapshot.image_vectors(ids)[0], tokens=snapshot.tokens(ids))
+
+
+    def _chances(self, ranking: Ranking, reranked: int) -> list[float]:
+        """The match probability of each candidate that was re-ranked, best first; none without a calibration."""
+        calibration = self._encoder.config.match_calibration
+        if calibration is None:
+            return []
+        return match_probabilities(ranking.scores[:reranked], calibration).tolist()
 
 
 def check_weights(snapshot, fingerprint: str) -> None:
@@ -80,13 +91,14 @@ def _total(query: Query, snapshot) -> int:
     return snapshot.image_count - (query.image_id is not None)
 
 
-def _hits(page: Ranking, query: Query, snapshot) -> list[Hit]:
+def _hits(page: Ranking, query: Query, snapshot, chances: list[float]) -> list[Hit]:
+    places = _places(page, query.offset, chances)
     if query.to == "captions":
-        return _caption_hits(page, query, snapshot)
-    return _image_hits(page, query, snapshot)
+        return _caption_hits(page, places, snapshot)
+    return _image_hits(page, places, snapshot)
 
 
-def _image_hits(page: Ranking, query: Query, snapshot) -> list[Hit]:
+def _image_hits(page: Ranking, places: list[dict], snapshot) -> list[Hit]:
     captions = snapshot.captions_of(page.ids)
     return [
         ImageHit(
@@ -97,29 +109,30 @@ def _image_hits(page: Ranking, query: Query, snapshot) -> list[Hit]:
             metadata=image.metadata,
             captions=[CaptionText(c.caption_id, c.text, c.language) for c in captions.get(image.image_id, [])],
         )
-        for place, image in zip(_places(page, query), snapshot.images(page.ids), strict=True)
+        for place, image in zip(places, snapshot.images(page.ids), strict=True)
     ]
 
 
-def _caption_hits(page: Ranking, query: Query, snapshot) -> list[Hit]:
+def _caption_hits(page: Ranking, places: list[dict], snapshot) -> list[Hit]:
     captions = snapshot.captions(page.ids)
     image_ids = list(dict.fromkeys(caption.image_id for caption in captions))
     photos = {i.image_id: Photo(i.image_id, i.uri, i.width, i.height) for i in snapshot.images(image_ids)}
     return [
         CaptionHit(**place, text=caption.text, language=caption.language, image=photos[caption.image_id])
-        for place, caption in zip(_places(page, query), captions, strict=True)
+        for place, caption in zip(places, captions, strict=True)
     ]
 
 
-def _places(page: Ranking, query: Query) -> list[dict]:
+def _places(page: Ranking, offset: int, chances: list[float]) -> list[dict]:
     return [
         {
             "id": int(page.ids[i]),
-            "rank": query.offset + i + 1,
+            "rank": offset + i + 1,
             "score": float(page.scores[i]),
             "first_stage_score": float(page.first_stage_scores[i]),
             "first_stage_rank": int(page.first_stage_ranks[i]),
             "match_logit": logit_or_none(page.match_logits[i]),
+            "match_probability": chances[offset + i] if offset + i < len(chances) else None,
         }
         for i in range(len(page))
     ]

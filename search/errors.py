@@ -20,6 +20,15 @@ class NothingToMeasure(BadQuery):
     """An evaluation without a single caption in the languages that were asked for."""
 
 
+class TooFewPhotos(BadQuery):
+    """More photos were to be left out than there are to choose from."""
+
+    def __init__(self, count: int, language: str, captioned: int) -> None:
+        remedy = f"--absent {captioned // 2} is the most" if captioned > 1 else "do without --absent"
+        super().__init__(f"Leaving out {count} photos, with as many that stay, needs {2 * count} with captions in "
+                         f"{language}, and there are {captioned}: {remedy}.")
+
+
 class UnreadablePhoto(BadQuery):
     """The photo that was to be searched with can't be read."""
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from . import absence
 from .errors import NothingToMeasure
 from .metrics import best_relevant_rank, median, p95, recall_at_k, recall_interval
 from .photos import read_photo
+from .sampling import captions_by_photo, sample
 from .stages import Probe, probe_image, probe_text, retrieve
 from .stages import rerank as rerank_stage
 from .timing import Stopwatch
@@ -85,6 +87,7 @@ def evaluate(
     queries: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    absent: int = 0,
 ) -> dict:
     """Asks for every photo by each of its captions, and for the captions of every photo, one query at a time.
 
@@ -98,47 +101,42 @@ def evaluate(
         languages: a language without captions gives no row.
         queries: a seeded sample of so many queries a row; all where None.
         progress: called as `progress(done, total)` after each query.
+        absent: how many photos a language to leave out of the index, to see whether "nothing found" can be told.
 
-    Raises NothingToMeasure where no caption is in any of `languages`.
+    Raises NothingToMeasure where no caption is in any of `languages`, and TooFewPhotos where so many can't be left out.
 
     Returns:
         `{"images", "seed", "results": [row, ...], "rsum": [...]}`. A row has `direction`, `language`, `rerank`,
         `queries`, and in percent `R@1`, `R@5`, `R@10` with a 95 % bootstrap interval each (`R@1_ci`, ...) and
         `ceiling`, the share of queries that re-ranking could at best put first; `p50_ms` and `p95_ms` are of a whole
-        query: encode, first stage, re-rank. `rsum` adds up the six recalls of a language and K.
+        query: encode, first stage, re-rank. `rsum` adds up the six recalls of a language and K. With `absent` there is
+        also `"relevance"`, for each language what `absence.measure` gives at the largest of `rerank`.
     """
     languages = list(dict.fromkeys(languages))
     if not set(languages) & set(snapshot.languages):
         raise NothingToMeasure(f"No captions in {', '.join(languages) or 'no language'}: "
                                f"there are captions in {', '.join(snapshot.languages) or 'no language'}.")
+    spoken = [language for language in languages if language in snapshot.languages]
+    trials = [absence.plan(snapshot, language, absent, seed) for language in spoken] if absent else []
     encoder.warm_up()
     run = _Run(snapshot, encoder, sorted(set(rerank)), progress)
-    sentences = {language: _captions(snapshot, language, queries, seed) for language in languages}
+    sentences = {language: sample(snapshot.caption_ids(language), queries, seed) for language in languages}
     photos = {language: _captioned(snapshot, language, queries, seed) for language in sentences}
     to_show = sorted(set().union(*(ids.tolist() for ids in photos.values())))
-    run.total = sum(len(ids) for ids in sentences.values()) + len(to_show)
+    run.total = sum(len(ids) for ids in sentences.values()) + len(to_show) + 2 * absent * len(trials)
     for language, caption_ids in sentences.items():
         _text_to_image(run, language, caption_ids)
     _image_to_text(run, photos, to_show)
     rows = [_summary(key, run.rows[key], seed) for key in sorted(run.rows, key=_row_order(sentences))]
-    return {"images": snapshot.image_count, "seed": seed, "results": rows, "rsum": _rsums(rows)}
-
-
-def _captions(snapshot, language: str, limit: int | None, seed: int) -> np.ndarray:
-    return _sample(snapshot.caption_ids(language), limit, seed)
+    report = {"images": snapshot.image_count, "seed": seed, "results": rows, "rsum": _rsums(rows)}
+    if trials:
+        deepest = run.depths[-1]
+        report["relevance"] = [absence.measure(one, snapshot, encoder, deepest, seed, run.step) for one in trials]
+    return report
 
 
 def _captioned(snapshot, language: str, limit: int | None, seed: int) -> np.ndarray:
-    captions = snapshot.captions_of(snapshot.image_ids())
-    with_any = [image_id for image_id, own in captions.items() if any(c.language == language for c in own)]
-    return _sample(np.array(with_any, np.int64), limit, seed)
-
-
-def _sample(ids: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
-    ids = np.sort(ids)
-    if limit is None or limit >= len(ids):
-        return ids
-    return np.sort(np.random.default_rng(seed).choice(ids, limit, replace=False))
+    return sample(np.array(list(captions_by_photo(snapshot, language)), np.int64), limit, seed)
 
 
 def _text_to_image(run: _Run, language: str, caption_ids: np.ndarray) -> None:

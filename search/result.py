@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 
 from .query import Query
+from .relevance import Relevance
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,10 @@ class Photo:
 
 @dataclass(frozen=True)
 class Hit:
-    """What every hit tells about its place: ranks count from 1, `match_logit` is None where the pair was not read."""
+    """What every hit tells about its place: ranks count from 1.
+
+    `match_logit` is None where the pair was not read, `match_probability` also where the weights are not calibrated.
+    """
 
     id: int
     rank: int
@@ -37,6 +41,7 @@ class Hit:
     first_stage_score: float
     first_stage_rank: int
     match_logit: float | None
+    match_probability: float | None
 
 
 @dataclass(frozen=True)
@@ -64,13 +69,15 @@ class SearchResult:
     """Hits, best first, and how they came about.
 
     `total` is how many could be reached by paging, `reranked` how many the cross-modal encoder read, `version` the
-    version of the collection that was searched, `took_ms` milliseconds by stage.
+    version of the collection that was searched, `took_ms` milliseconds by stage. `relevance` is that of the best hit of
+    the whole list, whatever the page, and None where no hit has a match probability.
     """
 
     query: Query
     version: int
     total: int
     reranked: int
+    relevance: Relevance | None
     hits: list[Hit]
     took_ms: dict[str, float]
 
@@ -84,6 +91,7 @@ class SearchResult:
             "total": self.total,
             "reranked": self.reranked,
             "version": self.version,
+            "relevance": self.relevance,
             "hits": [asdict(hit) for hit in self.hits],
             "took_ms": {stage: round(ms, 2) for stage, ms in self.took_ms.items()},
         }

@@ -46,6 +46,7 @@ class FakeConfig:
     dim: int = 16
     token_shape: tuple[int, int] = (4, 8)
     first_stage_weight: float = 1.0
+    match_calibration: tuple[float, ...] | None = None
     image_size: int = 32
 
 

@@ -1,7 +1,9 @@
-"""The real commands in real processes, with the shipped weights on the sample gallery."""
+"""The real commands in real processes, with the shipped weights (or small random ones) on the sample gallery."""
 
 import contextlib
+import dataclasses
 import json
+import math
 import os
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import pytest
 from PIL import Image
 
 from indexer.gallery import sample_gallery
+from tests.small_models import SMALL_MINI, write_small_model
 
 ROOT = Path(__file__).parent.parent
 
@@ -161,6 +164,65 @@ def test_evaluate_without_captions_in_a_language_says_which_there_are(home):
     done = manage("evaluate", home / "gallery" / "gallery.jsonl", "--lang", "fr", PANOPTES_HOME=str(home))
     assert done.returncode == 2 and "en, zh" in done.stderr and "Traceback" not in done.stderr
     assert not list(home.glob("evaluate-*"))
+
+
+UNSURE = (0.02, -0.01, -6.0)
+
+
+@pytest.fixture(scope="module")
+def unsure(tmp_path_factory):
+    """An environment with a home of its own, and random weights whose calibration finds that nothing fits."""
+    folder = tmp_path_factory.mktemp("unsure")
+    write_small_model(folder / "model", dataclasses.replace(SMALL_MINI, match_calibration=UNSURE))
+    environment = {"PANOPTES_MODEL": str(folder / "model"), "PANOPTES_HOME": str(folder)}
+    done = manage("build-index", sample_gallery(folder / "gallery"), **environment)
+    assert done.returncode == 0, done.stderr
+    return environment
+
+
+def gallery_of(environment: dict) -> Path:
+    return Path(environment["PANOPTES_HOME"]) / "gallery" / "gallery.jsonl"
+
+
+def test_nothing_found_is_said_and_what_comes_nearest_is_printed(unsure):
+    done = manage("search", "a red car", "--top", 3, **unsure)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("nothing found: these come nearest\n")
+    assert "match <1 % (" in done.stdout and "3 hits" in done.stdout
+
+
+def test_how_likely_a_hit_is_a_match_is_in_the_json(unsure):
+    result = answer("search", "a red car", "--top", 10, "--rerank", 8, **unsure)
+    assert result["relevance"] == "none"
+    head, (a, m, b) = result["hits"][:8], UNSURE
+    mean = sum(hit["score"] for hit in head) / 8
+    for hit in head:
+        likely = 1 / (1 + math.exp(-(a * hit["score"] + m * mean + b)))
+        assert hit["match_probability"] == pytest.approx(likely)
+    assert all(hit["match_probability"] is None for hit in result["hits"][8:])
+
+
+def test_evaluate_measures_whether_nothing_found_can_be_told(unsure):
+    report = answer("evaluate", gallery_of(unsure), "--rerank", "0,8", "--queries", 2, "--absent", 5, **unsure)
+    assert [(row["language"], row["rerank"], row["present"], row["absent"]) for row in report["relevance"]] == [
+        ("en", 8, 5, 5), ("zh", 8, 5, 5)]
+    for row in report["relevance"]:
+        assert 0 <= row["auc_ci"][0] <= row["auc"] <= row["auc_ci"][1] <= 1
+        assert row["present_shares"] == row["absent_shares"] == {"strong": 0, "weak": 0, "none": 100}
+
+
+def test_evaluate_prints_intervals_ceilings_and_sums(unsure):
+    done = manage("evaluate", gallery_of(unsure), "--rerank", "0,8", "--queries", 2, "--absent", 2, "--lang", "en", **unsure)
+    assert done.returncode == 0, done.stderr
+    for said in ("95 % interval", "ceiling", "rsum", "AUC"):
+        assert said in done.stdout
+    assert sum(line.startswith(("text_to_image", "image_to_text")) for line in done.stdout.splitlines()) == 4
+
+
+def test_leaving_out_more_photos_than_there_are_is_one_line(unsure):
+    done = manage("evaluate", gallery_of(unsure), "--absent", 11, **unsure)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert done.stderr.strip().splitlines()[-1].endswith("and there are 20: --absent 10 is the most.")
 
 
 def test_a_source_without_one_good_photo_is_an_error(tmp_path):

@@ -1,5 +1,6 @@
 """A model folder: what is written is read back, and what does not fit is named."""
 
+import dataclasses
 import shutil
 
 import numpy as np
@@ -57,6 +58,21 @@ def test_a_missing_or_damaged_file_is_one_line(folder, tmp_path, name):
     (broken / name).write_bytes(b"{damaged")
     with pytest.raises(BadCheckpoint):
         open_encoder(broken)
+
+
+def test_a_calibration_is_written_and_read_and_need_not_be_there(folder, tmp_path):
+    calibrated = dataclasses.replace(SMALL_MINI, match_calibration=(0.7, -0.4, -2.5))
+    (tmp_path / checkpoint.CONFIG).write_text(calibrated.to_json())
+    assert checkpoint.read_config(tmp_path) == calibrated
+    assert checkpoint.read_config(checkpoint.SHIPPED).name == "opt-mini"  # whose config may be older than the field
+
+
+@pytest.mark.parametrize("calibration", ["[1, 2]", "[1, 2, NaN]", '["a", 2, 3]', "7"])
+def test_a_calibration_that_is_none_is_refused_in_one_line(tmp_path, calibration):
+    written = dataclasses.replace(SMALL_MINI, match_calibration=(1, 2, 3)).to_json()
+    (tmp_path / checkpoint.CONFIG).write_text(written.replace("[1, 2, 3]", calibration))
+    with pytest.raises(BadCheckpoint, match="is not a config of this version"):
+        checkpoint.read_config(tmp_path)
 
 
 def test_an_unknown_device_says_which_there_are(folder):

@@ -12,7 +12,7 @@ import pytest
 
 from storage import Home
 from tests.chromium import chromium, needs_chromium
-from tests.fakes import FakeEncoder, jpeg
+from tests.fakes import FakeConfig, FakeEncoder, jpeg
 from tests.galleries import Shot, build_gallery, ids_by_name
 from web import create_app, run
 
@@ -158,6 +158,34 @@ def test_nothing_moves_while_photos_arrive(open_page, ids):
     page.wait_for_load_state("networkidle")
 
     assert page.evaluate(watch_shifts) == 0
+
+
+@pytest.fixture(scope="module")
+def unsure(home):
+    """The address of a server whose weights never find that anything fits."""
+    return serve(create_app(home, FakeEncoder(config=FakeConfig(match_calibration=(1.0, 0.0, -9.0)))))
+
+
+@pytest.mark.parametrize("script", [True, False])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_found_stands_above_dimmed_photos(open_page, unsure, scheme, script):
+    page = open_page("/?q=red", base=unsure, color_scheme=scheme, java_script_enabled=script)
+
+    heading = page.get_by_role("heading", name="Nothing found that fits. These come nearest.")
+    first = page.locator("[data-results] > li").first
+    assert heading.bounding_box()["y"] + heading.bounding_box()["height"] < first.bounding_box()["y"]
+    if script:
+        opacity = "e => getComputedStyle(e).opacity"
+        assert float(first.locator(".photo img").evaluate(opacity)) < 1
+        assert first.locator(".caption").first.evaluate(opacity) == "1"
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+def test_nothing_found_fits_a_narrow_page_in_both_languages(open_page, unsure, width):
+    for lang in ("en", "zh"):
+        page = open_page(f"/?q=red&lang={lang}", base=unsure, viewport={"width": width, "height": 740})
+        scroll, client = widths(page)
+        assert scroll <= client
 
 
 def test_more_like_this(open_page, ids):

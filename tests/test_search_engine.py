@@ -9,7 +9,7 @@ from encoder.pixels import prepare
 from search import Engine, Query, StaleIndex
 from storage import Home
 from storage.errors import EmptyCollection, UnknownId
-from tests.fakes import FakeEncoder, photo
+from tests.fakes import FakeConfig, FakeEncoder, photo
 from tests.galleries import COLOURFUL, Shot, build_gallery, ids_by_name
 
 
@@ -164,7 +164,7 @@ def test_the_answer_is_plain_json(engine):
 
     assert json.loads(json.dumps(answer, allow_nan=False)) == answer
     assert list(answer) == [
-        "query", "image_id", "to", "offset", "total", "reranked", "version", "hits", "took_ms",
+        "query", "image_id", "to", "offset", "total", "reranked", "version", "relevance", "hits", "took_ms",
     ]  # fmt: skip
     assert {"id", "uri", "score", "first_stage_score", "first_stage_rank", "match_logit", "captions"} <= set(
         answer["hits"][0]
@@ -220,6 +220,54 @@ def test_nothing_published_is_said(tmp_path, encoder):
 def test_an_unknown_photo_is_said(engine):
     with pytest.raises(UnknownId, match="4711"):
         engine.search(Query(image_id=4711))
+
+
+def calibrated(gallery, calibration):
+    return Engine(gallery, FakeEncoder(config=FakeConfig(match_calibration=calibration)))
+
+
+def test_what_was_reranked_has_a_match_probability(gallery):
+    a, m, b = calibration = (0.8, -0.1, 0.3)
+
+    hits = calibrated(gallery, calibration).search(Query(text="red", rerank=4)).hits
+
+    scores = np.array([hit.score for hit in hits[:4]])
+    expected = 1 / (1 + np.exp(-(a * scores + m * scores.mean() + b)))
+    assert [hit.match_probability for hit in hits[:4]] == pytest.approx(expected.tolist())
+    assert [hit.match_probability for hit in hits[4:]] == [None, None]
+
+
+@pytest.mark.parametrize(("offset", "word"), [(9, "strong"), (-2, "weak"), (-9, "none")])
+def test_relevance_is_that_of_the_best_hit_whatever_the_page(gallery, offset, word):
+    engine = calibrated(gallery, (1.0, 0.0, offset))
+
+    pages = [engine.search(Query(text="red", top=2, offset=at, rerank=4)) for at in (0, 2, 4, 100)]
+
+    assert {page.relevance for page in pages} == {word}
+    assert pages[-1].hits == [] and pages[2].hits[0].match_probability is None
+
+
+def test_captions_of_a_photo_have_match_probabilities_too(gallery):
+    result = calibrated(gallery, (1.0, 0.0, 0.0)).search(Query(image_id=1, to="captions", rerank=3))
+
+    assert [hit.match_probability is not None for hit in result.hits[:4]] == [True, True, True, False]
+    assert result.relevance == "strong"
+
+
+@pytest.mark.parametrize(
+    "query", [Query(text="red", rerank=0), Query(image_id=1), Query(text="red", to="captions")], ids=lambda q: q.to
+)
+def test_where_nothing_is_reranked_relevance_is_not_known(gallery, query):
+    result = calibrated(gallery, (1.0, 0.0, 0.0)).search(query)
+
+    assert result.relevance is None and result.hits
+    assert all(hit.match_probability is None for hit in result.hits)
+
+
+def test_weights_that_are_not_calibrated_say_nothing_of_relevance(engine):
+    result = engine.search(Query(text="red"))
+
+    assert result.relevance is None and all(hit.match_probability is None for hit in result.hits)
 
 
 def test_many_threads_get_the_same_answer(engine):

@@ -4,7 +4,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from search.metrics import MISS, best_relevant_rank, median, p95, recall_at_k, recall_interval
+from search.metrics import (
+    MISS,
+    best_relevant_rank,
+    median,
+    p95,
+    recall_at_k,
+    recall_interval,
+    roc_auc,
+    roc_auc_interval,
+)
 
 
 @st.composite
@@ -89,6 +98,57 @@ def test_queries_that_belong_together_say_less_than_independent_ones():
     grouped_low, grouped_high = recall_interval(ranks, 1, np.arange(100) // 10)
 
     assert grouped_high - grouped_low > high - low
+
+
+few_values = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=30)
+
+
+def auc_by_definition(present, absent):
+    return np.mean([(p > a) + (p == a) / 2 for p in present for a in absent])
+
+
+def test_area_is_one_where_a_threshold_tells_the_two_apart():
+    assert roc_auc([3, 4, 5], [0, 1, 2]) == 1
+    assert roc_auc([0, 1, 2], [3, 4, 5]) == 0
+
+
+def test_a_tie_counts_half():
+    assert roc_auc([1, 1], [1, 1]) == 0.5
+    assert roc_auc([1, 2], [1]) == 0.75
+
+
+def test_a_broken_score_counts_against_the_system():
+    assert roc_auc([np.nan], [0.0]) == 0
+    assert roc_auc([0.0], [np.nan]) == 0
+
+
+@given(few_values, few_values)
+def test_area_agrees_with_its_definition(present, absent):
+    assert roc_auc(present, absent) == pytest.approx(auc_by_definition(present, absent))
+    assert roc_auc(present, absent) + roc_auc(absent, present) == pytest.approx(1)
+
+
+@given(few_values, few_values)
+def test_only_the_order_of_scores_counts(present, absent):
+    assert roc_auc(np.exp(present), np.exp(absent)) == roc_auc(present, absent)
+
+
+def test_interval_of_an_area_is_seeded_and_holds_it():
+    present, absent = np.arange(40) % 17, np.arange(40) % 11
+    low, high = roc_auc_interval(present, absent, seed=3)
+
+    assert 0 <= low < roc_auc(present, absent) < high <= 1
+    assert (low, high) == roc_auc_interval(present, absent, seed=3)
+
+
+def test_interval_of_an_area_narrows_with_more_queries():
+    few, many = (roc_auc_interval(np.arange(n) % 17, np.arange(n) % 11) for n in (30, 600))
+
+    assert many[1] - many[0] < few[1] - few[0]
+
+
+def test_interval_of_what_is_always_told_apart_is_a_point():
+    assert roc_auc_interval([2, 3], [0, 1]) == (1, 1)
 
 
 def test_times():

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from storage import Home
-from tests.fakes import FakeEncoder, jpeg
+from tests.fakes import FakeConfig, FakeEncoder, jpeg
 from tests.galleries import build_gallery, ids_by_name
 from web import create_app
 from web.uploads import LARGEST_UPLOAD
@@ -101,6 +101,25 @@ def test_a_photo_that_is_sent(client, to, first):
     assert Path((hit if to == "images" else hit["image"])["uri"]).name == first
     assert response.json["query"] == "mine.jpg"
     assert_documented(response, "/api/v1/search", "post")
+
+
+@pytest.mark.parametrize(("offset", "word"), [(2.0, "strong"), (-2.0, "weak"), (-9.0, "none")])
+def test_how_well_the_best_fits(tmp_path, gallery, offset, word):
+    encoder = FakeEncoder(config=FakeConfig(match_calibration=(1.0, 0.0, offset)))
+    client = create_app(Home(tmp_path / "var"), encoder).test_client()
+
+    for at in (0, 4):
+        response = client.get(f"/api/v1/search?q=red&rerank=3&top=4&offset={at}")
+        assert response.json["relevance"] == word
+        assert_documented(response, "/api/v1/search")
+    first = client.get("/api/v1/search?q=red&rerank=3").json["hits"]
+    assert 0 < first[0]["match_probability"] < 1 and first[3]["match_probability"] is None
+
+
+def test_without_a_calibration_relevance_is_null(client):
+    answer = client.get("/api/v1/search?q=red").json
+
+    assert answer["relevance"] is None and answer["hits"][0]["match_probability"] is None
 
 
 def test_pages_follow_each_other(client):

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import pytest
 
 from storage import Home
-from tests.fakes import FakeEncoder, jpeg
+from tests.fakes import FakeConfig, FakeEncoder, jpeg
 from tests.galleries import Shot, build_gallery, ids_by_name
 from web import create_app
 from web.words import _WORDS
@@ -72,6 +72,60 @@ def test_the_timing_line(client):
     page = re.sub(r"<[^>]+>|\s+", " ", client.get("/?q=green").text)
 
     assert re.search(r"6 photos +[\d.]+ ms *: *encode [\d.]+", page)
+
+
+def calibrated(tmp_path, offset):
+    encoder = FakeEncoder(config=FakeConfig(match_calibration=(1.0, 0.0, offset)))
+    return create_app(Home(tmp_path / "var"), encoder).test_client()
+
+
+NOTHING = "Nothing found that fits. These come nearest."
+
+
+@pytest.mark.parametrize("address", ["/?q=green", "/?q=green&to=images&offset=4", "/similar/1?to=captions"])
+def test_nothing_that_fits_is_a_heading_and_what_comes_nearest_is_marked(tmp_path, gallery, address):
+    page = calibrated(tmp_path, -9.0).get(address).text
+
+    assert f'<h2 class="nearest">{NOTHING}</h2>' in page
+    assert re.search(r'<ol class="(grid|lines) only-near"', page) and tile_ids(page)
+    assert "Strong match" not in page and "Weak match" not in page
+
+
+def test_a_weak_match_has_a_hint_and_a_strong_one_needs_none(tmp_path, gallery):
+    weak, strong = (calibrated(tmp_path, offset).get("/?q=green").text for offset in (-2.0, 2.0))
+
+    assert "Weak match" in weak and "may not be what you mean" in weak
+    assert "Strong match" in strong and "may not be what you mean" not in strong
+    for page in (weak, strong):
+        assert NOTHING not in page and "only-near" not in page
+
+
+def test_a_hit_says_how_likely_it_is_a_match_and_its_logit_on_asking(tmp_path, gallery):
+    page = calibrated(tmp_path, 2.0).get("/?q=green&rerank=2").text
+
+    likely = re.findall(r'<span title="([^"]+)">match <data value="([\d.e-]+)">([^<]+)</data>', page)
+    assert len(likely) == 2
+    title, value, shown = likely[0]
+    assert shown == f"{100 * float(value):.0f} %" == "95 %"
+    assert "its raw logit is -0.0" in title
+
+
+def test_what_fits_is_said_in_chinese_too(tmp_path, gallery):
+    pages = [calibrated(tmp_path, offset).get("/?q=红&lang=zh").text for offset in (2.0, -2.0, -9.0)]
+
+    assert "匹配度高" in pages[0] and "匹配度低" in pages[1] and "没有找到相符的结果" in pages[2]
+
+
+def test_without_a_calibration_the_page_says_nothing_of_it(client):
+    page = client.get("/?q=green").text
+
+    assert NOTHING not in page and 'class="found' not in page and "only-near" not in page and "%</data>" not in page
+
+
+def test_where_the_list_ends_there_is_nothing_nearest(tmp_path, gallery):
+    page = calibrated(tmp_path, -9.0).get("/?q=green&offset=100").text
+
+    assert NOTHING not in page and "The list ends" in page
 
 
 def test_captions_as_a_list(client, gallery):

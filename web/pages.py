@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from flask import Blueprint, Response, current_app, g, redirect, render_template, request, url_for
 
 from search import Query
+from search.report import percent
 from storage.errors import EmptyCollection, UnknownCollection
 
 from . import views, words
@@ -39,6 +40,7 @@ def _for_templates() -> dict:
         "language_name": words.language_name,
         "language": words.interface_language(),
         "views": views,
+        "percent": percent,
         "link": link,
         "here": here,
         "nonce": g.get("nonce", ""),

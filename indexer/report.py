@@ -1,0 +1,38 @@
+"""What an index run did, as lines of text and as plain JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .build import BuildSummary
+
+MOST_FAILURES = 20
+
+
+def summary_lines(summary: BuildSummary, collection: str) -> Iterator[str]:
+    """What the collection holds now, and what this run did to it; `failure_lines` has the rest."""
+    if not summary.added and not summary.failures:
+        yield f"Nothing is new: {collection} stays at version {summary.version}."
+    yield (f"{summary.images} images and {summary.captions} captions in {collection}, version {summary.version}: "
+           f"{summary.added} added, {summary.unchanged} unchanged, {len(summary.failures)} failed; "
+           f"{summary.seconds:.1f} s, {summary.images_per_second:.1f} images/s")
+
+
+def failure_lines(summary: BuildSummary) -> Iterator[str]:
+    """The first photos that could not be read, and how many more there are."""
+    for failure in summary.failures[:MOST_FAILURES]:
+        yield f"  {failure.reason}: {failure.sentence}"
+    if len(summary.failures) > MOST_FAILURES:
+        yield f"  and {len(summary.failures) - MOST_FAILURES} more"
+
+
+def summary_json(summary: BuildSummary) -> dict:
+    """All of it as plain values."""
+    return {"images": summary.images, "captions": summary.captions, "added": summary.added, "unchanged": summary.unchanged,
+            "failures": failures_json(summary), "seconds": round(summary.seconds, 2),
+            "images_per_second": round(summary.images_per_second, 2), "version": summary.version}
+
+
+def failures_json(summary: BuildSummary) -> list[dict]:
+    """Every photo that could not be read, as plain values."""
+    return [{"uri": str(f.uri), "reason": f.reason, "sentence": f.sentence} for f in summary.failures]

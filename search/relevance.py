@@ -1,0 +1,52 @@
+"""From re-ranked scores to how likely each is a match, and to a word for it: pure functions over numpy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+Relevance = Literal["strong", "weak", "none"]
+WORDS: tuple[Relevance, ...] = ("strong", "weak", "none")
+
+STRONG = 0.5
+"""From here on a candidate is a match more likely than not."""
+WEAK = 0.2
+"""Below, four of five such candidates are no match: better to say that nothing was found."""
+
+_LARGEST = 1e100
+_SURE = 700.0  # exp(700) is still a float64
+
+
+def match_probabilities(head_scores: np.ndarray, calibration: Sequence[float]) -> np.ndarray:
+    """How likely each re-ranked candidate is a match, float64 [n].
+
+    The mean of the head comes in because a score means little by itself: a sentence that fits many photos a little
+    scores them all high, and the best of them need not stand out.
+
+    Args:
+        head_scores: float [n], the scores of all that was re-ranked for one query.
+        calibration: (a, m, b) of sigmoid(a * score + m * mean(head_scores) + b), from the model's config.
+    """
+    scores = _bounded(head_scores)
+    if not len(scores):
+        return scores
+    slope, mean_slope, offset = _bounded(calibration)
+    return _sigmoid(slope * scores + mean_slope * scores.mean() + offset)
+
+
+def relevance(probability: float) -> Relevance:
+    """The word for the best match probability of a ranking."""
+    if probability >= STRONG:
+        return "strong"
+    return "weak" if probability >= WEAK else "none"
+
+
+def _bounded(values: Sequence[float]) -> np.ndarray:
+    """As float64, cut where a product could become infinite, and infinity minus infinity no number."""
+    return np.clip(np.asarray(values, np.float64), -_LARGEST, _LARGEST)
+
+
+def _sigmoid(values: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-np.clip(values, -_SURE, _SURE)))

@@ -1,0 +1,82 @@
+"""A search result and an evaluation as lines of text, made from their JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .evaluation import KS
+from .relevance import WORDS
+
+SAID = {
+    "strong": "strong match",
+    "weak": "weak match: these may not be what you mean",
+    "none": "nothing found: these come nearest",
+}
+"""What is said above the hits, for each word of `relevance`."""
+
+def result_lines(result: dict) -> Iterator[str]:
+    """What was found, best first, and how long it took; from `SearchResult.as_json()`."""
+    if result["relevance"] is not None:
+        yield SAID[result["relevance"]]
+    for place, hit in enumerate(result["hits"], 1):
+        name = hit["uri"] if "uri" in hit else f"[{hit['language']}] {hit['text']}"
+        yield f"{place:3}. {name}"
+        yield (f"     score {hit['score']:.3f}  first stage {hit['first_stage_score']:.3f} "
+               f"(rank {hit['first_stage_rank']}){_match(hit)}")
+        for caption in hit.get("captions", [])[:2]:
+            yield f"     {caption['text']}"
+    times = ", ".join(f"{stage} {ms:.0f}" for stage, ms in result["took_ms"].items())
+    yield f"{len(result['hits'])} hits; milliseconds: {times}"
+
+
+def evaluation_lines(report: dict) -> Iterator[str]:
+    """Tables for people; from what `evaluation.evaluate` gives."""
+    yield (f"{report['images']} images; R@k is the share of queries with a right answer in the top k, in percent, with its "
+           "95 % interval;")
+    yield "ceiling is the share of queries that re-ranking could at best put first"
+    yield (f"{'direction':15} {'lang':5} {'rerank':>6} {'queries':>7} " + " ".join(f"{f'R@{k}':>15}" for k in KS)
+           + f" {'ceiling':>7} {'p50 ms':>7} {'p95 ms':>7}")
+    for row in report["results"]:
+        recalls = " ".join(f"{_with_interval(row[f'R@{k}'], row[f'R@{k}_ci']):>15}" for k in KS)
+        ceiling = f"{row['ceiling']:.1f}" if "ceiling" in row else ""
+        yield (f"{row['direction']:15} {row['language']:5} {row['rerank']:6} {row['queries']:7} {recalls} "
+               f"{ceiling:>7} {row['p50_ms']:7.1f} {row['p95_ms']:7.1f}")
+    yield "rsum, the six recalls added up, at most 600:"
+    for row in report["rsum"]:
+        yield f"  {row['language']:5} {row['rerank']:6} {row['rsum']:7.1f}"
+    yield from _absence_lines(report.get("relevance", []))
+
+
+def percent(probability: float) -> str:
+    """ "87 %"; "<1 %" and ">99 %" at the ends, for nothing is certain."""
+    rounded = round(100 * probability)
+    if rounded < 1:
+        return "<1 %"
+    return ">99 %" if rounded > 99 else f"{rounded} %"
+
+
+def _match(hit: dict) -> str:
+    if hit["match_logit"] is None:
+        return ""
+    if hit["match_probability"] is None:
+        return f"  match {hit['match_logit']:.2f}"
+    return f"  match {percent(hit['match_probability'])} ({hit['match_logit']:.2f})"
+
+
+def _with_interval(value: float, interval: list[float]) -> str:
+    low, high = interval
+    return f"{value:.1f} ({low:.0f}-{high:.0f})"
+
+
+def _absence_lines(rows: list[dict]) -> Iterator[str]:
+    if not rows:
+        return
+    yield 'Telling "nothing found", photos in the index against photos left out (AUC 0.5 is chance, 1 perfect):'
+    for row in rows:
+        low, high = row["auc_ci"]
+        yield (f"  {row['language']:5} {row['rerank']:6}  AUC {row['auc']:.3f} ({low:.3f}-{high:.3f})  "
+               f"{row['present']} present, {row['absent']} absent")
+        for side in ("present", "absent"):
+            shares = row[f"{side}_shares"]
+            if shares is not None:
+                yield f"    {side:7} " + ", ".join(f"{word} {shares[word]:.1f} %" for word in WORDS)
