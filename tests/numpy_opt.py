@@ -45,6 +45,11 @@ class NumpyOpt:
         x = self._norm(x, f"{vit}post_layernorm", c.image_norm_eps)
         if c.merge > 1:
             x = np.concatenate([x[:1], self._merged(x[1 + c.registers:])])
+        if c.grid_stages:
+            cells = self._grid(pixels)
+            features = np.concatenate([cells.mean(0, keepdims=True), cells])
+            images = "uniter.img_embeddings."
+            x = x + self._norm(self._dense(features, f"{images}img_linear"), f"{images}img_layer_norm")
         for i in range(c.adapter_layers):
             x = self._vit_block(x, f"uniter.img_embeddings.adapter.layers.{i}.")
         return x
@@ -97,6 +102,29 @@ class NumpyOpt:
             for r in range(0, side, m) for s in range(0, side, m)
         ])
 
+    def _grid(self, pixels):
+        """uint8 [S, S, 3] -> [cells, F]: an EfficientNet, maps as [h, w, C]."""
+        conv = "uniter.img_embeddings.conv."
+        x = (pixels / 255.0 - np.array(self.config.image_mean)) / np.array(self.config.image_std)
+        stem = self.weights[f"{conv}stem.point.weight"].reshape(-1, 3, 3, 3)
+        x = _convolve(x, lambda patch: np.einsum("ocdk,cdk->o", stem, patch), 3, 2)
+        x = _swish(x + self.weights[f"{conv}stem.point.bias"])
+        index = 0
+        for expand, kernel, stride, _, outputs, repeats in self.config.grid_stages:
+            for i in range(repeats):
+                x = self._inverted(x, f"{conv}blocks.{index}.", expand > 1, kernel, stride if i == 0 else 1, outputs)
+                index += 1
+        return _swish(self._dense(x, f"{conv}head")).reshape(-1, self.config.grid_features)
+
+    def _inverted(self, x, name, expands, kernel, stride, outputs):
+        y = _swish(self._dense(x, f"{name}expand")) if expands else x
+        weight = self.weights[f"{name}depthwise.weight"]
+        y = _convolve(y, lambda patch: np.einsum("cde,dec->c", weight, patch), kernel, stride)
+        y = _swish(y + self.weights[f"{name}depthwise.bias"])
+        weighed = self._dense(_swish(self._dense(y.mean((0, 1)), f"{name}squeeze.fc1")), f"{name}squeeze.fc2")
+        y = self._dense(y / (1 + np.exp(-weighed)), f"{name}project")
+        return x + y if stride == 1 and x.shape[2] == outputs else y
+
     def _dense(self, x, name):
         return x @ self.weights[f"{name}.weight"].T + self.weights[f"{name}.bias"]
 
@@ -118,6 +146,20 @@ def _heads(query, key, value, heads):
         weights = np.exp(scores - scores.max(1, keepdims=True))
         parts.append(weights / weights.sum(1, keepdims=True) @ value[:, part])
     return np.concatenate(parts, 1)
+
+
+def _convolve(x, kernel_of, kernel, stride):
+    """[h, w, C] padded by kernel // 2, each patch [kernel, kernel, C] through `kernel_of`."""
+    half = kernel // 2
+    padded = np.pad(x, ((half, half), (half, half), (0, 0)))
+    return np.stack([
+        np.stack([kernel_of(padded[r:r + kernel, c:c + kernel]) for c in range(0, x.shape[1], stride)])
+        for r in range(0, x.shape[0], stride)
+    ])
+
+
+def _swish(x):
+    return x / (1 + np.exp(-x))
 
 
 def _gelu_tanh(x):

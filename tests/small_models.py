@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from encoder.checkpoint import write_model
+from encoder.checkpoint import rounded, write_model
 from encoder.config import PRESETS, OptConfig
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "dog", "cat", "on", "the", "beach", "red", "car", "狗", "猫", "红", "色"]
@@ -16,18 +16,21 @@ SMALL = dict(hidden_size=32, dim=16, vocab_size=len(WORDS), text_layers=2, text_
              image_layers=2, image_heads=2, image_intermediate=64)
 
 SMALL_V2 = dataclasses.replace(PRESETS["opt-v2-base"], **SMALL, image_size=32, patch_size=16, published_extras=False)
-SMALL_MINI = dataclasses.replace(PRESETS["opt-mini"], **SMALL, image_size=56, patch_size=14)
+SMALL_MINI = dataclasses.replace(
+    PRESETS["opt-mini"], **SMALL, image_size=56, patch_size=14, grid_features=24,
+    grid_stages=((1, 3, 2, 8, 8, 1), (2, 3, 2, 8, 12, 2), (2, 5, 2, 12, 16, 1), (2, 3, 2, 16, 16, 1)),
+    int8_weights=("uniter.img_embeddings.conv.",))
 
 
 def random_weights(config: OptConfig, seed: int = 0) -> dict[str, np.ndarray]:
-    """Seeded weights of every parameter; std 0.15 so that a wrong activation or layout shows."""
+    """Seeded weights of every parameter; std 0.15 so that a wrong activation or layout shows; 8 bits where stored so."""
     from encoder.network import OptModel
 
     rng = np.random.default_rng(seed)
     out = {}
     for name, parameter in OptModel(config).parameters_and_names():
         value = rng.normal(0, 0.15, parameter.shape)
-        out[name] = (1 + value if name.endswith("gamma") else value).astype(np.float32)
+        out[name] = rounded(name, (1 + value if name.endswith("gamma") else value).astype(np.float32), config)
     return out
 
 

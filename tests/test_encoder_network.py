@@ -40,7 +40,8 @@ def test_opt_mini_is_the_same_network_with_a_few_parameters_more():
     v2 = {name for name, _ in OptModel(PRESETS["opt-v2-base"]).parameters_and_names()}
     mini = {name for name, _ in OptModel(PRESETS["opt-mini"]).parameters_and_names()}
     new = {name.removeprefix("uniter.img_embeddings.").split(".layers")[0] for name in mini - v2}
-    assert new == {"adapter", "vit.register_tokens", "vit.patch_embed.bias"}
+    assert {name for name in new if not name.startswith("conv.")} == {"adapter", "vit.register_tokens", "vit.patch_embed.bias"}
+    assert sum(name.startswith("uniter.img_embeddings.conv.") for name in mini) == len(new) - 3
 
 
 @pytest.mark.parametrize("config", [SMALL_V2, SMALL_MINI], ids=lambda c: c.name)
@@ -58,6 +59,31 @@ def test_forward_equals_plain_numpy(config):
     np.testing.assert_allclose(text.asnumpy()[0], reference.text_vector(states), atol=3e-5)
     np.testing.assert_allclose(image.asnumpy()[0], reference.image_vector(tokens), atol=3e-5)
     assert logits.asnumpy()[0, 1] == pytest.approx(reference.match_logit(states, tokens), abs=3e-4)
+
+
+def test_trunk_and_tail_are_the_vit_in_two_parts_and_squares_can_be_left_out():
+    images = loaded(SMALL_MINI, random_weights(SMALL_MINI)).uniter.img_embeddings
+    pixels = Tensor(np.random.default_rng(2).integers(0, 256, (1, 3, 56, 56)).astype(np.float32))
+    whole = images.tail(images.trunk(pixels, 0), 0).asnumpy()
+    trunk = images.trunk(pixels, 1)
+    np.testing.assert_allclose(images.tail(trunk, 1).asnumpy(), whole, atol=1e-4)
+    skip, square = 1 + SMALL_MINI.registers, SMALL_MINI.merge**2
+    half = np.concatenate([trunk.asnumpy()[:, :skip], trunk.asnumpy()[:, skip:skip + 2 * square]], 1)
+    assert images.tail(Tensor(half), 1).shape == (1, 3, SMALL_MINI.hidden_size)
+
+
+def test_a_group_is_read_as_its_pairs_are_one_by_one():
+    model = loaded(SMALL_MINI, random_weights(SMALL_MINI, seed=5))
+    rng = np.random.default_rng(6)
+    ids = np.array([[2, 5, 3, 0], [2, 7, 8, 3], [2, 4, 3, 0], [2, 9, 6, 3]], np.int32)
+    tokens = rng.normal(0, 1, (4, *SMALL_MINI.token_shape)).astype(np.float32)
+    states = model.text_states(Tensor(ids))
+    crossed = model.crossed_logits(states, Tensor(ids), Tensor(tokens), 2).asnumpy()
+    for text in range(4):
+        for place in range(2):
+            image = text // 2 * 2 + place
+            pair = model.match_logits(states[text:text + 1], Tensor(ids[text:text + 1]), Tensor(tokens[image:image + 1]))
+            np.testing.assert_allclose(crossed[text, place], pair.asnumpy()[0], atol=1e-4)
 
 
 def test_padding_changes_nothing():

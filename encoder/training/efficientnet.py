@@ -6,24 +6,24 @@ from pathlib import Path
 
 import numpy as np
 
-from encoder.convolutions import STAGES
+from encoder.convolutions import Stage
 from encoder.training.torch_file import read_torch_file
 
 PREFIX = "uniter.img_embeddings.conv."
 NORM_EPS = 1e-5
 
 
-def convert_efficientnet(path: Path) -> dict[str, np.ndarray]:
-    """Weights of torchvision's `efficientnet_b3` under the names of our EfficientNet; the classifier is left out."""
+def convert_efficientnet(path: Path, stages: tuple[tuple[int, ...], ...]) -> dict[str, np.ndarray]:
+    """Weights of torchvision's EfficientNet with these stages under the names of ours; the classifier is left out."""
     state = read_torch_file(path)
     stem, bias = _folded(state, "features.0.")
     out = {"stem.point.weight": stem.transpose(0, 2, 3, 1).reshape(len(stem), -1), "stem.point.bias": bias}
     index = 0
-    for s, stage in enumerate(STAGES, 1):
-        for i in range(stage.repeats):
+    for s, stage in enumerate(stages, 1):
+        for i in range(Stage(*stage).repeats):
             out |= {f"blocks.{index}.{name}": value for name, value in _block(state, f"features.{s}.{i}.block.").items()}
             index += 1
-    out |= _pointwise("head", *_folded(state, f"features.{len(STAGES) + 1}."))
+    out |= _pointwise("head", *_folded(state, f"features.{len(stages) + 1}."))
     return {PREFIX + name: np.ascontiguousarray(value, np.float32) for name, value in out.items()}
 
 

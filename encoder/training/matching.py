@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from encoder.training.calibration import fit_calibration
 from encoder.training.loop import Stage
 from encoder.training.objectives import MatchObjective
 from encoder.training.stages import TEXT_SHORT
@@ -15,6 +16,7 @@ from encoder.training.workshop import MATCH_SIDE, Workshop
 SAME_MEANING = 0.85
 WATCHED = 300
 CHOSEN_ON = 400
+FEWEST = 100
 WEIGHTS = (0.0, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 60.0, 80.0, 120.0, 250.0)
 
 
@@ -29,13 +31,14 @@ class Neighbours:
 def train_match(shop: Workshop) -> None:
     """Fusion and ITM head on groups of a photo and photos near it, each with one of its captions."""
     settings = shop.settings["match"]
+    size = min(settings["group"], len(shop.train))
     neighbours = find_neighbours(shop, settings["nearest"])
-    objective = MatchObjective(shop.model, settings["group"], settings["dropout"])
+    objective = MatchObjective(shop.model, size, settings["dropout"])
 
     def batch(step: int):
         rng = shop.rng(3, step)
         short = step % 4 != 3
-        groups = [draw_group(shop, neighbours, rng, settings["group"], short) for _ in range(settings["groups"])]
+        groups = [draw_group(shop, neighbours, rng, size, short) for _ in range(settings["groups"])]
         ids, tokens, unsure = zip(*groups, strict=True)
         ids = np.concatenate(ids)[:, :TEXT_SHORT if short else None]
         return np.ascontiguousarray(ids), np.concatenate(tokens).astype(np.float32), np.stack(unsure)
@@ -76,13 +79,20 @@ def _caption(shop: Workshop, photo: int, rng: np.random.Generator, short: bool) 
     return drawn
 
 
-def choose_first_stage_weight(shop: Workshop) -> float:
-    """The weight of the first-stage similarity in the re-ranked score that is best on a sample of val, in both languages."""
-    found = rerankings(shop, sample=CHOSEN_ON)
-    value = {w: np.mean([r.recall(w, k) for r in found.values() for k in (1, 5, 10)]) for w in WEIGHTS}
+def choose_scores(shop: Workshop) -> dict:
+    """What val says of the config: the weight of the first-stage similarity in the re-ranked score that is best over both
+    languages, and the calibration of that score. Nothing where val has too few captions."""
+    found = [*rerankings(shop, sample=CHOSEN_ON).values()]
+    asked = sum(len(r.right) for r in found)
+    if asked < FEWEST:
+        shop.say(f"{asked} captions to validate with are too few to choose scores by: those of the model stay")
+        return {}
+    value = {w: np.mean([r.recall(w, k) for r in found for k in (1, 5, 10)]) for w in WEIGHTS}
     best = max(WEIGHTS, key=value.__getitem__)
     shop.say("first-stage weight  " + "  ".join(f"{w:g}: {value[w]:.1f}" for w in WEIGHTS) + f"  -> {best:g}")
-    return best
+    scores = np.concatenate([r.scores(best) for r in found])
+    right = np.concatenate([r.best == r.right[:, None] for r in found])
+    return {"first_stage_weight": best, "match_calibration": fit_calibration(scores, right)}
 
 
 def rerankings(shop: Workshop, sample: int) -> dict[str, Reranking]:

@@ -39,12 +39,11 @@ class Contrast(nn.Cell):
         start = model.clip_loss.clip_temp.asnumpy().reshape(1)
         self.log_scale = Parameter(Tensor(start, ms.float32), name="log_scale")
 
-    def construct(self, images, texts, meanings, owners):
-        """images [B, D], texts [C, D] and the teacher's vectors of them [C, 512], owners int32 [C] (row of the photo)."""
-        scale = ops.exp(ops.minimum(self.log_scale, Tensor(MAX_LOG_SCALE, ms.float32)))
-        logits = scale * ops.matmul(texts, images.T)
-        count = images.shape[0]
-        own = ops.one_hot(owners, count, Tensor(1.0, ms.float32), Tensor(0.0, ms.float32))
+    def construct(self, similarities, meanings, owners):
+        """similarities [C, B] of captions with photos, the teacher's vectors [C, 512] of the captions, owners int32 [C]
+        (the photo of each) -> loss."""
+        logits = ops.exp(ops.minimum(self.log_scale, Tensor(MAX_LOG_SCALE, ms.float32))) * similarities
+        own = ops.one_hot(owners, similarities.shape[1], Tensor(1.0, ms.float32), Tensor(0.0, ms.float32))
         alike = (ops.matmul(meanings, meanings.T) > ALIKE).astype(ms.float32)
         blurred = (ops.matmul(alike, own) > 0).astype(ms.float32) * (1.0 - own)
         logits = logits + blurred * EXCLUDED
@@ -67,7 +66,8 @@ class ImageObjective(nn.Cell):
         images = self.model.uniter.img_embeddings
         tokens = images.join(images.tail(trunk, self.frozen_layers), self.dropout(cells))
         tokens = images.adapt(self.dropout(tokens))
-        return self.contrast(self.model.image_vectors(tokens), self.bridge(meanings), meanings, owners)
+        similarities = ops.matmul(self.bridge(meanings), self.model.image_vectors(tokens).T)
+        return self.contrast(similarities, meanings, owners)
 
 
 class TextObjective(nn.Cell):
@@ -87,22 +87,41 @@ class TextObjective(nn.Cell):
 
 
 class JointObjective(nn.Cell):
-    """Stage `joint`: both streams against each other, while the text stream stays near the bridged teacher."""
+    """Stage `joint`: both streams against each other, while the text stream stays near the bridged teacher.
 
-    def __init__(self, model: OptModel, dropout: float, stay: float):
+    Words and places learn to meet too (late interaction, Yao et al. 2022): in a second contrastive loss a caption's
+    similarity is the mean, over its tokens, of each one's best place. Ranking does not use it; the cross-modal encoder
+    finds its work prepared.
+    """
+
+    def __init__(self, model: OptModel, dropout: float, stay: float, words: float):
         super().__init__()
         self.model = model
-        self.contrast = Contrast(model)
+        self.contrast, self.fine_contrast = Contrast(model), Contrast(model)
+        self.fine_contrast.log_scale.name = "fine_log_scale"
         self.dropout = nn.Dropout(p=dropout)
-        self.stay = stay
+        self.stay, self.words = stay, words
 
     def construct(self, features, ids, meanings, targets, owners):
         """features [B, L, H] before the adapter, ids int32 [C, T] of the captions, targets [C, D], the bridged teacher's
         vectors of them, meanings and owners as in Contrast -> loss."""
         tokens = self.model.uniter.img_embeddings.adapt(self.dropout(features))
-        texts = self.model.text_vectors(self.model.text_states(ids))
-        loss = self.contrast(self.model.image_vectors(tokens), texts, meanings, owners)
-        return loss + self.stay * (1.0 - (texts * targets).sum(-1).mean())
+        states = self.model.text_states(ids)
+        texts = self.model.text_vectors(states)
+        loss = self.contrast(ops.matmul(texts, self.model.image_vectors(tokens).T), meanings, owners)
+        loss = loss + self.stay * (1.0 - (texts * targets).sum(-1).mean())
+        return loss + self.words * self.fine_contrast(word_similarities(self.model, states, ids, tokens), meanings, owners)
+
+
+def word_similarities(model: OptModel, states, ids, tokens):
+    """states [C, T, H] of ids [C, T] and tokens [B, L, H] -> [C, B], the mean of each token's best cosine."""
+    captions, length = ids.shape
+    photos, places = tokens.shape[:2]
+    words = unit(model.text_proj(states)).reshape((captions * length, -1))
+    spots = unit(model.vision_proj(tokens)).reshape((photos * places, -1))
+    best = ops.amax(ops.matmul(words, spots.T).reshape((captions * length, photos, places)), 2)
+    valid = (ids != 0).astype(ms.float32).reshape((captions, length, 1))
+    return (best.reshape((captions, length, photos)) * valid).sum(1) / valid.sum(1)
 
 
 class MatchObjective(nn.Cell):

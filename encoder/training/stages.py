@@ -83,16 +83,18 @@ def train_text(shop: Workshop) -> None:
 def train_joint(shop: Workshop) -> None:
     """Both streams against each other (ITC), the ViT at rest."""
     settings = shop.settings["joint"]
-    objective = JointObjective(shop.model, settings["dropout"], settings["stay"])
-    parameters = shop.parameters(*ADAPTER_SIDE, *TEXT_SIDE) | {"log_scale": objective.contrast.log_scale}
+    objective = JointObjective(shop.model, settings["dropout"], settings["stay"], settings["words"])
+    parameters = shop.parameters(*ADAPTER_SIDE, *TEXT_SIDE) | {
+        "log_scale": objective.contrast.log_scale, "fine_log_scale": objective.fine_contrast.log_scale}
 
     def batch(step: int):
         rng = shop.rng(2, step)
         photos = pick_photos(shop, rng, settings["batch"])
         rows, owners = draw_captions(shop, rng, photos)
+        ids = shop.captions.ids[rows]
+        ids = ids if step % 4 == 3 else np.ascontiguousarray(ids[:, :TEXT_SHORT])
         tokens = shop.train.tokens[int(rng.integers(len(shop.train.tokens)))][photos].astype(np.float32)
-        meanings = shop.captions.meanings[rows].astype(np.float32)
-        return tokens, shop.captions.ids[rows], meanings, shop.targets(rows), owners
+        return tokens, ids, shop.captions.meanings[rows].astype(np.float32), shop.targets(rows), owners
 
     Stage("joint", objective, parameters, shop.schedule("joint"), shop.folder).run(
         batch, lambda: shop.validate(shop.validation.tokens[0], shop.read), shop.say)

@@ -45,9 +45,9 @@ class Teacher:
 
     def vectors(self, texts: list[str], cache: Path,
                 progress: Callable[[int, int], None] = lambda done, total: None) -> np.ndarray:
-        """Unit vectors float16 [n, 512], kept at `cache` (an .npy file) for the next call."""
-        if cache.exists():
-            return np.load(cache)
+        """Unit vectors float16 [n, 512], kept at `cache` (an .npy file) for the next call with as many texts."""
+        if cache.exists() and len(kept := np.load(cache)) == len(texts):
+            return kept
         out = np.empty((len(texts), DIM), np.float16)
         for start in range(0, len(texts), CHUNK):
             out[start:start + CHUNK] = self._use.encode(texts[start:start + CHUNK])

@@ -83,8 +83,10 @@ class Views:
     def joined(self, frozen: Frozen, view: int = 0) -> np.ndarray:
         """What the adapter reads [n, L, H] float16 of photos' frozen features; `view` 1 is the mirrored one."""
         order = mirrored_cells(self._side) if view else slice(None)
-        parts = [in_chunks(self._join, frozen.trunks[view][at:at + 1024], frozen.cells[at:at + 1024][:, order]).astype(np.float16)
-                 for at in range(0, len(frozen), 1024)]
+        parts = []
+        for start in range(0, len(frozen), 8 * CHUNK):
+            rows = slice(start, start + 8 * CHUNK)
+            parts.append(in_chunks(self._join, frozen.trunks[view][rows], frozen.cells[rows][:, order]).astype(np.float16))
         return np.concatenate(parts)
 
     def images(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -121,9 +123,13 @@ class Reranking:
         self.best = np.argsort(-self.similarities, axis=1, kind="stable")[:, :k]
         self.logits = np.stack([views.match(ids[i:i + 1], tokens[self.best[i]]) for i in range(len(ids))])
 
+    def scores(self, weight: float) -> np.ndarray:
+        """match logit + weight * similarity [q, K] of the first stage's best."""
+        return self.logits + weight * np.take_along_axis(self.similarities, self.best, 1)
+
     def recall(self, weight: float, k: int) -> float:
         """R@k of match logit + weight * similarity among the first stage's best."""
-        score = self.logits + weight * np.take_along_axis(self.similarities, self.best, 1)
+        score = self.scores(weight)
         own = np.where(self.best == self.right[:, None], score, -np.inf).max(1)
         beaten = (score >= own[:, None]).sum(1)
         return 100.0 * float(((beaten <= k) & np.isfinite(own)).mean())

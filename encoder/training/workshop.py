@@ -44,9 +44,10 @@ class Workshop:
         return (f"{vit}post_layernorm.", *(f"{vit}encoder.layers.{i}." for i in layers))
 
     def schedule(self, stage: str, slow: tuple[str, ...] = ()) -> Schedule:
-        """The schedule that the settings give a stage."""
+        """The schedule that the settings give a stage: so many steps, or so many times over all photos."""
         values = self.settings[stage]
-        steps = values["steps"]
+        batch = values.get("batch") or values["groups"] * values["group"]
+        steps = values.get("steps") or max(1, round(values["epochs"] * len(self.train) / batch))
         return Schedule(steps=steps, rate=values["rate"], decay=values["decay"], warmup=max(1, min(100, steps // 10)),
                         slow=slow, slow_rate=values.get("slow_rate", 0.0), validate_every=max(1, steps // 6))
 

