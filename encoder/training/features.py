@@ -104,10 +104,10 @@ class Extractor:
         out = np.load(values_path, mmap_mode="r+") if done else None
         self._folder.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(1) as ahead:
-            pending = ahead.submit(_pixels, photos[done:done + BATCH], self._size, mirrored)
+            pending = ahead.submit(pixels_of, photos[done:done + BATCH], self._size, mirrored)
             while done < len(photos):
                 pixels, readable = pending.result()
-                pending = ahead.submit(_pixels, photos[done + BATCH:done + 2 * BATCH], self._size, mirrored)
+                pending = ahead.submit(pixels_of, photos[done + BATCH:done + 2 * BATCH], self._size, mirrored)
                 values = cell(ms.Tensor(pixels)).asnumpy()
                 if out is None:
                     shape = (len(photos), *values.shape[1:])
@@ -122,7 +122,7 @@ class Extractor:
         return np.load(values_path, mmap_mode="r")
 
 
-def _pixels(photos: list[Photo], size: int, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
+def pixels_of(photos: list[Photo], size: int, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
     """A full batch: float32 [BATCH, 3, size, size], and 1 or 0 for what could be read."""
     batch = np.zeros((BATCH, 3, size, size), np.float32)
     readable = np.zeros(BATCH, np.float32)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from mindspore import Tensor
 
+from encoder.network import OptModel
 from encoder.training.calibration import fit_calibration
 from encoder.training.loop import Stage
 from encoder.training.objectives import MatchObjective
@@ -34,6 +36,8 @@ def train_match(shop: Workshop) -> None:
     size = min(settings["group"], len(shop.train))
     neighbours = find_neighbours(shop, settings["nearest"])
     objective = MatchObjective(shop.model, size, settings["dropout"])
+    if settings.get("begin_with_words"):
+        look_where_words_meet(shop.model, settings["begin_with_words"])
 
     def batch(step: int):
         rng = shop.rng(3, step)
@@ -45,6 +49,25 @@ def train_match(shop: Workshop) -> None:
 
     Stage("match", objective, shop.parameters(*MATCH_SIDE), shop.schedule("match"), shop.folder).run(
         batch, lambda: validate_match(shop), shop.say)
+
+
+def look_where_words_meet(model: OptModel, sharpness: float) -> None:
+    """Begin every cross-attention with what `joint` taught words and places: queries and keys are the two projections.
+
+    `sharpness` is about how far the scores of a good and a bad place lie apart at first.
+    """
+    heads, width = model.config.text_heads, model.config.hidden_size
+    if model.config.dim < width:
+        return
+    for block in model.uniter.encoder.decoder.blocks:
+        attention = block.cross_attention
+        for ours, projection in ((attention.dense1, model.text_proj), (attention.dense2, model.vision_proj)):
+            weight, bias = projection.weight.asnumpy()[:width], projection.bias.asnumpy()[:width]
+            # a query is made of a normalised state: rows of unit scale give it about this length
+            length = np.sqrt((weight**2).sum())
+            scale = np.sqrt(sharpness * heads * np.sqrt(width / heads)) / length
+            ours.weight.set_data(Tensor(weight * scale))
+            ours.bias.set_data(Tensor(bias * scale))
 
 
 def find_neighbours(shop: Workshop, count: int) -> Neighbours:

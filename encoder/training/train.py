@@ -34,7 +34,7 @@ def train(data: list[Path], validation: Path | None, out: Path, settings_path: P
     `log.jsonl` and `run.png`; calling again goes on from there. Raises BadTrainingData for data or packages that are not
     there.
     """
-    settings = _settings(settings_path or (FINE_TUNING if start else SETTINGS))
+    settings = read_settings(settings_path or (FINE_TUNING if start else SETTINGS))
     groups = [read_photos(manifest) for manifest in data]
     groups, held_out = (groups, read_photos(validation)) if validation else _hold_out(groups, settings["seed"])
     _make(out)
@@ -67,7 +67,8 @@ def _hold_out(groups: list[list[Photo]], seed: int) -> tuple[list[list[Photo]], 
     return [group for group in kept if group], [photos[row] for row in sorted(taken)]
 
 
-def _settings(path: Path) -> dict:
+def read_settings(path: Path) -> dict:
+    """The settings of a training, from TOML; raises BadTrainingData where they cannot be read."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
