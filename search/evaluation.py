@@ -154,7 +154,7 @@ def _image_to_text(run: _Run, photos: dict[str, np.ndarray], to_show: list[int])
     for image_id in to_show:
         watch = Stopwatch()
         record = run.snapshot.images([image_id])[0]
-        probe = probe_image(run.encoder, read_photo(Path(record.uri), run.encoder.config.image_size))
+        probe = probe_image(run.encoder, read_photo(Path(record.uri), run.encoder.config))
         encode_ms = watch.total_ms()
         captions = run.snapshot.captions_of([image_id])[image_id]
         for language in (one for one in photos if image_id in asked[one]):

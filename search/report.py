@@ -16,6 +16,7 @@ SAID = {
 
 def result_lines(result: dict) -> Iterator[str]:
     """What was found, best first, and how long it took; from `SearchResult.as_json()`."""
+    yield from result["notices"]
     if result["relevance"] is not None:
         yield SAID[result["relevance"]]
     for place, hit in enumerate(result["hits"], 1):
