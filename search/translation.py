@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from encoder.languages import language_asked
 
-from .errors import BadQuery, BadTranslator
+from .errors import BadTranslator
 from .query import clean
 
+log = logging.getLogger(__name__)
 Translate = Callable[[str, str, str], str]
 """(text, source, target) -> text, where the languages are codes such as "en"."""
 
@@ -22,8 +24,9 @@ SENTENCES = {
     "unknown_language": "{model} was trained on {known} only, and the query is {language}: what it finds may have little to do "
                         "with it. Ask in {known}, or name a translator in " + SETTING + ".",
     "translated": "{model} was trained on {known} only: searched for \"{text}\", translated from {language}.",
-    "translator_failed": "{model} was trained on {known} only, the query is {language}, and the translator failed ({problem}): "
+    "translator_failed": "{model} was trained on {known} only, the query is {language}, and the translator failed ({kind}): "
                          "searched for the query as it is.",
+    "measured": "{model} was trained on {known} only: its figures for {language} are those of a language it doesn't know.",
 }
 
 
@@ -83,11 +86,15 @@ def hear(text: str, config, translate: Translate | None = None) -> Heard:
         return Heard(text, notice("unknown_language"))
     try:
         translated = clean(translate(text, language, config.languages[0]))
-    except BadQuery as error:
-        return Heard(text, notice("translator_failed", problem=f"of what it gave: {error}".rstrip(".")))
-    except Exception as error:  # whatever it is, the query is still answered
-        return Heard(text, notice("translator_failed", problem=_one_line(error)))
+    except Exception as error:  # whatever it is, the query is still answered; only the log may tell all of it
+        log.warning("The translator failed on %r: %s", text, _one_line(error))
+        return Heard(text, notice("translator_failed", kind=type(error).__name__))
     return Heard(translated, notice("translated", text=translated))
+
+
+def measured(languages, config) -> list[Notice]:
+    """What there is to say about figures for `languages`."""
+    return [Notice("measured", config.name, tuple(config.languages), one) for one in languages if one not in config.languages]
 
 
 def _one_line(error: Exception) -> str:

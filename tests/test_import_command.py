@@ -92,6 +92,7 @@ def test_evaluate_measures_an_imported_model(imported):
                     "--home", home)
     assert {(row["direction"], row["rerank"]) for row in report["results"]} == {
         (direction, k) for direction in ("text_to_image", "image_to_text") for k in (0, 8)}
+    assert report["notices"] == []
 
 
 def test_english_is_answered_with_a_notice_and_with_a_translator_translated(imported, tmp_path):
@@ -114,7 +115,8 @@ def test_english_is_answered_with_a_notice_and_with_a_translator_translated(impo
     assert [(hit["id"], hit["score"]) for hit in translated["hits"]] == [(hit["id"], hit["score"]) for hit in chinese["hits"]]
 
     failed = answer("search", "a cat", *where, **dictionary)
-    assert "the translator failed (KeyError: 'a cat')" in failed["notices"][0] and len(failed["hits"]) == 5
+    assert "the translator failed (KeyError)" in failed["notices"][0] and len(failed["hits"]) == 5
+    assert "The translator failed on 'a cat': KeyError: 'a cat'" in manage("search", "a cat", *where, **dictionary).stderr
 
 
 def test_a_translator_that_is_none_is_one_line(imported):
