@@ -2,9 +2,11 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from indexer.gallery import sample_gallery
 from tests.published_models import SMALL_PUBLISHED, published_weights, training_weights, write_published
 from tests.small_models import SMALL_MINI, write_small_model
+from tests.test_demo import get, wait_until_ready
 
 ROOT = Path(__file__).parent.parent
 
@@ -165,6 +168,40 @@ def test_every_size_is_read_off_the_shapes(imported):
     written = json.loads((home / "models" / "taichu" / "config.json").read_text())
     expected = json.loads(SMALL_PUBLISHED.to_json()) | {"published_extras": False}
     assert written == expected
+
+
+def test_the_page_of_an_imported_model_is_served(imported):
+    home, report = imported
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    server = subprocess.Popen([sys.executable, "manage.py", "serve", "--model", "taichu", "--home", str(home), "--port",
+                               address.rsplit(":")[-1]], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        wait_until_ready(server, f"{address}/readyz")
+        assert get(f"{address}/api/v1/status")["model"]["fingerprint"] == report["fingerprint"]
+        answered = get(f"{address}/api/v1/search?q={quote('一只狗')}&rerank=20&top=20")
+        expected = answer("search", "一只狗", "--rerank", 20, "--top", 20, "--model", "taichu", "--home", home)
+        assert [hit["id"] for hit in answered["hits"]] == [hit["id"] for hit in expected["hits"]]
+        assert answered["reranked"] == 20 and answered["notices"] == []
+        assert "trained on Chinese only" in get(f"{address}/api/v1/search?q=dog")["notices"][0]
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def test_import_needs_neither_mindspore_nor_protobuf(published, tmp_path):
+    code = ("import sys, manage\n"
+            f"try: manage.cli(['model', 'import', {str(published)!r}, '--home', {str(tmp_path)!r}])\n"
+            "except SystemExit as end: assert not end.code\n"
+            "print(sorted({'mindspore', 'google.protobuf', 'faiss', 'flask'} & set(sys.modules)))")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip().endswith("[]"), done.stderr
+
+
+@pytest.mark.parametrize("command", ["build-index", "search", "evaluate", "serve", "status", "demo"])
+def test_every_command_that_needs_a_model_takes_one(command):
+    assert "--model NAME" in manage(command, "--help").stdout
 
 
 @pytest.mark.parametrize("command", [["import"], ["list"], ["show"]])
