@@ -4,46 +4,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import sys
-import tempfile
 from pathlib import Path
 
 import click
 
-HOME = click.option("--home", type=click.Path(path_type=Path), envvar="PANOPTES_HOME", default=Path("var"),
-                    show_default=True, help="Where collections and the catalog are kept (or PANOPTES_HOME).")
-COLLECTION = click.option("--collection", default="default", show_default=True, help="The collection's name.")
-HOST = click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-PORT = click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="The port to listen on.")
-JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+from console import COLLECTION, HOME, HOST, JSON, MODEL, PORT, Panoptes, bar, integers, print_lines, say, temporary_folder
+
 FORMATS = click.Choice(["coco", "manifest", "folder"])
-
-
-class Panoptes(click.Group):
-    """Prints the one line of an error that Panoptes raised on purpose, and exits with 2."""
-
-    def invoke(self, context: click.Context):
-        try:
-            return super().invoke(context)
-        except KeyboardInterrupt:
-            click.echo("Stopped. What was published is as it was; run the same command to go on.", err=True)
-            context.exit(130)
-        except Exception as error:
-            if not _is_ours(error):
-                raise
-            click.echo(f"Error: {error}", err=True)
-            context.exit(2)
-
-
-def _is_ours(error: Exception) -> bool:
-    """Whether a room raised it on purpose; a room that was never imported cannot have."""
-    rooms = {"encoder": "EncoderError", "storage": "StorageError", "indexer": "IndexerError", "search": "SearchError",
-             "web": "WebError"}
-    return any(isinstance(error, getattr(sys.modules[f"{room}.errors"], base))
-               for room, base in rooms.items() if f"{room}.errors" in sys.modules)
 
 
 @click.group(cls=Panoptes)
@@ -57,10 +27,11 @@ def cli():
 @click.option("--limit", type=click.IntRange(1), help="Index only the first N photos.")
 @click.option("--rebuild", is_flag=True, help="Encode everything anew, e.g. with other weights, and swap at the end.")
 @click.option("--workers", type=click.IntRange(0), help="Processes that decode photos (default: one a core).")
+@MODEL
 @HOME
 @COLLECTION
 @JSON
-def build_index(source, source_format, limit, rebuild, workers, home, collection, as_json):
+def build_index(source, source_format, limit, rebuild, workers, model, home, collection, as_json):
     """Index the photos and captions of SOURCE into a collection.
 
     Reads SOURCE: a COCO folder (annotations/captions_*.json and its image folders), a JSON Lines manifest ({"image": path,
@@ -68,14 +39,14 @@ def build_index(source, source_format, limit, rebuild, workers, home, collection
     HOME/collections/COLLECTION. Run again, it adds what is new and encodes nothing twice. Exits with 3 when some photos
     could not be read; `status` lists them.
     """
-    from indexer.report import summary_json
+    from indexer.report import summary_json, summary_lines
     from storage import Home
 
-    summary = _build(source, source_format, limit, rebuild, workers, Home(home), collection, quiet=as_json)
-    if as_json:
-        _print_json(summary_json(summary))
-    else:
-        _print_summary(summary, collection)
+    summary = _build(source, source_format, limit, rebuild, workers, Home(home), collection,
+                     lambda: _open_encoder(home, model), quiet=as_json)
+    say(summary_json(summary), lambda _: summary_lines(summary, collection), as_json)
+    if not as_json:
+        _print_failures(summary)
     _exit_with_failures(summary)
 
 
@@ -86,30 +57,31 @@ def build_index(source, source_format, limit, rebuild, workers, home, collection
 @click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="How many hits to print.")
 @click.option("--rerank", type=click.IntRange(0), default=32, show_default=True,
               help="How many of the first stage's best the cross-modal encoder reads; 0 for none.")
+@MODEL
 @HOME
 @COLLECTION
 @JSON
-def search(query, image, to, top, rerank, home, collection, as_json):
+def search(query, image, to, top, rerank, model, home, collection, as_json):
     """Find photos (or captions) for QUERY, a sentence in English or Chinese, or for a photo.
 
     Reads HOME/collections/COLLECTION; writes nothing. For a photo: --image FILE --to captions finds sentences that fit it,
     --image FILE --to images finds similar photos. Above the hits stands whether the best of those that were re-ranked is a
-    strong match, a weak one, or nothing was found and these come nearest; weights without a calibration say nothing.
+    strong match, a weak one, or nothing was found and these come nearest; weights without a calibration say nothing. Where
+    the model doesn't know the sentence's language, a notice says so, and PANOPTES_TRANSLATOR=module:callable translates it.
     """
-    from encoder.checkpoint import chosen_folder, read_config
+    from encoder.checkpoint import read_config
     from search import Engine, Query
     from search.photos import read_photo
     from search.report import result_lines
+    from search.translation import translator
     from storage import Home
 
-    pixels = read_photo(image, read_config(chosen_folder()).image_size) if image else None
+    pixels = read_photo(image, read_config(_model_folder(home, model))) if image else None
     asked = Query(text=query or None, image=pixels, to=to, top=top, rerank=rerank, label=str(image) if image else None)
-    stored = Home(home).collection(collection)
-    result = Engine(stored, _open_encoder()).search(asked).as_json()
-    if as_json:
-        _print_json(result)
-    else:
-        _print_lines(result_lines(result))
+    stored, translate = Home(home).collection(collection), translator()
+    with _naming_models(home):
+        result = Engine(stored, _open_encoder(home, model), translate=translate).search(asked).as_json()
+    say(result, result_lines, as_json)
 
 
 @cli.command()
@@ -120,11 +92,12 @@ def search(query, image, to, top, rerank, home, collection, as_json):
 @click.option("--absent", type=click.IntRange(0), default=0, show_default=True,
               help="Leave N photos a language out, and see whether \"nothing found\" can be told; 0 does not.")
 @click.option("--format", "source_format", type=FORMATS, help="What MANIFEST is; detected where it isn't given.")
+@MODEL
 @HOME
 @COLLECTION
 @JSON
-def evaluate(manifest, rerank, lang, queries, absent, source_format, home, collection, as_json):
-    """Measure recall of the shipped weights on MANIFEST, a source with captions.
+def evaluate(manifest, rerank, lang, queries, absent, source_format, model, home, collection, as_json):
+    """Measure recall of a model on MANIFEST, a source with captions.
 
     Reads MANIFEST (as build-index reads SOURCE) and indexes it in a temporary home, made inside HOME, which is removed: no
     collection is touched. Prints R@1, R@5 and R@10 (the share of queries with at least one right answer in the top k; a
@@ -141,68 +114,70 @@ def evaluate(manifest, rerank, lang, queries, absent, source_format, home, colle
     from storage import Home
     from storage.catalog import file_url
 
-    depths, languages = _integers(rerank, "--rerank"), [part.strip() for part in lang.split(",") if part.strip()]
-    encoder = _open_encoder()
-    with _temporary_folder(home) as folder:
+    depths, languages = integers(rerank, "--rerank"), [part.strip() for part in lang.split(",") if part.strip()]
+    encoder = _open_encoder(home, model)
+    with temporary_folder(home) as folder:
         temporary = Home(folder, catalog_url=file_url(folder.absolute() / "catalog.sqlite"))
-        summary = _build(manifest, source_format, None, False, None, temporary, collection, encoder=encoder)
+        summary = _build(manifest, source_format, None, False, None, temporary, collection, lambda: encoder)
         _print_failures(summary)
         _exit_without_images(summary)
         snapshot = temporary.collection(collection).open_snapshot()
-        with _bar("queries") as progress:
+        with bar("queries") as progress:
             report = measure(snapshot, encoder, rerank=depths, languages=languages, queries=queries, absent=absent,
                              progress=lambda done, total: progress("queries", done, total))
     report["failures"] = failures_json(summary)
-    if as_json:
-        _print_json(report)
-    else:
-        _print_lines(evaluation_lines(report))
+    say(report, evaluation_lines, as_json)
     _exit_with_failures(summary)
 
 
 @cli.command()
 @HOST
 @PORT
+@MODEL
 @HOME
 @COLLECTION
-def serve(host, port, home, collection):
+def serve(host, port, model, home, collection):
     """Serve the search page and the HTTP API at http://HOST:PORT.
 
     Reads HOME/collections/COLLECTION, and picks up a new version of it by itself. Writes nothing.
     """
-    from encoder.checkpoint import chosen_folder, fingerprint
+    from encoder.checkpoint import fingerprint
     from search.engine import check_weights
     from storage import Home
 
-    check_weights(Home(home).collection(collection).open_snapshot(), fingerprint(chosen_folder()))
-    _serve(home, collection, host, port, _open_encoder)
+    with _naming_models(home):
+        check_weights(Home(home).collection(collection).open_snapshot(), fingerprint(_model_folder(home, model)))
+    _serve(home, collection, host, port, lambda: _open_encoder(home, model))
 
 
 @cli.command()
+@MODEL
 @HOME
 @COLLECTION
 @JSON
-def status(home, collection, as_json):
-    """Say what a collection holds, and which photos could not be read.
+def status(model, home, collection, as_json):
+    """Say what a collection holds, which photos could not be read, and whether the model in use made its index.
 
     Reads HOME/collections/COLLECTION and the catalog; writes nothing.
     """
+    from encoder.checkpoint import fingerprint
     from storage import Home
     from storage.status import status as status_of
+    from storage.status import status_lines
 
     report = status_of(Home(home), collection)
-    if as_json:
-        _print_json(report)
-    else:
-        _print_status(report)
+    in_use = fingerprint(_model_folder(home, model))
+    report |= {"model_in_use": in_use, "searchable": report["model_fingerprint"] == in_use}
+    say(report, status_lines, as_json)
 
 
 @cli.command()
 @HOST
 @PORT
+@MODEL
 @HOME
 @COLLECTION
-def demo(host, port, home, collection):
+def demo(host, port, model, home, collection):
     """Index a gallery of sample photos and serve the page.
 
     Reads the photographs that come with scikit-image, or the folder named by the environment variable PANOPTES_DATA (a
@@ -218,7 +193,7 @@ def demo(host, port, home, collection):
     source = open_source(Path(named) if named else sample_gallery(home / "gallery"), None)
     collection = demo_collection(stored, collection, source)
     click.echo(f"Indexing {source.root} into the collection {collection}")
-    encoder = _open_encoder()
+    encoder = _open_encoder(home, model)
     manifest = stored.create_collection(collection).manifest
     other_weights = manifest.version > 0 and manifest.fingerprint != encoder.fingerprint
     summary = _index(source, None, other_weights, None, stored, collection, encoder)
@@ -256,38 +231,99 @@ def train(data, validation, start, out, config, home, collection):
     click.echo(f"The model is in {model}: PANOPTES_MODEL={model} makes every command use it.")
 
 
-def _open_encoder():
+@cli.group()
+def model():
+    """Import OPT checkpoints as they were published, and say which models there are."""
+
+
+@model.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--as", "name", metavar="NAME", help="The model's name (default: FILE's own).")
+@click.option("--vocab", type=click.Path(path_type=Path), help="The vocabulary it was trained with, bert-base-chinese's "
+              "vocab.txt (default: one that lies beside FILE).")
+@click.option("--replace", is_flag=True, help="Replace a model that has this name.")
+@HOME
+@JSON
+def import_model(file, name, vocab, replace, home, as_json):
+    """Make a model of FILE, a published .ckpt of Taichu-OPT-v2.
+
+    Reads FILE and the vocabulary; needs neither an Ascend card nor the run that wrote it. Writes HOME/models/NAME, when all
+    of it is there and fits. Prints which tensors were loaded, which were ignored and why, and which nobody knows.
+    """
+    from encoder.importing import import_model as run
+    from encoder.report import import_lines
+
+    report = run(file, _models(home), name, vocab, replace).as_json()
+    say(report, import_lines, as_json)
+
+
+@model.command("list")
+@HOME
+@JSON
+def list_models(home, as_json):
+    """List the models: the shipped one, and those that were imported.
+
+    Reads HOME/models; writes nothing.
+    """
+    from encoder.report import list_lines
+
+    say({"models": _models(home).list()}, list_lines, as_json)
+
+
+@model.command("show")
+@click.argument("name")
+@HOME
+@JSON
+def show_model(name, home, as_json):
+    """Say what the model NAME is, and what it was imported from.
+
+    Reads HOME/models/NAME; writes nothing.
+    """
+    from encoder.report import model_lines
+
+    found = _models(home).describe(name)
+    say(found, model_lines, as_json)
+
+
+def _models(home: Path):
+    from encoder.models import Models
+
+    return Models(home / "models")
+
+
+def _model_folder(home: Path, model: str | None) -> Path:
+    return _models(home).chosen(model)
+
+
+def _open_encoder(home: Path, model: str | None):
     from encoder import open_encoder
 
-    return open_encoder()
+    return open_encoder(_model_folder(home, model))
 
 
-def _build(source, source_format, limit, rebuild, workers, home, collection, quiet=False, encoder=None):
+@contextlib.contextmanager
+def _naming_models(home: Path):
+    """Where an index was made by another model of the home, the error names it."""
+    from search import StaleIndex
+
+    try:
+        yield
+    except StaleIndex as error:
+        raise StaleIndex(error.made_by, error.in_use, _models(home).made_by(error.made_by)) from error
+
+
+def _build(source, source_format, limit, rebuild, workers, home, collection, open_encoder, quiet=False):
     from indexer import open_source
 
     opened = open_source(source, source_format)
-    return _index(opened, limit, rebuild, workers, home, collection, encoder or _open_encoder(), quiet)
+    return _index(opened, limit, rebuild, workers, home, collection, open_encoder(), quiet)
 
 
 def _index(source, limit, rebuild, workers, home, collection, encoder, quiet=False):
     from indexer import build_index as build
 
-    with _bar("photos", quiet) as progress:
+    with bar("photos", quiet) as progress:
         return build(home, collection, source, encoder, limit=limit, rebuild=rebuild, workers=workers, progress=progress)
-
-
-@contextlib.contextmanager
-def _temporary_folder(home: Path):
-    """A folder inside the home, where there is room for an index, gone afterwards."""
-    from storage.errors import UnusableHome
-
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(prefix="evaluate-", dir=home)
-    except OSError as error:
-        raise UnusableHome(home, error.strerror) from error
-    with folder as name:
-        yield Path(name)
 
 
 def _serve(home: Path, collection: str, host: str, port: int, open_encoder) -> None:
@@ -296,14 +332,17 @@ def _serve(home: Path, collection: str, host: str, port: int, open_encoder) -> N
     A thread may still be loading the model, and MindSpore aborts with a trace in an interpreter that shuts down; nothing
     that is served from is written to.
     """
+    from search.translation import translator
     from storage import Home
     from web import create_app, run
     from web.errors import PortTaken
 
+    translate = translator()
     said = f"Serving http://{host}:{port} (Ctrl+C stops it); the first answer waits until the model is loaded."
     code = 0
     try:
-        run(create_app(Home(home), open_encoder, collection), host, port, listening=lambda: click.echo(said))
+        app = create_app(Home(home), open_encoder, collection, translate=translate)
+        run(app, host, port, listening=lambda: click.echo(said))
     except KeyboardInterrupt:
         pass
     except PortTaken as error:
@@ -314,54 +353,17 @@ def _serve(home: Path, collection: str, host: str, port: int, open_encoder) -> N
     os._exit(code)
 
 
-@contextlib.contextmanager
-def _bar(unit: str, quiet: bool = False):
-    """A callable (stage, done, total) that draws a progress bar with rate and time left on standard error."""
-    from tqdm import tqdm
-
-    bar = tqdm(unit=f" {unit}", disable=quiet, dynamic_ncols=True, file=sys.stderr)
-
-    def progress(stage: str, done: int, total: int) -> None:
-        if stage == "publish":  # seconds at most, and a bar of photos would show a wrong rate
-            return
-        bar.total = total
-        bar.set_description(stage, refresh=False)
-        bar.update(done - bar.n)
-
-    try:
-        yield progress
-    finally:
-        bar.close()
-
-
-def _integers(text: str, option: str) -> list[int]:
-    """Whole numbers from 0 upwards, comma-separated."""
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() for part in parts):
-        raise click.BadParameter(f"{text!r} is not a list of whole numbers such as 0,32", param_hint=option)
-    return [int(part) for part in parts]
-
-
-def _print_lines(lines, err: bool = False) -> None:
-    for line in lines:
-        click.echo(line, err=err)
-
-
-def _print_json(value: dict) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
-
-
 def _print_summary(summary, collection: str) -> None:
     from indexer.report import summary_lines
 
-    _print_lines(summary_lines(summary, collection))
+    print_lines(summary_lines(summary, collection))
     _print_failures(summary)
 
 
 def _print_failures(summary) -> None:
     from indexer.report import failure_lines
 
-    _print_lines(failure_lines(summary), err=True)
+    print_lines(failure_lines(summary), err=True)
 
 
 def _exit_without_images(summary) -> None:
@@ -375,13 +377,6 @@ def _exit_with_failures(summary) -> None:
     _exit_without_images(summary)
     if summary.failures:
         sys.exit(3)
-
-
-def _print_status(report: dict) -> None:
-    click.echo(f"{report['collection']}: version {report['version']}, {report['images']} images, {report['captions']} "
-               f"captions ({', '.join(report['languages']) or 'none'}), model {report['model_fingerprint']}")
-    for failure in report["failures"]:
-        click.echo(f"  {failure['reason']}: {failure['sentence']}")
 
 
 if __name__ == "__main__":

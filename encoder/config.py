@@ -7,6 +7,8 @@ import json
 import math
 from dataclasses import dataclass
 
+from encoder.pixels import PREPROCESSINGS
+
 
 @dataclass(frozen=True)
 class OptConfig:
@@ -20,6 +22,9 @@ class OptConfig:
 
     `match_calibration` (a, m, b), fitted on validation, says how likely a re-ranked candidate of score s is a match:
     sigmoid(a * s + m * mean of the scores of all that were re-ranked with it + b). None: nothing is said.
+
+    `preprocessing` is how pixels come to the square, one of `encoder.pixels.PREPROCESSINGS`; `languages` are those that
+    the weights were trained on.
     """
 
     name: str
@@ -57,8 +62,11 @@ class OptConfig:
     int8_weights: tuple[str, ...] = ()
     first_stage_weight: float = 0.0
     match_calibration: tuple[float, ...] | None = None
+    languages: tuple[str, ...] = ("en", "zh")
 
     def __post_init__(self) -> None:
+        if self.preprocessing not in PREPROCESSINGS:
+            raise ValueError(f"preprocessing is {self.preprocessing!r}, not one of {', '.join(PREPROCESSINGS)}")
         given = self.match_calibration
         if given is not None and (len(given) != 3 or not all(map(math.isfinite, given))):
             raise ValueError(f"match_calibration is {given!r}, not three finite numbers")
@@ -107,7 +115,7 @@ PRESETS = {
         text_layers=6, text_heads=12, text_intermediate=3072, text_length=50, max_positions=512,
         fusion_layers=6, fusion_intermediate=3072, itm_hidden=1536,
         image_size=224, patch_size=16, image_layers=12, image_heads=12, image_intermediate=3072,
-        published_extras=True,
+        published_extras=True, languages=("zh",),
     ),
     "opt-mini": OptConfig(
         name="opt-mini", hidden_size=384, dim=512, vocab_size=20000,

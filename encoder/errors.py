@@ -21,5 +21,28 @@ class BadCheckpoint(EncoderError):
     """A checkpoint that is absent, damaged, or does not fit the network."""
 
 
+class NotACheckpoint(BadCheckpoint):
+    """A file that is no MindSpore `.ckpt`, or not a whole one."""
+
+    def __init__(self, path, problem: str):
+        super().__init__(f"{path} {problem}.")
+
+
+class UnusableForm(BadCheckpoint):
+    """A checkpoint that was recognised, but whose network this version doesn't have; or that was not recognised."""
+
+
+class UnknownModel(EncoderError):
+    """A model that is neither in the home nor a folder."""
+
+
+class BadModelName(EncoderError):
+    """A name that no model can have, or that one has already."""
+
+
+class UnusableModels(EncoderError):
+    """The folder of models cannot be written to."""
+
+
 class BadTrainingData(EncoderError):
     """Training data that is absent, or too little to train on."""

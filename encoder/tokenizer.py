@@ -22,7 +22,7 @@ class Tokenizer:
     def __init__(self, path: Path, length: int):
         if not Path(path).is_file():
             raise BadCheckpoint(f"The vocabulary {path} does not exist.")
-        self._tokenizer = _wordpiece(path) if Path(path).suffix == ".txt" else _from_json(path)
+        self._tokenizer = _from_json(path) if Path(path).suffix == ".json" else wordpiece(path)
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(length)
         self.length = length
@@ -49,6 +49,16 @@ def pad(ids: list[list[int]], length: int) -> np.ndarray:
     return out
 
 
+def read_vocabulary(path: Path) -> dict[str, int]:
+    """The pieces of a WordPiece vocabulary file with their ids, one a line; raises BadCheckpoint."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadCheckpoint(f"The vocabulary {path} cannot be read as UTF-8 text; give the model's own vocab.txt.") from error
+    lines = text.removesuffix("\n").split("\n")  # not splitlines(): some pieces are themselves separators of lines
+    return {piece: i for i, piece in enumerate(lines)}
+
+
 def _from_json(path: Path) -> tokenizers.Tokenizer:
     try:
         return tokenizers.Tokenizer.from_file(str(path))
@@ -56,11 +66,15 @@ def _from_json(path: Path) -> tokenizers.Tokenizer:
         raise BadCheckpoint(f"The vocabulary {path} is damaged; fetch the file again.") from error
 
 
-def _wordpiece(path: Path) -> tokenizers.Tokenizer:
-    vocab = {piece: i for i, piece in enumerate(Path(path).read_text(encoding="utf-8").splitlines())}
+def wordpiece(path: Path) -> tokenizers.Tokenizer:
+    """BERT's WordPiece, lower case, Chinese by character, over a vocabulary file; raises BadCheckpoint."""
+    vocab = read_vocabulary(path)
     missing = [mark for mark in ("[PAD]", "[UNK]", "[CLS]", "[SEP]") if mark not in vocab]
     if missing:
         raise BadCheckpoint(f"The vocabulary {path} lacks {', '.join(missing)}; give the model's own vocab.txt.")
+    if vocab["[PAD]"] != PAD:
+        raise BadCheckpoint(f"The vocabulary {path} has [PAD] in line {vocab['[PAD]'] + 1}, not in its first; give the model's "
+                            "own vocab.txt.")
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece(vocab, unk_token="[UNK]"))
     tokenizer.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()

@@ -124,6 +124,7 @@ class _Build:
 
     def _jobs(self, work: list[Work]) -> Iterator[Job]:
         """The photos that have to be looked into; the others are settled on the way."""
+        config = self._encoder.config
         for one in work:
             if one.problem is not None:
                 self._fail(one.source, one.problem)
@@ -131,7 +132,7 @@ class _Build:
             elif self._plan.is_untouched(one):
                 self._keep(one)
             else:
-                yield Job(one.uri, self._encoder.config.image_size, self._plan.content_to_skip(one))
+                yield Job(one.uri, config.image_size, self._plan.content_to_skip(one), config.preprocessing)
 
     def _settle(self, work: Work, result: Result) -> None:
         """Do what is to be done with a photo that was looked into."""

@@ -4,12 +4,11 @@ import hashlib
 import json
 import math
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+from encoder.languages import language_of
 
 
 @dataclass(frozen=True)
@@ -55,11 +54,6 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{text} is no finite number")
     return number
-
-
-def language_of(text: str) -> str:
-    """"zh" where there is a Chinese character, "en" otherwise."""
-    return "zh" if HAN.search(text) else "en"
 
 
 def captions_from(texts: Iterable[str], origin: str, language: str | None = None) -> list[SourceCaption]:

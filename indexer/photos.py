@@ -20,11 +20,15 @@ THUMBNAIL_QUALITY = 85
 
 @dataclass(frozen=True)
 class Job:
-    """A photo to read. `known_sha256` is the content that needs no reading again; `size` the side of the pixels."""
+    """A photo to read, and how its pixels are prepared (`size` and `preprocessing` of the model's config).
+
+    `known_sha256` is the content that needs no reading again.
+    """
 
     uri: str
     size: int
     known_sha256: str | None = None
+    preprocessing: str = "squash"
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ def _read(job: Job) -> Photo | FileState | Failure:
     if sha256 == job.known_sha256:
         return state
     image = decode(job.uri)
-    return Photo(state, image.width, image.height, prepare(image, job.size), make_thumbnail(image))
+    pixels = prepare(image, job.size, job.preprocessing)
+    return Photo(state, image.width, image.height, pixels, make_thumbnail(image))
 
 
 def make_thumbnail(image: Image.Image) -> bytes:

@@ -10,6 +10,7 @@ from .relevance import match_probabilities, relevance
 from .result import CaptionHit, CaptionText, Hit, ImageHit, Photo, SearchResult, logit_or_none
 from .stages import Probe, can_rerank, probe_image, probe_text, rerank, retrieve
 from .timing import Stopwatch
+from .translation import Heard, Translate, hear
 
 STAGES = ("encode", "first_stage", "rerank", "fetch")
 
@@ -21,10 +22,13 @@ class Engine:
         collection: a `storage.Collection`.
         encoder: what `encoder.open_encoder` gives.
         snapshots: shares an already open snapshot of the same collection.
+        translate: turns a sentence into a language that the model knows, where it doesn't know the sentence's own.
     """
 
-    def __init__(self, collection, encoder, snapshots: LatestSnapshot | None = None) -> None:
-        self._encoder = encoder
+    def __init__(
+        self, collection, encoder, snapshots: LatestSnapshot | None = None, translate: Translate | None = None
+    ) -> None:
+        self._encoder, self._translate = encoder, translate
         self._snapshots = snapshots or LatestSnapshot(collection)
 
     def search(self, query: Query) -> SearchResult:
@@ -39,7 +43,8 @@ class Engine:
         snapshot = self._snapshots.get()
         check_weights(snapshot, self._encoder.fingerprint)
         with watch.stage("encode"):
-            probe = self._probe(query, snapshot)
+            heard = None if query.text is None else hear(query.text, self._encoder.config, self._translate)
+            probe = self._probe(query, heard, snapshot)
         with watch.stage("first_stage"):
             ranking = _first_stage(query, probe, snapshot)
         with watch.stage("rerank"):
@@ -50,16 +55,16 @@ class Engine:
             hits = _hits(ranking.page(query.offset, query.top), query, snapshot, chances)
         took = watch.ms | {"total": watch.total_ms()}
         found = relevance(max(chances)) if chances else None
-        return SearchResult(query, snapshot.version, _total(query, snapshot), reranked, found, hits, took)
+        notices = heard.notices if heard else []
+        return SearchResult(query, snapshot.version, _total(query, snapshot), reranked, found, hits, took, notices)
 
-    def _probe(self, query: Query, snapshot) -> Probe:
-        if query.text is not None:
-            return probe_text(self._encoder, query.text)
+    def _probe(self, query: Query, heard: Heard | None, snapshot) -> Probe:
+        if heard is not None:
+            return probe_text(self._encoder, heard.text)
         if query.image is not None:
             return probe_image(self._encoder, query.image)
         ids = [query.image_id]
         return Probe(snapshot.image_vectors(ids)[0], tokens=snapshot.tokens(ids))
-
 
     def _chances(self, ranking: Ranking, reranked: int) -> list[float]:
         """The match probability of each candidate that was re-ranked, best first; none without a calibration."""
@@ -72,10 +77,7 @@ class Engine:
 def check_weights(snapshot, fingerprint: str) -> None:
     """Raises StaleIndex unless the snapshot's vectors were made by the weights of this fingerprint."""
     if snapshot.model_fingerprint != fingerprint:
-        raise StaleIndex(
-            f"The index was made by the weights {snapshot.model_fingerprint}, and those in use are "
-            f"{fingerprint}: run `python manage.py build-index SOURCE --rebuild`."
-        )
+        raise StaleIndex(snapshot.model_fingerprint, fingerprint)
 
 
 def _first_stage(query: Query, probe: Probe, snapshot) -> Ranking:

@@ -34,7 +34,20 @@ class UnreadablePhoto(BadQuery):
 
 
 class StaleIndex(SearchError):
-    """The index was made by other weights than the ones that are loaded."""
+    """The index was made by other weights than the ones that are loaded; `made_by` is the fingerprint of the former."""
+
+    def __init__(self, made_by: str, in_use: str, name: str | None = None) -> None:
+        self.made_by, self.in_use = made_by, in_use
+        chosen = f"choose them with --model {name}" if name else "choose their model with --model"
+        super().__init__(f"The index was made by the weights {made_by}, and those in use are {in_use}: {chosen}, or run "
+                         "`python manage.py build-index SOURCE --rebuild` to move it to those in use.")
+
+
+class BadTranslator(SearchError):
+    """PANOPTES_TRANSLATOR names nothing that can be called."""
+
+    def __init__(self, setting: str, problem: str) -> None:
+        super().__init__(f"PANOPTES_TRANSLATOR is {setting!r}, and {problem}: set it to module:callable, or to nothing.")
 
 
 HOUSE_ERRORS = (SearchError, StorageError, EncoderError)

@@ -16,6 +16,7 @@ from .sampling import captions_by_photo, sample
 from .stages import Probe, probe_image, probe_text, retrieve
 from .stages import rerank as rerank_stage
 from .timing import Stopwatch
+from .translation import measured
 
 KS = (1, 5, 10)
 Progress = Callable[[int, int], None]
@@ -106,11 +107,12 @@ def evaluate(
     Raises NothingToMeasure where no caption is in any of `languages`, and TooFewPhotos where so many can't be left out.
 
     Returns:
-        `{"images", "seed", "results": [row, ...], "rsum": [...]}`. A row has `direction`, `language`, `rerank`,
-        `queries`, and in percent `R@1`, `R@5`, `R@10` with a 95 % bootstrap interval each (`R@1_ci`, ...) and
+        `{"images", "seed", "results": [row, ...], "rsum": [...], "notices": [...]}`. A row has `direction`, `language`,
+        `rerank`, `queries`, and in percent `R@1`, `R@5`, `R@10` with a 95 % bootstrap interval each (`R@1_ci`, ...) and
         `ceiling`, the share of queries that re-ranking could at best put first; `p50_ms` and `p95_ms` are of a whole
-        query: encode, first stage, re-rank. `rsum` adds up the six recalls of a language and K. With `absent` there is
-        also `"relevance"`, for each language what `absence.measure` gives at the largest of `rerank`.
+        query: encode, first stage, re-rank. `rsum` adds up the six recalls of a language and K; `notices` are sentences,
+        such as that the model doesn't know a language. With `absent` there is also `"relevance"`, for each language what
+        `absence.measure` gives at the largest of `rerank`.
     """
     languages = list(dict.fromkeys(languages))
     if not set(languages) & set(snapshot.languages):
@@ -128,7 +130,8 @@ def evaluate(
         _text_to_image(run, language, caption_ids)
     _image_to_text(run, photos, to_show)
     rows = [_summary(key, run.rows[key], seed) for key in sorted(run.rows, key=_row_order(sentences))]
-    report = {"images": snapshot.image_count, "seed": seed, "results": rows, "rsum": _rsums(rows)}
+    report = {"images": snapshot.image_count, "seed": seed, "results": rows, "rsum": _rsums(rows),
+              "notices": [notice.sentence for notice in measured(spoken, encoder.config)]}
     if trials:
         deepest = run.depths[-1]
         report["relevance"] = [absence.measure(one, snapshot, encoder, deepest, seed, run.step) for one in trials]
@@ -154,7 +157,7 @@ def _image_to_text(run: _Run, photos: dict[str, np.ndarray], to_show: list[int])
     for image_id in to_show:
         watch = Stopwatch()
         record = run.snapshot.images([image_id])[0]
-        probe = probe_image(run.encoder, read_photo(Path(record.uri), run.encoder.config.image_size))
+        probe = probe_image(run.encoder, read_photo(Path(record.uri), run.encoder.config))
         encode_ms = watch.total_ms()
         captions = run.snapshot.captions_of([image_id])[image_id]
         for language in (one for one in photos if image_id in asked[one]):

@@ -15,20 +15,20 @@ from .errors import UnreadablePhoto
 PREVIEW_SIDE = 480
 
 
-def read_photo(photo: bytes | Path, size: int) -> np.ndarray:
-    """A photo ready for `Query(image=...)`, uint8 [size, size, 3]; raises UnreadablePhoto.
+def read_photo(photo: bytes | Path, config) -> np.ndarray:
+    """A photo ready for `Query(image=...)`, uint8 [S, S, 3]; raises UnreadablePhoto.
 
     Args:
         photo: the bytes of a file, or its path.
-        size: `encoder.config.image_size`.
+        config: `encoder.config`, which says how the model's photos are prepared.
     """
-    return prepare(_decode(photo), size)
+    return prepare(_decode(photo), config.image_size, config.preprocessing)
 
 
-def read_photo_with_preview(photo: bytes | Path, size: int) -> tuple[np.ndarray, bytes]:
+def read_photo_with_preview(photo: bytes | Path, config) -> tuple[np.ndarray, bytes]:
     """`read_photo`, and the photo once more as a small JPEG at its true aspect ratio."""
     image = _decode(photo)
-    prepared = prepare(image, size)
+    prepared = prepare(image, config.image_size, config.preprocessing)
     image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
     jpeg = BytesIO()
     image.save(jpeg, "JPEG", quality=85)

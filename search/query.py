@@ -55,7 +55,7 @@ class Query:
         if self.image_id is not None and not 0 <= self.image_id <= LARGEST_ID:
             raise BadQuery(f"{self.image_id} can't be the id of a photo.")
         if self.text is not None:
-            object.__setattr__(self, "text", _clean(self.text))
+            object.__setattr__(self, "text", clean(self.text))
         if self.image is not None:
             _check_photo(self.image)
 
@@ -64,7 +64,8 @@ class Query:
         return self.label if self.text is None else self.text
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
+    """A sentence that can be searched for, trimmed; raises EmptyQuery or BadQuery."""
     text = text.strip()
     if not text:
         raise EmptyQuery("Nothing to search for: the sentence is empty.")

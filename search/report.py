@@ -16,6 +16,7 @@ SAID = {
 
 def result_lines(result: dict) -> Iterator[str]:
     """What was found, best first, and how long it took; from `SearchResult.as_json()`."""
+    yield from result["notices"]
     if result["relevance"] is not None:
         yield SAID[result["relevance"]]
     for place, hit in enumerate(result["hits"], 1):
@@ -34,6 +35,7 @@ def evaluation_lines(report: dict) -> Iterator[str]:
     yield (f"{report['images']} images; R@k is the share of queries with a right answer in the top k, in percent, with its "
            "95 % interval;")
     yield "ceiling is the share of queries that re-ranking could at best put first"
+    yield from report.get("notices", [])
     yield (f"{'direction':15} {'lang':5} {'rerank':>6} {'queries':>7} " + " ".join(f"{f'R@{k}':>15}" for k in KS)
            + f" {'ceiling':>7} {'p50 ms':>7} {'p95 ms':>7}")
     for row in report["results"]:

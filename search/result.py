@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from .query import Query
 from .relevance import Relevance
+from .translation import Notice
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ class SearchResult:
 
     `total` is how many could be reached by paging, `reranked` how many the cross-modal encoder read, `version` the
     version of the collection that was searched, `took_ms` milliseconds by stage. `relevance` is that of the best hit of
-    the whole list, whatever the page, and None where no hit has a match probability.
+    the whole list, whatever the page, and None where no hit has a match probability. `notices` is what there is to know
+    about the answer, such as that the model doesn't know the query's language.
     """
 
     query: Query
@@ -80,6 +82,7 @@ class SearchResult:
     relevance: Relevance | None
     hits: list[Hit]
     took_ms: dict[str, float]
+    notices: list[Notice] = field(default_factory=list)
 
     def as_json(self) -> dict:
         """Plain values only, ready for `json.dumps`."""
@@ -92,6 +95,7 @@ class SearchResult:
             "reranked": self.reranked,
             "version": self.version,
             "relevance": self.relevance,
+            "notices": [notice.sentence for notice in self.notices],
             "hits": [asdict(hit) for hit in self.hits],
             "took_ms": {stage: round(ms, 2) for stage, ms in self.took_ms.items()},
         }

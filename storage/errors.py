@@ -61,8 +61,8 @@ class OtherWeights(StorageError):
 
     def __init__(self, name: str, indexed: str, current: str):
         super().__init__(
-            f"Collection {name!r} was indexed by other weights ({indexed}) than these ({current}): run "
-            f"`python manage.py build-index SOURCE --collection {name} --rebuild`"
+            f"Collection {name!r} was indexed by other weights ({indexed}) than these ({current}): choose "
+            f"their model with --model, or run `python manage.py build-index SOURCE --collection {name} --rebuild`"
         )
 
 

@@ -1,5 +1,7 @@
 """What a collection holds, and what it does not."""
 
+from collections.abc import Iterator
+
 from storage.home import Home
 
 
@@ -17,6 +19,17 @@ def status(home: Home, name: str) -> dict:
     failures = [{"uri": f.uri, "reason": f.reason, "sentence": f.sentence} for f in home.catalog.failures(name)]
     return {"collection": name, "version": manifest.version, **counts, "model_fingerprint": manifest.fingerprint,
             "failures": failures}
+
+
+def status_lines(report: dict) -> Iterator[str]:
+    """The same for people, once it says which model is in use (`model_in_use`) and whether that made it (`searchable`)."""
+    yield (f"{report['collection']}: version {report['version']}, {report['images']} images, {report['captions']} "
+           f"captions ({', '.join(report['languages']) or 'none'}), model {report['model_fingerprint']}")
+    if report["version"] and not report["searchable"]:
+        yield (f"  not made by the model in use, {report['model_in_use']}: choose its model with --model, or run "
+               "`python manage.py build-index SOURCE --rebuild`")
+    for failure in report["failures"]:
+        yield f"  {failure['reason']}: {failure['sentence']}"
 
 
 def only_from(home: Home, name: str, source: str) -> bool:

@@ -48,6 +48,8 @@ class FakeConfig:
     first_stage_weight: float = 1.0
     match_calibration: tuple[float, ...] | None = None
     image_size: int = 32
+    preprocessing: str = "squash"
+    languages: tuple[str, ...] = ("en", "zh")
 
 
 class FakeEncoder:

@@ -78,3 +78,9 @@ def test_a_calibration_that_is_none_is_refused_in_one_line(tmp_path, calibration
 def test_an_unknown_device_says_which_there_are(folder):
     with pytest.raises(UnknownDevice, match="CPU or Ascend"):
         open_encoder(folder, device="GPU")
+
+
+def test_a_preprocessing_that_nobody_knows_is_refused_in_one_line(tmp_path):
+    (tmp_path / checkpoint.CONFIG).write_text(SMALL_MINI.to_json().replace('"squash"', '"stretch"'))
+    with pytest.raises(BadCheckpoint, match="preprocessing is 'stretch', not one of squash, center_crop"):
+        checkpoint.read_config(tmp_path)

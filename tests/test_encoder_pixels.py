@@ -2,6 +2,7 @@
 
 import io
 
+import mindspore.dataset.vision as vision
 import numpy as np
 import pytest
 from hypothesis import given
@@ -54,6 +55,36 @@ def test_the_whole_photo_is_squashed_to_the_square():
     square = prepare(image, 20)
     assert square.shape == (20, 20, 3) and square.dtype == np.uint8
     assert square[:, :8].max() < 30 and square[:, 12:].min() > 225
+
+
+@pytest.mark.parametrize("width, height", [(640, 480), (480, 640), (333, 100), (1601, 1200), (70, 50), (225, 224), (500, 3)])
+def test_the_published_crop_is_mindspore_s_own_resize_and_crop(width, height):
+    image = np.random.default_rng(width).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    theirs = vision.CenterCrop(224)(np.asarray(vision.Resize(224)(image))).astype(int)
+    assert np.abs(prepare(Image.fromarray(image), 224, "center_crop") - theirs).max() <= 1  # it counts in whole numbers
+
+
+def test_the_published_crop_in_numbers():
+    image = np.zeros((480, 640, 3), np.uint8)
+    image[:, :80] = 255  # 298 wide when scaled, 37 cut off at the left: the first 80 of 640 are gone, as is 40 in 640
+    assert prepare(Image.fromarray(image), 224, "center_crop")[:, 1:].max() == 0
+    exact = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
+    np.testing.assert_array_equal(prepare(Image.fromarray(exact), 32, "center_crop"), exact)
+    pair = np.array([[[0, 0, 0], [100, 100, 100]]] * 2, np.uint8)  # 2 x 2 to 4 x 4: half-pixel centres
+    assert prepare(Image.fromarray(pair), 4, "center_crop")[0, :, 0].tolist() == [0, 25, 75, 100]
+
+
+def test_the_published_crop_sees_no_reduced_decoding():
+    photo = saved(Image.effect_noise((1600, 1200), 80).convert("RGB"), "JPEG")
+    full = prepare(decode(photo), 100, "center_crop")
+    reduced = prepare(decode(photo, at_least=100), 100, "center_crop")
+    assert np.abs(full.astype(int) - reduced).mean() > 10  # which is why nobody may ask for it
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 900), (900, 1), (2, 3)])
+@pytest.mark.parametrize("preprocessing", pixels.PREPROCESSINGS)
+def test_the_oddest_photo_becomes_a_square(size, preprocessing):
+    assert prepare(Image.new("RGB", size, "red"), 16, preprocessing).shape == (16, 16, 3)
 
 
 @pytest.mark.parametrize("content, reason", [

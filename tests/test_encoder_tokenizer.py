@@ -3,8 +3,9 @@
 import pytest
 
 from encoder.checkpoint import SHIPPED, vocabulary_path
+from encoder.config import PRESETS
 from encoder.errors import BadCheckpoint
-from encoder.tokenizer import Tokenizer, pad
+from encoder.tokenizer import Tokenizer, pad, read_vocabulary
 
 WORDPIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "dog", "##gy", "狗", "a", "跑"]
 
@@ -56,3 +57,25 @@ def test_both_languages_are_covered(shipped):
 
 def test_padding_fills_up_with_zeros():
     assert pad([[1, 5, 2], [1, 2]], 4).tolist() == [[1, 5, 2, 0], [1, 2, 0, 0]]
+
+
+def test_a_piece_may_be_a_separator_of_lines(tmp_path):
+    path = tmp_path / "vocab.txt"
+    path.write_text("\n".join([*WORDPIECES, "\u2028", "\x85", "猫"]) + "\n", encoding="utf-8", newline="\n")
+    assert read_vocabulary(path)["猫"] == len(WORDPIECES) + 2
+    path.write_bytes("\r\n".join(WORDPIECES).encode())
+    assert Tokenizer(path, 50).ids(["狗"]) == [[2, 6, 3]]
+
+
+def test_padding_must_be_the_first_piece(tmp_path):
+    path = tmp_path / "vocab.txt"
+    path.write_text("\n".join(WORDPIECES[::-1]), encoding="utf-8")
+    with pytest.raises(BadCheckpoint, match=r"\[PAD\] in line 9"):
+        Tokenizer(path, 50)
+
+
+def test_opt_v2_reads_48_pieces_between_its_marks(tmp_path):
+    path = tmp_path / "vocab.txt"
+    path.write_text("\n".join(WORDPIECES), encoding="utf-8")
+    (ids,) = Tokenizer(path, PRESETS["opt-v2-base"].text_length).ids(["狗" * 60 + "跑"])
+    assert ids == [2, *[6] * 48, 3]

@@ -52,6 +52,8 @@ def test_a_photo_is_read_upright_with_all_that_is_kept(tmp_path):
 
 def test_pixels_are_those_of_the_encoders_own_preparation(tmp_path):
     path = save_photo(tmp_path / "a.png", (10, 200, 99))
+    cropped = Job(str(path), 16, preprocessing="center_crop")
+    assert (load_photo(cropped).pixels == prepare(photo((10, 200, 99)), 16, "center_crop")).all()
     assert (load_photo(Job(str(path), 16)).pixels == prepare(photo((10, 200, 99)), 16)).all()
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from encoder.languages import language_of
 from indexer import CocoSource, FolderSource, ManifestSource, SourceCaption, SourceItem, open_source
 from indexer.errors import (
     AmbiguousSource,
@@ -16,7 +17,7 @@ from indexer.errors import (
     MissingSource,
     UnknownFormat,
 )
-from indexer.items import description_of, language_of, merged
+from indexer.items import description_of, merged
 from indexer.sources.folder import _natural
 from tests.fakes import save_photo
 

@@ -164,7 +164,7 @@ def test_the_answer_is_plain_json(engine):
 
     assert json.loads(json.dumps(answer, allow_nan=False)) == answer
     assert list(answer) == [
-        "query", "image_id", "to", "offset", "total", "reranked", "version", "relevance", "hits", "took_ms",
+        "query", "image_id", "to", "offset", "total", "reranked", "version", "relevance", "notices", "hits", "took_ms",
     ]  # fmt: skip
     assert {"id", "uri", "score", "first_stage_score", "first_stage_rank", "match_logit", "captions"} <= set(
         answer["hits"][0]

@@ -36,7 +36,7 @@ def search() -> dict:
 def search_by_photo() -> dict:
     """Searches by a photo that is sent as the form field `image`."""
     options = search_options(request.values)
-    photo = read_upload(request.files.get("image"), _service().encoder.config.image_size)
+    photo = read_upload(request.files.get("image"), _service().encoder.config)
     query = Query(image=photo.prepared, label=photo.name, **options)
     return with_addresses(_service().search(query).as_json())
 

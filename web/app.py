@@ -25,7 +25,7 @@ CONTENT_SECURITY_POLICY = (
 )
 
 
-def create_app(home, encoder, collection: str = "default", config: dict | None = None) -> Flask:
+def create_app(home, encoder, collection: str = "default", config: dict | None = None, translate=None) -> Flask:
     """Makes the application that serves one collection.
 
     Args:
@@ -34,6 +34,7 @@ def create_app(home, encoder, collection: str = "default", config: dict | None =
             its own, and the page says that the model is loading meanwhile.
         collection: its name; it need not exist yet.
         config: settings of Flask's to override.
+        translate: for sentences in a language that the model doesn't know (see `search.translation`).
     """
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_UPLOAD + FORM_AROUND_UPLOAD
@@ -41,7 +42,7 @@ def create_app(home, encoder, collection: str = "default", config: dict | None =
     app.json.ensure_ascii = False
     app.json.sort_keys = False
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.extensions["panoptes"] = SearchService(home, encoder, collection)
+    app.extensions["panoptes"] = SearchService(home, encoder, collection, translate)
     app.extensions["panoptes-photos"] = KeptPhotos()
     for blueprint in (pages, media, api):
         app.register_blueprint(blueprint)

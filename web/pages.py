@@ -87,7 +87,7 @@ def similar(image_id: int) -> str | tuple[str, int]:
 @pages.post("/by-image")
 def by_image() -> Response:
     """Takes a photo to search with, and sends on to its results."""
-    photo = read_upload(request.files.get("image"), _service().encoder.config.image_size)
+    photo = read_upload(request.files.get("image"), _service().encoder.config)
     to = "captions" if request.form.get("to") == "captions" else None
     return redirect(link("pages.by_kept_image", token=_photos().keep(photo), to=to), 303)
 
@@ -133,13 +133,16 @@ def _results(asked: Asked, **what: object) -> str | tuple[str, int]:
     options = search_options(request.args, top=PAGE_SIZE)
     query = Query(**what, **options)
     try:
-        answer = with_addresses(_service().search(query).as_json())
+        result = _service().search(query)
     except ModelLoading as loading:
         return render_template("message.html", title="loading", message=str(loading), asked=asked), 503
     except (EmptyCollection, UnknownCollection):
         return render_template("empty.html", collection=_service().collection_name, asked=asked), 404
+    answer = with_addresses(result.as_json())
+    notices = [words.notice(one) for one in result.notices]
     before, after = views.pages_around(query.offset, query.top, answer["total"])
-    return render_template("results.html", asked=asked, query=query, answer=answer, before=before, after=after)
+    return render_template("results.html", asked=asked, query=query, answer=answer, notices=notices, before=before,
+                           after=after)
 
 
 def _service() -> SearchService:

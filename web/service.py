@@ -21,10 +21,12 @@ class SearchService:
         encoder: an encoder that is ready, or a function without arguments that gives one; that is called in a thread
             of its own, so that the server can answer meanwhile.
         collection: the collection's name; it need not exist yet.
+        translate: for sentences in a language that the model doesn't know (see `search.translation`).
     """
 
-    def __init__(self, home, encoder, collection: str = "default") -> None:
+    def __init__(self, home, encoder, collection: str = "default", translate=None) -> None:
         self.collection_name = collection
+        self._translate = translate
         self._home = home
         self._lock = Lock()
         self._snapshots: LatestSnapshot | None = None
@@ -64,7 +66,8 @@ class SearchService:
         snapshots = self._latest()
         with self._lock:
             if self._engine is None:
-                self._engine = Engine(self._home.collection(self.collection_name), encoder, snapshots)
+                collection = self._home.collection(self.collection_name)
+                self._engine = Engine(collection, encoder, snapshots, self._translate)
             return self._engine
 
     def _latest(self) -> LatestSnapshot:
@@ -89,6 +92,6 @@ class SearchService:
     def _search_once(self, encoder) -> None:
         """Opens what a first query would have to wait for."""
         try:
-            self._engine_for(encoder).search(Query(text="warm"))
+            self._engine_for(encoder).search(Query(text="0"))  # in no language: nothing to translate
         except KNOWN_ERRORS as error:  # such as nothing indexed yet: whoever asks is told
             log.info("No search is possible yet: %s", error)

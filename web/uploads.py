@@ -54,12 +54,12 @@ class KeptPhotos:
             return self._photos[token]
 
 
-def read_upload(upload: FileStorage | None, size: int) -> KeptPhoto:
+def read_upload(upload: FileStorage | None, config) -> KeptPhoto:
     """The photo in an upload.
 
     Args:
         upload: the form field `image`.
-        size: the side S that the encoder wants.
+        config: the encoder's, which says how photos are prepared.
 
     Raises:
         EmptyQuery: no file was sent.
@@ -72,7 +72,7 @@ def read_upload(upload: FileStorage | None, size: int) -> KeptPhoto:
     if len(content) > LARGEST_UPLOAD:
         raise TooLarge(too_large())
     with _decoding:
-        prepared, preview = read_photo_with_preview(content, size)
+        prepared, preview = read_photo_with_preview(content, config)
     return KeptPhoto(prepared, upload.filename or "", preview)
 
 

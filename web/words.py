@@ -68,6 +68,18 @@ _WORDS: dict[str, tuple[str, str]] = {
     "found_weak": ("Weak match", "匹配度低"),
     "found_weak_hint": ("These may not be what you mean.", "这些结果可能不是你要找的。"),
     "found_none": ("Nothing found that fits. These come nearest.", "没有找到相符的结果，以下最为接近。"),
+    "notice_unknown_language": (
+        "{model} was trained on {known} only, and you asked in {language}: what it finds may have little to do with it.",
+        "{model} 只用{known}训练过，而你的查询是{language}：结果可能与查询关系不大。",
+    ),
+    "notice_translated": (
+        "{model} was trained on {known} only: searched for “{text}”, translated from {language}.",
+        "{model} 只用{known}训练过：已从{language}译为“{text}”后搜索。",
+    ),
+    "notice_translator_failed": (
+        "{model} was trained on {known} only, you asked in {language}, and the translator failed: searched for it as it is.",
+        "{model} 只用{known}训练过，查询是{language}，而翻译失败了：已按原文搜索。",
+    ),
     "similarity": ("similarity", "相似度"),
     "similarity_title": ("Cosine of the two vectors, from the first stage", "初筛的向量余弦"),
     "more_like_this": ("More like this", "更多相似"),
@@ -132,6 +144,12 @@ def say(key: str, **values: object) -> str:
 def count(n: int, target: str) -> str:
     """ "1 photo", "1,204 photos"; `target` is "images" or "captions"."""
     return say(f"one_{target}") if n == 1 else say(f"many_{target}", n=f"{n:,}")
+
+
+def notice(about) -> str:
+    """A `search.translation.Notice` in the language of the interface."""
+    known = say("comma").join(map(language_name, about.known))
+    return say(f"notice_{about.code}", model=about.model, known=known, language=language_name(about.language), **about.values)
 
 
 def language_name(code: str) -> str:

@@ -1,0 +1,100 @@
+"""What the commands share: the options they take alike, how they print, and how they end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+HOME = click.option("--home", type=click.Path(path_type=Path), envvar="PANOPTES_HOME", default=Path("var"),
+                    show_default=True, help="Where collections, models and the catalog are kept (or PANOPTES_HOME).")
+COLLECTION = click.option("--collection", default="default", show_default=True, help="The collection's name.")
+MODEL = click.option("--model", metavar="NAME", help="The model: a name that `model list` gives, or a model folder "
+                     "(default: PANOPTES_MODEL, or the shipped one).")
+HOST = click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+PORT = click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="The port to listen on.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+class Panoptes(click.Group):
+    """Prints the one line of an error that Panoptes raised on purpose, and exits with 2."""
+
+    def invoke(self, context: click.Context):
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            click.echo("Stopped. What was published is as it was; run the same command to go on.", err=True)
+            context.exit(130)
+        except Exception as error:
+            if not _is_ours(error):
+                raise
+            click.echo(f"Error: {error}", err=True)
+            context.exit(2)
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether a room raised it on purpose; a room that was never imported cannot have."""
+    rooms = {"encoder": "EncoderError", "storage": "StorageError", "indexer": "IndexerError", "search": "SearchError",
+             "web": "WebError"}
+    return any(isinstance(error, getattr(sys.modules[f"{room}.errors"], base))
+               for room, base in rooms.items() if f"{room}.errors" in sys.modules)
+
+
+@contextlib.contextmanager
+def bar(unit: str, quiet: bool = False):
+    """A callable (stage, done, total) that draws a progress bar with rate and time left on standard error."""
+    from tqdm import tqdm
+
+    shown = tqdm(unit=f" {unit}", disable=quiet, dynamic_ncols=True, file=sys.stderr)
+
+    def progress(stage: str, done: int, total: int) -> None:
+        if stage == "publish":  # seconds at most, and a bar of photos would show a wrong rate
+            return
+        shown.total = total
+        shown.set_description(stage, refresh=False)
+        shown.update(done - shown.n)
+
+    try:
+        yield progress
+    finally:
+        shown.close()
+
+
+@contextlib.contextmanager
+def temporary_folder(home: Path):
+    """A folder inside the home, where there is room for an index, gone afterwards."""
+    from storage.errors import UnusableHome
+
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(prefix="evaluate-", dir=home)
+    except OSError as error:
+        raise UnusableHome(home, error.strerror) from error
+    with folder as name:
+        yield Path(name)
+
+
+def integers(text: str, option: str) -> list[int]:
+    """Whole numbers from 0 upwards, comma-separated."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise click.BadParameter(f"{text!r} is not a list of whole numbers such as 0,32", param_hint=option)
+    return [int(part) for part in parts]
+
+
+def say(value: dict, lines, as_json: bool) -> None:
+    """Print a command's answer: as JSON, or as the lines that `lines` makes of it."""
+    if as_json:
+        click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    else:
+        print_lines(lines(value))
+
+
+def print_lines(lines, err: bool = False) -> None:
+    """One line after the other."""
+    for line in lines:
+        click.echo(line, err=err)

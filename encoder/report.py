@@ -1,0 +1,52 @@
+"""An import, and the models that there are, as lines of text, made from their JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+SHOWN = 12
+
+
+def import_lines(report: dict) -> Iterator[str]:
+    """What became of each tensor; from `ImportReport.as_json()`."""
+    yield f"{report['name']} is Taichu-OPT-v2 ({report['network']}), fingerprint {report['fingerprint']}, in {report['folder']}"
+    yield f"  loaded      {report['loaded']} tensors, {report['parameters']:,} parameters"
+    yield f"  ignored     {sum(report['ignored'].values())}"
+    for reason, count in sorted(report["ignored"].items()):
+        yield f"    {count:5} {reason}"
+    yield f"  missing     {len(report['missing'])}"
+    for name in report["filled_in"]:
+        yield f"    filled in: {name}, which no ranking depends on"
+    yield f"  left over   {len(report['left_over'])}"
+    for name in report["left_over"][:SHOWN]:
+        yield f"    {name}, which no rule knows"
+    if len(report["left_over"]) > SHOWN:
+        yield f"    and {len(report['left_over']) - SHOWN} more"
+
+
+def list_lines(found: dict) -> Iterator[str]:
+    """A line a model; from `{"models": Models.list()}`."""
+    for model in found["models"]:
+        if "problem" in model:
+            yield f"{model['name']:20} damaged: {model['problem']}"
+        else:
+            yield (f"{model['name']:20} {model['fingerprint']}  {model['network']:12} {_mb(model['bytes']):>8}  "
+                   f"{model['image_size']} px  {', '.join(model['languages'])}")
+
+
+def model_lines(model: dict) -> Iterator[str]:
+    """One model in full; from `Models.describe()`."""
+    layers = model["layers"]
+    yield f"{model['name']}: {model['network']}, fingerprint {model['fingerprint']}, {_mb(model['bytes'])} in {model['folder']}"
+    yield f"  languages   {', '.join(model['languages'])}; sentences of up to {model['text_length']} tokens"
+    yield f"  photos      {model['image_size']} px ({model['preprocessing']}), patches of {model['patch_size']} px"
+    yield (f"  layers      text {layers['text']}, image {layers['image']}, fusion {layers['fusion']}, "
+           f"{model['hidden_size']} wide")
+    length, width = model["token_shape"]
+    yield f"  kept        {model['dim']}-d vectors; {length} x {width} numbers an image, {2 * length * width:,} bytes"
+    if model["imported"]:
+        yield f"  imported    from {model['imported'].get('file')}, sha256 {model['imported'].get('sha256')}"
+
+
+def _mb(count: int) -> str:
+    return f"{count / 1e6:.1f} MB"

@@ -1,0 +1,121 @@
+"""Names and shapes: which OPT a file is, its sizes, and what of it a search needs."""
+
+import ast
+import dataclasses
+from pathlib import Path
+
+import pytest
+from mindspore import nn
+
+from encoder import published
+from encoder.config import PRESETS
+from encoder.errors import UnusableForm
+from encoder.network import OptModel
+from tests.published_models import SMALL_PUBLISHED
+
+DATA = Path(__file__).parent / "data"
+
+
+def listed(name: str) -> published.Shapes:
+    rows = (line.split("\t") for line in (DATA / name).read_text().splitlines())
+    return {tensor: tuple(ast.literal_eval(shape)) for tensor, shape in rows}
+
+
+BASE, V1, ZOO = (listed(f"{name}_parameters.tsv") for name in ("v2_base", "v1_retrieval", "zoo_trunk"))
+
+
+def live(shapes: published.Shapes) -> published.Shapes:
+    return {name: shape for name, shape in shapes.items() if published.ignored_because(name) is None}
+
+
+def test_the_published_base_is_recognised_and_nothing_is_left_over():
+    config = published.v2_config(BASE)
+    assert published.form_of(BASE) == "V2"
+    assert config == dataclasses.replace(PRESETS["opt-v2-base"], published_extras=False)
+    assert published.v2_shapes(config) == live(BASE)
+
+
+def test_what_is_needed_is_what_the_network_has():
+    config = dataclasses.replace(SMALL_PUBLISHED, published_extras=False)
+    network: nn.Cell = OptModel(config)
+    assert published.v2_shapes(config) == {name: tuple(p.shape) for name, p in network.parameters_and_names()}
+
+
+@pytest.mark.parametrize("positions, side", [(577, 384), (901, 480)])
+def test_caption_and_vqa_checkpoints_see_larger_photos(positions, side):
+    config = published.v2_config(BASE | {"uniter.img_embeddings.vit.pos_embed.embedding_table": (positions, 768)})
+    assert (config.image_size, config.patch_size, config.token_shape) == (side, 16, (positions, 768))
+    assert config.name == "opt-v2"
+
+
+def test_the_large_one_is_read_off_its_shapes():
+    large = dataclasses.replace(
+        PRESETS["opt-v2-base"], name="opt-v2", hidden_size=1024, text_layers=12, text_heads=16, text_intermediate=4096,
+        fusion_layers=12, fusion_intermediate=4096, itm_hidden=2048, image_size=336, patch_size=14, image_layers=24,
+        image_heads=16, image_intermediate=4096, published_extras=False)
+    assert published.v2_config(published.v2_shapes(large)) == large
+
+
+def test_what_is_missing_leaves_the_published_size():
+    without = {name: shape for name, shape in BASE.items() if not name.startswith(("text_proj", "uniter.embeddings.encoder"))}
+    config = published.v2_config(without)
+    assert (config.dim, config.text_layers) == (512, 6)
+
+
+@pytest.mark.parametrize("shapes, form", [(V1, "V1"), (ZOO, "ZOO"), (BASE, "V2"), ({}, None), ({"fc.weight": (3, 4)}, None)])
+def test_the_three_are_told_apart(shapes, form):
+    assert published.form_of(shapes) == form
+
+
+def test_a_pretraining_file_of_v1_is_one_too():
+    tied = {"uniter.embeddings.word_embeddings.embedding_table": "cls.predictions.decoder.weight",
+            "uniter.img_embeddings.img_linear.weight": "feat_regress.weight"}
+    shapes = {tied.get(name, name): shape for name, shape in V1.items() if not name.startswith("rank_output")}
+    assert published.form_of(shapes | {"itm_output.weight": (5, 2048)}) == "V1"
+
+
+def test_optimizer_state_alone_tells_no_form():
+    assert published.form_of([f"moment1.{name}" for name in BASE] + ["global_step"]) is None
+
+
+@pytest.mark.parametrize("form, says", [("V1", "Taichu-OPT-v1"), ("ZOO", "model zoo"), (None, "no OPT that is known")])
+def test_what_cannot_be_used_is_said_in_one_line(form, says):
+    with pytest.raises(UnusableForm, match=says) as error:
+        published.check_usable(form, "file.ckpt")
+    assert "\n" not in str(error.value) and "file.ckpt" in str(error.value) and "Taichu-OPT-v2" in str(error.value)
+
+
+@pytest.mark.parametrize("name, reason", [
+    ("moment1.text_proj.weight", "optimizer"), ("moments.text_proj.weight", "optimizer"), ("adam_m.x", "optimizer"),
+    ("adam_v.x", "optimizer"), ("global_step", "optimizer"), ("beta2_power", "optimizer"), ("scale_sense", "optimizer"),
+    ("txt_output.decoder.weight", "decoders"), ("img_output.x", "decoders"), ("cls.predictions.decoder.bias", "masked"),
+    ("uniter.pooler.dense.weight", "dead"), ("clip_temp", "dead"), ("uniter.img_embeddings.vit.position_ids", "dead"),
+])
+def test_what_is_ignored_has_its_reason(name, reason):
+    assert published.ignored_because(name).startswith(reason)
+
+
+@pytest.mark.parametrize("name", [*published.v2_shapes(SMALL_PUBLISHED), "global_step_of_mine", "clip_temperature"])
+def test_what_a_search_needs_or_nobody_knows_is_not_ignored(name):
+    assert published.ignored_because(name) is None
+
+
+@pytest.mark.parametrize("changes, says", [
+    ({"uniter.img_embeddings.vit.pos_embed.embedding_table": (198, 768)}, "198 positions"),
+    ({"uniter.embeddings.encoder.blocks.4000.layernorm1.gamma": (768,)}, "at most 96 layers"),
+])
+def test_sizes_that_cannot_be_are_refused(changes, says):
+    with pytest.raises(UnusableForm, match=says):
+        published.v2_config(BASE | changes)
+
+
+def test_a_width_that_tells_no_heads_is_refused():
+    with pytest.raises(UnusableForm, match="heads of 64"):
+        published.v2_config(published.v2_shapes(dataclasses.replace(SMALL_PUBLISHED, hidden_size=100)))
+
+
+def test_slices_of_a_model_parallel_run_are_told_from_other_shapes():
+    expected = {"a": (8, 8), "b": (8,), "c": (8, 32)}
+    assert published.slices_of(expected, {"a": (2, 8), "b": (2,), "c": (8, 8)}) == 4
+    for wrong in ({"a": (2, 8), "b": (4,)}, {"a": (2, 2)}, {"a": (3, 8)}, {"a": (8,)}, {}):
+        assert published.slices_of(expected, wrong) is None
