@@ -21,7 +21,7 @@ from encoder.training.calibration import fit_calibration
 from encoder.training.corpus import Album, Captions
 from encoder.training.dataset import Photo
 from encoder.training.features import Frozen, Rows, joined
-from encoder.training.matching import Neighbours, draw_group
+from encoder.training.matching import Neighbours, draw_group, strange_captions
 from encoder.training.objectives import MatchObjective, word_similarities
 from encoder.training.train import _hold_out
 from encoder.training.validation import Reranking, mirrored_cells
@@ -106,19 +106,30 @@ def test_features_of_several_groups_are_read_as_one():
     assert len(both) == 5 and len(both.trunks) == 2
 
 
-def test_the_calibration_says_how_often_a_candidate_of_such_a_score_is_right():
+def test_the_calibration_says_how_often_something_fits_where_the_best_score_is_such():
     rng = np.random.default_rng(0)
-    scores = rng.normal(0, 2, (4000, 8))
-    chances = np.exp(scores) / (np.exp(scores).sum(1, keepdims=True) + 20)  # and otherwise none of them is
-    drawn = (rng.random((4000, 1)) > chances.cumsum(1)).sum(1)
-    right = np.arange(8) == drawn[:, None]
-    a, m, b = fit_calibration(scores, right)
-    told = 1 / (1 + np.exp(-(a * scores + m * scores.mean(1, keepdims=True) + b)))
+    fitting, strange = rng.normal(0, 1, (3000, 8)), rng.normal(0, 1, (1000, 8))
+    fitting[:, 3] += rng.normal(3, 1, 3000)
+    a, m, b = fit_calibration(fitting, strange)
+
+    def told(scores):
+        return 1 / (1 + np.exp(-(a * scores.max(1) + m * scores.mean(1) + b)))
+
     assert a > 0.5
-    for low, high in ((0.01, 0.03), (0.03, 0.1), (0.1, 0.3)):
-        within = (told > low) & (told < high)
-        # each query counts a second time as if its photo were not there, which halves the share
-        assert told[within].mean() == pytest.approx(right[within].mean() / 2, rel=0.25)
+    both = np.concatenate([told(fitting), told(strange)])
+    fits, counts = np.repeat([1.0, 0.0], [3000, 1000]), np.repeat([1.0, 3.0], [3000, 1000])
+    for low, high in ((0.05, 0.3), (0.3, 0.7), (0.7, 0.98)):
+        within = (both > low) & (both < high)
+        share = (fits * counts)[within].sum() / counts[within].sum()
+        assert np.average(both[within], weights=counts[within]) == pytest.approx(share, abs=0.08)
+
+
+def test_strange_captions_are_those_furthest_from_all_that_is_said_of_the_validation_photos():
+    shop = shop_of_captions(np.eye(6, dtype=np.float32))
+    shop.captions.meanings[3] = shop.captions.meanings[0]
+    shop.validation = Album(None, [np.array([0])], [np.array([], np.int64)], [np.array([], np.int64)])
+    shop.rng = lambda stage, step: np.random.default_rng(0)
+    assert set(strange_captions(shop)) == {1, 2, 4, 5}
 
 
 def test_a_reranking_counts_ties_and_what_lies_deeper_against_the_system():
