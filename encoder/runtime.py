@@ -14,7 +14,7 @@ from encoder.device import CompiledCell, process_cache, use_device
 from encoder.network import OptModel
 from encoder.tokenizer import Tokenizer, pad
 
-IMAGE_BATCHES = (1, 16)
+IMAGE_BATCHES = (1, 8)
 TEXT_BATCHES = (1, 32)
 MATCH_BATCH = 32
 LENGTHS = (8, 16, 24, 32, 50)
