@@ -2,9 +2,7 @@
 
 import contextlib
 import dataclasses
-import json
 import math
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,20 +11,8 @@ import pytest
 from PIL import Image
 
 from indexer.gallery import sample_gallery
+from tests.commands import ROOT, answer, manage
 from tests.small_models import SMALL_MINI, write_small_model
-
-ROOT = Path(__file__).parent.parent
-
-
-def manage(*arguments, **environment) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "manage.py", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True,
-                          env=os.environ | {"PYTHONIOENCODING": "utf-8"} | environment, timeout=300)
-
-
-def answer(*arguments, **environment) -> dict:
-    done = manage(*arguments, "--json", **environment)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 @pytest.fixture(scope="module")

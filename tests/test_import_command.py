@@ -1,33 +1,19 @@
 """A published checkpoint through the real commands: import, build-index, search, evaluate, each in a process of its own."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
-from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
 import pytest
 
 from indexer.gallery import sample_gallery
+from tests.commands import ROOT, answer, manage
 from tests.published_models import SMALL_PUBLISHED, published_weights, training_weights, write_published
 from tests.small_models import SMALL_MINI, write_small_model
 from tests.test_demo import get, wait_until_ready
-
-ROOT = Path(__file__).parent.parent
-
-
-def manage(*arguments, **environment) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "manage.py", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True,
-                          env=os.environ | {"PYTHONIOENCODING": "utf-8"} | environment, timeout=300)
-
-
-def answer(*arguments, **environment) -> dict:
-    done = manage(*arguments, "--json", **environment)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,22 @@
+"""Runs the real command in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def manage(*arguments, **environment) -> subprocess.CompletedProcess:
+    """`python manage.py ARGUMENTS`, with these variables set."""
+    return subprocess.run([sys.executable, "manage.py", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True,
+                          env=os.environ | {"PYTHONIOENCODING": "utf-8"} | environment, timeout=300)
+
+
+def answer(*arguments, **environment) -> dict:
+    """What the command prints with --json; it must end well."""
+    done = manage(*arguments, "--json", **environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
