@@ -285,6 +285,26 @@ def show_model(name, home, as_json):
     say(found, model_lines, as_json)
 
 
+@model.command("calibrate")
+@click.argument("name")
+@click.option("--data", type=click.Path(path_type=Path), multiple=True, required=True,
+              help="A JSON Lines manifest of captioned photos, of which the query bank is made; may be given several times.")
+@click.option("--val", "validation", type=click.Path(path_type=Path), required=True,
+              help="A manifest of other captioned photos, on which the weights are chosen.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of what is drawn from DATA and VAL.")
+@HOME
+def calibrate(name, data, validation, seed, home):
+    """Fit how the model NAME combines its scores: what hubs cost, and from which score on a photo is a match.
+
+    Reads the manifests and their photos. Writes query_bank.safetensors and ranking.json into the model's folder; what is
+    indexed stays as it is. `train` does this at its end; models that were imported need it once to tell matches at all.
+    """
+    from encoder.training.dataset import read_photos
+    from encoder.training.scoring import fit_ranking
+
+    fit_ranking(_model_folder(home, name), [read_photos(one) for one in data], read_photos(validation), seed, say=click.echo)
+
+
 def _models(home: Path):
     from encoder.models import Models
 

@@ -1,8 +1,14 @@
-"""A model on disk: `weights.safetensors`, `config.json`, `tokenizer.json` (or `vocab.txt`) in one folder."""
+"""A model on disk: `weights.safetensors`, `config.json`, `tokenizer.json` (or `vocab.txt`) in one folder.
+
+`ranking.json` and the query bank may stand beside them: they say how scores are combined and leave the fingerprint as it is,
+so that no collection has to be encoded again for them.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -11,10 +17,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from encoder.compact import pack, unpack
-from encoder.config import OptConfig
+from encoder.config import RANKING, OptConfig
 from encoder.errors import BadCheckpoint
 
-WEIGHTS, CONFIG = "weights.safetensors", "config.json"
+WEIGHTS, CONFIG, SCORES = "weights.safetensors", "config.json", "ranking.json"
 SCALES = ":scales"
 VOCABULARIES = ("tokenizer.json", "vocab.txt")
 SHIPPED = Path(__file__).parent / "weights" / "opt-mini"
@@ -26,13 +32,31 @@ def chosen_folder(folder: Path | None = None) -> Path:
 
 
 def read_config(folder: Path) -> OptConfig:
-    """The config of a model folder; raises BadCheckpoint where it is absent or not a config."""
+    """The config of a model folder, with what ranking.json says; raises BadCheckpoint where it is absent or not a config."""
     try:
-        return OptConfig.from_json((folder / CONFIG).read_text(encoding="utf-8"))
+        config = OptConfig.from_json((folder / CONFIG).read_text(encoding="utf-8"))
     except OSError as error:
         raise BadCheckpoint(f"There is no model in {folder}: {CONFIG} cannot be read.") from error
     except (ValueError, TypeError, AttributeError) as error:
         raise BadCheckpoint(f"{folder / CONFIG} is not a config of this version ({error}).") from error
+    return _with_ranking(config, folder / SCORES) if (folder / SCORES).exists() else config
+
+
+def _with_ranking(config: OptConfig, path: Path) -> OptConfig:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not values.keys() <= set(RANKING):
+            raise ValueError(f"it holds {', '.join(sorted(values.keys() - set(RANKING)))}")
+        return OptConfig.from_json(json.dumps(dataclasses.asdict(config) | values))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise BadCheckpoint(f"{path} does not say how to rank ({error}); fetch the file again, or remove it.") from error
+
+
+def write_ranking(folder: Path, **values) -> None:
+    """Set fields of the config that only say how scores are combined (`config.RANKING`) in a model folder."""
+    path = folder / SCORES
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    path.write_text(json.dumps(known | values, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def vocabulary_path(folder: Path) -> Path:

@@ -21,7 +21,11 @@ class OptConfig:
     the sum. Matrices whose names begin as `int8_weights` say are stored in 8 bits.
 
     `match_calibration` (a, m, b), fitted on validation, says how likely a re-ranked candidate of score s is a match:
-    sigmoid(a * s + m * mean of the scores of all that were re-ranked with it + b). None: nothing is said.
+    sigmoid(a * s + m * mean of the scores of all that were re-ranked with it + b), scores without what hubs cost.
+    None: nothing is said.
+
+    A candidate's score is match logit + `first_stage_weight` * (cosine - hub weight * familiarity), where `hub_weights` are
+    (to images, to captions) and familiarity, of sharpness `hub_sharpness`, is how near it is to the query bank.
 
     `preprocessing` is how pixels come to the square, one of `encoder.pixels.PREPROCESSINGS`; `languages` are those that
     the weights were trained on.
@@ -62,6 +66,8 @@ class OptConfig:
     int8_weights: tuple[str, ...] = ()
     first_stage_weight: float = 0.0
     match_calibration: tuple[float, ...] | None = None
+    hub_weights: tuple[float, float] = (0.0, 0.0)
+    hub_sharpness: float = 20.0
     languages: tuple[str, ...] = ("en", "zh")
 
     def __post_init__(self) -> None:
@@ -70,6 +76,10 @@ class OptConfig:
         given = self.match_calibration
         if given is not None and (len(given) != 3 or not all(map(math.isfinite, given))):
             raise ValueError(f"match_calibration is {given!r}, not three finite numbers")
+        if len(self.hub_weights) != 2 or not all(map(math.isfinite, (*self.hub_weights, self.hub_sharpness))):
+            raise ValueError(f"hub_weights is {self.hub_weights!r}, not two finite numbers")
+        if self.hub_sharpness <= 0:
+            raise ValueError(f"hub_sharpness is {self.hub_sharpness!r}, not above 0")
 
     @property
     def grid(self) -> int:
@@ -107,6 +117,10 @@ EFFICIENTNET_B3 = (
     (1, 3, 1, 40, 24, 2), (6, 3, 2, 24, 32, 3), (6, 5, 2, 32, 48, 3), (6, 3, 2, 48, 96, 5),
     (6, 5, 1, 96, 136, 5), (6, 5, 2, 136, 232, 6), (6, 3, 1, 232, 384, 2),
 )
+
+
+RANKING = ("first_stage_weight", "match_calibration", "hub_weights", "hub_sharpness")
+"""The fields that say how scores are combined, and change no vector."""
 
 
 PRESETS = {

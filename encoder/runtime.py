@@ -12,6 +12,7 @@ from mindspore import Tensor, nn
 from encoder import checkpoint
 from encoder.device import CompiledCell, process_cache, use_device
 from encoder.network import OptModel
+from encoder.query_bank import read_query_bank
 from encoder.tokenizer import Tokenizer, pad
 
 IMAGE_BATCHES = (1, 8)
@@ -82,6 +83,7 @@ class Encoder:
     def __init__(self, folder: Path, device: str | None = None):
         self.config = checkpoint.read_config(folder)
         self.fingerprint = checkpoint.fingerprint(folder)
+        self.query_bank = read_query_bank(folder, self.config.dim)
         self.device = use_device(device)
         self._lengths = [n for n in LENGTHS if n <= self.config.text_length] or [self.config.text_length]
         if self._lengths[-1] < self.config.text_length:

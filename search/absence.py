@@ -9,6 +9,7 @@ import numpy as np
 
 from .errors import TooFewPhotos
 from .metrics import roc_auc, roc_auc_interval
+from .ranking import fit_scores
 from .relevance import WORDS, match_probabilities, relevance
 from .sampling import captions_by_photo
 from .stages import probe_text, rerank, retrieve
@@ -77,11 +78,11 @@ def _best_score(text: str, allowed: np.ndarray, k: int, snapshot, encoder) -> fl
     """The best match probability, or the best score where there are no probabilities."""
     probe = probe_text(encoder, text)
     first = retrieve(snapshot.image_index, probe.vector, min(max(k, 1), len(allowed)), allowed)
-    scores = rerank(first, probe, "images", k, snapshot, encoder).scores
-    calibration = encoder.config.match_calibration
-    if k == 0 or calibration is None:
-        return float(scores[0])
-    return float(match_probabilities(scores, calibration).max())
+    ranking = rerank(first, probe, "images", k, snapshot, encoder)
+    config = encoder.config
+    if k == 0 or config.match_calibration is None:
+        return float(ranking.scores[0])
+    return float(match_probabilities(fit_scores(ranking, config.first_stage_weight), config.match_calibration).max())
 
 
 def _shares(probabilities: list[float]) -> dict[str, float]:

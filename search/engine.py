@@ -5,7 +5,7 @@ from __future__ import annotations
 from .errors import StaleIndex
 from .latest import LatestSnapshot
 from .query import Query
-from .ranking import Ranking
+from .ranking import Ranking, fit_scores
 from .relevance import match_probabilities, relevance
 from .result import CaptionHit, CaptionText, Hit, ImageHit, Photo, SearchResult, logit_or_none
 from .stages import Probe, can_rerank, probe_image, probe_text, rerank, retrieve
@@ -51,7 +51,7 @@ class Engine:
             reranked = min(query.rerank, len(ranking)) if can_rerank(probe, query.to) else 0
             ranking = rerank(ranking, probe, query.to, reranked, snapshot, self._encoder)
         with watch.stage("fetch"):
-            chances = self._chances(ranking, reranked)
+            chances = self._chances(ranking)
             hits = _hits(ranking.page(query.offset, query.top), query, snapshot, chances)
         took = watch.ms | {"total": watch.total_ms()}
         found = relevance(max(chances)) if chances else None
@@ -66,12 +66,12 @@ class Engine:
         ids = [query.image_id]
         return Probe(snapshot.image_vectors(ids)[0], tokens=snapshot.tokens(ids))
 
-    def _chances(self, ranking: Ranking, reranked: int) -> list[float]:
+    def _chances(self, ranking: Ranking) -> list[float]:
         """The match probability of each candidate that was re-ranked, best first; none without a calibration."""
         calibration = self._encoder.config.match_calibration
         if calibration is None:
             return []
-        return match_probabilities(ranking.scores[:reranked], calibration).tolist()
+        return match_probabilities(fit_scores(ranking, self._encoder.config.first_stage_weight), calibration).tolist()
 
 
 def check_weights(snapshot, fingerprint: str) -> None:

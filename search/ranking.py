@@ -37,6 +37,15 @@ class Ranking:
         )
 
 
+def fit_scores(ranking: Ranking, weight: float) -> np.ndarray:
+    """How well each candidate that was read fits the query, float64 [k]: `match_logit + weight * first_stage_score`.
+
+    Unlike the scores it is ranked by, this is the same for a hub as for any other.
+    """
+    read = ~np.isnan(ranking.match_logits)
+    return ranking.match_logits[read] + weight * ranking.first_stage_scores[read]
+
+
 def best_first(scores: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """Positions that order by falling score, and by rising id where scores are equal; int64 [n]."""
     return np.lexsort((ids, -scores))
@@ -56,10 +65,13 @@ def first_stage_ranking(ids: np.ndarray, scores: np.ndarray, leave_out: int | No
     return Ranking(ids, scores, scores, ranks, np.full(len(ids), np.nan))
 
 
-def rerank_head(ranking: Ranking, match_logits: np.ndarray, weight: float) -> Ranking:
+def rerank_head(
+    ranking: Ranking, match_logits: np.ndarray, weight: float, hub_costs: np.ndarray | None = None
+) -> Ranking:
     """Puts the first `len(match_logits)` candidates of a first-stage ranking into the order of what was read.
 
-    A candidate that was read scores `match_logit + weight * first_stage_score`. The others keep their order and stay
+    A candidate that was read scores `match_logit + weight * (first_stage_score - hub_cost)`, where `hub_costs`, float [k],
+    are none unless given. The others keep their order and stay
     below: theirs is the head's lowest score less the distance by which their first-stage score falls short of the
     head's lowest, so that scores go on falling across the seam whatever the range of the logits.
     """
@@ -69,7 +81,8 @@ def rerank_head(ranking: Ranking, match_logits: np.ndarray, weight: float) -> Ra
     if size == 0:
         return ranking
     logits = np.asarray(match_logits, np.float64)
-    head_scores = logits + weight * ranking.first_stage_scores[:size]
+    near = ranking.first_stage_scores[:size] - (0 if hub_costs is None else hub_costs)
+    head_scores = logits + weight * near
     short_by = ranking.first_stage_scores[size - 1] - ranking.first_stage_scores[size:]
     scores = np.concatenate([head_scores, head_scores.min() - short_by])
     all_logits = np.concatenate([logits, ranking.match_logits[size:]])

@@ -12,8 +12,8 @@ WORDS: tuple[Relevance, ...] = ("strong", "weak", "none")
 
 STRONG = 0.5
 """From here on a candidate is a match more likely than not."""
-WEAK = 0.2
-"""Below, four of five such candidates are no match: better to say that nothing was found."""
+WEAK = 0.1
+"""Below, nine of ten such candidates are no match: better to say that nothing was found."""
 
 _LARGEST = 1e100
 _SURE = 700.0  # exp(700) is still a float64
@@ -26,7 +26,7 @@ def match_probabilities(head_scores: np.ndarray, calibration: Sequence[float]) -
     scores them all high, and the best of them need not stand out.
 
     Args:
-        head_scores: float [n], the scores of all that was re-ranked for one query.
+        head_scores: float [n], `ranking.fit_scores` of all that was re-ranked for one query.
         calibration: (a, m, b) of sigmoid(a * score + m * mean(head_scores) + b), from the model's config.
     """
     scores = _bounded(head_scores)

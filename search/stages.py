@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from encoder.languages import language_asked
+from encoder.query_bank import familiarity
+
 from .ranking import Ranking, first_stage_ranking, rerank_head
 
 MOST_EXTRA = 1024
@@ -15,19 +18,20 @@ MOST_EXTRA = 1024
 class Probe:
     """A query as the encoder sees it: its vector, and what the cross-modal encoder can read of it.
 
-    `vector` is float32 [D], of unit length; `text` the encoder's TextEncodings of one sentence, where the query is one;
-    `tokens` float16 [1, L, H], where it is a photo.
+    `vector` is float32 [D], of unit length; `text` the encoder's TextEncodings of one sentence, where the query is one, and
+    `language` what it is in; `tokens` float16 [1, L, H], where it is a photo.
     """
 
     vector: np.ndarray
     text: object | None = None
     tokens: np.ndarray | None = None
+    language: str | None = None
 
 
 def probe_text(encoder, text: str) -> Probe:
     """Encodes one sentence."""
     encoded = encoder.encode_texts([text])
-    return Probe(encoded.vectors[0], text=encoded)
+    return Probe(encoded.vectors[0], text=encoded, language=language_asked(text))
 
 
 def probe_image(encoder, image: np.ndarray) -> Probe:
@@ -61,13 +65,29 @@ def can_rerank(probe: Probe, to: str) -> bool:
 
 
 def rerank(ranking: Ranking, probe: Probe, to: str, k: int, snapshot, encoder) -> Ranking:
-    """The second stage: reads the first k candidates together with the query and puts them in that order."""
+    """The second stage: reads the first k candidates together with the query and puts them in that order.
+
+    What is near to queries in general, by the model's query bank, counts less.
+    """
     head = ranking.ids[:k]
     if len(head) == 0 or not can_rerank(probe, to):
         return ranking
     if to == "images":
+        vectors = snapshot.image_vectors(head)
         logits = encoder.match(probe.text, snapshot.tokens(head))
     else:
         captions = encoder.encode_texts([caption.text for caption in snapshot.captions(head)])
+        vectors = captions.vectors
         logits = encoder.match(captions, probe.tokens)
-    return rerank_head(ranking, logits, encoder.config.first_stage_weight)
+    config = encoder.config
+    return rerank_head(ranking, logits, config.first_stage_weight, _hub_costs(vectors, probe, to, encoder))
+
+
+def _hub_costs(vectors: np.ndarray, probe: Probe, to: str, encoder) -> np.ndarray:
+    """What is subtracted from each candidate's first-stage score, float64 [k]."""
+    config, bank = encoder.config, encoder.query_bank
+    weight = config.hub_weights[to != "images"]
+    if bank is None or not weight:
+        return np.zeros(len(vectors))
+    queries = bank.sentences(probe.language) if to == "images" else bank.images
+    return weight * familiarity(vectors, queries, config.hub_sharpness)

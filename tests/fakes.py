@@ -47,6 +47,8 @@ class FakeConfig:
     token_shape: tuple[int, int] = (4, 8)
     first_stage_weight: float = 1.0
     match_calibration: tuple[float, ...] | None = None
+    hub_weights: tuple[float, float] = (0.0, 0.0)
+    hub_sharpness: float = 20.0
     image_size: int = 32
     preprocessing: str = "squash"
     languages: tuple[str, ...] = ("en", "zh")
@@ -58,8 +60,8 @@ class FakeEncoder:
     Texts that name no colour get a vector from their hash. Every call is counted in `calls`, a list of (name, n).
     """
 
-    def __init__(self, fingerprint: str = "fake000000000001", config: FakeConfig | None = None):
-        self.fingerprint, self.config = fingerprint, config or FakeConfig()
+    def __init__(self, fingerprint: str = "fake000000000001", config: FakeConfig | None = None, query_bank=None):
+        self.fingerprint, self.config, self.query_bank = fingerprint, config or FakeConfig(), query_bank
         self.calls: list[tuple[str, int]] = []
 
     def encode_images(self, pixels: np.ndarray) -> ImageEncodings:

@@ -84,3 +84,27 @@ def test_a_preprocessing_that_nobody_knows_is_refused_in_one_line(tmp_path):
     (tmp_path / checkpoint.CONFIG).write_text(SMALL_MINI.to_json().replace('"squash"', '"stretch"'))
     with pytest.raises(BadCheckpoint, match="preprocessing is 'stretch', not one of squash, center_crop"):
         checkpoint.read_config(tmp_path)
+
+
+def test_ranking_json_says_how_to_rank_and_leaves_the_fingerprint(folder, tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(folder, model)
+    before = checkpoint.fingerprint(model)
+
+    checkpoint.write_ranking(model, hub_weights=(0.5, 1.0))
+    checkpoint.write_ranking(model, match_calibration=(0.1, 0.0, -3.0))
+
+    config = checkpoint.read_config(model)
+    assert (config.hub_weights, config.match_calibration) == ((0.5, 1.0), (0.1, 0.0, -3.0))
+    assert config.dim == SMALL_MINI.dim
+    assert checkpoint.fingerprint(model) == before
+
+
+@pytest.mark.parametrize("text", ["{damaged", '{"dim": 3}', '{"hub_weights": [1]}', '{"hub_sharpness": 0}', "[1]", "\udcff"])
+def test_a_ranking_json_that_says_something_else_is_one_line(folder, tmp_path, text):
+    model = tmp_path / "model"
+    shutil.copytree(folder, model)
+    (model / "ranking.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+
+    with pytest.raises(BadCheckpoint, match="how to rank"):
+        checkpoint.read_config(model)

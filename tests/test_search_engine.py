@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from encoder.pixels import prepare
+from encoder.query_bank import QueryBank
 from search import Engine, Query, StaleIndex
 from storage import Home
 from storage.errors import EmptyCollection, UnknownId
@@ -275,3 +276,37 @@ def test_many_threads_get_the_same_answer(engine):
         results = list(pool.map(lambda _: engine.search(Query(text="red")).hits, range(40)))
 
     assert all(hits == results[0] for hits in results)
+
+
+def with_bank(gallery, weights) -> Engine:
+    """An engine whose query bank holds red sentences in English, green ones in Chinese, and a blue photo."""
+    colours = FakeEncoder().encode_texts(["red", "绿", "blue"]).vectors
+    bank = QueryBank({"en": colours[:1], "zh": colours[1:2]}, colours[2:])
+    return Engine(gallery, FakeEncoder(config=FakeConfig(hub_weights=weights), query_bank=bank))
+
+
+def test_a_photo_that_queries_in_that_language_find_anyway_counts_less(gallery):
+    def scores(query: Query, weights) -> dict[str, float]:
+        hits = with_bank(gallery, weights).search(query).hits
+        return {hit.text if query.to == "captions" else Path(hit.uri).stem: hit.score for hit in hits}
+
+    for sentence, hub in (("white", "red"), ("白", "green")):
+        free, costly = (scores(Query(text=sentence), weights) for weights in ((0.0, 0.0), (0.5, 0.0)))
+        costs = {name: free[name] - costly[name] for name in free}
+        assert max(costs, key=costs.get) == hub and costs[hub] == pytest.approx(0.5, abs=1e-3)
+
+    query = Query(image_id=ids_by_name(gallery)["white"], to="captions")
+    free, costly = (scores(query, weights) for weights in ((0.5, 0.0), (0.5, 1.0)))
+    costs = {text: free[text] - costly[text] for text in free}
+    assert "blue" in max(costs, key=costs.get) or "蓝" in max(costs, key=costs.get)
+
+
+def test_what_hubs_cost_does_not_make_a_match_less_likely(gallery):
+    first = with_bank(gallery, (0.0, 0.0)).search(Query(text="red")).hits[0]
+    config = FakeConfig(hub_weights=(0.5, 0.0), match_calibration=(1.0, 0.0, 0.0))
+    bank = QueryBank({"en": FakeEncoder().encode_texts(["red"]).vectors}, np.ones((0, 16), np.float32))
+    encoder = FakeEncoder(config=config, query_bank=bank)
+
+    hits = {hit.id: hit for hit in Engine(gallery, encoder).search(Query(text="red")).hits}
+
+    assert hits[first.id].match_probability == pytest.approx(1 / (1 + np.exp(-first.score)), abs=1e-6)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from search.ranking import best_first, first_stage_ranking, rerank_head
+from search.ranking import best_first, first_stage_ranking, fit_scores, rerank_head
 
 few_scores = st.sampled_from([-1.0, -0.25, 0.0, 0.5, 0.75, 1.0])  # few, so that ties are common
 
@@ -89,3 +89,12 @@ def test_reranking_keeps_every_promise(first, data):
 @given(first_stages())
 def test_a_constant_logit_leaves_the_first_stage_order(first):
     assert rerank_head(first, np.full(len(first), 3.25), weight=1).ids.tolist() == first.ids.tolist()
+
+def test_what_hubs_cost_is_taken_off_their_similarity_and_not_off_how_well_they_fit():
+    first = first_stage_ranking(np.array([1, 2, 3]), np.array([0.9, 0.8, 0.7]))
+
+    ranking = rerank_head(first, np.array([0.0, 0.0]), weight=10, hub_costs=np.array([0.3, 0.1]))
+
+    assert ranking.ids.tolist() == [2, 1, 3]
+    assert ranking.scores.tolist() == pytest.approx([7.0, 6.0, 5.9])
+    assert fit_scores(ranking, 10).tolist() == pytest.approx([8.0, 9.0])

@@ -36,7 +36,7 @@ def test_scores_may_be_float32():
 
 @pytest.mark.parametrize(
     ("probability", "word"),
-    [(1.0, "strong"), (STRONG, "strong"), (0.49, "weak"), (WEAK, "weak"), (0.19, "none"), (0.0, "none")],
+    [(1.0, "strong"), (STRONG, "strong"), (0.49, "weak"), (WEAK, "weak"), (0.09, "none"), (0.0, "none")],
 )
 def test_words(probability, word):
     assert relevance(probability) == word

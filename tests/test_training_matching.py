@@ -21,7 +21,7 @@ from encoder.training.calibration import fit_calibration
 from encoder.training.corpus import Album, Captions
 from encoder.training.dataset import Photo
 from encoder.training.features import Frozen, Rows, joined
-from encoder.training.matching import Neighbours, draw_group, strange_captions
+from encoder.training.matching import Neighbours, draw_group
 from encoder.training.objectives import MatchObjective, word_similarities
 from encoder.training.train import _hold_out
 from encoder.training.validation import Reranking, mirrored_cells
@@ -122,14 +122,6 @@ def test_the_calibration_says_how_often_something_fits_where_the_best_score_is_s
         within = (both > low) & (both < high)
         share = (fits * counts)[within].sum() / counts[within].sum()
         assert np.average(both[within], weights=counts[within]) == pytest.approx(share, abs=0.08)
-
-
-def test_strange_captions_are_those_furthest_from_all_that_is_said_of_the_validation_photos():
-    shop = shop_of_captions(np.eye(6, dtype=np.float32))
-    shop.captions.meanings[3] = shop.captions.meanings[0]
-    shop.validation = Album(None, [np.array([0])], [np.array([], np.int64)], [np.array([], np.int64)])
-    shop.rng = lambda stage, step: np.random.default_rng(0)
-    assert set(strange_captions(shop)) == {1, 2, 4, 5}
 
 
 def test_a_reranking_counts_ties_and_what_lies_deeper_against_the_system():

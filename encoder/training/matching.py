@@ -8,14 +8,13 @@ import numpy as np
 from mindspore import Tensor
 
 from encoder.network import OptModel
-from encoder.training.calibration import fit_calibration
 from encoder.training.loop import Stage
 from encoder.training.objectives import MatchObjective
 from encoder.training.stages import TEXT_SHORT
 from encoder.training.validation import Reranking, recall
 from encoder.training.workshop import MATCH_SIDE, Workshop
 
-SAME_MEANING, STRANGE = 0.85, 0.5
+SAME_MEANING = 0.85
 WATCHED = 300
 CHOSEN_ON = 400
 FEWEST = 100
@@ -102,40 +101,18 @@ def _caption(shop: Workshop, photo: int, rng: np.random.Generator, short: bool) 
     return drawn
 
 
-def choose_scores(shop: Workshop) -> dict:
-    """What val says of the config: the weight of the first-stage similarity in the re-ranked score that is best over both
-    languages, and the calibration of that score. Nothing where val has too few captions."""
+def choose_weight(shop: Workshop) -> dict:
+    """The weight of the first-stage similarity in the re-ranked score that is best on val over all languages, as a field of
+    the config. Nothing where val has too few captions."""
     found = [*rerankings(shop, sample=CHOSEN_ON).values()]
     asked = sum(len(r.right) for r in found)
     if asked < FEWEST:
-        shop.say(f"{asked} captions to validate with are too few to choose scores by: those of the model stay")
+        shop.say(f"{asked} captions to validate with are too few to choose a weight by: that of the model stays")
         return {}
     value = {w: np.mean([r.recall(w, k) for r in found for k in (1, 5, 10)]) for w in WEIGHTS}
     best = max(WEIGHTS, key=value.__getitem__)
     shop.say("first-stage weight  " + "  ".join(f"{w:g}: {value[w]:.1f}" for w in WEIGHTS) + f"  -> {best:g}")
-    if not shop.settings["match"].get("calibrate"):
-        return {"first_stage_weight": best}
-    strangers = strange_captions(shop)
-    if len(strangers) < FEWEST:
-        shop.say("too few captions that no validation photo fits: the calibration of the model stays")
-        return {"first_stage_weight": best}
-    tokens, images = shop.views.images(shop.validation.tokens[0])
-    nowhere = np.zeros(len(strangers), np.int64)
-    strange = Reranking(shop.views, tokens, images, shop.captions.ids[strangers], nowhere)
-    calibration = fit_calibration(np.concatenate([r.scores(best) for r in found]), strange.scores(best))
-    return {"first_stage_weight": best, "match_calibration": calibration}
-
-
-def strange_captions(shop: Workshop) -> np.ndarray:
-    """Rows of training captions that mean nothing that is said of any validation photo: at most CHOSEN_ON, strangest first."""
-    album = shop.train
-    rows = np.unique(np.concatenate([*album.english, *album.chinese]))
-    rows = shop.rng(5, 0).permutation(rows)[:20 * CHOSEN_ON]
-    said = np.unique(np.concatenate([row for sets in shop.validation.languages().values() for row in sets]))
-    meanings = shop.captions.meanings.astype(np.float32)
-    nearest = np.concatenate([(meanings[part] @ meanings[said].T).max(1) for part in np.array_split(rows, 20)])
-    order = np.argsort(nearest, kind="stable")[:CHOSEN_ON]
-    return rows[order[nearest[order] < STRANGE]]
+    return {"first_stage_weight": best}
 
 
 def rerankings(shop: Workshop, sample: int) -> dict[str, Reranking]:
