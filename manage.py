@@ -52,7 +52,7 @@ def build_index(source, source_format, limit, rebuild, workers, model, home, col
 
 @cli.command()
 @click.argument("query", default="")
-@click.option("--image", type=click.Path(path_type=Path), help="Search with this photo instead of a sentence.")
+@click.option("--image", type=click.Path(path_type=Path), help="Search with this photo, alone or added to QUERY.")
 @click.option("--to", type=click.Choice(["images", "captions"]), default="images", show_default=True, help="What to find.")
 @click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="How many hits to print.")
 @click.option("--rerank", type=click.IntRange(0), default=32, show_default=True,
@@ -63,6 +63,9 @@ def build_index(source, source_format, limit, rebuild, workers, model, home, col
 @JSON
 def search(query, image, to, top, rerank, model, home, collection, as_json):
     """Find photos (or captions) for QUERY, a sentence in English or Chinese, or for a photo.
+
+    QUERY may add up several things: `beach sunset -people`, `2*dog + photo` with --image, `@17` for more like photo 17, @c17
+    for what is like caption 17; docs/searching.md says how. Put -- before a QUERY that begins with a minus.
 
     Reads HOME/collections/COLLECTION; writes nothing. For a photo: --image FILE --to captions finds sentences that fit it,
     --image FILE --to images finds similar photos. Above the hits stands whether the best of those that were re-ranked is a

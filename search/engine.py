@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from .errors import StaleIndex
 from .latest import LatestSnapshot
+from .probing import probe_query
 from .query import Query
 from .ranking import Ranking
 from .relevance import match_probabilities, relevance
 from .result import CaptionHit, CaptionText, Hit, ImageHit, Photo, SearchResult, logit_or_none
-from .stages import Probe, can_rerank, probe_image, probe_text, rerank, retrieve
+from .stages import Probe, can_rerank, rerank, retrieve
 from .timing import Stopwatch
-from .translation import Heard, Translate, hear
+from .translation import Translate
 
 STAGES = ("encode", "first_stage", "rerank", "fetch")
 
@@ -36,15 +37,15 @@ class Engine:
 
         Raises:
             StaleIndex: the index was made by other weights.
-            StorageError: nothing has been published, or `query.image_id` is not in the collection.
+            StorageError: nothing has been published, or an id in the query is not in the collection.
+            TermsCancelOut: the parts of the query add up to nothing.
             EncoderError: the encoder failed.
         """
         watch = Stopwatch(*STAGES)
         snapshot = self._snapshots.get()
         check_weights(snapshot, self._encoder.fingerprint)
         with watch.stage("encode"):
-            heard = None if query.text is None else hear(query.text, self._encoder.config, self._translate)
-            probe = self._probe(query, heard, snapshot)
+            probe, notices = probe_query(query, snapshot, self._encoder, self._translate)
         with watch.stage("first_stage"):
             ranking = _first_stage(query, probe, snapshot)
         with watch.stage("rerank"):
@@ -55,16 +56,7 @@ class Engine:
             hits = _hits(ranking.page(query.offset, query.top), query, snapshot, chances)
         took = watch.ms | {"total": watch.total_ms()}
         found = relevance(max(chances)) if chances else None
-        notices = heard.notices if heard else []
         return SearchResult(query, snapshot.version, _total(query, snapshot), reranked, found, hits, took, notices)
-
-    def _probe(self, query: Query, heard: Heard | None, snapshot) -> Probe:
-        if heard is not None:
-            return probe_text(self._encoder, heard.text)
-        if query.image is not None:
-            return probe_image(self._encoder, query.image)
-        ids = [query.image_id]
-        return Probe(snapshot.image_vectors(ids)[0], tokens=snapshot.tokens(ids))
 
     def _chances(self, ranking: Ranking, reranked: int) -> list[float]:
         """The match probability of each candidate that was re-ranked, best first; none without a calibration."""
@@ -82,15 +74,12 @@ def check_weights(snapshot, fingerprint: str) -> None:
 
 def _first_stage(query: Query, probe: Probe, snapshot) -> Ranking:
     depth = min(max(query.offset + query.top, query.rerank), _total(query, snapshot))
-    if query.to == "captions":
-        return retrieve(snapshot.caption_index, probe.vector, depth)
-    return retrieve(snapshot.image_index, probe.vector, depth, leave_out=query.image_id)
+    index = snapshot.image_index if query.to == "images" else snapshot.caption_index
+    return retrieve(index, probe.vector, depth, leave_out=query.left_out)
 
 
 def _total(query: Query, snapshot) -> int:
-    if query.to == "captions":
-        return snapshot.caption_count
-    return snapshot.image_count - (query.image_id is not None)
+    return (snapshot.image_count if query.to == "images" else snapshot.caption_count) - len(query.left_out)
 
 
 def _hits(page: Ranking, query: Query, snapshot, chances: list[float]) -> list[Hit]:

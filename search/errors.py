@@ -16,6 +16,21 @@ class EmptyQuery(BadQuery):
     """A query with nothing in it."""
 
 
+class BadTerm(BadQuery):
+    """A query whose signs can't be read; `at` is the place, counted from 0."""
+
+    def __init__(self, text: str, at: int, problem: str) -> None:
+        self.at = at
+        super().__init__(f"The query can't be read at character {at + 1} ({_shown(text, at)}): {problem}.")
+
+
+class TermsCancelOut(BadQuery):
+    """Terms whose weighted sum is nothing, such as `dog -dog`."""
+
+    def __init__(self) -> None:
+        super().__init__("The parts of the query cancel each other out: give them other weights, or leave one out.")
+
+
 class NothingToMeasure(BadQuery):
     """An evaluation without a single caption in the languages that were asked for."""
 
@@ -48,6 +63,12 @@ class BadTranslator(SearchError):
 
     def __init__(self, setting: str, problem: str) -> None:
         super().__init__(f"PANOPTES_TRANSLATOR is {setting!r}, and {problem}: set it to module:callable, or to nothing.")
+
+
+def _shown(text: str, at: int) -> str:
+    """The beginning of what stands at a place, on one line."""
+    rest = " ".join(text[at:].split())
+    return repr(rest if len(rest) <= 24 else rest[:21] + "...") if rest else "its end"
 
 
 HOUSE_ERRORS = (SearchError, StorageError, EncoderError)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from .errors import BadQuery, EmptyQuery
+from .terms import Term, parse_terms
 
 TARGETS = ("images", "captions")
 LONGEST_TEXT = 2000
@@ -15,10 +16,12 @@ LARGEST_ID = 2**63 - 1
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """One question: a sentence, a photo, or a photo of the collection. Checked when made.
+    """One question: a sentence, a photo, a photo of the collection, or several of them added up. Checked when made.
+
+    `terms` is what it was read as: those of the text, then the photos that the text does not name, each with weight 1.
 
     Args:
-        text: a sentence in either language.
+        text: a sentence in either language, or terms with signs (see `search.terms`).
         image: a prepared photo, uint8 [S, S, 3] (see `search.photos.read_photo`).
         image_id: a photo of the collection, which is then left out of what is found.
         to: "images" or "captions".
@@ -29,7 +32,8 @@ class Query:
 
     Raises:
         EmptyQuery: none of text, image and image_id is there, or the text is blank.
-        BadQuery: more than one is, or a number or the target is out of range.
+        BadTerm: the signs in the text can't be read.
+        BadQuery: a number or the target is out of range.
     """
 
     text: str | None = None
@@ -40,13 +44,11 @@ class Query:
     rerank: int = 32
     offset: int = 0
     label: str | None = None
+    terms: tuple[Term, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        given = [part for part in (self.text, self.image, self.image_id) if part is not None]
-        if not given:
+        if all(part is None for part in (self.text, self.image, self.image_id)):
             raise EmptyQuery("Nothing to search for: give a sentence, a photo, or the id of a photo.")
-        if len(given) > 1:
-            raise BadQuery("Give one of a sentence, a photo and the id of a photo, not several at once.")
         if self.to not in TARGETS:
             raise BadQuery(f"Can't search to {self.to!r}: choose {' or '.join(TARGETS)}.")
         for name, least in (("top", 1), ("rerank", 0), ("offset", 0)):
@@ -58,6 +60,23 @@ class Query:
             object.__setattr__(self, "text", clean(self.text))
         if self.image is not None:
             _check_photo(self.image)
+        object.__setattr__(self, "terms", tuple(self._read()))
+
+    @property
+    def left_out(self) -> list[int]:
+        """Ids of what is asked with, and is therefore not to be found."""
+        kind = "image" if self.to == "images" else "caption"
+        return sorted({term.value for term in self.terms if term.kind == kind and term.weight > 0})
+
+    def _read(self) -> list[Term]:
+        terms = [] if self.text is None else parse_terms(self.text, photo=self.image is not None)
+        if self.image is not None and not any(term.kind == "photo" for term in terms):
+            terms.append(Term("photo"))
+        if self.image_id is not None and not any((term.kind, term.value) == ("image", self.image_id) for term in terms):
+            terms.append(Term("image", self.image_id))
+        if all(term.weight < 0 for term in terms):
+            raise BadQuery("There is only what to avoid in the query: add what to look for.")
+        return terms
 
     def as_text(self) -> str | None:
         """The sentence, or what the photo is called."""

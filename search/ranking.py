@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,13 +43,11 @@ def best_first(scores: np.ndarray, ids: np.ndarray) -> np.ndarray:
     return np.lexsort((ids, -scores))
 
 
-def first_stage_ranking(ids: np.ndarray, scores: np.ndarray, leave_out: int | None = None) -> Ranking:
-    """What an index answered, as a ranking; drops the id -1 (nothing found) and the id `leave_out`."""
+def first_stage_ranking(ids: np.ndarray, scores: np.ndarray, leave_out: Sequence[int] = ()) -> Ranking:
+    """What an index answered, as a ranking; drops the id -1 (nothing found) and the ids `leave_out`."""
     ids = np.asarray(ids, np.int64)
     scores = np.asarray(scores, np.float64)
-    kept = ids >= 0
-    if leave_out is not None:
-        kept &= ids != leave_out
+    kept = (ids >= 0) & ~np.isin(ids, np.asarray(leave_out, np.int64))
     ids, scores = ids[kept], scores[kept]
     order = best_first(scores, ids)
     ids, scores = ids[order], scores[order]

@@ -16,6 +16,8 @@ SAID = {
 
 def result_lines(result: dict) -> Iterator[str]:
     """What was found, best first, and how long it took; from `SearchResult.as_json()`."""
+    if len(result["terms"]) > 1:
+        yield "searched for " + terms_as_text(result["terms"])
     yield from result["notices"]
     if result["relevance"] is not None:
         yield SAID[result["relevance"]]
@@ -28,6 +30,11 @@ def result_lines(result: dict) -> Iterator[str]:
             yield f"     {caption['text']}"
     times = ", ".join(f"{stage} {ms:.0f}" for stage, ms in result["took_ms"].items())
     yield f"{len(result['hits'])} hits; milliseconds: {times}"
+
+
+def terms_as_text(terms: list[dict]) -> str:
+    """ '"beach sunset", 2 x photo 17, without "people"'; from the JSON of terms."""
+    return ", ".join(_term(term) for term in terms)
 
 
 def evaluation_lines(report: dict) -> Iterator[str]:
@@ -55,6 +62,13 @@ def percent(probability: float) -> str:
     if rounded < 1:
         return "<1 %"
     return ">99 %" if rounded > 99 else f"{rounded} %"
+
+
+def _term(term: dict) -> str:
+    named = {"words": f"\"{term['value']}\"", "photo": "the photo", "image": f"photo {term['value']}",
+             "caption": f"caption {term['value']}"}[term["kind"]]
+    size = f"{abs(term['weight']):g}"
+    return ("without " if term["weight"] < 0 else "") + (f"{size} x " if size != "1" else "") + named
 
 
 def _match(hit: dict) -> str:

@@ -89,6 +89,7 @@ class SearchResult:
         return {
             "query": self.query.as_text(),
             "image_id": self.query.image_id,
+            "terms": [term.as_json() for term in self.query.terms],
             "to": self.query.to,
             "offset": self.query.offset,
             "total": self.total,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,14 +38,14 @@ def probe_image(encoder, image: np.ndarray) -> Probe:
 
 
 def retrieve(
-    index, vector: np.ndarray, depth: int, allowed_ids: np.ndarray | None = None, leave_out: int | None = None
+    index, vector: np.ndarray, depth: int, allowed_ids: np.ndarray | None = None, leave_out: Sequence[int] = ()
 ) -> Ranking:
     """The first stage: the `depth` nearest of an index, fewer where it holds fewer.
 
     Equal scores are settled by id even where they straddle the end of what was asked for, so that the next page goes
     on where this one ended; beyond MOST_EXTRA candidates of one score that is given up.
     """
-    wanted = depth + (leave_out is not None)
+    wanted = depth + len(leave_out)
     asked = wanted + 1
     while True:
         scores, ids = index.search(vector[np.newaxis], asked, allowed_ids)

@@ -45,6 +45,12 @@ def test_no_probability_is_shown_as_certain(probability, shown):
     assert percent(probability) == shown
 
 
+def test_a_sum_is_said_above_the_hits(tmp_path):
+    result = Engine(build_gallery(tmp_path), FakeEncoder()).search(Query(text="2*red wall -snow + @1 -@c2")).as_json()
+
+    assert next(result_lines(result)) == 'searched for 2 x "red", "wall", without "snow", photo 1, without caption 2'
+
+
 def test_without_a_calibration_nothing_is_said_above_the_hits(tmp_path):
     lines = list(result_lines(found(tmp_path, None)))
 

@@ -103,6 +103,18 @@ def test_a_photo_that_is_sent(client, to, first):
     assert_documented(response, "/api/v1/search", "post")
 
 
+def test_words_and_photos_together(client, gallery):
+    ids = ids_by_name(gallery)
+
+    both = client.get("/api/v1/search", query_string={"q": "3*green", "image_id": ids["red"], "rerank": 0})
+    sent = upload(client, jpeg("blue"), q="photo -red", image_id=ids["black"])
+
+    assert both.json["hits"][0]["id"] == ids["green"] and ids["red"] not in [hit["id"] for hit in both.json["hits"]]
+    assert [(term["kind"], term["weight"]) for term in sent.json["terms"]] == [("photo", 1), ("words", -1), ("image", 1)]
+    assert_documented(both, "/api/v1/search")
+    assert_documented(sent, "/api/v1/search", "post")
+
+
 @pytest.mark.parametrize(("offset", "word"), [(2.0, "strong"), (-2.0, "weak"), (-9.0, "none")])
 def test_how_well_the_best_fits(tmp_path, gallery, offset, word):
     encoder = FakeEncoder(config=FakeConfig(match_calibration=(1.0, 0.0, offset)))
@@ -135,7 +147,9 @@ def test_pages_follow_each_other(client):
         ("", "Nothing to search for: give a sentence as q, or the id of a photo as image_id."),
         ("q=", "Nothing to search for: the sentence is empty."),
         ("q=+%09", "Nothing to search for: the sentence is empty."),
-        ("q=red&image_id=1", "Give one of a sentence, a photo and the id of a photo, not several at once."),
+        ("q=sea+-%22dog", "The query can't be read at character 5 ('-\"dog'): the quotation"),
+        ("q=-red", "The query can't be read at character 1 ('-red'): there is only what to avoid"),
+        ("q=red+-red", "The parts of the query cancel each other out"),
         ("q=red&to=videos", "Can't search to 'videos': choose images or captions."),
         ("q=red&top=ten", "top is 'ten': it must be a whole number from 1 to 500."),
         ("q=red&top=0", "top is '0': it must be a whole number from 1 to 500."),

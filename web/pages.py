@@ -8,6 +8,7 @@ from flask import Blueprint, Response, current_app, g, redirect, render_template
 
 from search import Query
 from search.report import percent
+from search.terms import as_plain
 from storage.errors import EmptyCollection, UnknownCollection
 
 from . import views, words
@@ -41,6 +42,7 @@ def _for_templates() -> dict:
         "language": words.interface_language(),
         "views": views,
         "percent": percent,
+        "as_plain": as_plain,
         "link": link,
         "here": here,
         "nonce": g.get("nonce", ""),
