@@ -57,11 +57,12 @@ def build_index(source, source_format, limit, rebuild, workers, model, home, col
 @click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="How many hits to print.")
 @click.option("--rerank", type=click.IntRange(0), default=32, show_default=True,
               help="How many of the first stage's best the cross-modal encoder reads; 0 for none.")
+@click.option("--where", help="Find only what fits this filter, e.g. \"width >= 640 and language = 'zh'\".")
 @MODEL
 @HOME
 @COLLECTION
 @JSON
-def search(query, image, to, top, rerank, model, home, collection, as_json):
+def search(query, image, to, top, rerank, where, model, home, collection, as_json):
     """Find photos (or captions) for QUERY, a sentence in English or Chinese, or for a photo.
 
     QUERY may add up several things: `beach sunset -people`, `2*dog + photo` with --image, `@17` for more like photo 17, @c17
@@ -80,7 +81,8 @@ def search(query, image, to, top, rerank, model, home, collection, as_json):
     from storage import Home
 
     pixels = read_photo(image, read_config(_model_folder(home, model))) if image else None
-    asked = Query(text=query or None, image=pixels, to=to, top=top, rerank=rerank, label=str(image) if image else None)
+    asked = Query(text=query or None, image=pixels, to=to, top=top, rerank=rerank, where=where,
+                  label=str(image) if image else None)
     stored, translate = Home(home).collection(collection), translator()
     with _naming_models(home):
         result = Engine(stored, _open_encoder(home, model), translate=translate).search(asked).as_json()

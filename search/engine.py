@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from .errors import StaleIndex
+from .filters import ids_where
 from .latest import LatestSnapshot
 from .probing import probe_query
 from .query import Query
@@ -13,7 +16,7 @@ from .stages import Probe, can_rerank, rerank, retrieve
 from .timing import Stopwatch
 from .translation import Translate
 
-STAGES = ("encode", "first_stage", "rerank", "fetch")
+STAGES = ("encode", "filter", "first_stage", "rerank", "fetch")
 
 
 class Engine:
@@ -38,6 +41,7 @@ class Engine:
         Raises:
             StaleIndex: the index was made by other weights.
             StorageError: nothing has been published, or an id in the query is not in the collection.
+            BadFilter: the filter names a column that isn't there, or compares it with what it doesn't hold.
             TermsCancelOut: the parts of the query add up to nothing.
             EncoderError: the encoder failed.
         """
@@ -46,8 +50,11 @@ class Engine:
         check_weights(snapshot, self._encoder.fingerprint)
         with watch.stage("encode"):
             probe, notices = probe_query(query, snapshot, self._encoder, self._translate)
+        with watch.stage("filter"):
+            allowed = None if query.where is None else ids_where(snapshot, query.where, query.to)
+            total = _total(query, snapshot, allowed)
         with watch.stage("first_stage"):
-            ranking = _first_stage(query, probe, snapshot)
+            ranking = _first_stage(query, probe, snapshot, allowed, total)
         with watch.stage("rerank"):
             reranked = min(query.rerank, len(ranking)) if can_rerank(probe, query.to) else 0
             ranking = rerank(ranking, probe, query.to, reranked, snapshot, self._encoder)
@@ -56,7 +63,7 @@ class Engine:
             hits = _hits(ranking.page(query.offset, query.top), query, snapshot, chances)
         took = watch.ms | {"total": watch.total_ms()}
         found = relevance(max(chances)) if chances else None
-        return SearchResult(query, snapshot.version, _total(query, snapshot), reranked, found, hits, took, notices)
+        return SearchResult(query, snapshot.version, total, reranked, found, hits, took, notices)
 
     def _chances(self, ranking: Ranking, reranked: int) -> list[float]:
         """The match probability of each candidate that was re-ranked, best first; none without a calibration."""
@@ -72,13 +79,16 @@ def check_weights(snapshot, fingerprint: str) -> None:
         raise StaleIndex(snapshot.model_fingerprint, fingerprint)
 
 
-def _first_stage(query: Query, probe: Probe, snapshot) -> Ranking:
-    depth = min(max(query.offset + query.top, query.rerank), _total(query, snapshot))
+def _first_stage(query: Query, probe: Probe, snapshot, allowed: np.ndarray | None, total: int) -> Ranking:
+    depth = min(max(query.offset + query.top, query.rerank), total)
     index = snapshot.image_index if query.to == "images" else snapshot.caption_index
-    return retrieve(index, probe.vector, depth, leave_out=query.left_out)
+    return retrieve(index, probe.vector, depth, allowed, query.left_out)
 
 
-def _total(query: Query, snapshot) -> int:
+def _total(query: Query, snapshot, allowed: np.ndarray | None) -> int:
+    """How many can be found at all."""
+    if allowed is not None:
+        return len(np.setdiff1d(allowed, query.left_out))
     return (snapshot.image_count if query.to == "images" else snapshot.caption_count) - len(query.left_out)
 
 

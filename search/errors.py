@@ -24,6 +24,14 @@ class BadTerm(BadQuery):
         super().__init__(f"The query can't be read at character {at + 1} ({_shown(text, at)}): {problem}.")
 
 
+class BadFilter(BadQuery):
+    """A filter that can't be read or doesn't fit the columns; `at` is the place, counted from 0."""
+
+    def __init__(self, text: str, at: int, problem: str) -> None:
+        self.at = at
+        super().__init__(f"The filter can't be used at character {at + 1} ({_shown(text, at)}): {problem}.")
+
+
 class TermsCancelOut(BadQuery):
     """Terms whose weighted sum is nothing, such as `dog -dog`."""
 

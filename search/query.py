@@ -8,6 +8,7 @@ import numpy as np
 
 from .errors import BadQuery, EmptyQuery
 from .terms import Term, parse_terms
+from .where import parse_filter
 
 TARGETS = ("images", "captions")
 LONGEST_TEXT = 2000
@@ -28,11 +29,12 @@ class Query:
         top: how many hits to give at most.
         rerank: how many of the first stage's best the cross-modal encoder reads; 0 for none.
         offset: how many hits to pass over, for paging.
+        where: a filter on what may be found (see `search.where`); None for none.
         label: what to call an `image` in the result.
 
     Raises:
         EmptyQuery: none of text, image and image_id is there, or the text is blank.
-        BadTerm: the signs in the text can't be read.
+        BadTerm, BadFilter: the signs in the text, or the filter, can't be read.
         BadQuery: a number or the target is out of range.
     """
 
@@ -43,6 +45,7 @@ class Query:
     top: int = 10
     rerank: int = 32
     offset: int = 0
+    where: str | None = None
     label: str | None = None
     terms: tuple[Term, ...] = field(init=False)
 
@@ -60,6 +63,8 @@ class Query:
             object.__setattr__(self, "text", clean(self.text))
         if self.image is not None:
             _check_photo(self.image)
+        if self.where is not None:
+            parse_filter(self.where)
         object.__setattr__(self, "terms", tuple(self._read()))
 
     @property

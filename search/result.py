@@ -91,6 +91,7 @@ class SearchResult:
             "image_id": self.query.image_id,
             "terms": [term.as_json() for term in self.query.terms],
             "to": self.query.to,
+            "where": self.query.where,
             "offset": self.query.offset,
             "total": self.total,
             "reranked": self.reranked,

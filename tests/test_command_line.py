@@ -48,6 +48,15 @@ def test_a_hit_says_why_it_was_found(home):
     assert {"encode", "first_stage", "rerank", "fetch", "total"} <= result["took_ms"].keys()
 
 
+def test_a_sum_and_a_filter(home):
+    photo = home / "gallery" / "chelsea.png"
+    result = answer("search", "2*coffee + photo -rocket", "--image", photo, "--home", home, "--where",
+                    "language = 'zh' and name != 'chelsea.png' and width > 300", "--top", 50)
+    assert [(term["kind"], term["weight"]) for term in result["terms"]] == [("words", 2), ("photo", 1), ("words", -1)]
+    assert "coffee.png" in names(result)[:2] and "chelsea.png" not in names(result)
+    assert result["total"] == len(result["hits"]) < 20 and all(hit["width"] > 300 for hit in result["hits"])
+
+
 def test_without_reranking_the_first_stage_decides(home):
     result = answer("search", "a cat", "--home", home, "--rerank", 0)
     assert all(hit["match_logit"] is None for hit in result["hits"])
@@ -99,6 +108,8 @@ def test_bad_photos_among_good_ones_are_listed(home, tmp_path):
     (["search", "a cat", "--collection", "nothing"], "build-index"),
     (["status", "--collection", "nothing"], "build-index"),
     (["search", "  "], "sentence"),
+    (["search", "sea -\"dog"], "character 5"),
+    (["search", "sea", "--where", "heigth > 3"], "did you mean height?"),
     (["search", "--image", "nowhere.jpg"], "nowhere.jpg"),
     (["evaluate", "nowhere.jsonl"], "nowhere.jsonl"),
     (["serve", "--collection", "nothing"], "build-index"),

@@ -164,12 +164,13 @@ def test_the_answer_is_plain_json(engine):
 
     assert json.loads(json.dumps(answer, allow_nan=False)) == answer
     assert list(answer) == [
-        "query", "image_id", "terms", "to", "offset", "total", "reranked", "version", "relevance", "notices", "hits", "took_ms",
+        "query", "image_id", "terms", "to", "where", "offset", "total", "reranked", "version", "relevance", "notices", "hits",
+        "took_ms",
     ]  # fmt: skip
     assert {"id", "uri", "score", "first_stage_score", "first_stage_rank", "match_logit", "captions"} <= set(
         answer["hits"][0]
     )
-    assert list(answer["took_ms"]) == ["encode", "first_stage", "rerank", "fetch", "total"]
+    assert list(answer["took_ms"]) == ["encode", "filter", "first_stage", "rerank", "fetch", "total"]
     assert answer["took_ms"]["total"] >= sum(answer["took_ms"][s] for s in ("encode", "first_stage", "rerank", "fetch"))
 
 
@@ -330,3 +331,28 @@ def test_a_photo_with_words_finds_captions(engine, gallery, encoder):
 def test_parts_that_cancel_out_are_said(engine):
     with pytest.raises(BadQuery, match="cancel each other out"):
         engine.search(Query(text="red -red"))
+
+
+def test_only_what_fits_the_filter_is_found(engine):
+    result = engine.search(Query(text="red", where="language = 'zh' and width >= 90", top=10))
+
+    assert set(names(result)) == {"red", "blue"} and result.total == 2
+    texts = engine.search(Query(text="red", to="captions", where="language = 'zh' and width >= 90")).hits
+    assert [hit.text for hit in texts] == ["红色的墙", "蓝色的天空"]
+
+
+def test_a_filter_that_lets_nothing_through_finds_nothing(engine):
+    result = engine.search(Query(text="red", where="width > 100000"))
+
+    assert result.hits == [] and result.total == result.reranked == 0
+
+
+def test_more_like_this_with_a_filter_leaves_the_photo_out(engine, gallery):
+    result = engine.search(Query(image_id=ids_by_name(gallery)["red"], where="width = 96"))
+
+    assert set(names(result)) == {"white", "black"} and result.total == 2
+
+
+def test_a_filter_that_names_no_column_is_an_error(engine):
+    with pytest.raises(BadQuery, match=r"character 13 \('heigth > 3'\): no column is called heigth: did you mean height\?"):
+        engine.search(Query(text="red", where="width>2 and heigth > 3"))

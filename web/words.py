@@ -45,6 +45,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "many_captions": ("{n} captions", "{n} 条描述"),
     "of": ("{first}–{last} of {all}", "第 {first}–{last} 项，共 {all}"),
     "encode": ("encode", "编码"),
+    "filter": ("filter", "筛选"),
     "first_stage": ("first stage", "初筛"),
     "rerank": ("re-rank", "重排"),
     "fetch": ("fetch", "读取"),
