@@ -58,11 +58,17 @@ def build_index(source, source_format, limit, rebuild, workers, model, home, col
 @click.option("--rerank", type=click.IntRange(0), default=32, show_default=True,
               help="How many of the first stage's best the cross-modal encoder reads; 0 for none.")
 @click.option("--where", help="Find only what fits this filter, e.g. \"width >= 640 and language = 'zh'\".")
+@click.option("--offset", type=click.IntRange(0), default=0, show_default=True, help="How many hits to pass over.")
+@click.option("--cursor", help="Go on where the page before ended: the cursor that it was printed with.")
+@click.option("--fold-duplicates", is_flag=True, help="Show near-duplicates once, and say how many there are.")
+@click.option("--duplicate-cosine", type=float, help="From which cosine on they are duplicates (default: 0.95; 1: only files "
+              "that are the same).")
 @MODEL
 @HOME
 @COLLECTION
 @JSON
-def search(query, image, to, top, rerank, where, model, home, collection, as_json):
+def search(query, image, to, top, rerank, where, offset, cursor, fold_duplicates, duplicate_cosine, model, home, collection,
+           as_json):
     """Find photos (or captions) for QUERY, a sentence in English or Chinese, or for a photo.
 
     QUERY may add up several things: `beach sunset -people`, `2*dog + photo` with --image, `@17` for more like photo 17, @c17
@@ -75,13 +81,15 @@ def search(query, image, to, top, rerank, where, model, home, collection, as_jso
     """
     from encoder.checkpoint import read_config
     from search import Engine, Query
+    from search.folding import SAME
     from search.photos import read_photo
     from search.report import result_lines
     from search.translation import translator
     from storage import Home
 
     pixels = read_photo(image, read_config(_model_folder(home, model))) if image else None
-    asked = Query(text=query or None, image=pixels, to=to, top=top, rerank=rerank, where=where,
+    asked = Query(text=query or None, image=pixels, to=to, top=top, rerank=rerank, where=where, offset=offset, cursor=cursor,
+                  fold=(duplicate_cosine or SAME) if fold_duplicates or duplicate_cosine else None,
                   label=str(image) if image else None)
     stored, translate = Home(home).collection(collection), translator()
     with _naming_models(home):
@@ -156,11 +164,12 @@ def serve(host, port, model, home, collection):
 
 
 @cli.command()
+@click.option("--hubs", is_flag=True, help="Also find photos that turn up for queries that have nothing to do with them.")
 @MODEL
 @HOME
 @COLLECTION
 @JSON
-def status(model, home, collection, as_json):
+def status(hubs, model, home, collection, as_json):
     """Say what a collection holds, which photos could not be read, and whether the model in use made its index.
 
     Reads HOME/collections/COLLECTION and the catalog; writes nothing.
@@ -168,12 +177,15 @@ def status(model, home, collection, as_json):
     from encoder.checkpoint import fingerprint
     from storage import Home
     from storage.status import status as status_of
-    from storage.status import status_lines
 
     report = status_of(Home(home), collection)
     in_use = fingerprint(_model_folder(home, model))
     report |= {"model_in_use": in_use, "searchable": report["model_fingerprint"] == in_use}
-    say(report, status_lines, as_json)
+    if hubs:
+        from search.hubs import hubs as hubs_of
+
+        report["hubs"] = hubs_of(Home(home).collection(collection).open_snapshot())
+    say(report, _lines_of_status, as_json)
 
 
 @cli.command()
@@ -288,6 +300,15 @@ def show_model(name, home, as_json):
 
     found = _models(home).describe(name)
     say(found, model_lines, as_json)
+
+
+def _lines_of_status(report: dict):
+    from search.hubs import hub_lines
+    from storage.status import status_lines
+
+    yield from status_lines(report)
+    if "hubs" in report:
+        yield from hub_lines(report["hubs"])
 
 
 def _models(home: Path):

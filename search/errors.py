@@ -39,6 +39,18 @@ class TermsCancelOut(BadQuery):
         super().__init__("The parts of the query cancel each other out: give them other weights, or leave one out.")
 
 
+class BadCursor(BadQuery):
+    """A cursor that can't be read, or that belongs to another question."""
+
+
+class OutdatedCursor(BadQuery):
+    """A cursor of a version that is no longer searched."""
+
+    def __init__(self, version: int, now: int) -> None:
+        super().__init__(f"The cursor is of version {version} of the collection, and version {now} is searched now: "
+                         "begin again without it.")
+
+
 class NothingToMeasure(BadQuery):
     """An evaluation without a single caption in the languages that were asked for."""
 

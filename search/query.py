@@ -29,6 +29,9 @@ class Query:
         top: how many hits to give at most.
         rerank: how many of the first stage's best the cross-modal encoder reads; 0 for none.
         offset: how many hits to pass over, for paging.
+        cursor: instead of an offset, where the page before ended (see `search.cursor`).
+        fold: the cosine from which on two photos, or captions, count as one and are shown once; files and texts that are
+            the same always do. None shows all.
         where: a filter on what may be found (see `search.where`); None for none.
         label: what to call an `image` in the result.
 
@@ -45,6 +48,8 @@ class Query:
     top: int = 10
     rerank: int = 32
     offset: int = 0
+    cursor: str | None = None
+    fold: float | None = None
     where: str | None = None
     label: str | None = None
     terms: tuple[Term, ...] = field(init=False)
@@ -57,6 +62,10 @@ class Query:
         for name, least in (("top", 1), ("rerank", 0), ("offset", 0)):
             if getattr(self, name) < least:
                 raise BadQuery(f"{name} is {getattr(self, name)}: it must be at least {least}.")
+        if self.offset and self.cursor is not None:
+            raise BadQuery("Give an offset or a cursor, not both.")
+        if self.fold is not None and not 0 < self.fold <= 1:
+            raise BadQuery(f"The cosine of duplicates is {self.fold:g}: it must lie above 0 and be at most 1.")
         if self.image_id is not None and not 0 <= self.image_id <= LARGEST_ID:
             raise BadQuery(f"{self.image_id} can't be the id of a photo.")
         if self.text is not None:

@@ -26,9 +26,10 @@ class Ranking:
 
     def page(self, offset: int, top: int) -> Ranking:
         """The `top` candidates after the first `offset`; fewer, or none, where the list ends."""
-        return self._take(slice(offset, offset + top))
+        return self.take(slice(offset, offset + top))
 
-    def _take(self, rows: slice | np.ndarray) -> Ranking:
+    def take(self, rows: slice | np.ndarray) -> Ranking:
+        """The candidates at these positions."""
         return Ranking(
             self.ids[rows],
             self.scores[rows],
@@ -75,4 +76,4 @@ def rerank_head(ranking: Ranking, match_logits: np.ndarray, weight: float) -> Ra
     head = best_first(head_scores, ranking.ids[:size])
     order = np.concatenate([head, np.arange(size, len(ranking))])
     read = Ranking(ranking.ids, scores, ranking.first_stage_scores, ranking.first_stage_ranks, all_logits)
-    return read._take(order)
+    return read.take(order)

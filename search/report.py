@@ -28,8 +28,12 @@ def result_lines(result: dict) -> Iterator[str]:
                f"(rank {hit['first_stage_rank']}){_match(hit)}")
         for caption in hit.get("captions", [])[:2]:
             yield f"     {caption['text']}"
+        if hit["duplicates"]:
+            yield f"     and {len(hit['duplicates'])} near-duplicates: {', '.join(map(str, hit['duplicates']))}"
     times = ", ".join(f"{stage} {ms:.0f}" for stage, ms in result["took_ms"].items())
     yield f"{len(result['hits'])} hits; milliseconds: {times}"
+    if result["cursor"] is not None:
+        yield f"next page: --cursor {result['cursor']}"
 
 
 def terms_as_text(terms: list[dict]) -> str:

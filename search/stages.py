@@ -9,8 +9,6 @@ import numpy as np
 
 from .ranking import Ranking, first_stage_ranking, rerank_head
 
-MOST_EXTRA = 1024
-
 
 @dataclass(frozen=True, eq=False)
 class Probe:
@@ -43,7 +41,7 @@ def retrieve(
     """The first stage: the `depth` nearest of an index, fewer where it holds fewer.
 
     Equal scores are settled by id even where they straddle the end of what was asked for, so that the next page goes
-    on where this one ended; beyond MOST_EXTRA candidates of one score that is given up.
+    on where this one ended: the index is asked for one more, and for twice as many as long as that has the same score.
     """
     wanted = depth + len(leave_out)
     asked = wanted + 1
@@ -51,7 +49,7 @@ def retrieve(
         scores, ids = index.search(vector[np.newaxis], asked, allowed_ids)
         scores, ids = scores[0], ids[0]
         exhausted = len(ids) < asked or ids[-1] < 0
-        if exhausted or scores[wanted - 1] > scores[-1] or asked > wanted + MOST_EXTRA:
+        if exhausted or scores[wanted - 1] > scores[-1]:
             return first_stage_ranking(ids, scores, leave_out).page(0, depth)
         asked += asked
 
@@ -61,14 +59,18 @@ def can_rerank(probe: Probe, to: str) -> bool:
     return (probe.text if to == "images" else probe.tokens) is not None
 
 
-def rerank(ranking: Ranking, probe: Probe, to: str, k: int, snapshot, encoder) -> Ranking:
-    """The second stage: reads the first k candidates together with the query and puts them in that order."""
+def match_logits(ranking: Ranking, probe: Probe, to: str, k: int, snapshot, encoder) -> np.ndarray:
+    """What the cross-modal encoder says of the first k candidates with the query, float [k]; [0] where it reads none."""
     head = ranking.ids[:k]
     if len(head) == 0 or not can_rerank(probe, to):
-        return ranking
+        return np.empty(0)
     if to == "images":
-        logits = encoder.match(probe.text, snapshot.tokens(head))
-    else:
-        captions = encoder.encode_texts([caption.text for caption in snapshot.captions(head)])
-        logits = encoder.match(captions, probe.tokens)
+        return encoder.match(probe.text, snapshot.tokens(head))
+    captions = encoder.encode_texts([caption.text for caption in snapshot.captions(head)])
+    return encoder.match(captions, probe.tokens)
+
+
+def rerank(ranking: Ranking, probe: Probe, to: str, k: int, snapshot, encoder) -> Ranking:
+    """The second stage: reads the first k candidates together with the query and puts them in that order."""
+    logits = match_logits(ranking, probe, to, k, snapshot, encoder)
     return rerank_head(ranking, logits, encoder.config.first_stage_weight)

@@ -57,6 +57,18 @@ def test_a_sum_and_a_filter(home):
     assert result["total"] == len(result["hits"]) < 20 and all(hit["width"] > 300 for hit in result["hits"])
 
 
+def test_pages_by_cursor(home):
+    first = answer("search", "a cat", "--home", home, "--top", 15)
+    second = answer("search", "a cat", "--home", home, "--top", 15, "--cursor", first["cursor"])
+    assert [hit["rank"] for hit in second["hits"]] == [16, 17, 18, 19, 20] and second["cursor"] is None
+
+
+def test_hubs_are_looked_for(home):
+    report = answer("status", "--home", home, "--hubs")["hubs"]
+    assert (report["queries"], report["k"], report["expected"]) == (80, 10, 40.0)
+    assert "Hubs, by 80 captions of other photos" in manage("status", "--home", home, "--hubs").stdout
+
+
 def test_without_reranking_the_first_stage_decides(home):
     result = answer("search", "a cat", "--home", home, "--rerank", 0)
     assert all(hit["match_logit"] is None for hit in result["hits"])

@@ -6,7 +6,7 @@ from search import Engine, Query
 from search.evaluation import evaluate
 from search.report import evaluation_lines, percent, result_lines
 from tests.fakes import FakeConfig, FakeEncoder
-from tests.galleries import build_gallery
+from tests.galleries import Shot, build_gallery
 
 ROW = {
     "direction": "text_to_image", "language": "en", "rerank": 32, "queries": 500,
@@ -34,7 +34,7 @@ def test_what_was_found_is_headed_by_how_well_it_fits(tmp_path, offset, said, ch
 
     assert lines[0] == said
     assert lines[1].endswith("red.jpg") and chance in lines[2]
-    assert lines[-1].startswith("2 hits; milliseconds: encode ")
+    assert lines[-2].startswith("2 hits; milliseconds: encode ") and lines[-1].startswith("next page: --cursor ")
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,15 @@ def test_what_was_found_is_headed_by_how_well_it_fits(tmp_path, offset, said, ch
 )
 def test_no_probability_is_shown_as_certain(probability, shown):
     assert percent(probability) == shown
+
+
+def test_folded_duplicates_are_named_below_the_hit_and_a_last_page_has_no_cursor(tmp_path):
+    shots = [Shot(f"{i}.png", "red") for i in range(3)]
+    result = Engine(build_gallery(tmp_path, shots), FakeEncoder()).search(Query(text="red", fold=1.0)).as_json()
+
+    lines = list(result_lines(result))
+
+    assert lines[2] == "     and 2 near-duplicates: 2, 3" and lines[-1].startswith("1 hits")
 
 
 def test_a_sum_is_said_above_the_hits(tmp_path):

@@ -141,9 +141,34 @@ def test_pages_follow_each_other(client):
     assert parts[0] + parts[1] == whole
 
 
+def test_a_cursor_leads_to_the_next_page_of_this_version(client, tmp_path):
+    first = client.get("/api/v1/search?q=red&top=4").json
+    second = client.get("/api/v1/search", query_string={"q": "red", "top": 9, "cursor": first["cursor"]})
+    assert [hit["rank"] for hit in second.json["hits"]] == [5, 6] and second.json["cursor"] is None
+    assert_documented(second, "/api/v1/search")
+
+    build_gallery(tmp_path)
+
+    outdated = client.get("/api/v1/search", query_string={"q": "red", "cursor": first["cursor"]})
+    assert outdated.status_code == 410 and "version 2 is searched now" in outdated.json["error"]
+    assert_documented(outdated, "/api/v1/search")
+
+
+def test_a_filter_and_folding(client, tmp_path):
+    build_gallery(tmp_path)  # every photo is there twice now
+    answer = client.get("/api/v1/search", query_string={"q": "red", "fold_duplicates": "true", "where": "width = 96"})
+    assert [len(hit["duplicates"]) for hit in answer.json["hits"]] == [1, 1, 1] and answer.json["total"] == 6
+    assert_documented(answer, "/api/v1/search")
+
+
 @pytest.mark.parametrize(
     ("parameters", "says"),
     [
+        ("q=red&where=width", "The filter can't be used at character 6 (its end): expected"),
+        ("q=red&where=wide%3D1", "The filter can't be used at character 1 ('wide=1'): no column is called wide"),
+        ("q=red&cursor=abc", "That is no cursor"),
+        ("q=red&fold_duplicates=much", "fold_duplicates is 'much': it must be true, false, or a cosine above 0"),
+        ("q=red&fold_duplicates=0.0", "fold_duplicates is '0.0'"),
         ("", "Nothing to search for: give a sentence as q, or the id of a photo as image_id."),
         ("q=", "Nothing to search for: the sentence is empty."),
         ("q=+%09", "Nothing to search for: the sentence is empty."),
@@ -257,7 +282,7 @@ def test_what_we_did_not_foresee_is_a_500_without_details(app, monkeypatch):
     def fail(*_):
         raise RuntimeError("secret of the house")
 
-    monkeypatch.setattr("search.engine.retrieve", fail)
+    monkeypatch.setattr("search.listing.retrieve", fail)
     response = app.test_client().get("/api/v1/search?q=red")
 
     assert response.status_code == 500

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+
+from search.folding import SAME
 
 from .errors import BadParameter
 
@@ -12,7 +15,7 @@ MOST_OFFSET = 10**9
 
 
 def search_options(values: Mapping[str, str], top: int = 10, rerank: int = 32) -> dict:
-    """`to`, `top`, `rerank`, `offset` and `where` for a `search.Query`; raises BadParameter.
+    """`to`, `top`, `rerank`, `where`, `offset`, `cursor` and `fold` for a `search.Query`; raises BadParameter.
 
     Args:
         values: the request's parameters.
@@ -24,6 +27,8 @@ def search_options(values: Mapping[str, str], top: int = 10, rerank: int = 32) -
         "rerank": whole_number(values, "rerank", rerank, 0, MOST_RERANK),
         "where": values.get("where", "").strip() or None,
         "offset": whole_number(values, "offset", 0, 0, MOST_OFFSET),
+        "cursor": values.get("cursor", "").strip() or None,
+        "fold": _cosine(values, "fold_duplicates"),
     }
 
 
@@ -36,4 +41,17 @@ def whole_number(values: Mapping[str, str], name: str, default: int | None, leas
     if number is None or not least <= number <= most:
         shown = raw if len(raw) <= 40 else f"{raw[:40]}..."
         raise BadParameter(f"{name} is {shown!r}: it must be a whole number from {least} to {most}.")
+    return number
+
+
+def _cosine(values: Mapping[str, str], name: str) -> float | None:
+    """A cosine above 0; SAME for "true", None for "false" or nothing. Raises BadParameter."""
+    raw = values.get(name, "").strip().lower()
+    if raw in ("", "false"):
+        return None
+    if raw == "true":
+        return SAME
+    number = float(raw) if re.fullmatch(r"[01](\.[0-9]{1,9})?", raw) else 0.0
+    if not 0 < number <= 1:
+        raise BadParameter(f"{name} is {raw[:40]!r}: it must be true, false, or a cosine above 0 and at most 1.")
     return number
