@@ -13,6 +13,7 @@ import click
 
 from console import COLLECTION, HOME, HOST, JSON, MODEL, PORT, Panoptes, bar, integers, print_lines, say, temporary_folder
 
+MODES = click.Choice(["vector", "lexical", "hybrid"])
 FORMATS = click.Choice(["coco", "manifest", "folder"])
 
 
@@ -57,6 +58,8 @@ def build_index(source, source_format, limit, rebuild, workers, model, home, col
 @click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="How many hits to print.")
 @click.option("--rerank", type=click.IntRange(0), default=32, show_default=True,
               help="How many of the first stage's best the cross-modal encoder reads; 0 for none.")
+@click.option("--mode", type=MODES, default="vector", show_default=True, help="Find by meaning, by the words of the captions, "
+              "or by the ranks of both.")
 @click.option("--where", help="Find only what fits this filter, e.g. \"width >= 640 and language = 'zh'\".")
 @click.option("--offset", type=click.IntRange(0), default=0, show_default=True, help="How many hits to pass over.")
 @click.option("--cursor", help="Go on where the page before ended: the cursor that it was printed with.")
@@ -67,8 +70,8 @@ def build_index(source, source_format, limit, rebuild, workers, model, home, col
 @HOME
 @COLLECTION
 @JSON
-def search(query, image, to, top, rerank, where, offset, cursor, fold_duplicates, duplicate_cosine, model, home, collection,
-           as_json):
+def search(query, image, to, top, rerank, mode, where, offset, cursor, fold_duplicates, duplicate_cosine, model, home,
+           collection, as_json):
     """Find photos (or captions) for QUERY, a sentence in English or Chinese, or for a photo.
 
     QUERY may add up several things: `beach sunset -people`, `2*dog + photo` with --image, `@17` for more like photo 17, @c17
@@ -88,8 +91,8 @@ def search(query, image, to, top, rerank, where, offset, cursor, fold_duplicates
     from storage import Home
 
     pixels = read_photo(image, read_config(_model_folder(home, model))) if image else None
-    asked = Query(text=query or None, image=pixels, to=to, top=top, rerank=rerank, where=where, offset=offset, cursor=cursor,
-                  fold=(duplicate_cosine or SAME) if fold_duplicates or duplicate_cosine else None,
+    asked = Query(text=query or None, image=pixels, to=to, top=top, rerank=rerank, mode=mode, where=where, offset=offset,
+                  cursor=cursor, fold=(duplicate_cosine or SAME) if fold_duplicates or duplicate_cosine else None,
                   label=str(image) if image else None)
     stored, translate = Home(home).collection(collection), translator()
     with _naming_models(home):

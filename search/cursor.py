@@ -50,7 +50,7 @@ def _content(token: str) -> tuple[int, int, str]:
 
 def _digest(query: Query) -> str:
     """A hash of all that decides on the order of a list, and of nothing else: a page may be of any size."""
-    asked = [[term.as_json() for term in query.terms], query.to, query.where, query.rerank, query.fold]
+    asked = [[term.as_json() for term in query.terms], query.to, query.where, query.rerank, query.fold, query.mode]
     digest = hashlib.sha256(json.dumps(asked).encode())
     if query.image is not None:
         digest.update(query.image.tobytes())

@@ -20,7 +20,7 @@ from .result import SearchResult
 from .timing import Stopwatch
 from .translation import Translate
 
-STAGES = ("encode", "filter", "first_stage", "rerank", "fold", "fetch")
+STAGES = ("encode", "filter", "first_stage", "rerank", "lexical", "fold", "fetch")
 
 
 class Engine:
@@ -56,7 +56,9 @@ class Engine:
         if query.cursor is not None:
             query = dataclasses.replace(query, cursor=None, offset=read_cursor(query.cursor, query, snapshot.version))
         with watch.stage("encode"):
-            probe, notices = probe_query(query, snapshot, self._encoder, self._translate)
+            probe, notices = None, []
+            if query.mode != "lexical":
+                probe, notices = probe_query(query, snapshot, self._encoder, self._translate)
         with watch.stage("filter"):
             allowed = None if query.where is None else ids_where(snapshot, query.where, query.to)
         listing = Listing(query, probe, snapshot, self._encoder, allowed, watch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from .ranking import Ranking
@@ -57,6 +58,7 @@ def _place(page: Ranking, i: int, offset: int, chances: Mapping[int, float], dup
         "score": float(page.scores[i]),
         "first_stage_score": float(page.first_stage_scores[i]),
         "first_stage_rank": int(page.first_stage_ranks[i]),
+        "lexical_rank": None if math.isnan(page.lexical_ranks[i]) else int(page.lexical_ranks[i]),
         "match_logit": number_or_none(page.match_logits[i]),
         "match_probability": chances.get(own),
         "duplicates": list(duplicates.get(own, ())),

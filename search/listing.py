@@ -6,9 +6,11 @@ import numpy as np
 
 from .columns import columns_of
 from .folding import fold
+from .lexical import words_of
 from .query import Query
-from .ranking import Ranking, rerank_head
+from .ranking import Ranking, fuse, lexical_ranking, rerank_head
 from .stages import Probe, match_logits, retrieve
+from .terms import positive_words
 from .timing import Stopwatch
 
 KEYS = {"images": ("sha256", "text"), "captions": ("caption", "text")}
@@ -20,14 +22,19 @@ class Listing:
     `total` is how many may be found.
 
     Args:
+        probe: what the query was encoded to; None in mode "lexical", which needs none.
         allowed: int64 [a], the ids that the filter lets through; None for all.
         watch: counts the time of both stages.
     """
 
-    def __init__(self, query: Query, probe: Probe, snapshot, encoder, allowed: np.ndarray | None, watch: Stopwatch) -> None:
+    def __init__(
+        self, query: Query, probe: Probe | None, snapshot, encoder, allowed: np.ndarray | None, watch: Stopwatch
+    ) -> None:
         self._query, self._probe, self._snapshot, self._encoder = query, probe, snapshot, encoder
         self._allowed, self._watch = allowed, watch
         self._logits: np.ndarray | None = None
+        self._whole: Ranking | None = None
+        self._mode = query.mode if positive_words(query.terms) else "vector"
         everything = snapshot.image_count if query.to == "images" else snapshot.caption_count
         if allowed is None:
             self.total = everything - len(query.left_out)
@@ -41,6 +48,25 @@ class Listing:
 
     def head(self, depth: int) -> Ranking:
         """The first `depth` at least, or all."""
+        if self._mode == "vector":
+            return self._by_vector(depth)
+        if self._whole is None:
+            self._whole = self._by_words()
+        return self._whole
+
+    def _by_words(self) -> Ranking:
+        """Everything that may be found: by words alone, or by the ranks of both."""
+        query = self._query
+        fused = self._by_vector(self.total) if self._mode == "hybrid" else None
+        with self._watch.stage("lexical"):
+            words = words_of(self._snapshot)
+            ids, scores = words.ranking(query.terms, query.to, self._allowed, query.left_out)
+            if fused is not None:
+                return fuse(fused, ids)
+            self.total = len(ids)
+            return lexical_ranking(ids, scores)
+
+    def _by_vector(self, depth: int) -> Ranking:
         query, snapshot = self._query, self._snapshot
         index = snapshot.image_index if query.to == "images" else snapshot.caption_index
         with self._watch.stage("first_stage"):

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .errors import BadQuery, EmptyQuery
-from .terms import Term, parse_terms
+from .terms import Term, parse_terms, positive_words
 from .where import parse_filter
 
 TARGETS = ("images", "captions")
+MODES = ("vector", "lexical", "hybrid")
 LONGEST_TEXT = 2000
 LARGEST_ID = 2**63 - 1
 
@@ -29,6 +30,8 @@ class Query:
         top: how many hits to give at most.
         rerank: how many of the first stage's best the cross-modal encoder reads; 0 for none.
         offset: how many hits to pass over, for paging.
+        mode: "vector" finds by meaning, "lexical" by the words of the captions, "hybrid" by the ranks of both; where a
+            query has no words, "hybrid" is "vector".
         cursor: instead of an offset, where the page before ended (see `search.cursor`).
         fold: the cosine from which on two photos, or captions, count as one and are shown once; files and texts that are
             the same always do. None shows all.
@@ -48,6 +51,7 @@ class Query:
     top: int = 10
     rerank: int = 32
     offset: int = 0
+    mode: str = "vector"
     cursor: str | None = None
     fold: float | None = None
     where: str | None = None
@@ -59,6 +63,8 @@ class Query:
             raise EmptyQuery("Nothing to search for: give a sentence, a photo, or the id of a photo.")
         if self.to not in TARGETS:
             raise BadQuery(f"Can't search to {self.to!r}: choose {' or '.join(TARGETS)}.")
+        if self.mode not in MODES:
+            raise BadQuery(f"Can't search by {self.mode!r}: choose {', '.join(MODES)}.")
         for name, least in (("top", 1), ("rerank", 0), ("offset", 0)):
             if getattr(self, name) < least:
                 raise BadQuery(f"{name} is {getattr(self, name)}: it must be at least {least}.")
@@ -75,6 +81,8 @@ class Query:
         if self.where is not None:
             parse_filter(self.where)
         object.__setattr__(self, "terms", tuple(self._read()))
+        if self.mode == "lexical" and not positive_words(self.terms):
+            raise BadQuery("There are no words to look for: add some, or search by vector.")
 
     @property
     def left_out(self) -> list[int]:

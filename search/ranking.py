@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+
+RRF = 60
+"""The constant of reciprocal rank fusion: how little the first places count more than those after them."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
     """Candidates, best first; entry i of every array, each of shape [n], speaks of the same candidate.
 
-    `scores` never increase. `first_stage_ranks` count from 1. `match_logits` are NaN where the pair was not read.
+    `scores` never increase. `first_stage_ranks` count from 1. `match_logits` are NaN where the pair was not read,
+    `lexical_ranks` where no word was found.
     """
 
     ids: np.ndarray
@@ -20,6 +24,7 @@ class Ranking:
     first_stage_scores: np.ndarray
     first_stage_ranks: np.ndarray
     match_logits: np.ndarray
+    lexical_ranks: np.ndarray
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -36,6 +41,7 @@ class Ranking:
             self.first_stage_scores[rows],
             self.first_stage_ranks[rows],
             self.match_logits[rows],
+            self.lexical_ranks[rows],
         )
 
 
@@ -53,7 +59,33 @@ def first_stage_ranking(ids: np.ndarray, scores: np.ndarray, leave_out: Sequence
     order = best_first(scores, ids)
     ids, scores = ids[order], scores[order]
     ranks = np.arange(1, len(ids) + 1)
-    return Ranking(ids, scores, scores, ranks, np.full(len(ids), np.nan))
+    nothing = np.full(len(ids), np.nan)
+    return Ranking(ids, scores, scores, ranks, nothing, nothing)
+
+
+def lexical_ranking(ids: np.ndarray, scores: np.ndarray) -> Ranking:
+    """What was found by words, best first as it came, as a ranking."""
+    ranks = np.arange(1, len(ids) + 1)
+    scores = np.asarray(scores, np.float64)
+    return Ranking(ids, scores, scores, ranks, np.full(len(ids), np.nan), ranks.astype(np.float64))
+
+
+def fuse(ranking: Ranking, lexical_ids: np.ndarray) -> Ranking:
+    """Reciprocal rank fusion of a ranking of everything with what was found by words.
+
+    A candidate scores 1 / (RRF + rank) for each of the lists that it is in, once however many it is in (Cormack et al., SIGIR
+    2009). All else that is known of it stays.
+
+    Args:
+        ranking: everything that may be found.
+        lexical_ids: int64 [m], best first, all of them in `ranking`.
+    """
+    lexical = np.full(len(ranking), np.nan)
+    order = np.argsort(ranking.ids)
+    lexical[order[np.searchsorted(ranking.ids, lexical_ids, sorter=order)]] = np.arange(1, len(lexical_ids) + 1)
+    scores = 1 / (RRF + np.arange(1, len(ranking) + 1)) + np.nan_to_num(1 / (RRF + lexical))
+    fused = replace(ranking, scores=scores, lexical_ranks=lexical)
+    return fused.take(best_first(scores, ranking.ids))
 
 
 def rerank_head(ranking: Ranking, match_logits: np.ndarray, weight: float) -> Ranking:
@@ -75,5 +107,4 @@ def rerank_head(ranking: Ranking, match_logits: np.ndarray, weight: float) -> Ra
     all_logits = np.concatenate([logits, ranking.match_logits[size:]])
     head = best_first(head_scores, ranking.ids[:size])
     order = np.concatenate([head, np.arange(size, len(ranking))])
-    read = Ranking(ranking.ids, scores, ranking.first_stage_scores, ranking.first_stage_ranks, all_logits)
-    return read.take(order)
+    return replace(ranking, scores=scores, match_logits=all_logits).take(order)

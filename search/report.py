@@ -25,7 +25,7 @@ def result_lines(result: dict) -> Iterator[str]:
         name = hit["uri"] if "uri" in hit else f"[{hit['language']}] {hit['text']}"
         yield f"{place:3}. {name}"
         yield (f"     score {hit['score']:.3f}  first stage {hit['first_stage_score']:.3f} "
-               f"(rank {hit['first_stage_rank']}){_match(hit)}")
+               f"(rank {hit['first_stage_rank']}){_lexical(hit)}{_match(hit)}")
         for caption in hit.get("captions", [])[:2]:
             yield f"     {caption['text']}"
         if hit["duplicates"]:
@@ -73,6 +73,10 @@ def _term(term: dict) -> str:
              "caption": f"caption {term['value']}"}[term["kind"]]
     size = f"{abs(term['weight']):g}"
     return ("without " if term["weight"] < 0 else "") + (f"{size} x " if size != "1" else "") + named
+
+
+def _lexical(hit: dict) -> str:
+    return "" if hit["lexical_rank"] is None else f"  by words rank {hit['lexical_rank']}"
 
 
 def _match(hit: dict) -> str:

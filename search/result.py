@@ -33,6 +33,7 @@ class Photo:
 class Hit:
     """What every hit tells about its place: ranks count from 1.
 
+    `lexical_rank` is the place by words, None where there is none or words were not looked for;
     `match_logit` is None where the pair was not read, `match_probability` also where the weights are not calibrated.
     `duplicates` are the ids that are folded into this hit, as far down the list as was looked.
     """
@@ -42,6 +43,7 @@ class Hit:
     score: float
     first_stage_score: float
     first_stage_rank: int
+    lexical_rank: int | None
     match_logit: float | None
     match_probability: float | None
     duplicates: list[int]
@@ -95,6 +97,7 @@ class SearchResult:
             "image_id": self.query.image_id,
             "terms": [term.as_json() for term in self.query.terms],
             "to": self.query.to,
+            "mode": self.query.mode,
             "where": self.query.where,
             "offset": self.query.offset,
             "total": self.total,

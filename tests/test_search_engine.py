@@ -164,13 +164,13 @@ def test_the_answer_is_plain_json(engine):
 
     assert json.loads(json.dumps(answer, allow_nan=False)) == answer
     assert list(answer) == [
-        "query", "image_id", "terms", "to", "where", "offset", "total", "reranked", "version", "cursor", "relevance",
+        "query", "image_id", "terms", "to", "mode", "where", "offset", "total", "reranked", "version", "cursor", "relevance",
         "notices", "hits", "took_ms",
     ]  # fmt: skip
     assert {"id", "uri", "score", "first_stage_score", "first_stage_rank", "match_logit", "captions"} <= set(
         answer["hits"][0]
     )
-    assert list(answer["took_ms"]) == ["encode", "filter", "first_stage", "rerank", "fold", "fetch", "total"]
+    assert list(answer["took_ms"]) == ["encode", "filter", "first_stage", "rerank", "lexical", "fold", "fetch", "total"]
     assert answer["took_ms"]["total"] >= sum(answer["took_ms"][s] for s in ("encode", "first_stage", "rerank", "fetch"))
 
 

@@ -21,7 +21,7 @@ from .uploads import KeptPhoto, KeptPhotos, read_upload
 
 pages = Blueprint("pages", __name__)
 PAGE_SIZE = 24
-KEPT_IN_ADDRESS = ("q", "to", "top", "rerank", "offset", "where", "fold_duplicates", "lang")
+KEPT_IN_ADDRESS = ("q", "to", "top", "rerank", "offset", "mode", "where", "fold_duplicates", "lang")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ MOST_OFFSET = 10**9
 
 
 def search_options(values: Mapping[str, str], top: int = 10, rerank: int = 32) -> dict:
-    """`to`, `top`, `rerank`, `where`, `offset`, `cursor` and `fold` for a `search.Query`; raises BadParameter.
+    """`to`, `top`, `rerank`, `mode`, `where`, `offset`, `cursor` and `fold` for a `search.Query`; raises BadParameter.
 
     Args:
         values: the request's parameters.
@@ -25,6 +25,7 @@ def search_options(values: Mapping[str, str], top: int = 10, rerank: int = 32) -
         "to": values.get("to", "images"),
         "top": whole_number(values, "top", top, 1, MOST_TOP),
         "rerank": whole_number(values, "rerank", rerank, 0, MOST_RERANK),
+        "mode": values.get("mode", "vector"),
         "where": values.get("where", "").strip() or None,
         "offset": whole_number(values, "offset", 0, 0, MOST_OFFSET),
         "cursor": values.get("cursor", "").strip() or None,

@@ -48,6 +48,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "filter": ("filter", "筛选"),
     "first_stage": ("first stage", "初筛"),
     "rerank": ("re-rank", "重排"),
+    "lexical": ("words", "词语"),
     "fold": ("fold", "合并"),
     "fetch": ("fetch", "读取"),
     "without_reranking": ("Show without re-ranking", "不重排"),
