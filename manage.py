@@ -107,12 +107,16 @@ def search(query, image, to, top, rerank, mode, where, offset, cursor, fold_dupl
 @click.option("--queries", type=click.IntRange(1), help="A seeded sample of N queries a row (default: all).")
 @click.option("--absent", type=click.IntRange(0), default=0, show_default=True,
               help="Leave N photos a language out, and see whether \"nothing found\" can be told; 0 does not.")
+@click.option("--mode", type=MODES, default="vector", show_default=True, help="As `search --mode`; by words, only text to image is "
+              "measured, and the query's own caption is hidden from the lexical index.")
+@click.option("--protocol", type=click.Choice(["all", "coco-5k", "coco-1k"]), default="all", show_default=True,
+              help="coco-5k: the first 5,000 photos, five captions each; coco-1k: the mean over their five folds of 1,000.")
 @click.option("--format", "source_format", type=FORMATS, help="What MANIFEST is; detected where it isn't given.")
 @MODEL
 @HOME
 @COLLECTION
 @JSON
-def evaluate(manifest, rerank, lang, queries, absent, source_format, model, home, collection, as_json):
+def evaluate(manifest, rerank, lang, queries, absent, mode, protocol, source_format, model, home, collection, as_json):
     """Measure recall of a model on MANIFEST, a source with captions.
 
     Reads MANIFEST (as build-index reads SOURCE) and indexes it in a temporary home, made inside HOME, which is removed: no
@@ -140,7 +144,7 @@ def evaluate(manifest, rerank, lang, queries, absent, source_format, model, home
         snapshot = temporary.collection(collection).open_snapshot()
         with bar("queries") as progress:
             report = measure(snapshot, encoder, rerank=depths, languages=languages, queries=queries, absent=absent,
-                             progress=lambda done, total: progress("queries", done, total))
+                             mode=mode, protocol=protocol, progress=lambda done, total: progress("queries", done, total))
     report["failures"] = failures_json(summary)
     say(report, evaluation_lines, as_json)
     _exit_with_failures(summary)

@@ -55,6 +55,13 @@ class NothingToMeasure(BadQuery):
     """An evaluation without a single caption in the languages that were asked for."""
 
 
+class TooFewForProtocol(BadQuery):
+    """A protocol that needs more photos than there are."""
+
+    def __init__(self, name: str, needed: int, there: int) -> None:
+        super().__init__(f"The protocol {name} needs {needed} photos, and there are {there}: measure with --protocol all.")
+
+
 class TooFewPhotos(BadQuery):
     """More photos were to be left out than there are to choose from."""
 

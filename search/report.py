@@ -43,6 +43,11 @@ def terms_as_text(terms: list[dict]) -> str:
 
 def evaluation_lines(report: dict) -> Iterator[str]:
     """Tables for people; from what `evaluation.evaluate` gives."""
+    if report["protocol"] != "all" or report["mode"] != "vector":
+        folds = f", the mean over {report['folds']} folds" if report["folds"] > 1 else ""
+        yield f"protocol {report['protocol']}{folds}; mode {report['mode']}"
+    if report["mode"] != "vector":
+        yield "the caption that a query was taken from is hidden from the lexical index; the photo's other captions are not"
     yield (f"{report['images']} images; R@k is the share of queries with a right answer in the top k, in percent, with its "
            "95 % interval;")
     yield "ceiling is the share of queries that re-ranking could at best put first"
@@ -54,7 +59,8 @@ def evaluation_lines(report: dict) -> Iterator[str]:
         ceiling = f"{row['ceiling']:.1f}" if "ceiling" in row else ""
         yield (f"{row['direction']:15} {row['language']:5} {row['rerank']:6} {row['queries']:7} {recalls} "
                f"{ceiling:>7} {row['p50_ms']:7.1f} {row['p95_ms']:7.1f}")
-    yield "rsum, the six recalls added up, at most 600:"
+    if report["rsum"]:
+        yield "rsum, the six recalls added up, at most 600:"
     for row in report["rsum"]:
         yield f"  {row['language']:5} {row['rerank']:6} {row['rsum']:7.1f}"
     yield from _absence_lines(report.get("relevance", []))

@@ -13,7 +13,8 @@ ROW = {
     "R@1": 22.8, "R@1_ci": [19.2, 26.6], "R@5": 52.8, "R@5_ci": [48.1, 57.6], "R@10": 66.8, "R@10_ci": [62.0, 71.0],
     "ceiling": 84.25, "p50_ms": 220.04, "p95_ms": 409.1,
 }  # fmt: skip
-REPORT = {"images": 1000, "results": [ROW], "rsum": [{"language": "en", "rerank": 32, "rsum": 284.6}]}
+REPORT = {"images": 1000, "mode": "vector", "protocol": "all", "folds": 1, "results": [ROW],
+          "rsum": [{"language": "en", "rerank": 32, "rsum": 284.6}]}
 
 
 def found(tmp_path, calibration):
