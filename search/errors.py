@@ -55,6 +55,21 @@ class NothingToMeasure(BadQuery):
     """An evaluation without a single caption in the languages that were asked for."""
 
 
+class BadRun(BadQuery):
+    """A run or qrels file that can't be read."""
+
+    def __init__(self, path, line: int | None, problem: str) -> None:
+        place = "" if line is None else f", line {line}"
+        super().__init__(f"{path}{place}: {problem}; take files that `evaluate --run FILE --qrels FILE` wrote.")
+
+
+class UnwritableFile(BadQuery):
+    """A file that can't be written where it was asked for."""
+
+    def __init__(self, path, problem: str) -> None:
+        super().__init__(f"Can't write {path} ({problem}): name another place.")
+
+
 class TooFewForProtocol(BadQuery):
     """A protocol that needs more photos than there are."""
 

@@ -124,6 +124,7 @@ def test_bad_photos_among_good_ones_are_listed(home, tmp_path):
     (["search", "sea", "--where", "heigth > 3"], "did you mean height?"),
     (["search", "--image", "nowhere.jpg"], "nowhere.jpg"),
     (["evaluate", "nowhere.jsonl"], "nowhere.jsonl"),
+    (["compare", "a.run", "b.run", "--qrels", "c.qrels"], "a.run"),
     (["serve", "--collection", "nothing"], "build-index"),
     (["search", "a cat", "--image", "manage.py"], "manage.py"),
 ])
@@ -167,6 +168,19 @@ def test_evaluate_measures_both_directions_and_languages(home):
     for row in report["results"]:
         assert 0 <= row["R@1"] <= row["R@5"] <= row["R@10"] <= 100
         assert 0 < row["p50_ms"] <= row["p95_ms"]
+
+
+def test_evaluate_leaves_files_that_compare_reads(home, tmp_path):
+    files = [tmp_path / name for name in ("a.run", "a.qrels", "worst.html")]
+    options = [part for option, path in zip(("--run", "--qrels", "--report"), files, strict=True) for part in (option, path)]
+    report = answer("evaluate", home / "gallery" / "gallery.jsonl", "--rerank", "0,8", "--lang", "zh", *options)
+    compared = answer("compare", files[0], files[0], "--qrels", files[1])
+    recalls = {row["direction"]: row["R@1"] for row in report["results"] if row["rerank"] == 8}
+    assert {row["direction"]: row["a"] for row in compared["results"] if row["measure"] == "R@1"} == recalls
+    assert all(row["difference"] == 0 and row["p"] == 1 for row in compared["results"])
+    assert "data:image/jpeg;base64," in files[2].read_text("utf-8")
+    done = manage("evaluate", home / "gallery" / "gallery.jsonl", "--run", tmp_path / "no" / "a.run")
+    assert done.returncode == 2 and "Can't write" in done.stderr and len(done.stderr.strip().splitlines()) == 1
 
 
 def test_evaluate_without_captions_in_a_language_says_which_there_are(home):
