@@ -155,9 +155,9 @@ def evaluate(manifest, rerank, lang, queries, absent, mode, protocol, run, qrels
             report = measure(snapshot, encoder, rerank=depths, languages=languages, queries=queries, absent=absent,
                              mode=mode, protocol=protocol, keep=exports.keep if exports.wanted else None,
                              progress=lambda done, total: progress("queries", done, total))
+        report["failures"] = failures_json(summary)
+        say(report, evaluation_lines, as_json)
         exports.write(report, snapshot, encoder.config.name)
-    report["failures"] = failures_json(summary)
-    say(report, evaluation_lines, as_json)
     _exit_with_failures(summary)
 
 

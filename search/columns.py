@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import cached_property
 from threading import Lock
 from typing import Literal
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 import pyarrow as pa
@@ -38,16 +38,16 @@ class Values:
 class Columns:
     """The columns of one version's images, or of its captions, each read when it is first asked for. Thread safe.
 
-    Row i belongs to `ids[i]`. A caption has the columns of its photo too.
+    Good for as long as whoever asks holds the snapshot. Row i belongs to `ids[i]`. A caption has the columns of its photo too.
     """
 
     def __init__(self, snapshot, of: Of) -> None:
-        self._snapshot, self._of = snapshot, of
+        self._snapshot, self._of = ref(snapshot), of  # not held: what is kept for a snapshot must not keep it open
         self._lock = Lock()
         self._known: dict[str, dict[Kind, Values]] = {}
         self._images = snapshot.image_table()
         self.ids = snapshot.image_ids() if of == "images" else snapshot.caption_ids()
-        self._photos = np.arange(len(self.ids)) if of == "images" else self._photo_of_each_caption()
+        self._photos = np.arange(len(self.ids)) if of == "images" else _photo_of_each_caption(snapshot)
 
     def names(self) -> list[str]:
         """Every column there is, in alphabetical order."""
@@ -100,16 +100,12 @@ class Columns:
         return pa.array([part(path) for path in self._images["uri"].to_pylist()], pa.string())
 
     def _of_captions(self, kind: Kind, column: str) -> dict[Kind, Values]:
-        table = self._snapshot.caption_table()
+        table = self._snapshot().caption_table()
         if self._of == "captions":
             return {kind: Values(np.arange(table.num_rows), table[column])}
         owners = np.searchsorted(self.ids, table["image_id"].to_numpy())
         order = np.argsort(owners, kind="stable")
         return {kind: Values(owners[order], table[column].take(pa.array(order)))}
-
-    def _photo_of_each_caption(self) -> np.ndarray:
-        """The row of its photo in the table of images, int64 [captions]."""
-        return np.searchsorted(self._snapshot.image_ids(), self._snapshot.caption_table()["image_id"].to_numpy())
 
     @cached_property
     def _metadata(self) -> dict[str, dict[Kind, Values]]:
@@ -142,6 +138,11 @@ def columns_of(snapshot, of: Of) -> Columns:
         if of not in own:
             own[of] = Columns(snapshot, of)
         return own[of]
+
+
+def _photo_of_each_caption(snapshot) -> np.ndarray:
+    """The row of its photo in the table of images, int64 [captions]."""
+    return np.searchsorted(snapshot.image_ids(), snapshot.caption_table()["image_id"].to_numpy())
 
 
 def _gather(value: object, name: str, row: int, gathered: dict, depth: int) -> None:

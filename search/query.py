@@ -91,8 +91,10 @@ class Query:
         return sorted({term.value for term in self.terms if term.kind == kind and term.weight > 0})
 
     def _read(self) -> list[Term]:
-        terms = [] if self.text is None else parse_terms(self.text, photo=self.image is not None)
-        if self.image is not None and not any(term.kind == "photo" for term in terms):
+        photo = self.image is not None
+        alone = not photo and self.image_id is None
+        terms = [] if self.text is None else parse_terms(self.text, photo, alone)
+        if photo and not any(term.kind == "photo" for term in terms):
             terms.append(Term("photo"))
         if self.image_id is not None and not any((term.kind, term.value) == ("image", self.image_id) for term in terms):
             terms.append(Term("image", self.image_id))

@@ -78,8 +78,9 @@ def fuse(ranking: Ranking, lexical_ids: np.ndarray) -> Ranking:
 
     Args:
         ranking: everything that may be found.
-        lexical_ids: int64 [m], best first, all of them in `ranking`.
+        lexical_ids: int64 [m], best first; what is not in `ranking` is passed over.
     """
+    lexical_ids = lexical_ids[np.isin(lexical_ids, ranking.ids)]
     lexical = np.full(len(ranking), np.nan)
     order = np.argsort(ranking.ids)
     lexical[order[np.searchsorted(ranking.ids, lexical_ids, sorter=order)]] = np.arange(1, len(lexical_ids) + 1)

@@ -64,12 +64,13 @@ class _Piece:
     quoted: bool = False
 
 
-def parse_terms(text: str, photo: bool = False) -> list[Term]:
+def parse_terms(text: str, photo: bool = False, alone: bool = True) -> list[Term]:
     """The terms of a query, at least one; a sentence without signs is one term and says what it said.
 
     Args:
         text: not blank.
-        photo: whether a photo was given with it.
+        photo: whether a photo was given with it, which the text may name.
+        alone: whether nothing is asked for but what the text says.
 
     Raises BadTerm, which names the place: a quotation without an end, a weight out of range, too many terms, a plus with
     nothing to add, or nothing but what to avoid.
@@ -82,7 +83,7 @@ def parse_terms(text: str, photo: bool = False) -> list[Term]:
         terms = [Term("photo", None, t.weight) if t.kind == "words" and t.value == "photo" else t for t in terms]
     if len(terms) > MOST_TERMS:
         raise BadTerm(text, 0, f"there are {len(terms)} terms, and {MOST_TERMS} is the most")
-    if not photo and all(term.weight < 0 for term in terms):
+    if alone and all(term.weight < 0 for term in terms):
         raise BadTerm(text, pieces[0].at, "there is only what to avoid: add what to look for, or put a backslash before "
                                           "the minus to search for it as it stands")
     return terms

@@ -1,8 +1,10 @@
 """Filters against what they mean, row by row, on a collection whose metadata is as mixed as real ones are."""
 
 import fnmatch
+import gc
 import os
 import re
+import weakref
 from datetime import datetime
 
 import numpy as np
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from search import Engine, Query, ids_where
 from search.columns import columns_of
 from search.errors import BadFilter
+from search.lexical import words_of
 from storage import CaptionRecord, Home, ImageRecord, SegmentData
 from tests.fakes import FakeEncoder, jpeg
 from tests.galleries import Shot, build_gallery
@@ -221,6 +224,19 @@ def test_every_column_that_is_named_can_be_asked(snapshot):
 def test_columns_are_read_once_a_version(snapshot):
     assert columns_of(snapshot, "images") is columns_of(snapshot, "images")
     assert columns_of(snapshot, "images") is not columns_of(snapshot, "captions")
+
+
+def test_what_is_kept_for_a_snapshot_goes_with_it(collection):
+    opened = collection.open_snapshot()
+    gone = weakref.ref(opened)
+    for of in ("images", "captions"):
+        ids_where(opened, "album = 'summer' or language = 'en'", of)
+    words_of(opened)
+
+    del opened
+    gc.collect()
+
+    assert gone() is None
 
 
 def test_the_deepest_filter_that_fits_is_answered(snapshot):

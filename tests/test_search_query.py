@@ -53,6 +53,11 @@ def test_a_sentence_and_photos_add_up():
     ]  # fmt: skip
 
 
+def test_what_is_to_be_avoided_may_stand_beside_a_photo():
+    for asked in ({"image_id": 3}, {"image": PHOTO}):
+        assert [term.weight for term in Query(text="-people", **asked).terms] == [-1, 1]
+
+
 def test_what_the_sentence_names_is_not_added_again():
     terms = Query(text="2*photo + snow -@7", image=PHOTO, image_id=7).terms
     assert [(term.kind, term.weight) for term in terms] == [("photo", 2), ("words", 1), ("image", -1)]

@@ -61,7 +61,7 @@ def test_signs(query, terms):
 def test_the_photo_that_was_given_is_named_between_signs():
     assert parse_terms("2*dog + photo", photo=True) == [words("dog", 2), Term("photo")]
     assert parse_terms("snow -photo", photo=True) == [words("snow"), Term("photo", None, -1)]
-    assert parse_terms("-people", photo=True) == [words("people", -1)]
+    assert parse_terms("-people", photo=True, alone=False) == [words("people", -1)]
     assert parse_terms("a photo", photo=True) == [words("a photo")] and parse_terms("photo", photo=True) == [words("photo")]
     assert parse_terms("dog + photo") == [words("dog"), words("photo")]
 
@@ -111,7 +111,7 @@ def test_any_text_can_be_meant_as_it_stands(text):
 @given(BLANKLESS, st.booleans())
 def test_whatever_is_asked_is_read_or_refused_with_a_place(text, photo):
     try:
-        terms = parse_terms(text, photo)
+        terms = parse_terms(text, photo, not photo)
     except BadTerm as error:
         assert 0 <= error.at <= len(text)
     else:
