@@ -10,7 +10,7 @@ import numpy as np
 
 from . import absence
 from .errors import NothingToMeasure
-from .lexical import words_of
+from .lexical import Found, words_of
 from .metrics import best_relevant_rank, mean_over_folds, median, p95, recall_interval
 from .photos import read_photo
 from .protocols import PROTOCOLS
@@ -93,7 +93,7 @@ class _Run:
         """Retrieves once, then re-ranks anew for each K."""
         watch = Stopwatch()
         lexical = self._by_words(question)
-        first = lexical_ranking(*lexical) if self._mode == "lexical" else self._first_stage(question, probe)
+        first = lexical_ranking(lexical.ids, lexical.scores) if self._mode == "lexical" else self._first_stage(question, probe)
         shared_ms = encode_ms + watch.total_ms()
         for k in self.depths:
             watch = Stopwatch()
@@ -101,7 +101,7 @@ class _Run:
             if self._mode != "lexical":
                 ranking = rerank_stage(first, probe, question.to, k, self.snapshot, self.encoder)
             if self._mode == "hybrid":
-                ranking = fuse(ranking, lexical[0])
+                ranking = fuse(ranking, lexical.ids, lexical.speaking)
             self._note(question, k, first, ranking, shared_ms + watch.total_ms())
 
     def _first_stage(self, question: Question, probe: Probe) -> Ranking:
@@ -111,7 +111,7 @@ class _Run:
         depth = count if self._mode == "hybrid" else min(max(*self.depths, deep), count)
         return retrieve(index, probe.vector, depth, question.allowed)
 
-    def _by_words(self, question: Question) -> tuple[np.ndarray, np.ndarray] | None:
+    def _by_words(self, question: Question) -> Found | None:
         """What the words of the question find where the caption that it was taken from is not there to be found."""
         if self._words is None:
             return None

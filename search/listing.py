@@ -59,12 +59,11 @@ class Listing:
         query = self._query
         fused = self._by_vector(self.total) if self._mode == "hybrid" else None
         with self._watch.stage("lexical"):
-            words = words_of(self._snapshot)
-            ids, scores = words.ranking(query.terms, query.to, self._allowed, query.left_out)
+            found = words_of(self._snapshot).ranking(query.terms, query.to, self._allowed, query.left_out)
             if fused is not None:
-                return fuse(fused, ids)
-            self.total = len(ids)
-            return lexical_ranking(ids, scores)
+                return fuse(fused, found.ids, found.speaking)
+            self.total = len(found.ids)
+            return lexical_ranking(found.ids, found.scores)
 
     def _by_vector(self, depth: int) -> Ranking:
         query, snapshot = self._query, self._snapshot

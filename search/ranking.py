@@ -70,23 +70,26 @@ def lexical_ranking(ids: np.ndarray, scores: np.ndarray) -> Ranking:
     return Ranking(ids, scores, scores, ranks, np.full(len(ids), np.nan), ranks.astype(np.float64))
 
 
-def fuse(ranking: Ranking, lexical_ids: np.ndarray) -> Ranking:
+def fuse(ranking: Ranking, lexical_ids: np.ndarray, speaking_ids: np.ndarray) -> Ranking:
     """Reciprocal rank fusion of a ranking of everything with what was found by words.
 
     A candidate scores 1 / (RRF + rank) for each of the lists that it is in, once however many it is in (Cormack et al., SIGIR
-    2009). All else that is known of it stays.
+    2009). What could not be found by words, for it has none, is taken to have the rank there that it has here: in the field's
+    plain form a photo without a caption lies below all that share any word with the query. All else that is known stays.
 
     Args:
         ranking: everything that may be found.
         lexical_ids: int64 [m], best first; what is not in `ranking` is passed over.
+        speaking_ids: int64 [s], what could have been found by words.
     """
     lexical_ids = lexical_ids[np.isin(lexical_ids, ranking.ids)]
     lexical = np.full(len(ranking), np.nan)
     order = np.argsort(ranking.ids)
     lexical[order[np.searchsorted(ranking.ids, lexical_ids, sorter=order)]] = np.arange(1, len(lexical_ids) + 1)
-    scores = 1 / (RRF + np.arange(1, len(ranking) + 1)) + np.nan_to_num(1 / (RRF + lexical))
-    fused = replace(ranking, scores=scores, lexical_ranks=lexical)
-    return fused.take(best_first(scores, ranking.ids))
+    own = 1 / (RRF + np.arange(1, len(ranking) + 1))
+    by_words = np.where(np.isin(ranking.ids, speaking_ids), np.nan_to_num(1 / (RRF + lexical)), own)
+    fused = replace(ranking, scores=own + by_words, lexical_ranks=lexical)
+    return fused.take(best_first(fused.scores, ranking.ids))
 
 
 def rerank_head(ranking: Ranking, match_logits: np.ndarray, weight: float) -> Ranking:

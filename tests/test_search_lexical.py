@@ -28,6 +28,10 @@ def engine(tmp_path_factory):
     return Engine(build_gallery(tmp_path_factory.mktemp("home"), SHOTS), FakeEncoder())
 
 
+def names_of(snapshot, ids) -> list[str]:
+    return [Path(image.uri).stem for image in snapshot.images(ids)]
+
+
 def names(result) -> list[str]:
     return [Path(hit.uri).stem for hit in result.hits]
 
@@ -74,9 +78,10 @@ def test_both_ways_are_fused_by_their_ranks(engine):
 
     hits = engine.search(Query(text="a blue dog", top=10, mode="hybrid")).hits
 
+    words = {hit.id: 1 / (RRF + hit.rank) for hit in by_words}
+    without_english = {i for i, name in enumerate(("beach", "cat", "sea", "snow", "none"), 1) if name in ("snow", "none")}
     expected = {hit.id: 1 / (RRF + hit.rank) for hit in by_vector}
-    for hit in by_words:
-        expected[hit.id] += 1 / (RRF + hit.rank)
+    expected |= {own: score + (score if own in without_english else words.get(own, 0)) for own, score in expected.items()}
     assert {hit.id: hit.score for hit in hits} == pytest.approx(expected)
     assert [hit.id for hit in hits] == sorted(expected, key=lambda own: (-expected[own], own)) and len(hits) == 5
     assert {hit.id: hit.match_logit for hit in hits} == {hit.id: hit.match_logit for hit in by_vector}
@@ -101,9 +106,24 @@ def test_a_caption_can_be_hidden(engine):
     snapshot = engine._snapshots.get()
     (hidden,) = (c for c in snapshot.captions(snapshot.caption_ids()) if c.text.startswith("Two dogs"))
 
-    ids, _ = words_of(snapshot).ranking(parse_terms("dogs"), "images", hidden=[hidden.caption_id])
+    found = words_of(snapshot).ranking(parse_terms("dogs"), "images", hidden=[hidden.caption_id])
 
-    assert snapshot.images(ids)[0].uri.endswith("sea.jpg") and len(ids) == 1
+    assert snapshot.images(found.ids)[0].uri.endswith("sea.jpg") and len(found.ids) == 1
+    assert names_of(snapshot, found.speaking) == ["cat", "sea"]
+
+
+@pytest.mark.parametrize(("query", "speaking"), [
+    ("dog", ["beach", "cat", "sea"]), ("狗", ["beach", "cat", "snow"]), ("dog 狗", ["beach", "cat", "sea", "snow"]), ("?", []),
+])
+def test_a_photo_without_a_caption_in_the_querys_script_says_nothing(engine, query, speaking):
+    snapshot = engine._snapshots.get()
+    assert names_of(snapshot, words_of(snapshot).ranking(parse_terms(query), "images").speaking) == speaking
+
+
+def test_where_no_photo_has_a_caption_words_change_nothing(tmp_path):
+    engine = Engine(build_gallery(tmp_path, [Shot(f"{i}.png", (i, 9 * i, 70)) for i in range(20)]), FakeEncoder())
+    hybrid, vector = ([hit.id for hit in engine.search(Query(text="red", mode=mode)).hits] for mode in ("hybrid", "vector"))
+    assert hybrid == vector
 
 
 @pytest.mark.parametrize("shots", [[SHOTS[-1]], [Shot("a.jpg", "red", captions=[("en", "?!")])]])
@@ -122,11 +142,13 @@ def test_a_text_scores_where_it_has_a_word_in_common(texts, query):
     assert index.holding(query).tolist() == [bool(asked) and asked <= set(tokens(text)) for text in texts]
 
 
-@given(st.permutations(range(1, 9)), st.lists(st.integers(1, 8), unique=True))
-def test_fusion_keeps_everything_once(order, lexical):
+@given(st.permutations(range(1, 9)), st.lists(st.integers(1, 8), unique=True), st.sets(st.integers(1, 8)))
+def test_fusion_keeps_everything_once(order, lexical, silent):
+    lexical = [own for own in lexical if own not in silent]
     ranking = first_stage_ranking(np.array(order), -np.arange(8.0))
-    fused = fuse(ranking, np.array(lexical, np.int64))
-    lists = (order, lexical)
-    score = {own: sum(1 / (60 + 1 + one.index(own)) for one in lists if own in one) for own in order}
+    fused = fuse(ranking, np.array(lexical, np.int64), np.array([own for own in range(1, 9) if own not in silent]))
+    own_score = {own: 1 / (RRF + 1 + order.index(own)) for own in order}
+    by_words = {own: 1 / (RRF + 1 + lexical.index(own)) for own in lexical} | {own: own_score[own] for own in silent}
+    score = {own: own_score[own] + by_words.get(own, 0) for own in order}
     assert fused.ids.tolist() == sorted(order, key=lambda own: (-score[own], own))
     assert (np.diff(fused.scores) <= 0).all()
