@@ -91,9 +91,10 @@ def search(query, image, to, top, rerank, mode, where, offset, cursor, fold_dupl
     from storage import Home
 
     pixels = read_photo(image, read_config(_model_folder(home, model))) if image else None
+    if fold_duplicates and duplicate_cosine is None:
+        duplicate_cosine = SAME
     asked = Query(text=query or None, image=pixels, to=to, top=top, rerank=rerank, mode=mode, where=where, offset=offset,
-                  cursor=cursor, fold=(duplicate_cosine or SAME) if fold_duplicates or duplicate_cosine else None,
-                  label=str(image) if image else None)
+                  cursor=cursor, fold=duplicate_cosine, label=str(image) if image else None)
     stored, translate = Home(home).collection(collection), translator()
     with _naming_models(home):
         result = Engine(stored, _open_encoder(home, model), translate=translate).search(asked).as_json()

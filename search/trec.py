@@ -26,8 +26,8 @@ class Names:
     def __init__(self, snapshot) -> None:
         images, captions = snapshot.image_table(), snapshot.caption_table()
         uris = images["uri"].to_pylist()
-        root = os.path.commonpath([os.path.dirname(uri) for uri in uris]) if uris else ""
-        names = [quote(os.path.relpath(uri, root)) for uri in uris]
+        shared = os.path.commonprefix(uris).rpartition("/")[0]
+        names = [quote(uri.removeprefix(shared).lstrip("/")) for uri in uris]
         self.images = dict(zip(images["image_id"].to_pylist(), names, strict=True))
         self.captions: dict[int, str] = {}
         counts: dict[str, int] = {}

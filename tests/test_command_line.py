@@ -57,18 +57,6 @@ def test_a_sum_and_a_filter(home):
     assert result["total"] == len(result["hits"]) < 20 and all(hit["width"] > 300 for hit in result["hits"])
 
 
-def test_pages_by_cursor(home):
-    first = answer("search", "a cat", "--home", home, "--top", 15)
-    second = answer("search", "a cat", "--home", home, "--top", 15, "--cursor", first["cursor"])
-    assert [hit["rank"] for hit in second["hits"]] == [16, 17, 18, 19, 20] and second["cursor"] is None
-
-
-def test_hubs_are_looked_for(home):
-    report = answer("status", "--home", home, "--hubs")["hubs"]
-    assert (report["queries"], report["k"], report["expected"]) == (80, 10, 40.0)
-    assert "Hubs, by 80 captions of other photos" in manage("status", "--home", home, "--hubs").stdout
-
-
 def test_without_reranking_the_first_stage_decides(home):
     result = answer("search", "a cat", "--home", home, "--rerank", 0)
     assert all(hit["match_logit"] is None for hit in result["hits"])
@@ -170,19 +158,6 @@ def test_evaluate_measures_both_directions_and_languages(home):
         assert 0 < row["p50_ms"] <= row["p95_ms"]
 
 
-def test_evaluate_leaves_files_that_compare_reads(home, tmp_path):
-    files = [tmp_path / name for name in ("a.run", "a.qrels", "worst.html")]
-    options = [part for option, path in zip(("--run", "--qrels", "--report"), files, strict=True) for part in (option, path)]
-    report = answer("evaluate", home / "gallery" / "gallery.jsonl", "--rerank", "0,8", "--lang", "zh", *options)
-    compared = answer("compare", files[0], files[0], "--qrels", files[1])
-    recalls = {row["direction"]: row["R@1"] for row in report["results"] if row["rerank"] == 8}
-    assert {row["direction"]: row["a"] for row in compared["results"] if row["measure"] == "R@1"} == recalls
-    assert all(row["difference"] == 0 and row["p"] == 1 for row in compared["results"])
-    assert "data:image/jpeg;base64," in files[2].read_text("utf-8")
-    done = manage("evaluate", home / "gallery" / "gallery.jsonl", "--run", tmp_path / "no" / "a.run")
-    assert done.returncode == 2 and "Can't write" in done.stderr and len(done.stderr.strip().splitlines()) == 1
-
-
 def test_evaluate_without_captions_in_a_language_says_which_there_are(home):
     done = manage("evaluate", home / "gallery" / "gallery.jsonl", "--lang", "fr", PANOPTES_HOME=str(home))
     assert done.returncode == 2 and "en, zh" in done.stderr and "Traceback" not in done.stderr
@@ -232,6 +207,40 @@ def test_evaluate_measures_whether_nothing_found_can_be_told(unsure):
     for row in report["relevance"]:
         assert 0 <= row["auc_ci"][0] <= row["auc"] <= row["auc_ci"][1] <= 1
         assert row["present_shares"] == row["absent_shares"] == {"strong": 0, "weak": 0, "none": 100}
+
+
+def test_pages_by_cursor(unsure):
+    first = answer("search", "a cat", "--top", 15, **unsure)
+    second = answer("search", "a cat", "--top", 15, "--cursor", first["cursor"], **unsure)
+    assert [hit["rank"] for hit in second["hits"]] == [16, 17, 18, 19, 20] and second["cursor"] is None
+
+
+def test_hubs_are_looked_for(unsure):
+    report = answer("status", "--hubs", **unsure)["hubs"]
+    assert (report["queries"], report["k"], report["expected"]) == (80, 10, 40.0)
+    assert "Hubs, by 80 captions of other photos" in manage("status", "--hubs", **unsure).stdout
+
+
+def test_evaluate_leaves_files_that_compare_reads(unsure, tmp_path):
+    files = [tmp_path / name for name in ("a.run", "a.qrels", "worst.html")]
+    options = [part for option, path in zip(("--run", "--qrels", "--report"), files, strict=True) for part in (option, path)]
+    report = answer("evaluate", gallery_of(unsure), "--rerank", "0,8", "--lang", "zh", *options, **unsure)
+    compared = answer("compare", files[0], files[0], "--qrels", files[1], **unsure)
+    recalls = {row["direction"]: row["R@1"] for row in report["results"] if row["rerank"] == 8}
+    assert {row["direction"]: row["a"] for row in compared["results"] if row["measure"] == "R@1"} == recalls
+    assert all(row["difference"] == 0 and row["p"] == 1 for row in compared["results"])
+    assert "data:image/jpeg;base64," in files[2].read_text("utf-8")
+    done = manage("evaluate", gallery_of(unsure), "--run", tmp_path / "no" / "a.run", **unsure)
+    assert done.returncode == 2 and "Can't write" in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_words_find_what_captions_say(unsure):
+    result = answer("search", "猫 -火箭", "--mode", "lexical", "--where", "language = 'zh'", "--fold-duplicates", **unsure)
+    assert names(result)[0] == "chelsea.png" and result["hits"][0]["lexical_rank"] == 1
+    report = answer("evaluate", gallery_of(unsure), "--mode", "hybrid", "--lang", "en", "--rerank", 0, **unsure)
+    assert [(row["direction"], row["queries"]) for row in report["results"]] == [("text_to_image", 40)]
+    done = manage("evaluate", gallery_of(unsure), "--protocol", "coco-1k", **unsure)
+    assert done.returncode == 2 and done.stderr.strip().splitlines()[-1].endswith("measure with --protocol all.")
 
 
 def test_evaluate_prints_intervals_ceilings_and_sums(unsure):

@@ -13,7 +13,7 @@ from search.comparison import compare, compare_hits, comparison_lines
 from search.errors import BadRun, NothingToMeasure, UnwritableFile
 from search.evaluation import evaluate
 from search.exports import Exports
-from search.trec import read_qrels, read_run
+from search.trec import Names, read_qrels, read_run
 from tests.fakes import FakeEncoder
 from tests.galleries import Shot, build_gallery
 
@@ -66,6 +66,13 @@ def test_names_are_those_of_the_files_whatever_their_ids(exported):
     assert "7.png#en1 0 7.png 1" in lines and "7.png#zh 0 7.png#zh1 1" in lines
     first = (exported[0] / "a.run").read_text().splitlines()[0].split()
     assert len(first) == 6 and first[1] == "Q0" and first[3] == "1" and first[5] == "a-model-vector-4"
+
+
+def test_names_hold_no_blank_and_begin_below_the_folder_that_all_share(tmp_path):
+    shots = [Shot("one/a b.png", "red", captions=[("en", "red")]), Shot("one/c/#1.png", "blue")]
+    names = Names(build_gallery(tmp_path, shots).open_snapshot())
+    assert list(names.images.values()) == ["a%20b.png", "c/%231.png"] and names.captions == {1: "a%20b.png#en1"}
+    assert list(Names(build_gallery(tmp_path / "alone", shots[:1]).open_snapshot()).images.values()) == ["a%20b.png"]
 
 
 class Page(html.parser.HTMLParser):
