@@ -13,6 +13,7 @@ import click
 
 from console import COLLECTION, HOME, HOST, JSON, MODEL, PORT, Panoptes, bar, integers, print_lines, say, temporary_folder
 
+MODES = click.Choice(["vector", "lexical", "hybrid"])
 FORMATS = click.Choice(["coco", "manifest", "folder"])
 
 
@@ -52,17 +53,29 @@ def build_index(source, source_format, limit, rebuild, workers, model, home, col
 
 @cli.command()
 @click.argument("query", default="")
-@click.option("--image", type=click.Path(path_type=Path), help="Search with this photo instead of a sentence.")
+@click.option("--image", type=click.Path(path_type=Path), help="Search with this photo, alone or added to QUERY.")
 @click.option("--to", type=click.Choice(["images", "captions"]), default="images", show_default=True, help="What to find.")
 @click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="How many hits to print.")
 @click.option("--rerank", type=click.IntRange(0), default=32, show_default=True,
               help="How many of the first stage's best the cross-modal encoder reads; 0 for none.")
+@click.option("--mode", type=MODES, default="vector", show_default=True, help="Find by meaning, by the words of the captions, "
+              "or by the ranks of both.")
+@click.option("--where", help="Find only what fits this filter, e.g. \"width >= 640 and language = 'zh'\".")
+@click.option("--offset", type=click.IntRange(0), default=0, show_default=True, help="How many hits to pass over.")
+@click.option("--cursor", help="Go on where the page before ended: the cursor that it was printed with.")
+@click.option("--fold-duplicates", is_flag=True, help="Show near-duplicates once, and say how many there are.")
+@click.option("--duplicate-cosine", type=float, help="From which cosine on they are duplicates (default: 0.95; 1: only files "
+              "that are the same).")
 @MODEL
 @HOME
 @COLLECTION
 @JSON
-def search(query, image, to, top, rerank, model, home, collection, as_json):
+def search(query, image, to, top, rerank, mode, where, offset, cursor, fold_duplicates, duplicate_cosine, model, home,
+           collection, as_json):
     """Find photos (or captions) for QUERY, a sentence in English or Chinese, or for a photo.
+
+    QUERY may add up several things: `beach sunset -people`, `2*dog + photo` with --image, `@17` for more like photo 17, @c17
+    for what is like caption 17; docs/searching.md says how. Put -- before a QUERY that begins with a minus.
 
     Reads HOME/collections/COLLECTION; writes nothing. For a photo: --image FILE --to captions finds sentences that fit it,
     --image FILE --to images finds similar photos. Above the hits stands whether the best of those that were re-ranked is a
@@ -71,13 +84,17 @@ def search(query, image, to, top, rerank, model, home, collection, as_json):
     """
     from encoder.checkpoint import read_config
     from search import Engine, Query
+    from search.folding import SAME
     from search.photos import read_photo
     from search.report import result_lines
     from search.translation import translator
     from storage import Home
 
     pixels = read_photo(image, read_config(_model_folder(home, model))) if image else None
-    asked = Query(text=query or None, image=pixels, to=to, top=top, rerank=rerank, label=str(image) if image else None)
+    if fold_duplicates and duplicate_cosine is None:
+        duplicate_cosine = SAME
+    asked = Query(text=query or None, image=pixels, to=to, top=top, rerank=rerank, mode=mode, where=where, offset=offset,
+                  cursor=cursor, fold=duplicate_cosine, label=str(image) if image else None)
     stored, translate = Home(home).collection(collection), translator()
     with _naming_models(home):
         result = Engine(stored, _open_encoder(home, model), translate=translate).search(asked).as_json()
@@ -91,12 +108,20 @@ def search(query, image, to, top, rerank, model, home, collection, as_json):
 @click.option("--queries", type=click.IntRange(1), help="A seeded sample of N queries a row (default: all).")
 @click.option("--absent", type=click.IntRange(0), default=0, show_default=True,
               help="Leave N photos a language out, and see whether \"nothing found\" can be told; 0 does not.")
+@click.option("--mode", type=MODES, default="vector", show_default=True,
+              help="As `search --mode`; by words, only text to image is measured, and the query's own caption is hidden.")
+@click.option("--protocol", type=click.Choice(["all", "coco-5k", "coco-1k"]), default="all", show_default=True,
+              help="coco-5k: the first 5,000 photos, five captions each; coco-1k: the mean over their five folds of 1,000.")
+@click.option("--run", type=click.Path(path_type=Path), help="Write the rankings of the largest --rerank as a TREC run.")
+@click.option("--qrels", type=click.Path(path_type=Path), help="Write the right answers as TREC qrels.")
+@click.option("--report", "page", type=click.Path(path_type=Path), help="Write the worst queries as one page of HTML.")
 @click.option("--format", "source_format", type=FORMATS, help="What MANIFEST is; detected where it isn't given.")
 @MODEL
 @HOME
 @COLLECTION
 @JSON
-def evaluate(manifest, rerank, lang, queries, absent, source_format, model, home, collection, as_json):
+def evaluate(manifest, rerank, lang, queries, absent, mode, protocol, run, qrels, page, source_format, model, home,
+             collection, as_json):
     """Measure recall of a model on MANIFEST, a source with captions.
 
     Reads MANIFEST (as build-index reads SOURCE) and indexes it in a temporary home, made inside HOME, which is removed: no
@@ -104,17 +129,22 @@ def evaluate(manifest, rerank, lang, queries, absent, source_format, model, home
     tie counts against the system) for text to image and image to text, by language, before and after re-ranking, each with
     its 95 % bootstrap interval, the most that re-ranking could reach, and the time that a query took.
 
+    --run, --qrels and --report leave files behind: rankings and right answers in TREC's formats, which `compare` and the
+    field's own tools read, and a page of the queries that went worst.
+
     --absent N asks for N photos that are left out of the index, and for N that stay, by one caption of each. It prints how
     well the two are told apart by the best match probability (the area under the ROC curve; by the best score where the
     weights are not calibrated), and how many of either are a strong match, a weak one, or nothing found.
     """
     from indexer.report import failures_json
     from search.evaluation import evaluate as measure
+    from search.exports import Exports
     from search.report import evaluation_lines
     from storage import Home
     from storage.catalog import file_url
 
     depths, languages = integers(rerank, "--rerank"), [part.strip() for part in lang.split(",") if part.strip()]
+    exports = Exports(run, qrels, page, max(depths))
     encoder = _open_encoder(home, model)
     with temporary_folder(home) as folder:
         temporary = Home(folder, catalog_url=file_url(folder.absolute() / "catalog.sqlite"))
@@ -124,10 +154,31 @@ def evaluate(manifest, rerank, lang, queries, absent, source_format, model, home
         snapshot = temporary.collection(collection).open_snapshot()
         with bar("queries") as progress:
             report = measure(snapshot, encoder, rerank=depths, languages=languages, queries=queries, absent=absent,
+                             mode=mode, protocol=protocol, keep=exports.keep if exports.wanted else None,
                              progress=lambda done, total: progress("queries", done, total))
-    report["failures"] = failures_json(summary)
-    say(report, evaluation_lines, as_json)
+        report["failures"] = failures_json(summary)
+        say(report, evaluation_lines, as_json)
+        exports.write(report, snapshot, encoder.config.name)
     _exit_with_failures(summary)
+
+
+@cli.command()
+@click.argument("run_a", type=click.Path(path_type=Path))
+@click.argument("run_b", type=click.Path(path_type=Path))
+@click.option("--qrels", type=click.Path(path_type=Path), required=True, help="What `evaluate --qrels` wrote.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the test and of the intervals.")
+@JSON
+def compare(run_a, run_b, qrels, seed, as_json):
+    """Say whether RUN_B finds more than RUN_A, by a paired test.
+
+    Reads two runs that `evaluate --run` wrote, and the right answers; writes nothing. Prints R@1, R@5 and R@10 of both, their
+    difference with a 95 % bootstrap interval, and p of a paired randomisation test in which the queries of a photo go together.
+    """
+    from search.comparison import compare as run
+    from search.comparison import comparison_lines
+    from search.trec import read_qrels, read_run
+
+    say(run(read_run(run_a), read_run(run_b), read_qrels(qrels), seed), comparison_lines, as_json)
 
 
 @cli.command()
@@ -151,11 +202,12 @@ def serve(host, port, model, home, collection):
 
 
 @cli.command()
+@click.option("--hubs", is_flag=True, help="Also find photos that turn up for queries that have nothing to do with them.")
 @MODEL
 @HOME
 @COLLECTION
 @JSON
-def status(model, home, collection, as_json):
+def status(hubs, model, home, collection, as_json):
     """Say what a collection holds, which photos could not be read, and whether the model in use made its index.
 
     Reads HOME/collections/COLLECTION and the catalog; writes nothing.
@@ -163,12 +215,15 @@ def status(model, home, collection, as_json):
     from encoder.checkpoint import fingerprint
     from storage import Home
     from storage.status import status as status_of
-    from storage.status import status_lines
 
     report = status_of(Home(home), collection)
     in_use = fingerprint(_model_folder(home, model))
     report |= {"model_in_use": in_use, "searchable": report["model_fingerprint"] == in_use}
-    say(report, status_lines, as_json)
+    if hubs:
+        from search.hubs import hubs as hubs_of
+
+        report["hubs"] = hubs_of(Home(home).collection(collection).open_snapshot())
+    say(report, _lines_of_status, as_json)
 
 
 @cli.command()
@@ -303,6 +358,15 @@ def calibrate(name, data, validation, seed, home):
     from encoder.training.scoring import fit_ranking
 
     fit_ranking(_model_folder(home, name), [read_photos(one) for one in data], read_photos(validation), seed, say=click.echo)
+
+
+def _lines_of_status(report: dict):
+    from search.hubs import hub_lines
+    from storage.status import status_lines
+
+    yield from status_lines(report)
+    if "hubs" in report:
+        yield from hub_lines(report["hubs"])
 
 
 def _models(home: Path):

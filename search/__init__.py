@@ -1,12 +1,15 @@
 """From a query to ranked, explained hits; and how well that works."""
 
 from .engine import Engine
-from .errors import BadQuery, EmptyQuery, SearchError, StaleIndex, UnreadablePhoto
+from .errors import BadFilter, BadQuery, BadTerm, EmptyQuery, SearchError, StaleIndex, UnreadablePhoto
+from .filters import ids_where
 from .query import Query
 from .result import SearchResult
 
 __all__ = [
+    "BadFilter",
     "BadQuery",
+    "BadTerm",
     "EmptyQuery",
     "Engine",
     "Query",
@@ -14,4 +17,5 @@ __all__ = [
     "SearchResult",
     "StaleIndex",
     "UnreadablePhoto",
+    "ids_where",
 ]

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import numpy as np
+
+from .cursor import read_cursor, write_cursor
 from .errors import StaleIndex
+from .filters import ids_where
+from .hits import hits_of
 from .latest import LatestSnapshot
+from .listing import Listing
+from .probing import probe_query
 from .query import Query
 from .ranking import Ranking, fit_scores
 from .relevance import match_probabilities, relevance
-from .result import CaptionHit, CaptionText, Hit, ImageHit, Photo, SearchResult, logit_or_none
-from .stages import Probe, can_rerank, probe_image, probe_text, rerank, retrieve
+from .result import SearchResult
 from .timing import Stopwatch
-from .translation import Heard, Translate, hear
+from .translation import Translate
 
-STAGES = ("encode", "first_stage", "rerank", "fetch")
+STAGES = ("encode", "filter", "first_stage", "rerank", "lexical", "fold", "fetch")
 
 
 class Engine:
@@ -36,105 +44,56 @@ class Engine:
 
         Raises:
             StaleIndex: the index was made by other weights.
-            StorageError: nothing has been published, or `query.image_id` is not in the collection.
+            StorageError: nothing has been published, or an id in the query is not in the collection.
+            BadFilter: the filter names a column that isn't there, or compares it with what it doesn't hold.
+            BadCursor, OutdatedCursor: the cursor is not that of this query on this version.
+            TermsCancelOut: the parts of the query add up to nothing.
             EncoderError: the encoder failed.
         """
         watch = Stopwatch(*STAGES)
         snapshot = self._snapshots.get()
         check_weights(snapshot, self._encoder.fingerprint)
+        if query.cursor is not None:
+            query = dataclasses.replace(query, cursor=None, offset=read_cursor(query.cursor, query, snapshot.version))
         with watch.stage("encode"):
-            heard = None if query.text is None else hear(query.text, self._encoder.config, self._translate)
-            probe = self._probe(query, heard, snapshot)
-        with watch.stage("first_stage"):
-            ranking = _first_stage(query, probe, snapshot)
-        with watch.stage("rerank"):
-            reranked = min(query.rerank, len(ranking)) if can_rerank(probe, query.to) else 0
-            ranking = rerank(ranking, probe, query.to, reranked, snapshot, self._encoder)
+            probe, notices = None, []
+            if query.mode != "lexical":
+                probe, notices = probe_query(query, snapshot, self._encoder, self._translate)
+        with watch.stage("filter"):
+            allowed = None if query.where is None else ids_where(snapshot, query.where, query.to)
+        listing = Listing(query, probe, snapshot, self._encoder, allowed, watch)
+        end = query.offset + query.top
+        if query.fold is None:
+            ranking = whole = listing.head(end + 1)
+            duplicates = {}
+        else:
+            ranking, duplicates, whole = listing.folded(end + 1, query.fold)
         with watch.stage("fetch"):
-            chances = self._chances(ranking)
-            hits = _hits(ranking.page(query.offset, query.top), query, snapshot, chances)
-        took = watch.ms | {"total": watch.total_ms()}
-        found = relevance(max(chances)) if chances else None
-        notices = heard.notices if heard else []
-        return SearchResult(query, snapshot.version, _total(query, snapshot), reranked, found, hits, took, notices)
+            chances = self._chances(whole)
+            hits = hits_of(ranking.page(query.offset, query.top), query.offset, query.to, snapshot, chances, duplicates)
+        return SearchResult(
+            query=query,
+            version=snapshot.version,
+            total=listing.total,
+            reranked=listing.reranked,
+            relevance=relevance(max(chances.values())) if chances else None,
+            hits=hits,
+            took_ms=watch.ms | {"total": watch.total_ms()},
+            notices=notices,
+            cursor=write_cursor(query, snapshot.version, end) if len(ranking) > end else None,
+        )
 
-    def _probe(self, query: Query, heard: Heard | None, snapshot) -> Probe:
-        if heard is not None:
-            return probe_text(self._encoder, heard.text)
-        if query.image is not None:
-            return probe_image(self._encoder, query.image)
-        ids = [query.image_id]
-        return Probe(snapshot.image_vectors(ids)[0], tokens=snapshot.tokens(ids))
-
-    def _chances(self, ranking: Ranking) -> list[float]:
-        """The match probability of each candidate that was re-ranked, best first; none without a calibration."""
-        calibration = self._encoder.config.match_calibration
-        if calibration is None:
-            return []
-        return match_probabilities(fit_scores(ranking, self._encoder.config.first_stage_weight), calibration).tolist()
+    def _chances(self, ranking: Ranking) -> dict[int, float]:
+        """The match probability of each candidate that was re-ranked, by id; none without a calibration."""
+        config = self._encoder.config
+        read = ~np.isnan(ranking.match_logits)
+        if config.match_calibration is None or not read.any():
+            return {}
+        chances = match_probabilities(fit_scores(ranking, config.first_stage_weight), config.match_calibration)
+        return dict(zip(ranking.ids[read].tolist(), chances.tolist(), strict=True))
 
 
 def check_weights(snapshot, fingerprint: str) -> None:
     """Raises StaleIndex unless the snapshot's vectors were made by the weights of this fingerprint."""
     if snapshot.model_fingerprint != fingerprint:
         raise StaleIndex(snapshot.model_fingerprint, fingerprint)
-
-
-def _first_stage(query: Query, probe: Probe, snapshot) -> Ranking:
-    depth = min(max(query.offset + query.top, query.rerank), _total(query, snapshot))
-    if query.to == "captions":
-        return retrieve(snapshot.caption_index, probe.vector, depth)
-    return retrieve(snapshot.image_index, probe.vector, depth, leave_out=query.image_id)
-
-
-def _total(query: Query, snapshot) -> int:
-    if query.to == "captions":
-        return snapshot.caption_count
-    return snapshot.image_count - (query.image_id is not None)
-
-
-def _hits(page: Ranking, query: Query, snapshot, chances: list[float]) -> list[Hit]:
-    places = _places(page, query.offset, chances)
-    if query.to == "captions":
-        return _caption_hits(page, places, snapshot)
-    return _image_hits(page, places, snapshot)
-
-
-def _image_hits(page: Ranking, places: list[dict], snapshot) -> list[Hit]:
-    captions = snapshot.captions_of(page.ids)
-    return [
-        ImageHit(
-            **place,
-            uri=image.uri,
-            width=image.width,
-            height=image.height,
-            metadata=image.metadata,
-            captions=[CaptionText(c.caption_id, c.text, c.language) for c in captions.get(image.image_id, [])],
-        )
-        for place, image in zip(places, snapshot.images(page.ids), strict=True)
-    ]
-
-
-def _caption_hits(page: Ranking, places: list[dict], snapshot) -> list[Hit]:
-    captions = snapshot.captions(page.ids)
-    image_ids = list(dict.fromkeys(caption.image_id for caption in captions))
-    photos = {i.image_id: Photo(i.image_id, i.uri, i.width, i.height) for i in snapshot.images(image_ids)}
-    return [
-        CaptionHit(**place, text=caption.text, language=caption.language, image=photos[caption.image_id])
-        for place, caption in zip(places, captions, strict=True)
-    ]
-
-
-def _places(page: Ranking, offset: int, chances: list[float]) -> list[dict]:
-    return [
-        {
-            "id": int(page.ids[i]),
-            "rank": offset + i + 1,
-            "score": float(page.scores[i]),
-            "first_stage_score": float(page.first_stage_scores[i]),
-            "first_stage_rank": int(page.first_stage_ranks[i]),
-            "match_logit": logit_or_none(page.match_logits[i]),
-            "match_probability": chances[offset + i] if offset + i < len(chances) else None,
-        }
-        for i in range(len(page))
-    ]

@@ -16,8 +16,65 @@ class EmptyQuery(BadQuery):
     """A query with nothing in it."""
 
 
+class BadTerm(BadQuery):
+    """A query whose signs can't be read; `at` is the place, counted from 0."""
+
+    def __init__(self, text: str, at: int, problem: str) -> None:
+        self.at = at
+        super().__init__(f"The query can't be read at character {at + 1} ({_shown(text, at)}): {problem}.")
+
+
+class BadFilter(BadQuery):
+    """A filter that can't be read or doesn't fit the columns; `at` is the place, counted from 0."""
+
+    def __init__(self, text: str, at: int, problem: str) -> None:
+        self.at = at
+        super().__init__(f"The filter can't be used at character {at + 1} ({_shown(text, at)}): {problem}.")
+
+
+class TermsCancelOut(BadQuery):
+    """Terms whose weighted sum is nothing, such as `dog -dog`."""
+
+    def __init__(self) -> None:
+        super().__init__("The parts of the query cancel each other out: give them other weights, or leave one out.")
+
+
+class BadCursor(BadQuery):
+    """A cursor that can't be read, or that belongs to another question."""
+
+
+class OutdatedCursor(BadQuery):
+    """A cursor of a version that is no longer searched."""
+
+    def __init__(self, version: int, now: int) -> None:
+        super().__init__(f"The cursor is of version {version} of the collection, and version {now} is searched now: "
+                         "begin again without it.")
+
+
 class NothingToMeasure(BadQuery):
     """An evaluation without a single caption in the languages that were asked for."""
+
+
+class BadRun(BadQuery):
+    """A run or qrels file that can't be read."""
+
+    def __init__(self, path, line: int | None, problem: str) -> None:
+        place = "" if line is None else f", line {line}"
+        super().__init__(f"{path}{place}: {problem}; take files that `evaluate --run FILE --qrels FILE` wrote.")
+
+
+class UnwritableFile(BadQuery):
+    """A file that can't be written where it was asked for."""
+
+    def __init__(self, path, problem: str) -> None:
+        super().__init__(f"Can't write {path} ({problem}): name another place.")
+
+
+class TooFewForProtocol(BadQuery):
+    """A protocol that needs more photos than there are."""
+
+    def __init__(self, name: str, needed: int, there: int) -> None:
+        super().__init__(f"The protocol {name} needs {needed} photos, and there are {there}: measure with --protocol all.")
 
 
 class TooFewPhotos(BadQuery):
@@ -48,6 +105,12 @@ class BadTranslator(SearchError):
 
     def __init__(self, setting: str, problem: str) -> None:
         super().__init__(f"PANOPTES_TRANSLATOR is {setting!r}, and {problem}: set it to module:callable, or to nothing.")
+
+
+def _shown(text: str, at: int) -> str:
+    """The beginning of what stands at a place, on one line."""
+    rest = " ".join(text[at:].split())
+    return repr(rest if len(rest) <= 24 else rest[:21] + "...") if rest else "its end"
 
 
 HOUSE_ERRORS = (SearchError, StorageError, EncoderError)

@@ -10,16 +10,35 @@ import numpy as np
 
 from . import absence
 from .errors import NothingToMeasure
-from .metrics import best_relevant_rank, median, p95, recall_at_k, recall_interval
+from .lexical import Found, words_of
+from .metrics import best_relevant_rank, mean_over_folds, median, p95, recall_interval
 from .photos import read_photo
-from .sampling import captions_by_photo, sample
+from .protocols import PROTOCOLS
+from .questions import TEXT_TO_IMAGE, Question, folds_of, image_questions, text_questions
+from .ranking import Ranking, fuse, lexical_ranking
 from .stages import Probe, probe_image, probe_text, retrieve
 from .stages import rerank as rerank_stage
+from .terms import Term
 from .timing import Stopwatch
 from .translation import measured
 
 KS = (1, 5, 10)
+DEEPEST_KEPT = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What one question got: the first DEEPEST_KEPT of the ranking, best first, and the rank of the best right answer."""
+
+    question: Question
+    rerank: int
+    ids: np.ndarray
+    scores: np.ndarray
+    rank: float
+
+
 Progress = Callable[[int, int], None]
+Keep = Callable[[Answer], None]
 
 
 @dataclass
@@ -29,32 +48,40 @@ class _Row:
     ranks: list[float] = field(default_factory=list)
     first_stage_hits: list[bool] = field(default_factory=list)
     groups: list[int] = field(default_factory=list)
+    folds: list[int] = field(default_factory=list)
     ms: list[float] = field(default_factory=list)
-
-
-@dataclass(frozen=True, eq=False)
-class _Question:
-    """One query with its right answers: `relevant` are ids of what is searched, of which `allowed` may be found."""
-
-    direction: str
-    language: str
-    probe: Probe
-    encode_ms: float
-    relevant: np.ndarray
-    image_id: int
-    allowed: np.ndarray | None = None
 
 
 class _Run:
     """One evaluation under way: the rows so far, and the queries that are left."""
 
-    def __init__(self, snapshot, encoder, depths: Sequence[int], progress: Progress | None) -> None:
+    def __init__(
+        self, snapshot, encoder, depths: Sequence[int], mode: str, progress: Progress | None, keep: Keep | None
+    ) -> None:
         self.snapshot = snapshot
         self.encoder = encoder
         self.depths = depths
         self.rows: dict[tuple[str, str, int], _Row] = {}
         self.done = self.total = 0
-        self._progress = progress
+        self._mode, self._progress, self._keep = mode, progress, keep
+        self._words = words_of(snapshot) if mode != "vector" else None
+
+    def ask_by_sentence(self, question: Question) -> None:
+        """Encodes the caption, and asks."""
+        watch = Stopwatch()
+        probe = probe_text(self.encoder, question.caption.text) if self._mode != "lexical" else None
+        self._ask(question, probe, watch.total_ms())
+        self.step()
+
+    def ask_by_photo(self, questions: list[Question]) -> None:
+        """Encodes the photo that they share, and asks them all."""
+        watch = Stopwatch()
+        record = self.snapshot.images([questions[0].image_id])[0]
+        probe = probe_image(self.encoder, read_photo(Path(record.uri), self.encoder.config))
+        encode_ms = watch.total_ms()
+        for question in questions:
+            self._ask(question, probe, encode_ms)
+        self.step()
 
     def step(self) -> None:
         """One query is done."""
@@ -62,22 +89,45 @@ class _Run:
         if self._progress is not None:
             self._progress(self.done, self.total)
 
-    def ask(self, question: _Question) -> None:
+    def _ask(self, question: Question, probe: Probe | None, encode_ms: float) -> None:
         """Retrieves once, then re-ranks anew for each K."""
-        to = "images" if question.direction == "text_to_image" else "captions"
-        index = self.snapshot.image_index if to == "images" else self.snapshot.caption_index
-        depth = min(max(*self.depths, max(KS) + len(question.relevant)), index.count)
         watch = Stopwatch()
-        first = retrieve(index, question.probe.vector, depth, question.allowed)
-        shared_ms = question.encode_ms + watch.total_ms()
+        lexical = self._by_words(question)
+        first = lexical_ranking(lexical.ids, lexical.scores) if self._mode == "lexical" else self._first_stage(question, probe)
+        shared_ms = encode_ms + watch.total_ms()
         for k in self.depths:
             watch = Stopwatch()
-            ranking = rerank_stage(first, question.probe, to, k, self.snapshot, self.encoder)
-            row = self.rows.setdefault((question.direction, question.language, k), _Row())
-            row.ms.append(shared_ms + watch.total_ms())
-            row.ranks.append(best_relevant_rank(ranking.scores, np.isin(ranking.ids, question.relevant)))
-            row.first_stage_hits.append(bool(np.isin(first.ids[:k], question.relevant).any()))
-            row.groups.append(question.image_id)
+            ranking = first
+            if self._mode != "lexical":
+                ranking = rerank_stage(first, probe, question.to, k, self.snapshot, self.encoder)
+            if self._mode == "hybrid":
+                ranking = fuse(ranking, lexical.ids, lexical.speaking)
+            self._note(question, k, first, ranking, shared_ms + watch.total_ms())
+
+    def _first_stage(self, question: Question, probe: Probe) -> Ranking:
+        index = self.snapshot.image_index if question.to == "images" else self.snapshot.caption_index
+        count = index.count if question.allowed is None else len(question.allowed)
+        deep = DEEPEST_KEPT if self._keep is not None else max(KS) + len(question.relevant)
+        depth = count if self._mode == "hybrid" else min(max(*self.depths, deep), count)
+        return retrieve(index, probe.vector, depth, question.allowed)
+
+    def _by_words(self, question: Question) -> Found | None:
+        """What the words of the question find where the caption that it was taken from is not there to be found."""
+        if self._words is None:
+            return None
+        terms, hidden = [Term("words", question.caption.text)], [question.caption.caption_id]
+        return self._words.ranking(terms, "images", question.allowed, hidden=hidden)
+
+    def _note(self, question: Question, k: int, first: Ranking, ranking: Ranking, ms: float) -> None:
+        rank = best_relevant_rank(ranking.scores, np.isin(ranking.ids, question.relevant))
+        row = self.rows.setdefault((question.direction, question.language, k), _Row())
+        row.ms.append(ms)
+        row.ranks.append(rank)
+        row.first_stage_hits.append(bool(np.isin(first.ids[:k], question.relevant).any()))
+        row.groups.append(question.image_id)
+        row.folds.append(question.fold)
+        if self._keep is not None:
+            self._keep(Answer(question, k, ranking.ids[:DEEPEST_KEPT], ranking.scores[:DEEPEST_KEPT], rank))
 
 
 def evaluate(
@@ -89,6 +139,9 @@ def evaluate(
     seed: int = 0,
     progress: Progress | None = None,
     absent: int = 0,
+    mode: str = "vector",
+    protocol: str = "all",
+    keep: Keep | None = None,
 ) -> dict:
     """Asks for every photo by each of its captions, and for the captions of every photo, one query at a time.
 
@@ -103,34 +156,41 @@ def evaluate(
         queries: a seeded sample of so many queries a row; all where None.
         progress: called as `progress(done, total)` after each query.
         absent: how many photos a language to leave out of the index, to see whether "nothing found" can be told.
+        mode: "vector", "lexical" or "hybrid". With words, the caption that a query was taken from is hidden from the lexical
+            index, and only text to image is measured, for a photo has no words.
+        protocol: a key of `protocols.PROTOCOLS`.
+        keep: called with the Answer of each query and K.
 
-    Raises NothingToMeasure where no caption is in any of `languages`, and TooFewPhotos where so many can't be left out.
+    Raises NothingToMeasure where no caption is in any of `languages`, TooFewPhotos where so many can't be left out, and
+    TooFewForProtocol.
 
     Returns:
-        `{"images", "seed", "results": [row, ...], "rsum": [...], "notices": [...]}`. A row has `direction`, `language`,
-        `rerank`, `queries`, and in percent `R@1`, `R@5`, `R@10` with a 95 % bootstrap interval each (`R@1_ci`, ...) and
-        `ceiling`, the share of queries that re-ranking could at best put first; `p50_ms` and `p95_ms` are of a whole
-        query: encode, first stage, re-rank. `rsum` adds up the six recalls of a language and K; `notices` are sentences,
-        such as that the model doesn't know a language. With `absent` there is also `"relevance"`, for each language what
-        `absence.measure` gives at the largest of `rerank`.
+        `{"images", "seed", "mode", "protocol", "folds", "results": [row, ...], "rsum": [...], "notices": [...]}`. A row has
+        `direction`, `language`, `rerank`, `queries`, and in percent `R@1`, `R@5`, `R@10` (the mean over folds) with a 95 %
+        bootstrap interval each (`R@1_ci`, ...) and `ceiling`, the share of queries that re-ranking could at best put first;
+        `p50_ms` and `p95_ms` are of a whole query: encode, first stage, re-rank. `rsum` adds up the six recalls of a language
+        and K, where both directions were measured; `notices` are sentences, such as that the model doesn't know a language.
+        With `absent` there is also `"relevance"`, for each language what `absence.measure` gives at the largest of `rerank`.
     """
     languages = list(dict.fromkeys(languages))
-    if not set(languages) & set(snapshot.languages):
+    spoken = [language for language in languages if language in snapshot.languages]
+    if not spoken:
         raise NothingToMeasure(f"No captions in {', '.join(languages) or 'no language'}: "
                                f"there are captions in {', '.join(snapshot.languages) or 'no language'}.")
-    spoken = [language for language in languages if language in snapshot.languages]
+    folds = folds_of(snapshot, spoken, protocol, PROTOCOLS[protocol])
     trials = [absence.plan(snapshot, language, absent, seed) for language in spoken] if absent else []
     encoder.warm_up()
-    run = _Run(snapshot, encoder, sorted(set(rerank)), progress)
-    sentences = {language: sample(snapshot.caption_ids(language), queries, seed) for language in languages}
-    photos = {language: _captioned(snapshot, language, queries, seed) for language in sentences}
-    to_show = sorted(set().union(*(ids.tolist() for ids in photos.values())))
-    run.total = sum(len(ids) for ids in sentences.values()) + len(to_show) + 2 * absent * len(trials)
-    for language, caption_ids in sentences.items():
-        _text_to_image(run, language, caption_ids)
-    _image_to_text(run, photos, to_show)
-    rows = [_summary(key, run.rows[key], seed) for key in sorted(run.rows, key=_row_order(sentences))]
-    report = {"images": snapshot.image_count, "seed": seed, "results": rows, "rsum": _rsums(rows),
+    run = _Run(snapshot, encoder, sorted(set(rerank)), mode, progress, keep)
+    sentences = [one for fold in folds for one in text_questions(snapshot, fold, queries, seed)]
+    photos = [one for fold in folds for one in image_questions(snapshot, fold, queries, seed)] if mode == "vector" else []
+    run.total = len(sentences) + len(photos) + 2 * absent * len(trials)
+    for question in sentences:
+        run.ask_by_sentence(question)
+    for questions in photos:
+        run.ask_by_photo(questions)
+    rows = [_summary(key, run.rows[key], seed) for key in sorted(run.rows, key=_row_order(spoken))]
+    report = {"images": snapshot.image_count, "seed": seed, "mode": mode, "protocol": protocol, "folds": len(folds),
+              "results": rows, "rsum": _rsums(rows) if photos else [],
               "notices": [notice.sentence for notice in measured(spoken, encoder.config)]}
     if trials:
         deepest = run.depths[-1]
@@ -138,44 +198,16 @@ def evaluate(
     return report
 
 
-def _captioned(snapshot, language: str, limit: int | None, seed: int) -> np.ndarray:
-    return sample(np.array(list(captions_by_photo(snapshot, language)), np.int64), limit, seed)
-
-
-def _text_to_image(run: _Run, language: str, caption_ids: np.ndarray) -> None:
-    for caption in run.snapshot.captions(caption_ids):
-        watch = Stopwatch()
-        probe = probe_text(run.encoder, caption.text)
-        relevant = np.array([caption.image_id])
-        run.ask(_Question("text_to_image", language, probe, watch.total_ms(), relevant, caption.image_id))
-        run.step()
-
-
-def _image_to_text(run: _Run, photos: dict[str, np.ndarray], to_show: list[int]) -> None:
-    allowed = {language: run.snapshot.caption_ids(language) for language in photos}
-    asked = {language: set(ids.tolist()) for language, ids in photos.items()}
-    for image_id in to_show:
-        watch = Stopwatch()
-        record = run.snapshot.images([image_id])[0]
-        probe = probe_image(run.encoder, read_photo(Path(record.uri), run.encoder.config))
-        encode_ms = watch.total_ms()
-        captions = run.snapshot.captions_of([image_id])[image_id]
-        for language in (one for one in photos if image_id in asked[one]):
-            relevant = np.array([c.caption_id for c in captions if c.language == language])
-            run.ask(_Question("image_to_text", language, probe, encode_ms, relevant, image_id, allowed[language]))
-        run.step()
-
-
 def _row_order(languages: Iterable[str]) -> Callable[[tuple[str, str, int]], tuple]:
     place = {language: i for i, language in enumerate(languages)}
-    return lambda key: (key[0] != "text_to_image", place[key[1]], key[2])
+    return lambda key: (key[0] != TEXT_TO_IMAGE, place[key[1]], key[2])
 
 
 def _summary(key: tuple[str, str, int], row: _Row, seed: int) -> dict:
     direction, language, k = key
     summary = {"direction": direction, "language": language, "rerank": k, "queries": len(row.ranks)}
     for at in KS:
-        summary[f"R@{at}"] = round(recall_at_k(row.ranks, at), 2)
+        summary[f"R@{at}"] = round(mean_over_folds(row.ranks, row.folds, at), 2)
         low, high = recall_interval(row.ranks, at, row.groups, seed)
         summary[f"R@{at}_ci"] = [round(low, 2), round(high, 2)]
     if k:

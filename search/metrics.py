@@ -33,6 +33,17 @@ def recall_at_k(ranks: np.ndarray, k: int) -> float:
     return float(100 * np.mean(np.asarray(ranks) <= k))
 
 
+def mean_over_folds(ranks: np.ndarray, folds: np.ndarray, k: int) -> float:
+    """`recall_at_k` of each fold by itself, and the mean of those; in percent.
+
+    Args:
+        ranks: float [n].
+        folds: int [n], which fold each query belongs to.
+    """
+    ranks, folds = np.asarray(ranks), np.asarray(folds)
+    return float(np.mean([recall_at_k(ranks[folds == fold], k) for fold in np.unique(folds)]))
+
+
 def recall_interval(
     ranks: np.ndarray, k: int, groups: np.ndarray, seed: int = 0, rounds: int = 1000
 ) -> tuple[float, float]:

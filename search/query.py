@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from .errors import BadQuery, EmptyQuery
+from .terms import Term, parse_terms, positive_words
+from .where import parse_filter
 
 TARGETS = ("images", "captions")
+MODES = ("vector", "lexical", "hybrid")
 LONGEST_TEXT = 2000
 LARGEST_ID = 2**63 - 1
 
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """One question: a sentence, a photo, or a photo of the collection. Checked when made.
+    """One question: a sentence, a photo, a photo of the collection, or several of them added up. Checked when made.
+
+    `terms` is what it was read as: those of the text, then the photos that the text does not name, each with weight 1.
 
     Args:
-        text: a sentence in either language.
+        text: a sentence in either language, or terms with signs (see `search.terms`).
         image: a prepared photo, uint8 [S, S, 3] (see `search.photos.read_photo`).
         image_id: a photo of the collection, which is then left out of what is found.
         to: "images" or "captions".
         top: how many hits to give at most.
         rerank: how many of the first stage's best the cross-modal encoder reads; 0 for none.
         offset: how many hits to pass over, for paging.
+        mode: "vector" finds by meaning, "lexical" by the words of the captions, "hybrid" by the ranks of both; where a
+            query has no words, "hybrid" is "vector".
+        cursor: instead of an offset, where the page before ended (see `search.cursor`).
+        fold: the cosine from which on two photos, or captions, count as one and are shown once; files and texts that are
+            the same always do. None shows all.
+        where: a filter on what may be found (see `search.where`); None for none.
         label: what to call an `image` in the result.
 
     Raises:
         EmptyQuery: none of text, image and image_id is there, or the text is blank.
-        BadQuery: more than one is, or a number or the target is out of range.
+        BadTerm, BadFilter: the signs in the text, or the filter, can't be read.
+        BadQuery: a number or the target is out of range.
     """
 
     text: str | None = None
@@ -39,25 +51,56 @@ class Query:
     top: int = 10
     rerank: int = 32
     offset: int = 0
+    mode: str = "vector"
+    cursor: str | None = None
+    fold: float | None = None
+    where: str | None = None
     label: str | None = None
+    terms: tuple[Term, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        given = [part for part in (self.text, self.image, self.image_id) if part is not None]
-        if not given:
+        if all(part is None for part in (self.text, self.image, self.image_id)):
             raise EmptyQuery("Nothing to search for: give a sentence, a photo, or the id of a photo.")
-        if len(given) > 1:
-            raise BadQuery("Give one of a sentence, a photo and the id of a photo, not several at once.")
         if self.to not in TARGETS:
             raise BadQuery(f"Can't search to {self.to!r}: choose {' or '.join(TARGETS)}.")
+        if self.mode not in MODES:
+            raise BadQuery(f"Can't search by {self.mode!r}: choose {', '.join(MODES)}.")
         for name, least in (("top", 1), ("rerank", 0), ("offset", 0)):
             if getattr(self, name) < least:
                 raise BadQuery(f"{name} is {getattr(self, name)}: it must be at least {least}.")
+        if self.offset and self.cursor is not None:
+            raise BadQuery("Give an offset or a cursor, not both.")
+        if self.fold is not None and not 0 < self.fold <= 1:
+            raise BadQuery(f"The cosine of duplicates is {self.fold:g}: it must lie above 0 and be at most 1.")
         if self.image_id is not None and not 0 <= self.image_id <= LARGEST_ID:
             raise BadQuery(f"{self.image_id} can't be the id of a photo.")
         if self.text is not None:
             object.__setattr__(self, "text", clean(self.text))
         if self.image is not None:
             _check_photo(self.image)
+        if self.where is not None:
+            parse_filter(self.where)
+        object.__setattr__(self, "terms", tuple(self._read()))
+        if self.mode == "lexical" and not positive_words(self.terms):
+            raise BadQuery("There are no words to look for: add some, or search by vector.")
+
+    @property
+    def left_out(self) -> list[int]:
+        """Ids of what is asked with, and is therefore not to be found."""
+        kind = "image" if self.to == "images" else "caption"
+        return sorted({term.value for term in self.terms if term.kind == kind and term.weight > 0})
+
+    def _read(self) -> list[Term]:
+        photo = self.image is not None
+        alone = not photo and self.image_id is None
+        terms = [] if self.text is None else parse_terms(self.text, photo, alone)
+        if photo and not any(term.kind == "photo" for term in terms):
+            terms.append(Term("photo"))
+        if self.image_id is not None and not any((term.kind, term.value) == ("image", self.image_id) for term in terms):
+            terms.append(Term("image", self.image_id))
+        if all(term.weight < 0 for term in terms):
+            raise BadQuery("There is only what to avoid in the query: add what to look for.")
+        return terms
 
     def as_text(self) -> str | None:
         """The sentence, or what the photo is called."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+
+RRF = 60
+"""The constant of reciprocal rank fusion: how little the first places count more than those after them."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
     """Candidates, best first; entry i of every array, each of shape [n], speaks of the same candidate.
 
-    `scores` never increase. `first_stage_ranks` count from 1. `match_logits` are NaN where the pair was not read.
+    `scores` never increase. `first_stage_ranks` count from 1. `match_logits` are NaN where the pair was not read,
+    `lexical_ranks` where no word was found.
     """
 
     ids: np.ndarray
@@ -19,21 +24,24 @@ class Ranking:
     first_stage_scores: np.ndarray
     first_stage_ranks: np.ndarray
     match_logits: np.ndarray
+    lexical_ranks: np.ndarray
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def page(self, offset: int, top: int) -> Ranking:
         """The `top` candidates after the first `offset`; fewer, or none, where the list ends."""
-        return self._take(slice(offset, offset + top))
+        return self.take(slice(offset, offset + top))
 
-    def _take(self, rows: slice | np.ndarray) -> Ranking:
+    def take(self, rows: slice | np.ndarray) -> Ranking:
+        """The candidates at these positions."""
         return Ranking(
             self.ids[rows],
             self.scores[rows],
             self.first_stage_scores[rows],
             self.first_stage_ranks[rows],
             self.match_logits[rows],
+            self.lexical_ranks[rows],
         )
 
 
@@ -51,42 +59,77 @@ def best_first(scores: np.ndarray, ids: np.ndarray) -> np.ndarray:
     return np.lexsort((ids, -scores))
 
 
-def first_stage_ranking(ids: np.ndarray, scores: np.ndarray, leave_out: int | None = None) -> Ranking:
-    """What an index answered, as a ranking; drops the id -1 (nothing found) and the id `leave_out`."""
+def first_stage_ranking(ids: np.ndarray, scores: np.ndarray, leave_out: Sequence[int] = ()) -> Ranking:
+    """What an index answered, as a ranking; drops the id -1 (nothing found) and the ids `leave_out`."""
     ids = np.asarray(ids, np.int64)
     scores = np.asarray(scores, np.float64)
-    kept = ids >= 0
-    if leave_out is not None:
-        kept &= ids != leave_out
+    kept = (ids >= 0) & ~np.isin(ids, np.asarray(leave_out, np.int64))
     ids, scores = ids[kept], scores[kept]
     order = best_first(scores, ids)
     ids, scores = ids[order], scores[order]
     ranks = np.arange(1, len(ids) + 1)
-    return Ranking(ids, scores, scores, ranks, np.full(len(ids), np.nan))
+    nothing = np.full(len(ids), np.nan)
+    return Ranking(ids, scores, scores, ranks, nothing, nothing)
 
 
-def rerank_head(
-    ranking: Ranking, match_logits: np.ndarray, weight: float, hub_costs: np.ndarray | None = None
-) -> Ranking:
-    """Puts the first `len(match_logits)` candidates of a first-stage ranking into the order of what was read.
+def lexical_ranking(ids: np.ndarray, scores: np.ndarray) -> Ranking:
+    """What was found by words, best first as it came, as a ranking."""
+    ranks = np.arange(1, len(ids) + 1)
+    scores = np.asarray(scores, np.float64)
+    return Ranking(ids, scores, scores, ranks, np.full(len(ids), np.nan), ranks.astype(np.float64))
 
-    A candidate that was read scores `match_logit + weight * (first_stage_score - hub_cost)`, where `hub_costs`, float [k],
-    are none unless given. The others keep their order and stay
-    below: theirs is the head's lowest score less the distance by which their first-stage score falls short of the
+
+def fuse(ranking: Ranking, lexical_ids: np.ndarray, speaking_ids: np.ndarray) -> Ranking:
+    """Reciprocal rank fusion of a ranking of everything with what was found by words.
+
+    A candidate scores 1 / (RRF + rank) for each of the lists that it is in, once however many it is in (Cormack et al., SIGIR
+    2009). What could not be found by words, for it has none, is taken to have the rank there that it has here: in the field's
+    plain form a photo without a caption lies below all that share any word with the query. All else that is known stays.
+
+    Args:
+        ranking: everything that may be found.
+        lexical_ids: int64 [m], best first; what is not in `ranking` is passed over.
+        speaking_ids: int64 [s], what could have been found by words.
+    """
+    lexical_ids = lexical_ids[np.isin(lexical_ids, ranking.ids)]
+    lexical = np.full(len(ranking), np.nan)
+    order = np.argsort(ranking.ids)
+    lexical[order[np.searchsorted(ranking.ids, lexical_ids, sorter=order)]] = np.arange(1, len(lexical_ids) + 1)
+    own = 1 / (RRF + np.arange(1, len(ranking) + 1))
+    by_words = np.where(np.isin(ranking.ids, speaking_ids), np.nan_to_num(1 / (RRF + lexical)), own)
+    fused = replace(ranking, scores=own + by_words, lexical_ranks=lexical)
+    return fused.take(best_first(fused.scores, ranking.ids))
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What the second stage has found of a ranking's first k candidates: `match_logits` float [k], and `hub_costs` float [k],
+    what is taken off the first-stage score of each."""
+
+    match_logits: np.ndarray
+    hub_costs: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.match_logits)
+
+
+def rerank_head(ranking: Ranking, reading: Reading, weight: float) -> Ranking:
+    """Puts the first candidates of a first-stage ranking, those that were read, into the order of what was found.
+
+    A candidate that was read scores `match_logit + weight * (first_stage_score - hub_cost)`. The others keep their order and
+    stay below: theirs is the head's lowest score less the distance by which their first-stage score falls short of the
     head's lowest, so that scores go on falling across the seam whatever the range of the logits.
     """
-    size = len(match_logits)
+    size = len(reading)
     if size > len(ranking):
         raise ValueError(f"{size} match logits for a ranking of {len(ranking)}")
     if size == 0:
         return ranking
-    logits = np.asarray(match_logits, np.float64)
-    near = ranking.first_stage_scores[:size] - (0 if hub_costs is None else hub_costs)
-    head_scores = logits + weight * near
+    logits = np.asarray(reading.match_logits, np.float64)
+    head_scores = logits + weight * (ranking.first_stage_scores[:size] - reading.hub_costs)
     short_by = ranking.first_stage_scores[size - 1] - ranking.first_stage_scores[size:]
     scores = np.concatenate([head_scores, head_scores.min() - short_by])
     all_logits = np.concatenate([logits, ranking.match_logits[size:]])
     head = best_first(head_scores, ranking.ids[:size])
     order = np.concatenate([head, np.arange(size, len(ranking))])
-    read = Ranking(ranking.ids, scores, ranking.first_stage_scores, ranking.first_stage_ranks, all_logits)
-    return read._take(order)
+    return replace(ranking, scores=scores, match_logits=all_logits).take(order)

@@ -16,6 +16,8 @@ SAID = {
 
 def result_lines(result: dict) -> Iterator[str]:
     """What was found, best first, and how long it took; from `SearchResult.as_json()`."""
+    if len(result["terms"]) > 1:
+        yield "searched for " + terms_as_text(result["terms"])
     yield from result["notices"]
     if result["relevance"] is not None:
         yield SAID[result["relevance"]]
@@ -23,15 +25,29 @@ def result_lines(result: dict) -> Iterator[str]:
         name = hit["uri"] if "uri" in hit else f"[{hit['language']}] {hit['text']}"
         yield f"{place:3}. {name}"
         yield (f"     score {hit['score']:.3f}  first stage {hit['first_stage_score']:.3f} "
-               f"(rank {hit['first_stage_rank']}){_match(hit)}")
+               f"(rank {hit['first_stage_rank']}){_lexical(hit)}{_match(hit)}")
         for caption in hit.get("captions", [])[:2]:
             yield f"     {caption['text']}"
+        if hit["duplicates"]:
+            yield f"     and {len(hit['duplicates'])} near-duplicates: {', '.join(map(str, hit['duplicates']))}"
     times = ", ".join(f"{stage} {ms:.0f}" for stage, ms in result["took_ms"].items())
     yield f"{len(result['hits'])} hits; milliseconds: {times}"
+    if result["cursor"] is not None:
+        yield f"next page: --cursor {result['cursor']}"
+
+
+def terms_as_text(terms: list[dict]) -> str:
+    """ '"beach sunset", 2 x photo 17, without "people"'; from the JSON of terms."""
+    return ", ".join(_term(term) for term in terms)
 
 
 def evaluation_lines(report: dict) -> Iterator[str]:
     """Tables for people; from what `evaluation.evaluate` gives."""
+    if report["protocol"] != "all" or report["mode"] != "vector":
+        folds = f", the mean over {report['folds']} folds" if report["folds"] > 1 else ""
+        yield f"protocol {report['protocol']}{folds}; mode {report['mode']}"
+    if report["mode"] != "vector":
+        yield "the caption that a query was taken from is hidden from the lexical index; the photo's other captions are not"
     yield (f"{report['images']} images; R@k is the share of queries with a right answer in the top k, in percent, with its "
            "95 % interval;")
     yield "ceiling is the share of queries that re-ranking could at best put first"
@@ -43,7 +59,8 @@ def evaluation_lines(report: dict) -> Iterator[str]:
         ceiling = f"{row['ceiling']:.1f}" if "ceiling" in row else ""
         yield (f"{row['direction']:15} {row['language']:5} {row['rerank']:6} {row['queries']:7} {recalls} "
                f"{ceiling:>7} {row['p50_ms']:7.1f} {row['p95_ms']:7.1f}")
-    yield "rsum, the six recalls added up, at most 600:"
+    if report["rsum"]:
+        yield "rsum, the six recalls added up, at most 600:"
     for row in report["rsum"]:
         yield f"  {row['language']:5} {row['rerank']:6} {row['rsum']:7.1f}"
     yield from _absence_lines(report.get("relevance", []))
@@ -55,6 +72,17 @@ def percent(probability: float) -> str:
     if rounded < 1:
         return "<1 %"
     return ">99 %" if rounded > 99 else f"{rounded} %"
+
+
+def _term(term: dict) -> str:
+    named = {"words": f"\"{term['value']}\"", "photo": "the photo", "image": f"photo {term['value']}",
+             "caption": f"caption {term['value']}"}[term["kind"]]
+    size = f"{abs(term['weight']):g}"
+    return ("without " if term["weight"] < 0 else "") + (f"{size} x " if size != "1" else "") + named
+
+
+def _lexical(hit: dict) -> str:
+    return "" if hit["lexical_rank"] is None else f"  by words rank {hit['lexical_rank']}"
 
 
 def _match(hit: dict) -> str:

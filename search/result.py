@@ -33,7 +33,9 @@ class Photo:
 class Hit:
     """What every hit tells about its place: ranks count from 1.
 
+    `lexical_rank` is the place by words, None where there is none or words were not looked for;
     `match_logit` is None where the pair was not read, `match_probability` also where the weights are not calibrated.
+    `duplicates` are the ids that are folded into this hit, as far down the list as was looked.
     """
 
     id: int
@@ -41,8 +43,10 @@ class Hit:
     score: float
     first_stage_score: float
     first_stage_rank: int
+    lexical_rank: int | None
     match_logit: float | None
     match_probability: float | None
+    duplicates: list[int]
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ class SearchResult:
     `total` is how many could be reached by paging, `reranked` how many the cross-modal encoder read, `version` the
     version of the collection that was searched, `took_ms` milliseconds by stage. `relevance` is that of the best hit of
     the whole list, whatever the page, and None where no hit has a match probability. `notices` is what there is to know
-    about the answer, such as that the model doesn't know the query's language.
+    about the answer, such as that the model doesn't know the query's language. `cursor` is for the query of the next page,
+    None on the last.
     """
 
     query: Query
@@ -83,17 +88,22 @@ class SearchResult:
     hits: list[Hit]
     took_ms: dict[str, float]
     notices: list[Notice] = field(default_factory=list)
+    cursor: str | None = None
 
     def as_json(self) -> dict:
         """Plain values only, ready for `json.dumps`."""
         return {
             "query": self.query.as_text(),
             "image_id": self.query.image_id,
+            "terms": [term.as_json() for term in self.query.terms],
             "to": self.query.to,
+            "mode": self.query.mode,
+            "where": self.query.where,
             "offset": self.query.offset,
             "total": self.total,
             "reranked": self.reranked,
             "version": self.version,
+            "cursor": self.cursor,
             "relevance": self.relevance,
             "notices": [notice.sentence for notice in self.notices],
             "hits": [asdict(hit) for hit in self.hits],
@@ -101,6 +111,6 @@ class SearchResult:
         }
 
 
-def logit_or_none(logit: float) -> float | None:
+def number_or_none(number: float) -> float | None:
     """NaN stands for "not read" in a ranking; JSON has no NaN."""
-    return None if math.isnan(logit) else float(logit)
+    return None if math.isnan(number) else float(number)

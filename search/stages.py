@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +10,7 @@ import numpy as np
 from encoder.languages import language_asked
 from encoder.query_bank import familiarity
 
-from .ranking import Ranking, first_stage_ranking, rerank_head
-
-MOST_EXTRA = 1024
+from .ranking import Ranking, Reading, first_stage_ranking, rerank_head
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,20 +40,20 @@ def probe_image(encoder, image: np.ndarray) -> Probe:
 
 
 def retrieve(
-    index, vector: np.ndarray, depth: int, allowed_ids: np.ndarray | None = None, leave_out: int | None = None
+    index, vector: np.ndarray, depth: int, allowed_ids: np.ndarray | None = None, leave_out: Sequence[int] = ()
 ) -> Ranking:
     """The first stage: the `depth` nearest of an index, fewer where it holds fewer.
 
     Equal scores are settled by id even where they straddle the end of what was asked for, so that the next page goes
-    on where this one ended; beyond MOST_EXTRA candidates of one score that is given up.
+    on where this one ended: the index is asked for one more, and for twice as many as long as that has the same score.
     """
-    wanted = depth + (leave_out is not None)
+    wanted = depth + len(leave_out)
     asked = wanted + 1
     while True:
         scores, ids = index.search(vector[np.newaxis], asked, allowed_ids)
         scores, ids = scores[0], ids[0]
         exhausted = len(ids) < asked or ids[-1] < 0
-        if exhausted or scores[wanted - 1] > scores[-1] or asked > wanted + MOST_EXTRA:
+        if exhausted or scores[wanted - 1] > scores[-1]:
             return first_stage_ranking(ids, scores, leave_out).page(0, depth)
         asked += asked
 
@@ -64,30 +63,34 @@ def can_rerank(probe: Probe, to: str) -> bool:
     return (probe.text if to == "images" else probe.tokens) is not None
 
 
+def read(ranking: Ranking, probe: Probe, to: str, k: int, snapshot, encoder) -> Reading:
+    """What the cross-modal encoder says of the first k candidates with the query, and what they cost as hubs; of none where it
+    can't read such pairs."""
+    head = ranking.ids[:k]
+    if len(head) == 0 or not can_rerank(probe, to):
+        return Reading(np.empty(0), np.empty(0))
+    if to == "images":
+        logits = encoder.match(probe.text, snapshot.tokens(head))
+        return Reading(logits, _hub_costs(head, snapshot.image_vectors, probe, to, encoder))
+    captions = encoder.encode_texts([caption.text for caption in snapshot.captions(head)])
+    logits = encoder.match(captions, probe.tokens)
+    return Reading(logits, _hub_costs(head, snapshot.caption_vectors, probe, to, encoder))
+
+
 def rerank(ranking: Ranking, probe: Probe, to: str, k: int, snapshot, encoder) -> Ranking:
     """The second stage: reads the first k candidates together with the query and puts them in that order.
 
     What is near to queries in general, by the model's query bank, counts less.
     """
-    head = ranking.ids[:k]
-    if len(head) == 0 or not can_rerank(probe, to):
-        return ranking
-    if to == "images":
-        vectors = snapshot.image_vectors(head)
-        logits = encoder.match(probe.text, snapshot.tokens(head))
-    else:
-        captions = encoder.encode_texts([caption.text for caption in snapshot.captions(head)])
-        vectors = captions.vectors
-        logits = encoder.match(captions, probe.tokens)
-    config = encoder.config
-    return rerank_head(ranking, logits, config.first_stage_weight, _hub_costs(vectors, probe, to, encoder))
+    reading = read(ranking, probe, to, k, snapshot, encoder)
+    return rerank_head(ranking, reading, encoder.config.first_stage_weight)
 
 
-def _hub_costs(vectors: np.ndarray, probe: Probe, to: str, encoder) -> np.ndarray:
+def _hub_costs(ids: np.ndarray, vectors_of, probe: Probe, to: str, encoder) -> np.ndarray:
     """What is subtracted from each candidate's first-stage score, float64 [k]."""
     config, bank = encoder.config, encoder.query_bank
     weight = config.hub_weights[to != "images"]
     if bank is None or not weight:
-        return np.zeros(len(vectors))
+        return np.zeros(len(ids))
     queries = bank.sentences(probe.language) if to == "images" else bank.images
-    return weight * familiarity(vectors, queries, config.hub_sharpness)
+    return weight * familiarity(vectors_of(ids), queries, config.hub_sharpness)

@@ -1,6 +1,7 @@
 """From ids to rows of segments."""
 
 import numpy as np
+import pyarrow as pa
 
 from storage.errors import UnknownId
 
@@ -21,6 +22,10 @@ class Rows:
     def column(self, by_segment: list[np.ndarray], dtype: type) -> np.ndarray:
         """A column that is given segment by segment, as a column beside `ids`."""
         return _joined(by_segment, dtype)[self._order]
+
+    def table(self, by_segment: list[pa.Table], schema: pa.Schema) -> pa.Table:
+        """A table that is given segment by segment, as a table whose rows stand beside `ids`."""
+        return pa.concat_tables([schema.empty_table(), *by_segment]).take(self._order)
 
     def positions(self, asked: np.ndarray, kind: str) -> np.ndarray:
         """Where each of the ids int64 [n] stands in `ids`. Raises UnknownId, which names `kind`."""

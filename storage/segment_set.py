@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from storage.records import CaptionRecord, ImageRecord, table_to_captions, table_to_images
+from storage.records import CAPTION_SCHEMA, IMAGE_SCHEMA, CaptionRecord, ImageRecord, table_to_captions, table_to_images
 from storage.rows import Rows, as_ids
 from storage.segment_reader import Segment
 
@@ -54,6 +54,14 @@ class SegmentSet:
         if language not in self._languages:
             return np.empty(0, np.int64)
         return self._captions.ids[self._language_codes == self._languages.index(language)]
+
+    def image_table(self) -> pa.Table:
+        """Every image's row of images.parquet, in the order of `image_ids()`."""
+        return self._images.table([segment.images for segment in self._segments], IMAGE_SCHEMA)
+
+    def caption_table(self) -> pa.Table:
+        """Every caption's row of captions.parquet, in the order of `caption_ids()`."""
+        return self._captions.table([segment.captions for segment in self._segments], CAPTION_SCHEMA)
 
     def images(self, ids: Ids) -> list[ImageRecord]:
         """The images' records in the order asked. Raises UnknownId."""

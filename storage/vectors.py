@@ -10,6 +10,7 @@ from storage.errors import BrokenIndex, WrongShape
 
 MISSING = -1
 QUERIES_WORTH_THREADS = 8
+LARGEST_BITMAP = 2**27
 
 
 class VectorIndex(Protocol):
@@ -116,10 +117,20 @@ def _selector(allowed_ids: np.ndarray | None, excluded_ids: np.ndarray | None):
     if allowed_ids is not None:
         if excluded_ids is not None and len(excluded_ids):
             allowed_ids = np.setdiff1d(allowed_ids, excluded_ids)
-        return faiss.IDSelectorBatch(np.ascontiguousarray(allowed_ids, dtype=np.int64))
+        return _members(allowed_ids)
     if excluded_ids is None or len(excluded_ids) == 0:
         return None
-    return faiss.IDSelectorNot(faiss.IDSelectorBatch(np.ascontiguousarray(excluded_ids, dtype=np.int64)))
+    return faiss.IDSelectorNot(_members(excluded_ids))
+
+
+def _members(ids: np.ndarray):
+    """The selector of these ids: a bit an id where the ids lie close together, as those of a collection do."""
+    ids = np.ascontiguousarray(ids, dtype=np.int64)
+    if len(ids) == 0 or ids.min() < 0 or ids.max() >= LARGEST_BITMAP:
+        return faiss.IDSelectorBatch(ids)
+    bits = np.zeros(int(ids.max()) + 1, bool)
+    bits[ids] = True
+    return faiss.IDSelectorBitmap(np.packbits(bits, bitorder="little"))
 
 
 def _in_order(scores: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -48,6 +48,15 @@ def test_a_hit_says_why_it_was_found(home):
     assert {"encode", "first_stage", "rerank", "fetch", "total"} <= result["took_ms"].keys()
 
 
+def test_a_sum_and_a_filter(home):
+    photo = home / "gallery" / "chelsea.png"
+    result = answer("search", "2*coffee + photo -rocket", "--image", photo, "--home", home, "--where",
+                    "language = 'zh' and name != 'chelsea.png' and width > 300", "--top", 50)
+    assert [(term["kind"], term["weight"]) for term in result["terms"]] == [("words", 2), ("photo", 1), ("words", -1)]
+    assert "coffee.png" in names(result)[:2] and "chelsea.png" not in names(result)
+    assert result["total"] == len(result["hits"]) < 20 and all(hit["width"] > 300 for hit in result["hits"])
+
+
 def test_without_reranking_the_first_stage_decides(home):
     result = answer("search", "a cat", "--home", home, "--rerank", 0)
     assert all(hit["match_logit"] is None for hit in result["hits"])
@@ -99,8 +108,11 @@ def test_bad_photos_among_good_ones_are_listed(home, tmp_path):
     (["search", "a cat", "--collection", "nothing"], "build-index"),
     (["status", "--collection", "nothing"], "build-index"),
     (["search", "  "], "sentence"),
+    (["search", "sea -\"dog"], "character 5"),
+    (["search", "sea", "--where", "heigth > 3"], "did you mean height?"),
     (["search", "--image", "nowhere.jpg"], "nowhere.jpg"),
     (["evaluate", "nowhere.jsonl"], "nowhere.jsonl"),
+    (["compare", "a.run", "b.run", "--qrels", "c.qrels"], "a.run"),
     (["serve", "--collection", "nothing"], "build-index"),
     (["search", "a cat", "--image", "manage.py"], "manage.py"),
 ])
@@ -195,6 +207,40 @@ def test_evaluate_measures_whether_nothing_found_can_be_told(unsure):
     for row in report["relevance"]:
         assert 0 <= row["auc_ci"][0] <= row["auc"] <= row["auc_ci"][1] <= 1
         assert row["present_shares"] == row["absent_shares"] == {"strong": 0, "weak": 0, "none": 100}
+
+
+def test_pages_by_cursor(unsure):
+    first = answer("search", "a cat", "--top", 15, **unsure)
+    second = answer("search", "a cat", "--top", 15, "--cursor", first["cursor"], **unsure)
+    assert [hit["rank"] for hit in second["hits"]] == [16, 17, 18, 19, 20] and second["cursor"] is None
+
+
+def test_hubs_are_looked_for(unsure):
+    report = answer("status", "--hubs", **unsure)["hubs"]
+    assert (report["queries"], report["k"], report["expected"]) == (80, 10, 40.0)
+    assert "Hubs, by 80 captions of other photos" in manage("status", "--hubs", **unsure).stdout
+
+
+def test_evaluate_leaves_files_that_compare_reads(unsure, tmp_path):
+    files = [tmp_path / name for name in ("a.run", "a.qrels", "worst.html")]
+    options = [part for option, path in zip(("--run", "--qrels", "--report"), files, strict=True) for part in (option, path)]
+    report = answer("evaluate", gallery_of(unsure), "--rerank", "0,8", "--lang", "zh", *options, **unsure)
+    compared = answer("compare", files[0], files[0], "--qrels", files[1], **unsure)
+    recalls = {row["direction"]: row["R@1"] for row in report["results"] if row["rerank"] == 8}
+    assert {row["direction"]: row["a"] for row in compared["results"] if row["measure"] == "R@1"} == recalls
+    assert all(row["difference"] == 0 and row["p"] == 1 for row in compared["results"])
+    assert "data:image/jpeg;base64," in files[2].read_text("utf-8")
+    done = manage("evaluate", gallery_of(unsure), "--run", tmp_path / "no" / "a.run", **unsure)
+    assert done.returncode == 2 and "Can't write" in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_words_find_what_captions_say(unsure):
+    result = answer("search", "猫 -火箭", "--mode", "lexical", "--where", "language = 'zh'", "--fold-duplicates", **unsure)
+    assert names(result)[0] == "chelsea.png" and result["hits"][0]["lexical_rank"] == 1
+    report = answer("evaluate", gallery_of(unsure), "--mode", "hybrid", "--lang", "en", "--rerank", 0, **unsure)
+    assert [(row["direction"], row["queries"]) for row in report["results"]] == [("text_to_image", 40)]
+    done = manage("evaluate", gallery_of(unsure), "--protocol", "coco-1k", **unsure)
+    assert done.returncode == 2 and done.stderr.strip().splitlines()[-1].endswith("measure with --protocol all.")
 
 
 def test_evaluate_prints_intervals_ceilings_and_sums(unsure):

@@ -7,7 +7,7 @@ import pytest
 
 from encoder.pixels import prepare
 from encoder.query_bank import QueryBank
-from search import Engine, Query, StaleIndex
+from search import BadQuery, Engine, Query, StaleIndex
 from storage import Home
 from storage.errors import EmptyCollection, UnknownId
 from tests.fakes import FakeConfig, FakeEncoder, photo
@@ -165,12 +165,13 @@ def test_the_answer_is_plain_json(engine):
 
     assert json.loads(json.dumps(answer, allow_nan=False)) == answer
     assert list(answer) == [
-        "query", "image_id", "to", "offset", "total", "reranked", "version", "relevance", "notices", "hits", "took_ms",
+        "query", "image_id", "terms", "to", "mode", "where", "offset", "total", "reranked", "version", "cursor", "relevance",
+        "notices", "hits", "took_ms",
     ]  # fmt: skip
     assert {"id", "uri", "score", "first_stage_score", "first_stage_rank", "match_logit", "captions"} <= set(
         answer["hits"][0]
     )
-    assert list(answer["took_ms"]) == ["encode", "first_stage", "rerank", "fetch", "total"]
+    assert list(answer["took_ms"]) == ["encode", "filter", "first_stage", "rerank", "lexical", "fold", "fetch", "total"]
     assert answer["took_ms"]["total"] >= sum(answer["took_ms"][s] for s in ("encode", "first_stage", "rerank", "fetch"))
 
 
@@ -310,3 +311,83 @@ def test_what_hubs_cost_does_not_make_a_match_less_likely(gallery):
     hits = {hit.id: hit for hit in Engine(gallery, encoder).search(Query(text="red")).hits}
 
     assert hits[first.id].match_probability == pytest.approx(1 / (1 + np.exp(-first.score)), abs=1e-6)
+
+
+def test_what_is_to_be_avoided_sinks(engine):
+    plain = names(engine.search(Query(text="red", rerank=0)))
+    avoiding = names(engine.search(Query(text="red -yellow", rerank=0)))
+
+    assert avoiding.index("yellow") > plain.index("yellow")
+
+
+def test_weights_decide_between_two_things(engine):
+    assert names(engine.search(Query(text="3*red + blue", rerank=0)))[0] == "red"
+    assert names(engine.search(Query(text="red + 3*blue", rerank=0)))[0] == "blue"
+
+
+def test_a_sum_is_scored_by_the_blended_vector(engine, encoder, gallery):
+    ids, snapshot = ids_by_name(gallery), gallery.open_snapshot()
+    image = prepare(photo("blue"), encoder.config.image_size)
+
+    result = engine.search(Query(text=f"2*yellow + photo -@{ids['red']}", image=image, rerank=0))
+
+    expected = 2 * encoder.encode_texts(["yellow"]).vectors[0] + encoder.encode_images(image[None]).vectors[0]
+    expected = expected - snapshot.image_vectors([ids["red"]])[0]
+    scores = snapshot.image_vectors([hit.id for hit in result.hits]) @ (expected / np.linalg.norm(expected))
+    assert [hit.score for hit in result.hits] == pytest.approx(scores.tolist(), abs=1e-3)
+
+
+def test_the_words_of_a_sum_are_read_as_one_sentence(engine, encoder):
+    read = []
+    encoder.encode_texts = lambda texts: read.append(texts) or FakeEncoder.encode_texts(encoder, texts)
+    image = prepare(photo("blue"), encoder.config.image_size)
+
+    result = engine.search(Query(text="2*red wall -snow + photo", image=image, rerank=4))
+
+    assert read == [["red", "wall", "snow"], ["red wall"]] and result.reranked == 4
+
+
+def test_captions_like_a_caption_leave_it_out(engine, gallery, encoder):
+    caption = next(c for c in gallery.open_snapshot().captions([1, 2, 3]) if c.text == "a red wall")
+
+    result = engine.search(Query(text=f"@c{caption.caption_id}", to="captions", top=2))
+
+    assert [hit.text for hit in result.hits] == ["all of it is red", "红色的墙"] and result.total == 9
+    assert encoder.calls == []
+    assert names(engine.search(Query(text=f"@c{caption.caption_id}", top=1))) == ["red"]
+
+
+def test_a_photo_with_words_finds_captions(engine, gallery, encoder):
+    result = engine.search(Query(text="at night", image_id=ids_by_name(gallery)["blue"], to="captions", rerank=3))
+
+    assert result.reranked == 3 and ("match", 3) in encoder.calls
+
+
+def test_parts_that_cancel_out_are_said(engine):
+    with pytest.raises(BadQuery, match="cancel each other out"):
+        engine.search(Query(text="red -red"))
+
+
+def test_only_what_fits_the_filter_is_found(engine):
+    result = engine.search(Query(text="red", where="language = 'zh' and width >= 90", top=10))
+
+    assert set(names(result)) == {"red", "blue"} and result.total == 2
+    texts = engine.search(Query(text="red", to="captions", where="language = 'zh' and width >= 90")).hits
+    assert [hit.text for hit in texts] == ["红色的墙", "蓝色的天空"]
+
+
+def test_a_filter_that_lets_nothing_through_finds_nothing(engine):
+    result = engine.search(Query(text="red", where="width > 100000"))
+
+    assert result.hits == [] and result.total == result.reranked == 0
+
+
+def test_more_like_this_with_a_filter_leaves_the_photo_out(engine, gallery):
+    result = engine.search(Query(image_id=ids_by_name(gallery)["red"], where="width = 96"))
+
+    assert set(names(result)) == {"white", "black"} and result.total == 2
+
+
+def test_a_filter_that_names_no_column_is_an_error(engine):
+    with pytest.raises(BadQuery, match=r"character 13 \('heigth > 3'\): no column is called heigth: did you mean height\?"):
+        engine.search(Query(text="red", where="width>2 and heigth > 3"))

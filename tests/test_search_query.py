@@ -19,7 +19,9 @@ def test_nothing_to_search_for(text):
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"text": "a dog", "image_id": 3}, "Give one of"),
+        ({"text": 'a dog -"cat'}, r"can't be read at character 7 \('-\"cat'\): the quotation"),
+        ({"text": "-cat", "image_id": None}, "only what to avoid"),
+        ({"text": "-dog -photo", "image": PHOTO}, "only what to avoid"),
         ({"text": "a dog", "to": "videos"}, "Can't search to 'videos': choose images or captions."),
         ({"text": "a dog", "top": 0}, "top is 0: it must be at least 1."),
         ({"text": "a dog", "rerank": -1}, "rerank is -1: it must be at least 0."),
@@ -42,3 +44,25 @@ def test_what_a_query_is_called():
     assert Query(text="a dog").as_text() == "a dog"
     assert Query(image=PHOTO, label="dog.jpg").as_text() == "dog.jpg"
     assert Query(image_id=7).as_text() is None
+
+
+def test_a_sentence_and_photos_add_up():
+    terms = Query(text="at night", image=PHOTO, image_id=7).terms
+    assert [(term.kind, term.value, term.weight) for term in terms] == [
+        ("words", "at night", 1), ("photo", None, 1), ("image", 7, 1),
+    ]  # fmt: skip
+
+
+def test_what_is_to_be_avoided_may_stand_beside_a_photo():
+    for asked in ({"image_id": 3}, {"image": PHOTO}):
+        assert [term.weight for term in Query(text="-people", **asked).terms] == [-1, 1]
+
+
+def test_what_the_sentence_names_is_not_added_again():
+    terms = Query(text="2*photo + snow -@7", image=PHOTO, image_id=7).terms
+    assert [(term.kind, term.weight) for term in terms] == [("photo", 2), ("words", 1), ("image", -1)]
+
+
+def test_what_is_asked_with_is_not_to_be_found():
+    query = Query(text="@3 + @c4 + @1 -@2")
+    assert query.left_out == [1, 3] and Query(text=query.text, to="captions").left_out == [4]

@@ -4,9 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from search.ranking import best_first, first_stage_ranking, fit_scores, rerank_head
+from search.ranking import Reading, best_first, first_stage_ranking, fit_scores, rerank_head
 
 few_scores = st.sampled_from([-1.0, -0.25, 0.0, 0.5, 0.75, 1.0])  # few, so that ties are common
+
+
+def read(logits, hub_costs=None) -> Reading:
+    logits = np.asarray(logits, np.float32)
+    return Reading(logits, np.zeros(len(logits)) if hub_costs is None else np.asarray(hub_costs))
 
 
 @st.composite
@@ -31,7 +36,7 @@ def test_first_stage_drops_missing_results_and_the_photo_itself():
 def test_what_was_read_goes_by_logit_and_weighted_similarity():
     first = first_stage_ranking(np.array([1, 2, 3]), np.array([0.9, 0.8, 0.7]))
 
-    ranking = rerank_head(first, np.array([-1.0, 2.0, 0.5]), weight=10)
+    ranking = rerank_head(first, read([-1.0, 2.0, 0.5]), weight=10)
 
     assert ranking.ids.tolist() == [2, 1, 3]
     assert ranking.scores.tolist() == pytest.approx([10.0, 8.0, 7.5])
@@ -42,7 +47,7 @@ def test_what_was_read_goes_by_logit_and_weighted_similarity():
 def test_what_was_not_read_stays_below_however_bad_the_logits():
     first = first_stage_ranking(np.array([1, 2, 3, 4]), np.array([0.9, 0.8, 0.7, 0.5]))
 
-    ranking = rerank_head(first, np.array([-50.0, -40.0]), weight=1)
+    ranking = rerank_head(first, read([-50.0, -40.0]), weight=1)
 
     assert ranking.ids.tolist() == [2, 1, 3, 4]
     assert ranking.scores.tolist() == pytest.approx([-39.2, -49.1, -49.2, -49.4])
@@ -52,12 +57,12 @@ def test_what_was_not_read_stays_below_however_bad_the_logits():
 def test_no_logits_change_nothing():
     first = first_stage_ranking(np.array([1, 2]), np.array([0.9, 0.8]))
 
-    assert rerank_head(first, np.array([]), weight=1) is first
+    assert rerank_head(first, read([]), weight=1) is first
 
 
 def test_more_logits_than_candidates_are_refused():
     with pytest.raises(ValueError, match="3 match logits for a ranking of 1"):
-        rerank_head(first_stage_ranking(np.array([1]), np.array([0.9])), np.zeros(3), weight=1)
+        rerank_head(first_stage_ranking(np.array([1]), np.array([0.9])), read([0, 0, 0]), weight=1)
 
 
 def test_a_page_past_the_end_is_empty():
@@ -73,7 +78,7 @@ def test_reranking_keeps_every_promise(first, data):
     logits = data.draw(hnp.arrays(np.float32, size, elements=st.floats(-100, 100, width=32)))
     weight = data.draw(st.sampled_from([0.0, 1.0, 20.0]))
 
-    ranking = rerank_head(first, logits, weight)
+    ranking = rerank_head(first, read(logits), weight)
 
     assert set(ranking.ids[:size]) == set(first.ids[:size])
     assert ranking.ids[size:].tolist() == first.ids[size:].tolist()
@@ -88,12 +93,13 @@ def test_reranking_keeps_every_promise(first, data):
 
 @given(first_stages())
 def test_a_constant_logit_leaves_the_first_stage_order(first):
-    assert rerank_head(first, np.full(len(first), 3.25), weight=1).ids.tolist() == first.ids.tolist()
+    assert rerank_head(first, read(np.full(len(first), 3.25)), weight=1).ids.tolist() == first.ids.tolist()
+
 
 def test_what_hubs_cost_is_taken_off_their_similarity_and_not_off_how_well_they_fit():
     first = first_stage_ranking(np.array([1, 2, 3]), np.array([0.9, 0.8, 0.7]))
 
-    ranking = rerank_head(first, np.array([0.0, 0.0]), weight=10, hub_costs=np.array([0.3, 0.1]))
+    ranking = rerank_head(first, read([0.0, 0.0], [0.3, 0.1]), weight=10)
 
     assert ranking.ids.tolist() == [2, 1, 3]
     assert ranking.scores.tolist() == pytest.approx([7.0, 6.0, 5.9])

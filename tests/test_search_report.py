@@ -6,14 +6,15 @@ from search import Engine, Query
 from search.evaluation import evaluate
 from search.report import evaluation_lines, percent, result_lines
 from tests.fakes import FakeConfig, FakeEncoder
-from tests.galleries import build_gallery
+from tests.galleries import Shot, build_gallery
 
 ROW = {
     "direction": "text_to_image", "language": "en", "rerank": 32, "queries": 500,
     "R@1": 22.8, "R@1_ci": [19.2, 26.6], "R@5": 52.8, "R@5_ci": [48.1, 57.6], "R@10": 66.8, "R@10_ci": [62.0, 71.0],
     "ceiling": 84.25, "p50_ms": 220.04, "p95_ms": 409.1,
 }  # fmt: skip
-REPORT = {"images": 1000, "results": [ROW], "rsum": [{"language": "en", "rerank": 32, "rsum": 284.6}]}
+REPORT = {"images": 1000, "mode": "vector", "protocol": "all", "folds": 1, "results": [ROW],
+          "rsum": [{"language": "en", "rerank": 32, "rsum": 284.6}]}
 
 
 def found(tmp_path, calibration):
@@ -34,7 +35,7 @@ def test_what_was_found_is_headed_by_how_well_it_fits(tmp_path, offset, said, ch
 
     assert lines[0] == said
     assert lines[1].endswith("red.jpg") and chance in lines[2]
-    assert lines[-1].startswith("2 hits; milliseconds: encode ")
+    assert lines[-2].startswith("2 hits; milliseconds: encode ") and lines[-1].startswith("next page: --cursor ")
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,21 @@ def test_what_was_found_is_headed_by_how_well_it_fits(tmp_path, offset, said, ch
 )
 def test_no_probability_is_shown_as_certain(probability, shown):
     assert percent(probability) == shown
+
+
+def test_folded_duplicates_are_named_below_the_hit_and_a_last_page_has_no_cursor(tmp_path):
+    shots = [Shot(f"{i}.png", "red") for i in range(3)]
+    result = Engine(build_gallery(tmp_path, shots), FakeEncoder()).search(Query(text="red", fold=1.0)).as_json()
+
+    lines = list(result_lines(result))
+
+    assert lines[2] == "     and 2 near-duplicates: 2, 3" and lines[-1].startswith("1 hits")
+
+
+def test_a_sum_is_said_above_the_hits(tmp_path):
+    result = Engine(build_gallery(tmp_path), FakeEncoder()).search(Query(text="2*red wall -snow + @1 -@c2")).as_json()
+
+    assert next(result_lines(result)) == 'searched for 2 x "red", "wall", without "snow", photo 1, without caption 2'
 
 
 def test_without_a_calibration_nothing_is_said_above_the_hits(tmp_path):

@@ -202,6 +202,19 @@ def test_a_tombstone_takes_the_image_and_its_captions_away(collection):
         snapshot.captions([3])
 
 
+def test_tables_hold_what_is_alive_in_the_order_of_ids(collection):
+    with collection.writer(ENCODER.fingerprint) as writer:
+        first, second = add_colours(writer, "red", "blue")
+        writer.tombstone(first)
+        writer.publish()
+
+    snapshot = collection.open_snapshot()
+
+    assert snapshot.image_table()["image_id"].to_pylist() == snapshot.image_ids().tolist() == [1, 2, second]
+    assert snapshot.caption_table()["caption_id"].to_pylist() == snapshot.caption_ids().tolist()
+    assert set(snapshot.caption_table()["image_id"].to_pylist()) == {1, 2, second}
+
+
 def test_a_tombstone_alone_needs_no_new_index(collection):
     with collection.writer(WEIGHTS) as writer:
         writer.tombstone(2)

@@ -103,6 +103,18 @@ def test_a_photo_that_is_sent(client, to, first):
     assert_documented(response, "/api/v1/search", "post")
 
 
+def test_words_and_photos_together(client, gallery):
+    ids = ids_by_name(gallery)
+
+    both = client.get("/api/v1/search", query_string={"q": "3*green", "image_id": ids["red"], "rerank": 0})
+    sent = upload(client, jpeg("blue"), q="photo -red", image_id=ids["black"])
+
+    assert both.json["hits"][0]["id"] == ids["green"] and ids["red"] not in [hit["id"] for hit in both.json["hits"]]
+    assert [(term["kind"], term["weight"]) for term in sent.json["terms"]] == [("photo", 1), ("words", -1), ("image", 1)]
+    assert_documented(both, "/api/v1/search")
+    assert_documented(sent, "/api/v1/search", "post")
+
+
 @pytest.mark.parametrize(("offset", "word"), [(2.0, "strong"), (-2.0, "weak"), (-9.0, "none")])
 def test_how_well_the_best_fits(tmp_path, gallery, offset, word):
     encoder = FakeEncoder(config=FakeConfig(match_calibration=(1.0, 0.0, offset)))
@@ -129,13 +141,40 @@ def test_pages_follow_each_other(client):
     assert parts[0] + parts[1] == whole
 
 
+def test_a_cursor_leads_to_the_next_page_of_this_version(client, tmp_path):
+    first = client.get("/api/v1/search?q=red&top=4").json
+    second = client.get("/api/v1/search", query_string={"q": "red", "top": 9, "cursor": first["cursor"]})
+    assert [hit["rank"] for hit in second.json["hits"]] == [5, 6] and second.json["cursor"] is None
+    assert_documented(second, "/api/v1/search")
+
+    build_gallery(tmp_path)
+
+    outdated = client.get("/api/v1/search", query_string={"q": "red", "cursor": first["cursor"]})
+    assert outdated.status_code == 410 and "version 2 is searched now" in outdated.json["error"]
+    assert_documented(outdated, "/api/v1/search")
+
+
+def test_a_filter_and_folding(client, tmp_path):
+    build_gallery(tmp_path)  # every photo is there twice now
+    answer = client.get("/api/v1/search", query_string={"q": "red", "fold_duplicates": "true", "where": "width = 96"})
+    assert [len(hit["duplicates"]) for hit in answer.json["hits"]] == [1, 1, 1] and answer.json["total"] == 6
+    assert_documented(answer, "/api/v1/search")
+
+
 @pytest.mark.parametrize(
     ("parameters", "says"),
     [
+        ("q=red&where=width", "The filter can't be used at character 6 (its end): expected"),
+        ("q=red&where=wide%3D1", "The filter can't be used at character 1 ('wide=1'): no column is called wide"),
+        ("q=red&cursor=abc", "That is no cursor"),
+        ("q=red&fold_duplicates=much", "fold_duplicates is 'much': it must be true, false, or a cosine above 0"),
+        ("q=red&fold_duplicates=0.0", "fold_duplicates is '0.0'"),
         ("", "Nothing to search for: give a sentence as q, or the id of a photo as image_id."),
         ("q=", "Nothing to search for: the sentence is empty."),
         ("q=+%09", "Nothing to search for: the sentence is empty."),
-        ("q=red&image_id=1", "Give one of a sentence, a photo and the id of a photo, not several at once."),
+        ("q=sea+-%22dog", "The query can't be read at character 5 ('-\"dog'): the quotation"),
+        ("q=-red", "The query can't be read at character 1 ('-red'): there is only what to avoid"),
+        ("q=red+-red", "The parts of the query cancel each other out"),
         ("q=red&to=videos", "Can't search to 'videos': choose images or captions."),
         ("q=red&top=ten", "top is 'ten': it must be a whole number from 1 to 500."),
         ("q=red&top=0", "top is '0': it must be a whole number from 1 to 500."),
@@ -243,7 +282,7 @@ def test_what_we_did_not_foresee_is_a_500_without_details(app, monkeypatch):
     def fail(*_):
         raise RuntimeError("secret of the house")
 
-    monkeypatch.setattr("search.engine.retrieve", fail)
+    monkeypatch.setattr("search.listing.retrieve", fail)
     response = app.test_client().get("/api/v1/search?q=red")
 
     assert response.status_code == 500

@@ -54,7 +54,9 @@ def test_evenly_takes_in_order_and_no_more(values, most):
 
 
 def test_what_a_request_does_not_say_is_as_given():
-    assert search_options({}, top=24) == {"to": "images", "top": 24, "rerank": 32, "offset": 0}
+    assert search_options({}, top=24) == {
+        "to": "images", "top": 24, "rerank": 32, "mode": "vector", "where": None, "offset": 0, "cursor": None, "fold": None,
+    }  # fmt: skip
     assert search_options({"top": " 7 ", "rerank": ""})["top"] == 7
 
 

@@ -22,7 +22,7 @@ api = Blueprint("api", __name__, url_prefix="/api/v1")
 
 @api.get("/search")
 def search() -> dict:
-    """Searches by a sentence (`q`) or by a photo of the collection (`image_id`)."""
+    """Searches by a sentence (`q`), by a photo of the collection (`image_id`), or by both added up."""
     values = request.args
     image_id = whole_number(values, "image_id", None, 0, LARGEST_ID)
     text = values.get("q")
@@ -34,10 +34,12 @@ def search() -> dict:
 
 @api.post("/search")
 def search_by_photo() -> dict:
-    """Searches by a photo that is sent as the form field `image`."""
+    """Searches by a photo that is sent as the form field `image`, and by what else is given with it."""
     options = search_options(request.values)
     photo = read_upload(request.files.get("image"), _service().encoder.config)
-    query = Query(image=photo.prepared, label=photo.name, **options)
+    text = request.values.get("q", "").strip() or None
+    image_id = whole_number(request.values, "image_id", None, 0, LARGEST_ID)
+    query = Query(text=text, image=photo.prepared, image_id=image_id, label=photo.name, **options)
     return with_addresses(_service().search(query).as_json())
 
 

@@ -1,7 +1,7 @@
 """What can go wrong between a browser and a search, and the HTTP status of every error that is meant for a person."""
 
 from search import BadQuery, StaleIndex
-from search.errors import HOUSE_ERRORS
+from search.errors import HOUSE_ERRORS, OutdatedCursor
 from storage.errors import EmptyCollection, UnknownCollection, UnknownId
 
 
@@ -48,7 +48,10 @@ class PortTaken(WebError):
 KNOWN_ERRORS = (WebError, *HOUSE_ERRORS)
 """Every error whose text may be shown; all others are ours and shown as none but that."""
 
-_STATUSES = ((BadQuery, 400), (UnknownId, 404), (UnknownCollection, 404), (EmptyCollection, 404), (StaleIndex, 503))
+_STATUSES = (
+    (OutdatedCursor, 410), (BadQuery, 400), (UnknownId, 404), (UnknownCollection, 404), (EmptyCollection, 404),
+    (StaleIndex, 503),
+)  # fmt: skip
 
 
 def status_of(error: Exception) -> int:

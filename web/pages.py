@@ -8,6 +8,7 @@ from flask import Blueprint, Response, current_app, g, redirect, render_template
 
 from search import Query
 from search.report import percent
+from search.terms import as_plain
 from storage.errors import EmptyCollection, UnknownCollection
 
 from . import views, words
@@ -20,7 +21,7 @@ from .uploads import KeptPhoto, KeptPhotos, read_upload
 
 pages = Blueprint("pages", __name__)
 PAGE_SIZE = 24
-KEPT_IN_ADDRESS = ("q", "to", "top", "rerank", "offset", "lang")
+KEPT_IN_ADDRESS = ("q", "to", "top", "rerank", "offset", "mode", "where", "fold_duplicates", "lang")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ def _for_templates() -> dict:
         "language": words.interface_language(),
         "views": views,
         "percent": percent,
+        "as_plain": as_plain,
         "link": link,
         "here": here,
         "nonce": g.get("nonce", ""),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+
+from search.folding import SAME
 
 from .errors import BadParameter
 
@@ -12,7 +15,7 @@ MOST_OFFSET = 10**9
 
 
 def search_options(values: Mapping[str, str], top: int = 10, rerank: int = 32) -> dict:
-    """`to`, `top`, `rerank` and `offset` for a `search.Query`; raises BadParameter.
+    """`to`, `top`, `rerank`, `mode`, `where`, `offset`, `cursor` and `fold` for a `search.Query`; raises BadParameter.
 
     Args:
         values: the request's parameters.
@@ -22,7 +25,11 @@ def search_options(values: Mapping[str, str], top: int = 10, rerank: int = 32) -
         "to": values.get("to", "images"),
         "top": whole_number(values, "top", top, 1, MOST_TOP),
         "rerank": whole_number(values, "rerank", rerank, 0, MOST_RERANK),
+        "mode": values.get("mode", "vector"),
+        "where": values.get("where", "").strip() or None,
         "offset": whole_number(values, "offset", 0, 0, MOST_OFFSET),
+        "cursor": values.get("cursor", "").strip() or None,
+        "fold": _cosine(values, "fold_duplicates"),
     }
 
 
@@ -35,4 +42,17 @@ def whole_number(values: Mapping[str, str], name: str, default: int | None, leas
     if number is None or not least <= number <= most:
         shown = raw if len(raw) <= 40 else f"{raw[:40]}..."
         raise BadParameter(f"{name} is {shown!r}: it must be a whole number from {least} to {most}.")
+    return number
+
+
+def _cosine(values: Mapping[str, str], name: str) -> float | None:
+    """A cosine above 0; SAME for "true", None for "false" or nothing. Raises BadParameter."""
+    raw = values.get(name, "").strip().lower()
+    if raw in ("", "false"):
+        return None
+    if raw == "true":
+        return SAME
+    number = float(raw) if re.fullmatch(r"[01](\.[0-9]{1,9})?", raw) else 0.0
+    if not 0 < number <= 1:
+        raise BadParameter(f"{name} is {raw[:40]!r}: it must be true, false, or a cosine above 0 and at most 1.")
     return number

@@ -1,0 +1,65 @@
+"""From a page of a ranking to hits with all that is known of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from .ranking import Ranking
+from .result import CaptionHit, CaptionText, Hit, ImageHit, Photo, number_or_none
+
+
+def hits_of(
+    page: Ranking, offset: int, to: str, snapshot, chances: Mapping[int, float], duplicates: Mapping[int, Sequence[int]]
+) -> list[Hit]:
+    """The hits of one page.
+
+    Args:
+        offset: how many come before the page.
+        chances: the match probability of each id that has one.
+        duplicates: the ids that are folded into each id; empty where nothing is folded.
+    """
+    places = [_place(page, i, offset, chances, duplicates) for i in range(len(page))]
+    if to == "captions":
+        return _caption_hits(page, places, snapshot)
+    return _image_hits(page, places, snapshot)
+
+
+def _image_hits(page: Ranking, places: list[dict], snapshot) -> list[Hit]:
+    captions = snapshot.captions_of(page.ids)
+    return [
+        ImageHit(
+            **place,
+            uri=image.uri,
+            width=image.width,
+            height=image.height,
+            metadata=image.metadata,
+            captions=[CaptionText(c.caption_id, c.text, c.language) for c in captions.get(image.image_id, [])],
+        )
+        for place, image in zip(places, snapshot.images(page.ids), strict=True)
+    ]
+
+
+def _caption_hits(page: Ranking, places: list[dict], snapshot) -> list[Hit]:
+    captions = snapshot.captions(page.ids)
+    image_ids = list(dict.fromkeys(caption.image_id for caption in captions))
+    photos = {i.image_id: Photo(i.image_id, i.uri, i.width, i.height) for i in snapshot.images(image_ids)}
+    return [
+        CaptionHit(**place, text=caption.text, language=caption.language, image=photos[caption.image_id])
+        for place, caption in zip(places, captions, strict=True)
+    ]
+
+
+def _place(page: Ranking, i: int, offset: int, chances: Mapping[int, float], duplicates: Mapping[int, Sequence[int]]) -> dict:
+    own = int(page.ids[i])
+    return {
+        "id": own,
+        "rank": offset + i + 1,
+        "score": float(page.scores[i]),
+        "first_stage_score": float(page.first_stage_scores[i]),
+        "first_stage_rank": int(page.first_stage_ranks[i]),
+        "lexical_rank": None if math.isnan(page.lexical_ranks[i]) else int(page.lexical_ranks[i]),
+        "match_logit": number_or_none(page.match_logits[i]),
+        "match_probability": chances.get(own),
+        "duplicates": list(duplicates.get(own, ())),
+    }
