@@ -11,8 +11,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from encoder.compact import pack, unpack
-from encoder.config import OptConfig
+from encoder.config import OptConfig, config_from_json
 from encoder.errors import BadCheckpoint
+from encoder.joint_config import JointConfig
 
 WEIGHTS, CONFIG = "weights.safetensors", "config.json"
 SCALES = ":scales"
@@ -25,10 +26,10 @@ def chosen_folder(folder: Path | None = None) -> Path:
     return Path(folder or os.environ.get("PANOPTES_MODEL") or SHIPPED)
 
 
-def read_config(folder: Path) -> OptConfig:
+def read_config(folder: Path) -> OptConfig | JointConfig:
     """The config of a model folder; raises BadCheckpoint where it is absent or not a config."""
     try:
-        return OptConfig.from_json((folder / CONFIG).read_text(encoding="utf-8"))
+        return config_from_json((folder / CONFIG).read_text(encoding="utf-8"))
     except OSError as error:
         raise BadCheckpoint(f"There is no model in {folder}: {CONFIG} cannot be read.") from error
     except (ValueError, TypeError, AttributeError) as error:
@@ -57,7 +58,7 @@ def read_weights(folder: Path) -> dict[str, np.ndarray]:
         raise BadCheckpoint(f"{folder / WEIGHTS} has scales that fit no weights; fetch the file again.") from error
 
 
-def write_model(folder: Path, config: OptConfig, weights: dict[str, np.ndarray], vocabulary: bytes) -> None:
+def write_model(folder: Path, config: OptConfig | JointConfig, weights: dict[str, np.ndarray], vocabulary: bytes) -> None:
     """Write a model folder: matrices as float16 or, where the config says so, in 8 bits; vectors and scalars as float32."""
     folder.mkdir(parents=True, exist_ok=True)
     stored = {}
