@@ -15,6 +15,8 @@ HOME = click.option("--home", type=click.Path(path_type=Path), envvar="PANOPTES_
 COLLECTION = click.option("--collection", default="default", show_default=True, help="The collection's name.")
 MODEL = click.option("--model", metavar="NAME", help="The model: a name that `model list` gives, or a model folder "
                      "(default: PANOPTES_MODEL, or the shipped one).")
+RERANKER = click.option("--reranker", metavar="NAME", help="A second model, to re-rank what the first one finds. An index "
+                        "serves the two that it was built with (default: the first itself).")
 HOST = click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 PORT = click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="The port to listen on.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -11,9 +11,23 @@ from pathlib import Path
 
 import click
 
-from console import COLLECTION, HOME, HOST, JSON, MODEL, PORT, Panoptes, bar, integers, print_lines, say, temporary_folder
+from console import (
+    COLLECTION,
+    HOME,
+    HOST,
+    JSON,
+    MODEL,
+    PORT,
+    RERANKER,
+    Panoptes,
+    bar,
+    integers,
+    print_lines,
+    say,
+    temporary_folder,
+)
 
-FORMATS = click.Choice(["coco", "manifest", "folder"])
+FORMATS = click.Choice(["coco", "manifest", "folder", "regions"])
 
 
 @click.group(cls=Panoptes)
@@ -28,22 +42,23 @@ def cli():
 @click.option("--rebuild", is_flag=True, help="Encode everything anew, e.g. with other weights, and swap at the end.")
 @click.option("--workers", type=click.IntRange(0), help="Processes that decode photos (default: one a core).")
 @MODEL
+@RERANKER
 @HOME
 @COLLECTION
 @JSON
-def build_index(source, source_format, limit, rebuild, workers, model, home, collection, as_json):
+def build_index(source, source_format, limit, rebuild, workers, model, reranker, home, collection, as_json):
     """Index the photos and captions of SOURCE into a collection.
 
     Reads SOURCE: a COCO folder (annotations/captions_*.json and its image folders), a JSON Lines manifest ({"image": path,
-    "captions": {"en": [...], "zh": [...]}}), or a folder of photos (name.txt beside name.jpg is its caption). Writes
-    HOME/collections/COLLECTION. Run again, it adds what is new and encodes nothing twice. Exits with 3 when some photos
-    could not be read; `status` lists them.
+    "captions": {"en": [...], "zh": [...]}}), a folder of photos (name.txt beside name.jpg is its caption), or, for models that
+    read them, a detector's features (name.npz, beside name.jpg or alone). Writes HOME/collections/COLLECTION. Run again, it
+    adds what is new and encodes nothing twice. Exits with 3 when some photos could not be read; `status` lists them.
     """
     from indexer.report import summary_json, summary_lines
     from storage import Home
 
     summary = _build(source, source_format, limit, rebuild, workers, Home(home), collection,
-                     lambda: _open_encoder(home, model), quiet=as_json)
+                     lambda: _chosen(home, model, reranker).open(), quiet=as_json)
     say(summary_json(summary), lambda _: summary_lines(summary, collection), as_json)
     if not as_json:
         _print_failures(summary)
@@ -58,10 +73,11 @@ def build_index(source, source_format, limit, rebuild, workers, model, home, col
 @click.option("--rerank", type=click.IntRange(0), default=32, show_default=True,
               help="How many of the first stage's best the cross-modal encoder reads; 0 for none.")
 @MODEL
+@RERANKER
 @HOME
 @COLLECTION
 @JSON
-def search(query, image, to, top, rerank, model, home, collection, as_json):
+def search(query, image, to, top, rerank, model, reranker, home, collection, as_json):
     """Find photos (or captions) for QUERY, a sentence in English or Chinese, or for a photo.
 
     Reads HOME/collections/COLLECTION; writes nothing. For a photo: --image FILE --to captions finds sentences that fit it,
@@ -69,18 +85,18 @@ def search(query, image, to, top, rerank, model, home, collection, as_json):
     strong match, a weak one, or nothing was found and these come nearest; weights without a calibration say nothing. Where
     the model doesn't know the sentence's language, a notice says so, and PANOPTES_TRANSLATOR=module:callable translates it.
     """
-    from encoder.checkpoint import read_config
     from search import Engine, Query
     from search.photos import read_photo
     from search.report import result_lines
     from search.translation import translator
     from storage import Home
 
-    pixels = read_photo(image, read_config(_model_folder(home, model))) if image else None
+    chosen = _chosen(home, model, reranker)
+    pixels = read_photo(image, chosen.config) if image else None
     asked = Query(text=query or None, image=pixels, to=to, top=top, rerank=rerank, label=str(image) if image else None)
     stored, translate = Home(home).collection(collection), translator()
     with _naming_models(home):
-        result = Engine(stored, _open_encoder(home, model), translate=translate).search(asked).as_json()
+        result = Engine(stored, chosen.open(), translate=translate).search(asked).as_json()
     say(result, result_lines, as_json)
 
 
@@ -93,10 +109,11 @@ def search(query, image, to, top, rerank, model, home, collection, as_json):
               help="Leave N photos a language out, and see whether \"nothing found\" can be told; 0 does not.")
 @click.option("--format", "source_format", type=FORMATS, help="What MANIFEST is; detected where it isn't given.")
 @MODEL
+@RERANKER
 @HOME
 @COLLECTION
 @JSON
-def evaluate(manifest, rerank, lang, queries, absent, source_format, model, home, collection, as_json):
+def evaluate(manifest, rerank, lang, queries, absent, source_format, model, reranker, home, collection, as_json):
     """Measure recall of a model on MANIFEST, a source with captions.
 
     Reads MANIFEST (as build-index reads SOURCE) and indexes it in a temporary home, made inside HOME, which is removed: no
@@ -115,7 +132,7 @@ def evaluate(manifest, rerank, lang, queries, absent, source_format, model, home
     from storage.catalog import file_url
 
     depths, languages = integers(rerank, "--rerank"), [part.strip() for part in lang.split(",") if part.strip()]
-    encoder = _open_encoder(home, model)
+    encoder = _chosen(home, model, reranker).open()
     with temporary_folder(home) as folder:
         temporary = Home(folder, catalog_url=file_url(folder.absolute() / "catalog.sqlite"))
         summary = _build(manifest, source_format, None, False, None, temporary, collection, lambda: encoder)
@@ -134,39 +151,40 @@ def evaluate(manifest, rerank, lang, queries, absent, source_format, model, home
 @HOST
 @PORT
 @MODEL
+@RERANKER
 @HOME
 @COLLECTION
-def serve(host, port, model, home, collection):
+def serve(host, port, model, reranker, home, collection):
     """Serve the search page and the HTTP API at http://HOST:PORT.
 
     Reads HOME/collections/COLLECTION, and picks up a new version of it by itself. Writes nothing.
     """
-    from encoder.checkpoint import fingerprint
     from search.engine import check_weights
     from storage import Home
 
+    chosen = _chosen(home, model, reranker)
     with _naming_models(home):
-        check_weights(Home(home).collection(collection).open_snapshot(), fingerprint(_model_folder(home, model)))
-    _serve(home, collection, host, port, lambda: _open_encoder(home, model))
+        check_weights(Home(home).collection(collection).open_snapshot(), chosen.fingerprint)
+    _serve(home, collection, host, port, chosen.open)
 
 
 @cli.command()
 @MODEL
+@RERANKER
 @HOME
 @COLLECTION
 @JSON
-def status(model, home, collection, as_json):
+def status(model, reranker, home, collection, as_json):
     """Say what a collection holds, which photos could not be read, and whether the model in use made its index.
 
     Reads HOME/collections/COLLECTION and the catalog; writes nothing.
     """
-    from encoder.checkpoint import fingerprint
     from storage import Home
     from storage.status import status as status_of
     from storage.status import status_lines
 
     report = status_of(Home(home), collection)
-    in_use = fingerprint(_model_folder(home, model))
+    in_use = _chosen(home, model, reranker).fingerprint
     report |= {"model_in_use": in_use, "searchable": report["model_fingerprint"] == in_use}
     say(report, status_lines, as_json)
 
@@ -175,9 +193,10 @@ def status(model, home, collection, as_json):
 @HOST
 @PORT
 @MODEL
+@RERANKER
 @HOME
 @COLLECTION
-def demo(host, port, model, home, collection):
+def demo(host, port, model, reranker, home, collection):
     """Index a gallery of sample photos and serve the page.
 
     Reads the photographs that come with scikit-image, or the folder named by the environment variable PANOPTES_DATA (a
@@ -193,7 +212,7 @@ def demo(host, port, model, home, collection):
     source = open_source(Path(named) if named else sample_gallery(home / "gallery"), None)
     collection = demo_collection(stored, collection, source)
     click.echo(f"Indexing {source.root} into the collection {collection}")
-    encoder = _open_encoder(home, model)
+    encoder = _chosen(home, model, reranker).open()
     manifest = stored.create_collection(collection).manifest
     other_weights = manifest.version > 0 and manifest.fingerprint != encoder.fingerprint
     summary = _index(source, None, other_weights, None, stored, collection, encoder)
@@ -245,7 +264,7 @@ def model():
 @HOME
 @JSON
 def import_model(file, name, vocab, replace, home, as_json):
-    """Make a model of FILE, a published .ckpt of Taichu-OPT-v2.
+    """Make a model of FILE, a published .ckpt of Taichu-OPT-v2, Taichu-OPT-v1 or the model zoo's OPT.
 
     Reads FILE and the vocabulary; needs neither an Ascend card nor the run that wrote it. Writes HOME/models/NAME, when all
     of it is there and fits. Prints which tensors were loaded, which were ignored and why, and which nobody knows.
@@ -291,19 +310,16 @@ def _models(home: Path):
     return Models(home / "models")
 
 
-def _model_folder(home: Path, model: str | None) -> Path:
-    return _models(home).chosen(model)
+def _chosen(home: Path, model: str | None, reranker: str | None):
+    from encoder.chosen import Chosen
 
-
-def _open_encoder(home: Path, model: str | None):
-    from encoder import open_encoder
-
-    return open_encoder(_model_folder(home, model))
+    models = _models(home)
+    return Chosen(models.chosen(model), models.chosen(reranker) if reranker else None)
 
 
 @contextlib.contextmanager
 def _naming_models(home: Path):
-    """Where an index was made by another model of the home, the error names it."""
+    """Where an index was made by other models of the home, the error names them."""
     from search import StaleIndex
 
     try:

@@ -69,8 +69,8 @@ def import_model(file: Path, models: Models, name: str | None = None, vocabulary
     Its numbers stay as they are, float16 or float32. `vocabulary` is the WordPiece file it was trained with (default: a
     vocab.txt or bert-base-chinese-vocab.txt beside the checkpoint). Nothing is written under the name before it is whole.
 
-    Raises NotACheckpoint, UnusableForm (no OPT, or of sizes that cannot be), BadCheckpoint (weights missing or misshaped, a vocabulary that
-    doesn't fit), BadModelName or UnusableModels.
+    Raises NotACheckpoint, UnusableForm (no OPT, or of sizes that cannot be), BadCheckpoint (weights missing or misshaped, a
+    vocabulary that doesn't fit), BadModelName or UnusableModels.
     """
     name = models.new_name(name or Path(file).stem, replace)
     with CheckpointFile(file) as checkpoint:

@@ -28,12 +28,17 @@ class Files:
         return [path for path in (self.photo, self.features) if path is not None]
 
 
-def files_of(uri: str, metadata: dict) -> Files:
-    """The files of an image by what is recorded of it: its uri is its photo, or its features where there is no photo."""
+def features_in(metadata: dict) -> str | None:
+    """Where a detector's features of a photo lie, by what is recorded of it."""
+    features = metadata.get("features")
+    return features if isinstance(features, str) and features.lower().endswith(ENDING) else None
+
+
+def files_of(uri: str, features: str | None, inputs: Inputs) -> Files:
+    """The files of an image that a network reads, and the photo to show: its uri is its photo, or its features alone."""
     if uri.lower().endswith(ENDING):
         return Files(None, uri)
-    features = metadata.get("features")
-    return Files(uri, features if isinstance(features, str) and features.lower().endswith(ENDING) else None)
+    return Files(uri, features if inputs.region_width else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,20 +142,12 @@ class PairInput:
 Inputs = PixelInput | RegionInput | PairInput
 
 
-def lacking(files: Files, inputs: Inputs) -> str | None:
-    """What a network needs of an image and its files haven't: "photo", "features" or nothing."""
-    if inputs.takes_photo and files.photo is None:
-        return "photo"
-    return "features" if inputs.region_width and files.features is None else None
-
-
 def check(files: Files, inputs: Inputs) -> None:
-    """Raise UnreadableImage (`no_photo`, `no_features`), in one line, where the files haven't what the network needs."""
-    problem = lacking(files, inputs)
-    if problem == "photo":
+    """Raise UnreadableImage (`no_photo`, `no_features`), in one line, where there isn't what the network needs."""
+    if inputs.takes_photo and files.photo is None:
         raise UnreadableImage("no_photo", f"{files.features} holds a detector's features, and the model reads photos: lay the "
                                           "photo of the same name beside it, or choose a model that reads features.")
-    if problem == "features":
+    if inputs.region_width and files.features is None:
         raise UnreadableImage("no_features", f"{files.photo} is a photo, and the model reads a detector's features: lay the "
                                              ".npz of the same name beside it, or choose a model that reads photos.")
 

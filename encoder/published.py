@@ -166,7 +166,8 @@ def _vit(config: OptConfig) -> Shapes:
 
 
 FORMS = {
-    "V2": Form("V2", "Taichu-OPT-v2", v2_config, v2_shapes, (*SHARED_RULES, ("dead in retrieval", DEAD)), ALIASES, {}, DEFAULTS),
+    "V2": Form("V2", "Taichu-OPT-v2", v2_config, v2_shapes, (*SHARED_RULES, ("dead in retrieval", DEAD)), ALIASES, {},
+               DEFAULTS),
     "V1": Form("V1", "Taichu-OPT-v1", joint.v1_config, joint.v1_shapes, (*SHARED_RULES, *joint.AUDIO_AND_HEADS), joint.TIED,
                joint.ROWS, {}),
     "ZOO": Form("ZOO", "the model zoo's OPT", joint.zoo_config, joint.zoo_shapes, (*SHARED_RULES, *joint.ZOO_RULES),

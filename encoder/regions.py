@@ -118,8 +118,8 @@ def _checked(path, features: np.ndarray, width: int) -> np.ndarray:
     if features.ndim == 3 and features.shape[2] != width and features.shape[0] == width:
         features = features.transpose(1, 2, 0)
     if features.ndim not in (2, 3) or features.shape[-1] != width:
-        raise UnreadableImage("wrong_shape", f"{path}: the features are {list(features.shape)}, and the model reads [n, {width}] "
-                                             f"or a grid [rows, columns, {width}].")
+        raise UnreadableImage("wrong_shape", f"{path}: the features are {list(features.shape)}, and the model reads "
+                                             f"[n, {width}] or a grid [rows, columns, {width}].")
     if features.size == 0:
         raise UnreadableImage("no_regions", f"{path} has no regions: the detector found nothing.")
     return _finite(path, features, "features")

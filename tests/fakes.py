@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from encoder.inputs import PixelInput
+
 COLOURS = {
     "red": (220, 30, 30),
     "green": (30, 200, 40),
@@ -50,6 +52,10 @@ class FakeConfig:
     image_size: int = 32
     preprocessing: str = "squash"
     languages: tuple[str, ...] = ("en", "zh")
+
+    @property
+    def inputs(self) -> PixelInput:
+        return PixelInput(self.image_size, self.preprocessing)
 
 
 class FakeEncoder:

@@ -99,7 +99,8 @@ def v1_pretraining_weights(seed: int = 0) -> dict[str, np.ndarray]:
     for head, name in tied.items():
         weights[head] = weights.pop(name)
     itm = _filled(_dense("itm_output", 5, c.hidden_size), seed + 100)
-    itm["itm_output.weight"][2:3], itm["itm_output.bias"][2:3] = weights.pop("rank_output.weight"), weights.pop("rank_output.bias")
+    for part in ("weight", "bias"):
+        itm[f"itm_output.{part}"][2:3] = weights.pop(f"rank_output.{part}")
     h = c.hidden_size
     heads = {**_dense("cls.predictions.transform.dense", h, h), **_norm("cls.predictions.transform.LayerNorm", h),
              "cls.predictions.decoder.bias": (c.vocab_size,), **_dense("region_classifier.dense_1", h, h),
