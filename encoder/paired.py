@@ -84,7 +84,6 @@ class PairedEncoder:
         self.first, self.second = first, second
         self.config = PairedConfig(first.config, second.config)
         self.fingerprint = paired_fingerprint(first.fingerprint, second.fingerprint)
-        self.device = first.device
 
     def encode_images(self, images: np.ndarray) -> PairedImages:
         """Records [n] as `config.inputs` makes them, to the first model's vectors and the second's tokens."""

@@ -132,6 +132,9 @@ def _boxes(path, boxes: np.ndarray, count: int) -> np.ndarray:
     boxes = _finite(path, boxes, "boxes")
     if (boxes[:, 2:] < boxes[:, :2]).any():
         raise UnreadableImage("wrong_shape", f"{path}: a box ends before it begins; boxes are x1, y1, x2, y2.")
+    if np.abs(boxes).max() > LONGEST_SIDE:
+        raise UnreadableImage("wrong_shape", f"{path}: a box lies {np.abs(boxes).max():g} pixels away; boxes are in pixels of "
+                                             "the photo.")
     return boxes
 
 

@@ -94,10 +94,12 @@ for encoder in (first, second, first):
 
 def test_two_models_share_the_compile_cache_and_never_their_graphs(tmp_path):
     folders = [str(write_small_model(tmp_path / name, seed=seed)) for name, seed in (("one", 1), ("two", 2))]
-    environment = os.environ | {"PANOPTES_CACHE": str(tmp_path / "cache")}
+    environment = os.environ | {"PANOPTES_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
+    script = tmp_path / "both.py"
+    script.write_text(BOTH, encoding="utf-8")
     said = []
     for order in (folders, folders, folders[::-1]):  # compiled, kept, and in another order
-        done = subprocess.run([sys.executable, "-c", BOTH, *order], cwd=ROOT, env=environment, capture_output=True, text=True)
+        done = subprocess.run([sys.executable, script, *order], env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         said.append(set(done.stdout.splitlines()))
     assert len(said[0]) == 2 and said[0] == said[1] == said[2]
