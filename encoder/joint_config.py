@@ -84,7 +84,7 @@ JOINT_PRESETS = {
     "opt-v1": JointConfig(
         name="opt-v1", hidden_size=2048, vocab_size=28996, layers=12, heads=32, intermediate=8192, text_length=50, in_out=True,
         image_size=448, patch_size=32, image_width=768, image_layers=12, image_heads=12, image_intermediate=3072),
-    "opt-zoo-base": JointConfig(
-        name="opt-zoo-base", hidden_size=768, vocab_size=28996, layers=12, heads=12, intermediate=3072, text_length=30,
+    "opt-zoo-trunk": JointConfig(
+        name="opt-zoo-trunk", hidden_size=768, vocab_size=28996, layers=12, heads=12, intermediate=3072, text_length=30,
         in_out=False, regions=30, region_width=2048),
 }

@@ -54,17 +54,17 @@ def v1_config(shapes: Shapes) -> JointConfig:
         image_heads=16 if hidden == 4096 else heads_of(width),
         image_intermediate=size.of(f"{VIT}encoder.blocks.0.output.mapping.weight", 1, 4 * width),
         intermediate=size.of(f"{TRUNK}blocks.0.output.mapping.weight", 1, 4 * hidden))
-    return _named(base, sizes)
+    return _checked(base, sizes)
 
 
 def zoo_config(shapes: Shapes) -> JointConfig:
     """The same of the model zoo's OPT."""
-    base, size = JOINT_PRESETS["opt-zoo-base"], Sizes(shapes)
+    base, size = JOINT_PRESETS["opt-zoo-trunk"], Sizes(shapes)
     hidden = usual_length(shapes, TRUNK) or base.hidden_size
     sizes = _joint_sizes(size, base, hidden) | dict(
         region_width=size.of(LINEAR, 1, base.region_width),
         intermediate=size.of(f"{TRUNK}blocks.0.output.mapping.weight", 0, 4 * hidden))
-    return _named(base, sizes)
+    return _checked(base, sizes)
 
 
 def v1_shapes(config: JointConfig) -> Shapes:
@@ -94,12 +94,12 @@ def _joint_sizes(size: Sizes, base: JointConfig, hidden: int) -> dict:
         text_length=min(base.text_length, positions), layers=size.layers(f"{TRUNK}blocks.", base.layers))
 
 
-def _named(base: JointConfig, sizes: dict) -> JointConfig:
+def _checked(base: JointConfig, sizes: dict) -> JointConfig:
     config = dataclasses.replace(base, **sizes)
     if config.type_vocab_size < 2:
         raise UnusableForm(f"The table of token types has {config.type_vocab_size} rows: it needs one for text and one for "
                            "images.")
-    return config if config == base else dataclasses.replace(config, name=f"{base.name}-other")
+    return config
 
 
 def _joint_shapes(config: JointConfig, features: int) -> Shapes:

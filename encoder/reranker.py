@@ -39,7 +39,7 @@ class Reranker(Encoder):
     network = JointModel
     cells = (_JointImages, None, _JointMatch)
     text_lengths = (16, 32, 50)
-    match_batch = 8
+    match_batch = 4
 
     def _encode_texts(self, texts: list[str]) -> TextEncodings:
         ids = self._tokenizer.ids(texts)

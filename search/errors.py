@@ -41,11 +41,11 @@ class StaleIndex(SearchError):
 
     def __init__(self, made_by: str, in_use: str, options: str | None = None) -> None:
         self.made_by, self.in_use = made_by, in_use
-        paired, pairs = "+" in made_by, "+" in in_use
+        reranked, reranks = "+" in made_by, "+" in in_use
         choose = f"choose them with {options}" if options else "choose their model with --model"
-        if paired and not options:
+        if reranked and not options:
             choose += " and their re-ranker with --reranker"
-        elif pairs and not paired:
+        elif reranks and not reranked:
             choose += " and no --reranker"
         super().__init__(f"The index was made by the weights {made_by}, and those in use are {in_use}: {choose}, or run "
                          "`python manage.py build-index SOURCE --rebuild` to move it to those in use.")

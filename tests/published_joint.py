@@ -12,11 +12,11 @@ from tests.ckpt_files import write_checkpoint
 from tests.published_models import OPTIMIZER, PIECES
 
 SMALL_V1 = dataclasses.replace(
-    JOINT_PRESETS["opt-v1"], name="opt-v1-small", hidden_size=192, vocab_size=len(PIECES) + 7, layers=3, heads=3,
+    JOINT_PRESETS["opt-v1"], hidden_size=192, vocab_size=len(PIECES) + 7, layers=3, heads=3,
     intermediate=320, max_positions=64, image_size=96, patch_size=32, image_width=128, image_layers=2, image_heads=2,
     image_intermediate=256)
 SMALL_ZOO = dataclasses.replace(
-    JOINT_PRESETS["opt-zoo-base"], name="opt-zoo-small", hidden_size=128, vocab_size=len(PIECES) + 7, layers=3, heads=2,
+    JOINT_PRESETS["opt-zoo-trunk"], hidden_size=128, vocab_size=len(PIECES) + 7, layers=3, heads=2,
     intermediate=320, max_positions=64, region_width=48)
 """Every size differs from its neighbours, so that one in the place of another shows."""
 

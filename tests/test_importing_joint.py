@@ -1,7 +1,5 @@
 """Checkpoints of OPT-v1 and of the model zoo's OPT become model folders: whole, exact, or not at all."""
 
-import json
-
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
@@ -61,8 +59,7 @@ def test_every_number_stays_as_it_was_and_every_tensor_is_accounted_for(models, 
 @pytest.mark.parametrize("form, config", [("V1", SMALL_V1), ("ZOO", SMALL_ZOO)])
 def test_every_size_is_read_off_the_shapes(models, tmp_path, form, config):
     imported(models, tmp_path, WEIGHTS[form]())
-    found = json.loads(read_config(models.path("small")).to_json())
-    assert found == json.loads(config.to_json()) | {"name": found["name"]}
+    assert read_config(models.path("small")) == config
 
 
 def test_a_pretraining_file_makes_the_same_model(models, tmp_path):

@@ -94,7 +94,7 @@ def test_the_page_of_a_pair_is_served(home):
         wait_until_ready(server, f"{address}/readyz")
         answered = get(f"{address}/api/v1/search?q={quote('一只狗')}&rerank=4")
         assert answered["reranked"] == 4
-        assert get(f"{address}/api/v1/status")["model"]["name"] == "opt-v2 + opt-v1-other"
+        assert get(f"{address}/api/v1/status")["model"]["name"] == "opt-v2 + opt-v1"
     finally:
         server.terminate()
         server.wait(20)

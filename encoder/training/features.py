@@ -13,8 +13,8 @@ import numpy as np
 from mindspore import nn
 
 from encoder.errors import UnreadableImage
-from encoder.network import OptModel
 from encoder.inputs import PixelInput, Seen
+from encoder.network import OptModel
 from encoder.pixels import decode
 from encoder.training.dataset import Photo, key_of
 
