@@ -48,14 +48,20 @@ def _is_ours(error: Exception) -> bool:
 
 @contextlib.contextmanager
 def bar(unit: str, quiet: bool = False):
-    """A callable (stage, done, total) that draws a progress bar with rate and time left on standard error."""
+    """A callable (stage, done, total) that draws a progress bar with rate and time left on standard error.
+
+    Nothing is drawn before the first call: what is refused is one line.
+    """
     from tqdm import tqdm
 
-    shown = tqdm(unit=f" {unit}", disable=quiet, dynamic_ncols=True, file=sys.stderr)
+    shown = None
 
     def progress(stage: str, done: int, total: int) -> None:
+        nonlocal shown
         if stage == "publish":  # seconds at most, and a bar of photos would show a wrong rate
             return
+        if shown is None:
+            shown = tqdm(unit=f" {unit}", disable=quiet, dynamic_ncols=True, file=sys.stderr)
         shown.total = total
         shown.set_description(stage, refresh=False)
         shown.update(done - shown.n)
@@ -63,7 +69,8 @@ def bar(unit: str, quiet: bool = False):
     try:
         yield progress
     finally:
-        shown.close()
+        if shown is not None:
+            shown.close()
 
 
 @contextlib.contextmanager

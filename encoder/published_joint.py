@@ -99,6 +99,8 @@ def _checked(base: JointConfig, sizes: dict) -> JointConfig:
     if config.type_vocab_size < 2:
         raise UnusableForm(f"The table of token types has {config.type_vocab_size} rows: it needs one for text and one for "
                            "images.")
+    if not config.regions and config.max_positions < config.grid**2:
+        raise UnusableForm(f"The table of positions has {config.max_positions} rows, too few for {config.grid**2} patches.")
     return config
 
 
