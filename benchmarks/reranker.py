@@ -43,7 +43,8 @@ def main(name: str) -> None:
     ids = np.ones((PAIRS, TEXT), np.int32)
     match = seconds(pairs(model), ids, ids, np.ones((PAIRS, *config.token_shape), np.float32))
     length, width = config.token_shape
-    print(f"{name}: {parameters / 1e6:.0f} million parameters; {length} x {width} kept of an image, {2 * length * width:,} bytes")
+    kept = f"{length} x {width} numbers, {2 * length * width:,} bytes"
+    print(f"{name}: {parameters / 1e6:.0f} million parameters; kept of an image: {kept}")
     print(f"one image {image:.2f} s; {PAIRS} pairs with {TEXT} tokens of text {match:.2f} s, {match / PAIRS:.2f} s a pair")
 
 

@@ -79,10 +79,8 @@ def _read(job: Job) -> Photo | FileState | Failure:
     status = os.stat(job.uri)
     if not stat.S_ISREG(status.st_mode):
         return Failure(job.uri, "not_a_file", f"{job.uri} is not a file; check the path.")
-    with open(job.uri, "rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    state = FileState(sha256, status.st_size, status.st_mtime_ns)
-    if sha256 == job.known_sha256:
+    state = FileState(_sha256(job.uri), status.st_size, status.st_mtime_ns)
+    if state.sha256 == job.known_sha256:
         return state
     image = decode(job.uri)
     pixels = job.inputs.make(Seen(image, None))
@@ -96,15 +94,19 @@ def _read_features(job: Job, files: Files) -> Photo | FileState | Failure:
         if not os.path.isfile(path):
             reason = "not_a_file" if os.path.exists(path) else "missing"
             return Failure(job.uri, reason, f"{path} is not a file; check the path.")
-    looks, content = looks_of(files.all), hashlib.sha256()
-    for path in files.all:
-        with open(path, "rb") as file:
-            content.update(hashlib.file_digest(file, "sha256").digest())
-    state = FileState(content.hexdigest(), *looks)
+    looks = looks_of(files.all)
+    contents = [_sha256(path) for path in files.all]
+    together = contents[0] if len(contents) == 1 else hashlib.sha256(" ".join(contents).encode()).hexdigest()
+    state = FileState(together, *looks)
     if state.sha256 == job.known_sha256:
         return state
     seen = look(files, job.inputs)
     return Photo(state, *seen.size, job.inputs.make(seen), make_thumbnail(seen.picture()))
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def looks_of(paths: list[str]) -> tuple[int, int]:
