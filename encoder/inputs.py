@@ -77,6 +77,11 @@ class PixelInput:
         """Of an image's array."""
         return self.size, self.size, 3
 
+    @property
+    def reduced_to(self) -> int | None:
+        """The shorter side that a photo may be decoded down to; None where other pixels would be seen then."""
+        return self.size if self.preprocessing == "squash" else None
+
     def make(self, seen: Seen) -> np.ndarray:
         """An image's array."""
         return prepare(seen.photo, self.size, self.preprocessing)

@@ -127,12 +127,11 @@ class Extractor:
 def pixels_of(photos: list[Photo], inputs: PixelInput, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
     """A full batch, prepared as the model's config says: float32 [BATCH, 3, S, S], and 1 or 0 for what could be read."""
     size = inputs.size
-    at_least = size if inputs.preprocessing == "squash" else None  # the other ways see a reduced photo differently
     batch = np.zeros((BATCH, 3, size, size), np.float32)
     readable = np.zeros(BATCH, np.float32)
     for i, photo in enumerate(photos):
         try:
-            pixels = inputs.make(Seen(decode(photo.path, at_least=at_least), None))
+            pixels = inputs.make(Seen(decode(photo.path, at_least=inputs.reduced_to), None))
         except UnreadableImage:
             continue
         batch[i] = (pixels[:, ::-1] if mirrored else pixels).transpose(2, 0, 1)
