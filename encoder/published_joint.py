@@ -45,7 +45,11 @@ def v1_config(shapes: Shapes) -> JointConfig:
     width = usual_length(shapes, VIT) or base.image_width
     inputs = size.of(f"{VIT}stem.patch_to_embedding.dense.weight", 1, 3 * base.patch_size**2)
     patch = square_side(inputs / 3, f"A patch has {inputs} numbers, which is not three colours of a square.")
-    places = size.of(f"{VIT}encoder_pos_embedding", 1, base.grid**2 + 1)
+    table = f"{VIT}encoder_pos_embedding"
+    places = size.of(table, 1, base.grid**2 + 1)
+    positions = size.of(f"{IMAGES}position_embeddings.embedding_table", 0, places)
+    if table in shapes and positions < places - 1:
+        raise UnusableForm(f"The image's table of positions has {positions} rows, too few for {places - 1} patches.")
     side = square_side(places - 1, f"The ViT has {places} positions, which is not a square of patches and one more.")
     hidden = usual_length(shapes, TRUNK) or base.hidden_size
     sizes = _joint_sizes(size, base, hidden) | dict(
@@ -99,8 +103,6 @@ def _checked(base: JointConfig, sizes: dict) -> JointConfig:
     if config.type_vocab_size < 2:
         raise UnusableForm(f"The table of token types has {config.type_vocab_size} rows: it needs one for text and one for "
                            "images.")
-    if not config.regions and config.max_positions < config.grid**2:
-        raise UnusableForm(f"The table of positions has {config.max_positions} rows, too few for {config.grid**2} patches.")
     return config
 
 

@@ -125,7 +125,7 @@ def test_the_large_ones_have_wider_heads(preset, sizes, heads):
     ({"uniter.img_embeddings.vit.encoder_pos_embedding": (1, 198, 768)}, "198 positions"),
     ({"uniter.img_embeddings.vit.stem.patch_to_embedding.dense.weight": (768, 3000)}, "3000 numbers"),
     ({"uniter.embeddings.token_type_embeddings.embedding_table": (1, 2048)}, "token types has 1"),
-    ({"uniter.embeddings.position_embeddings.embedding_table": (100, 2048)}, "too few for 196"),
+    ({"uniter.img_embeddings.position_embeddings.embedding_table": (100, 2048)}, "too few for 196"),
 ])
 def test_sizes_of_v1_that_cannot_be_are_refused(changes, says):
     with pytest.raises(UnusableForm, match=says):
