@@ -68,12 +68,12 @@ class FakeEncoder:
         self.fingerprint, self.config = fingerprint, config or FakeConfig()
         self.calls: list[tuple[str, int]] = []
 
-    def encode_images(self, pixels: np.ndarray) -> ImageEncodings:
-        self.calls.append(("encode_images", len(pixels)))
+    def encode_images(self, images: np.ndarray) -> ImageEncodings:
+        self.calls.append(("encode_images", len(images)))
         size = self.config.image_size
-        assert pixels.dtype == np.uint8 and pixels.shape[1:] == (size, size, 3)
-        colours = pixels.reshape(len(pixels), -1, 3).mean(axis=1)
-        tokens = np.zeros((len(pixels), *self.config.token_shape), np.float16)
+        assert images.dtype == np.uint8 and images.shape[1:] == (size, size, 3)
+        colours = images.reshape(len(images), -1, 3).mean(axis=1)
+        tokens = np.zeros((len(images), *self.config.token_shape), np.float16)
         tokens[:, :, :3] = (colours / 255)[:, None, :]
         return ImageEncodings(self._vectors(colours), tokens)
 

@@ -28,11 +28,11 @@ class FakeRegionEncoder(FakeEncoder):
     def __init__(self, fingerprint: str = "fake000000000002", config: FakeConfig | None = None):
         super().__init__(fingerprint, config or FakeRegionConfig())
 
-    def encode_images(self, rows: np.ndarray) -> ImageEncodings:
-        self.calls.append(("encode_images", len(rows)))
-        assert rows.dtype == np.float32 and rows.shape[1:] == self.config.inputs.shape
-        colours = rows[:, :, :3].sum(1) / rows[:, :, -1:].sum(1)
-        tokens = np.zeros((len(rows), *self.config.token_shape), np.float16)
+    def encode_images(self, images: np.ndarray) -> ImageEncodings:
+        self.calls.append(("encode_images", len(images)))
+        assert images.dtype == np.float32 and images.shape[1:] == self.config.inputs.shape
+        colours = images[:, :, :3].sum(1) / images[:, :, -1:].sum(1)
+        tokens = np.zeros((len(images), *self.config.token_shape), np.float16)
         tokens[:, :, :3] = (colours / 255)[:, None, :]
         return ImageEncodings(self._vectors(colours), tokens)
 
