@@ -15,6 +15,8 @@ HOME = click.option("--home", type=click.Path(path_type=Path), envvar="PANOPTES_
 COLLECTION = click.option("--collection", default="default", show_default=True, help="The collection's name.")
 MODEL = click.option("--model", metavar="NAME", help="The model: a name that `model list` gives, or a model folder "
                      "(default: PANOPTES_MODEL, or the shipped one).")
+RERANKER = click.option("--reranker", metavar="NAME", help="A second model, to re-rank what the first one finds. An index "
+                        "serves the two that it was built with (default: the first itself).")
 HOST = click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 PORT = click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="The port to listen on.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -46,14 +48,20 @@ def _is_ours(error: Exception) -> bool:
 
 @contextlib.contextmanager
 def bar(unit: str, quiet: bool = False):
-    """A callable (stage, done, total) that draws a progress bar with rate and time left on standard error."""
+    """A callable (stage, done, total) that draws a progress bar with rate and time left on standard error.
+
+    Nothing is drawn before the first call: what is refused is one line.
+    """
     from tqdm import tqdm
 
-    shown = tqdm(unit=f" {unit}", disable=quiet, dynamic_ncols=True, file=sys.stderr)
+    shown = None
 
     def progress(stage: str, done: int, total: int) -> None:
+        nonlocal shown
         if stage == "publish":  # seconds at most, and a bar of photos would show a wrong rate
             return
+        if shown is None:
+            shown = tqdm(unit=f" {unit}", disable=quiet, dynamic_ncols=True, file=sys.stderr)
         shown.total = total
         shown.set_description(stage, refresh=False)
         shown.update(done - shown.n)
@@ -61,7 +69,8 @@ def bar(unit: str, quiet: bool = False):
     try:
         yield progress
     finally:
-        shown.close()
+        if shown is not None:
+            shown.close()
 
 
 @contextlib.contextmanager

@@ -11,10 +11,24 @@ from pathlib import Path
 
 import click
 
-from console import COLLECTION, HOME, HOST, JSON, MODEL, PORT, Panoptes, bar, integers, print_lines, say, temporary_folder
+from console import (
+    COLLECTION,
+    HOME,
+    HOST,
+    JSON,
+    MODEL,
+    PORT,
+    RERANKER,
+    Panoptes,
+    bar,
+    integers,
+    print_lines,
+    say,
+    temporary_folder,
+)
 
 MODES = click.Choice(["vector", "lexical", "hybrid"])
-FORMATS = click.Choice(["coco", "manifest", "folder"])
+FORMATS = click.Choice(["coco", "manifest", "folder", "regions"])
 
 
 @click.group(cls=Panoptes)
@@ -29,22 +43,23 @@ def cli():
 @click.option("--rebuild", is_flag=True, help="Encode everything anew, e.g. with other weights, and swap at the end.")
 @click.option("--workers", type=click.IntRange(0), help="Processes that decode photos (default: one a core).")
 @MODEL
+@RERANKER
 @HOME
 @COLLECTION
 @JSON
-def build_index(source, source_format, limit, rebuild, workers, model, home, collection, as_json):
+def build_index(source, source_format, limit, rebuild, workers, model, reranker, home, collection, as_json):
     """Index the photos and captions of SOURCE into a collection.
 
     Reads SOURCE: a COCO folder (annotations/captions_*.json and its image folders), a JSON Lines manifest ({"image": path,
-    "captions": {"en": [...], "zh": [...]}}), or a folder of photos (name.txt beside name.jpg is its caption). Writes
-    HOME/collections/COLLECTION. Run again, it adds what is new and encodes nothing twice. Exits with 3 when some photos
-    could not be read; `status` lists them.
+    "captions": {"en": [...], "zh": [...]}}), a folder of photos (name.txt beside name.jpg is its caption), or, for models that
+    read them, a detector's features (name.npz, beside name.jpg or alone). Writes HOME/collections/COLLECTION. Run again, it
+    adds what is new and encodes nothing twice. Exits with 3 when some photos could not be read; `status` lists them.
     """
     from indexer.report import summary_json, summary_lines
     from storage import Home
 
     summary = _build(source, source_format, limit, rebuild, workers, Home(home), collection,
-                     lambda: _open_encoder(home, model), quiet=as_json)
+                     lambda: _chosen(home, model, reranker).open(), quiet=as_json)
     say(summary_json(summary), lambda _: summary_lines(summary, collection), as_json)
     if not as_json:
         _print_failures(summary)
@@ -67,11 +82,12 @@ def build_index(source, source_format, limit, rebuild, workers, model, home, col
 @click.option("--duplicate-cosine", type=float, help="From which cosine on they are duplicates (default: 0.95; 1: only files "
               "that are the same).")
 @MODEL
+@RERANKER
 @HOME
 @COLLECTION
 @JSON
-def search(query, image, to, top, rerank, mode, where, offset, cursor, fold_duplicates, duplicate_cosine, model, home,
-           collection, as_json):
+def search(query, image, to, top, rerank, mode, where, offset, cursor, fold_duplicates, duplicate_cosine, model, reranker,
+           home, collection, as_json):
     """Find photos (or captions) for QUERY, a sentence in English or Chinese, or for a photo.
 
     QUERY may add up several things: `beach sunset -people`, `2*dog + photo` with --image, `@17` for more like photo 17, @c17
@@ -82,7 +98,6 @@ def search(query, image, to, top, rerank, mode, where, offset, cursor, fold_dupl
     strong match, a weak one, or nothing was found and these come nearest; weights without a calibration say nothing. Where
     the model doesn't know the sentence's language, a notice says so, and PANOPTES_TRANSLATOR=module:callable translates it.
     """
-    from encoder.checkpoint import read_config
     from search import Engine, Query
     from search.folding import SAME
     from search.photos import read_photo
@@ -90,14 +105,15 @@ def search(query, image, to, top, rerank, mode, where, offset, cursor, fold_dupl
     from search.translation import translator
     from storage import Home
 
-    pixels = read_photo(image, read_config(_model_folder(home, model))) if image else None
+    chosen = _chosen(home, model, reranker)
+    pixels = read_photo(image, chosen.config) if image else None
     if fold_duplicates and duplicate_cosine is None:
         duplicate_cosine = SAME
     asked = Query(text=query or None, image=pixels, to=to, top=top, rerank=rerank, mode=mode, where=where, offset=offset,
                   cursor=cursor, fold=duplicate_cosine, label=str(image) if image else None)
     stored, translate = Home(home).collection(collection), translator()
     with _naming_models(home):
-        result = Engine(stored, _open_encoder(home, model), translate=translate).search(asked).as_json()
+        result = Engine(stored, chosen.open(), translate=translate).search(asked).as_json()
     say(result, result_lines, as_json)
 
 
@@ -117,11 +133,12 @@ def search(query, image, to, top, rerank, mode, where, offset, cursor, fold_dupl
 @click.option("--report", "page", type=click.Path(path_type=Path), help="Write the worst queries as one page of HTML.")
 @click.option("--format", "source_format", type=FORMATS, help="What MANIFEST is; detected where it isn't given.")
 @MODEL
+@RERANKER
 @HOME
 @COLLECTION
 @JSON
-def evaluate(manifest, rerank, lang, queries, absent, mode, protocol, run, qrels, page, source_format, model, home,
-             collection, as_json):
+def evaluate(manifest, rerank, lang, queries, absent, mode, protocol, run, qrels, page, source_format, model, reranker,
+             home, collection, as_json):
     """Measure recall of a model on MANIFEST, a source with captions.
 
     Reads MANIFEST (as build-index reads SOURCE) and indexes it in a temporary home, made inside HOME, which is removed: no
@@ -145,7 +162,7 @@ def evaluate(manifest, rerank, lang, queries, absent, mode, protocol, run, qrels
 
     depths, languages = integers(rerank, "--rerank"), [part.strip() for part in lang.split(",") if part.strip()]
     exports = Exports(run, qrels, page, max(depths))
-    encoder = _open_encoder(home, model)
+    encoder = _chosen(home, model, reranker).open()
     with temporary_folder(home) as folder:
         temporary = Home(folder, catalog_url=file_url(folder.absolute() / "catalog.sqlite"))
         summary = _build(manifest, source_format, None, False, None, temporary, collection, lambda: encoder)
@@ -185,39 +202,40 @@ def compare(run_a, run_b, qrels, seed, as_json):
 @HOST
 @PORT
 @MODEL
+@RERANKER
 @HOME
 @COLLECTION
-def serve(host, port, model, home, collection):
+def serve(host, port, model, reranker, home, collection):
     """Serve the search page and the HTTP API at http://HOST:PORT.
 
     Reads HOME/collections/COLLECTION, and picks up a new version of it by itself. Writes nothing.
     """
-    from encoder.checkpoint import fingerprint
     from search.engine import check_weights
     from storage import Home
 
+    chosen = _chosen(home, model, reranker)
     with _naming_models(home):
-        check_weights(Home(home).collection(collection).open_snapshot(), fingerprint(_model_folder(home, model)))
-    _serve(home, collection, host, port, lambda: _open_encoder(home, model))
+        check_weights(Home(home).collection(collection).open_snapshot(), chosen.fingerprint)
+    _serve(home, collection, host, port, chosen.open)
 
 
 @cli.command()
 @click.option("--hubs", is_flag=True, help="Also find photos that turn up for queries that have nothing to do with them.")
 @MODEL
+@RERANKER
 @HOME
 @COLLECTION
 @JSON
-def status(hubs, model, home, collection, as_json):
+def status(hubs, model, reranker, home, collection, as_json):
     """Say what a collection holds, which photos could not be read, and whether the model in use made its index.
 
     Reads HOME/collections/COLLECTION and the catalog; writes nothing.
     """
-    from encoder.checkpoint import fingerprint
     from storage import Home
     from storage.status import status as status_of
 
     report = status_of(Home(home), collection)
-    in_use = fingerprint(_model_folder(home, model))
+    in_use = _chosen(home, model, reranker).fingerprint
     report |= {"model_in_use": in_use, "searchable": report["model_fingerprint"] == in_use}
     if hubs:
         from search.hubs import hubs as hubs_of
@@ -230,9 +248,10 @@ def status(hubs, model, home, collection, as_json):
 @HOST
 @PORT
 @MODEL
+@RERANKER
 @HOME
 @COLLECTION
-def demo(host, port, model, home, collection):
+def demo(host, port, model, reranker, home, collection):
     """Index a gallery of sample photos and serve the page.
 
     Reads the photographs that come with scikit-image, or the folder named by the environment variable PANOPTES_DATA (a
@@ -248,7 +267,7 @@ def demo(host, port, model, home, collection):
     source = open_source(Path(named) if named else sample_gallery(home / "gallery"), None)
     collection = demo_collection(stored, collection, source)
     click.echo(f"Indexing {source.root} into the collection {collection}")
-    encoder = _open_encoder(home, model)
+    encoder = _chosen(home, model, reranker).open()
     manifest = stored.create_collection(collection).manifest
     other_weights = manifest.version > 0 and manifest.fingerprint != encoder.fingerprint
     summary = _index(source, None, other_weights, None, stored, collection, encoder)
@@ -300,7 +319,7 @@ def model():
 @HOME
 @JSON
 def import_model(file, name, vocab, replace, home, as_json):
-    """Make a model of FILE, a published .ckpt of Taichu-OPT-v2.
+    """Make a model of FILE, a published .ckpt of Taichu-OPT-v2, Taichu-OPT-v1 or the model zoo's OPT.
 
     Reads FILE and the vocabulary; needs neither an Ascend card nor the run that wrote it. Writes HOME/models/NAME, when all
     of it is there and fits. Prints which tensors were loaded, which were ignored and why, and which nobody knows.
@@ -357,7 +376,7 @@ def calibrate(name, data, validation, seed, home):
     from encoder.training.dataset import read_photos
     from encoder.training.scoring import fit_ranking
 
-    fit_ranking(_model_folder(home, name), [read_photos(one) for one in data], read_photos(validation), seed, say=click.echo)
+    fit_ranking(_models(home).chosen(name), [read_photos(one) for one in data], read_photos(validation), seed, say=click.echo)
 
 
 def _lines_of_status(report: dict):
@@ -375,19 +394,16 @@ def _models(home: Path):
     return Models(home / "models")
 
 
-def _model_folder(home: Path, model: str | None) -> Path:
-    return _models(home).chosen(model)
+def _chosen(home: Path, model: str | None, reranker: str | None):
+    from encoder.chosen import Chosen
 
-
-def _open_encoder(home: Path, model: str | None):
-    from encoder import open_encoder
-
-    return open_encoder(_model_folder(home, model))
+    models = _models(home)
+    return Chosen(models.chosen(model), models.chosen(reranker) if reranker else None)
 
 
 @contextlib.contextmanager
 def _naming_models(home: Path):
-    """Where an index was made by another model of the home, the error names it."""
+    """Where an index was made by other models of the home, the error names them."""
     from search import StaleIndex
 
     try:

@@ -20,9 +20,17 @@ os.environ.setdefault("GLOG_v", "3")  # MindSpore's warnings on standard error a
 def open_encoder(folder: Path | None = None, device: str | None = None) -> Encoder:
     """The encoder of a model folder: the shipped opt-mini unless `folder` or PANOPTES_MODEL names another.
 
+    A model that can only re-rank gives a `Reranker`, whose vectors are 0 wide.
+
     `device` is "CPU" or "Ascend" (default: PANOPTES_DEVICE, then CPU). Raises BadCheckpoint or UnknownDevice.
     """
-    from encoder.checkpoint import chosen_folder
+    from encoder.checkpoint import chosen_folder, read_config
+
+    folder = chosen_folder(folder)
+    if read_config(folder).dim == 0:
+        from encoder.reranker import Reranker
+
+        return Reranker(folder, device)
     from encoder.runtime import Encoder
 
-    return Encoder(chosen_folder(folder), device)
+    return Encoder(folder, device)

@@ -1,7 +1,8 @@
 """The pre-LN transformer blocks that all three parts of OPT are made of (OPT specification, sections 2.0 and 2.3).
 
 Parameter names follow the published checkpoints. Two layouts live side by side there: `nn.Dense` keeps its weight as
-[out, in]; the attention projection and the feed-forward of the text stream and of the fusion keep theirs as [in, out].
+[out, in]; the attention projection and the feed-forward of the text stream and of the fusion keep theirs as [in, out],
+but for the model zoo's OPT, which has all of them as [out, in] (`in_out=False`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Normal, initializer
 
 INIT_STD = 0.02
+MASKED = -10000.0
 
 
 def dense(inputs: int, outputs: int, bias: bool = True) -> nn.Dense:
@@ -32,6 +34,31 @@ class TransposedLinear(nn.Cell):
         """x [..., in] -> [..., out]."""
         flat = ops.matmul(x.reshape((-1, self.inputs)), self.weight) + self.bias
         return flat.reshape(x.shape[:-1] + (self.outputs,))
+
+
+def linear(inputs: int, outputs: int, in_out: bool) -> nn.Cell:
+    """y = x W + b where the weight is stored as [in, out], y = x W^T + b where it isn't."""
+    return TransposedLinear(inputs, outputs) if in_out else dense(inputs, outputs)
+
+
+class Table(nn.Cell):
+    """A lookup table under the name that MindSpore's Embedding publishes."""
+
+    def __init__(self, rows: int, width: int):
+        super().__init__()
+        self.embedding_table = Parameter(initializer(Normal(INIT_STD), (rows, width), ms.float32))
+
+    def construct(self, ids):
+        """int32 [...] -> float32 [..., width]."""
+        return ops.gather(self.embedding_table, ids, 0)
+
+
+class Blocks(nn.Cell):
+    """A stack under the name `blocks`."""
+
+    def __init__(self, blocks):
+        super().__init__()
+        self.blocks = nn.CellList(list(blocks))
 
 
 class QuickGelu(nn.Cell):
@@ -83,14 +110,14 @@ class _Heads(nn.Cell):
 
 
 class Attention(nn.Cell):
-    """OPT's attention: dense1, dense2, dense3 are query, key, value; `projection` is stored [in, out]."""
+    """OPT's attention: dense1, dense2, dense3 are query, key, value; `projection` is stored [in, out], or as `in_out` says."""
 
-    def __init__(self, width: int, heads: int):
+    def __init__(self, width: int, heads: int, in_out: bool = True):
         super().__init__()
         self.dense1 = dense(width, width)
         self.dense2 = dense(width, width)
         self.dense3 = dense(width, width)
-        self.projection = TransposedLinear(width, width)
+        self.projection = linear(width, width, in_out)
         self.attend = _Heads(width, heads)
 
     def construct(self, x, memory, bias):
@@ -103,12 +130,12 @@ class Attention(nn.Cell):
 
 
 class FeedForward(nn.Cell):
-    """mapping H -> F, tanh GELU, projection F -> H, both stored [in, out]."""
+    """mapping H -> F, tanh GELU, projection F -> H, both stored [in, out], or as `in_out` says."""
 
-    def __init__(self, width: int, intermediate: int):
+    def __init__(self, width: int, intermediate: int, in_out: bool = True):
         super().__init__()
-        self.mapping = TransposedLinear(width, intermediate)
-        self.projection = TransposedLinear(intermediate, width)
+        self.mapping = linear(width, intermediate, in_out)
+        self.projection = linear(intermediate, width, in_out)
         self.activation = activation("gelu_tanh")
 
     def construct(self, x):
@@ -119,17 +146,23 @@ class FeedForward(nn.Cell):
 class EncoderBlock(nn.Cell):
     """x + Attn(LN1(x)), then x + FFN(LN2(x))."""
 
-    def __init__(self, width: int, heads: int, intermediate: int):
+    def __init__(self, width: int, heads: int, intermediate: int, in_out: bool = True):
         super().__init__()
         self.layernorm1 = nn.LayerNorm((width,), epsilon=1e-5)
         self.layernorm2 = nn.LayerNorm((width,), epsilon=1e-5)
-        self.attention = Attention(width, heads)
-        self.output = FeedForward(width, intermediate)
+        self.attention = Attention(width, heads, in_out)
+        self.output = FeedForward(width, intermediate, in_out)
 
     def construct(self, x, bias):
-        """x [B, T, H], bias [B, 1, T, T] -> [B, T, H]."""
+        """x [B, T, H], bias broadcast over [B, heads, T, T] -> [B, T, H]."""
         normed = self.layernorm1(x)
         x = x + self.attention(normed, normed, bias)
+        return x + self.output(self.layernorm2(x))
+
+    def first(self, x, bias):
+        """The first token of what `construct` gives, [B, 1, H]; bias [B, 1, 1, T], the same for every token that reads."""
+        normed = self.layernorm1(x)
+        x = x[:, :1] + self.attention(normed[:, :1], normed, bias)
         return x + self.output(self.layernorm2(x))
 
 
@@ -146,13 +179,13 @@ class DecoderBlock(nn.Cell):
         self.output = FeedForward(width, intermediate)
         self.no_bias = Tensor(0.0, ms.float32)
 
-    def construct(self, x, bias, memory):
-        """x [B, T, H], memory [B, S, H] -> [B, T, H]."""
-        return self.read(self.hear(x, bias), self.remember(memory))
+    def construct(self, x, bias, memory, memory_bias=None):
+        """x [B, T, H], memory [B, S, H], memory_bias [B, 1, 1, S] where not all of it is to be read -> [B, T, H]."""
+        return self.read(self.hear(x, bias), self.remember(memory), memory_bias)
 
-    def first(self, x, bias, memory):
+    def first(self, x, bias, memory, memory_bias=None):
         """The first token of what `construct` gives, [B, 1, H], at a fraction of its cost."""
-        return self.read(self.hear_first(x, bias), self.remember(memory))
+        return self.read(self.hear_first(x, bias), self.remember(memory), memory_bias)
 
     def hear(self, x, bias):
         """The self-attention of the text: [B, T, H] -> [B, T, H]."""
@@ -168,10 +201,11 @@ class DecoderBlock(nn.Cell):
         """Keys and values of the image's tokens [B, S, H], for `read`: two times [B, S, H]."""
         return self.cross_attention.dense2(memory), self.cross_attention.dense3(memory)
 
-    def read(self, x, remembered):
+    def read(self, x, remembered, memory_bias=None):
         """Cross-attention and feed-forward, token by token of x [B, t, H]."""
         query = self.cross_attention.dense1(self.cross_attention_layernorm(x))
-        x = x + self.cross_attention.read(query, remembered[0], remembered[1], self.no_bias)
+        bias = self.no_bias if memory_bias is None else memory_bias
+        x = x + self.cross_attention.read(query, remembered[0], remembered[1], bias)
         return x + self.output(self.layernorm2(x))
 
 

@@ -17,8 +17,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from encoder.compact import pack, unpack
-from encoder.config import RANKING, OptConfig
+from encoder.config import RANKING, OptConfig, config_from_json
 from encoder.errors import BadCheckpoint
+from encoder.joint_config import JointConfig
 
 WEIGHTS, CONFIG, SCORES = "weights.safetensors", "config.json", "ranking.json"
 SCALES = ":scales"
@@ -31,10 +32,10 @@ def chosen_folder(folder: Path | None = None) -> Path:
     return Path(folder or os.environ.get("PANOPTES_MODEL") or SHIPPED)
 
 
-def read_config(folder: Path) -> OptConfig:
+def read_config(folder: Path) -> OptConfig | JointConfig:
     """The config of a model folder, with what ranking.json says; raises BadCheckpoint where it is absent or not a config."""
     try:
-        config = OptConfig.from_json((folder / CONFIG).read_text(encoding="utf-8"))
+        config = config_from_json((folder / CONFIG).read_text(encoding="utf-8"))
     except OSError as error:
         raise BadCheckpoint(f"There is no model in {folder}: {CONFIG} cannot be read.") from error
     except (ValueError, TypeError, AttributeError) as error:
@@ -42,12 +43,12 @@ def read_config(folder: Path) -> OptConfig:
     return _with_ranking(config, folder / SCORES) if (folder / SCORES).exists() else config
 
 
-def _with_ranking(config: OptConfig, path: Path) -> OptConfig:
+def _with_ranking(config: OptConfig | JointConfig, path: Path) -> OptConfig | JointConfig:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         if not values.keys() <= set(RANKING):
             raise ValueError(f"it holds {', '.join(sorted(values.keys() - set(RANKING)))}")
-        return OptConfig.from_json(json.dumps(dataclasses.asdict(config) | values))
+        return config_from_json(json.dumps(dataclasses.asdict(config) | values))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise BadCheckpoint(f"{path} does not say how to rank ({error}); fetch the file again, or remove it.") from error
 
@@ -81,7 +82,7 @@ def read_weights(folder: Path) -> dict[str, np.ndarray]:
         raise BadCheckpoint(f"{folder / WEIGHTS} has scales that fit no weights; fetch the file again.") from error
 
 
-def write_model(folder: Path, config: OptConfig, weights: dict[str, np.ndarray], vocabulary: bytes) -> None:
+def write_model(folder: Path, config: OptConfig | JointConfig, weights: dict[str, np.ndarray], vocabulary: bytes) -> None:
     """Write a model folder: matrices as float16 or, where the config says so, in 8 bits; vectors and scalars as float32."""
     folder.mkdir(parents=True, exist_ok=True)
     stored = {}

@@ -7,6 +7,8 @@ import json
 import math
 from dataclasses import dataclass
 
+from encoder.inputs import PixelInput, RegionInput
+from encoder.joint_config import FORM, JointConfig
 from encoder.pixels import PREPROCESSINGS
 
 
@@ -29,6 +31,9 @@ class OptConfig:
 
     `preprocessing` is how pixels come to the square, one of `encoder.pixels.PREPROCESSINGS`; `languages` are those that
     the weights were trained on.
+
+    Where there are `regions`, the image stream reads so many of a detector's regions at most, with features of
+    `region_width` numbers, instead of pixels (see region_stream.py).
     """
 
     name: str
@@ -64,6 +69,8 @@ class OptConfig:
     grid_features: int = 0
     grid_stages: tuple[tuple[int, ...], ...] = ()
     int8_weights: tuple[str, ...] = ()
+    regions: int = 0
+    region_width: int = 2048
     first_stage_weight: float = 0.0
     match_calibration: tuple[float, ...] | None = None
     hub_weights: tuple[float, float] = (0.0, 0.0)
@@ -82,6 +89,18 @@ class OptConfig:
             raise ValueError(f"hub_sharpness is {self.hub_sharpness!r}, not above 0")
 
     @property
+    def inputs(self) -> PixelInput | RegionInput:
+        """What it reads of an image."""
+        if self.regions:
+            return RegionInput(self.regions, self.region_width)
+        return PixelInput(self.image_size, self.preprocessing)
+
+    @property
+    def stacks(self) -> dict[str, int]:
+        """The number of blocks of each part."""
+        return {"text": self.text_layers, "image": self.image_layers, "fusion": self.fusion_layers}
+
+    @property
     def grid(self) -> int:
         """Patches along one side of the image."""
         return self.image_size // self.patch_size
@@ -93,7 +112,9 @@ class OptConfig:
 
     @property
     def token_shape(self) -> tuple[int, int]:
-        """(L, H) of the tokens kept for an image: class token first, then (merged) patches row by row."""
+        """(L, H) of the tokens kept for an image: class token first, then (merged) patches row by row, or regions."""
+        if self.regions:
+            return 1 + self.regions, self.hidden_size
         patches = (self.grid // self.merge) ** 2
         kept = 1 + patches if self.merge > 1 else self.vit_tokens
         return kept, self.hidden_size
@@ -102,11 +123,11 @@ class OptConfig:
         """The config as canonical JSON, the form that the fingerprint is taken of."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
-    @classmethod
-    def from_json(cls, text: str) -> OptConfig:
-        """Read what `to_json` wrote."""
-        values = json.loads(text)
-        return cls(**{key: _frozen(value) for key, value in values.items()})
+
+def config_from_json(text: str) -> OptConfig | JointConfig:
+    """Read what `to_json` of either kind wrote; raises ValueError, TypeError or AttributeError for what is none."""
+    values = {key: _frozen(value) for key, value in json.loads(text).items()}
+    return JointConfig(**values) if values.get("form") == FORM else OptConfig(**values)
 
 
 def _frozen(value):
@@ -141,5 +162,12 @@ PRESETS = {
         int8_weights=("uniter.img_embeddings.conv.", *(f"uniter.img_embeddings.vit.encoder.layers.{i}." for i in range(8))),
         image_mean=(0.485, 0.456, 0.406), image_std=(0.229, 0.224, 0.225),
         preprocessing="squash", tokenizer="unigram",
+    ),
+    "opt-zoo": OptConfig(
+        name="opt-zoo", hidden_size=768, dim=512, vocab_size=21128,
+        text_layers=6, text_heads=12, text_intermediate=3072, text_length=50, max_positions=512,
+        fusion_layers=6, fusion_intermediate=3072, itm_hidden=1536,
+        image_size=0, patch_size=1, image_layers=6, image_heads=12, image_intermediate=3072,
+        regions=100, languages=("zh",),
     ),
 }

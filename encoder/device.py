@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mindspore as ms
@@ -13,6 +14,9 @@ from mindspore import Tensor, nn
 from encoder.errors import UnknownDevice
 
 DEVICES = ("CPU", "Ascend")
+
+worker = ThreadPoolExecutor(1, thread_name_prefix="encoder")
+"""The thread that runs every graph of every model of this process, so that MindSpore sees one caller."""
 
 
 def use_device(name: str | None = None) -> str:
@@ -78,18 +82,21 @@ class GraphCache:
 
 
 class CompiledCell:
-    """A cell that takes and gives numpy arrays and compiles each new shape through the cache."""
+    """A cell that takes and gives numpy arrays and compiles each new shape through the cache.
 
-    def __init__(self, cell: nn.Cell, cache: GraphCache | None):
-        self._cell, self._cache = cell, cache
+    `fingerprint` is that of the weights in it.
+    """
+
+    def __init__(self, cell: nn.Cell, cache: GraphCache, fingerprint: str):
+        self._cell, self._cache, self._fingerprint = cell, cache, fingerprint
         self._shapes: set[tuple] = set()
 
     def __call__(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         """Run the cell; gives its outputs as a tuple."""
         shapes = tuple(array.shape for array in arrays)
-        if self._cache and shapes not in self._shapes:
-            name = type(self._cell).__name__.strip("_")
-            self._cache.before_compiling("-".join([name, *("x".join(map(str, shape)) for shape in shapes)]))
+        if shapes not in self._shapes:
+            name = [self._fingerprint, type(self._cell).__name__.strip("_")]
+            self._cache.before_compiling("-".join([*name, *("x".join(map(str, shape)) for shape in shapes)]))
             self._shapes.add(shapes)
         result = self._cell(*(Tensor(np.ascontiguousarray(array)) for array in arrays))
         return tuple(value.asnumpy() for value in (result if isinstance(result, tuple) else (result,)))
@@ -98,22 +105,17 @@ class CompiledCell:
 _process_cache: list[GraphCache] = []
 
 
-def process_cache(fingerprint: str, device: str) -> GraphCache | None:
-    """The compile cache of this process: the first model's that asks, since MindSpore counts its graphs by process.
-
-    With a second model it ends, for that one's graphs would take places that nobody claimed.
-    """
-    if _process_cache:
-        _process_cache[0].end()
-        return None
-    _process_cache.append(GraphCache(graph_folder(fingerprint, device)))
+def process_cache(device: str) -> GraphCache:
+    """The compile cache of this process: one for all its models, since MindSpore counts its graphs by process."""
+    if not _process_cache:
+        _process_cache.append(GraphCache(graph_folder(device)))
     return _process_cache[0]
 
 
-def graph_folder(fingerprint: str, device: str) -> Path:
-    """Where compiled graphs of these weights are kept: under PANOPTES_CACHE, or ~/.cache/panoptes."""
+def graph_folder(device: str) -> Path:
+    """Where compiled graphs of this version are kept: under PANOPTES_CACHE, or ~/.cache/panoptes."""
     root = Path(os.environ.get("PANOPTES_CACHE") or Path.home() / ".cache" / "panoptes")
     code = hashlib.sha256(ms.__version__.encode())
     for source in sorted(Path(__file__).parent.glob("*.py")):
         code.update(source.read_bytes())
-    return root / f"{fingerprint}-{device}-{code.hexdigest()[:12]}"
+    return root / f"{device}-{code.hexdigest()[:12]}"

@@ -44,5 +44,9 @@ class UnusableModels(EncoderError):
     """The folder of models cannot be written to."""
 
 
+class NoVectors(EncoderError):
+    """A model that can only re-rank was chosen to find."""
+
+
 class BadTrainingData(EncoderError):
     """Training data that is absent, or too little to train on."""

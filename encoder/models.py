@@ -14,6 +14,7 @@ from pathlib import Path
 
 from encoder.checkpoint import CONFIG, SHIPPED, WEIGHTS, fingerprint, read_config
 from encoder.errors import BadCheckpoint, BadModelName, UnknownModel, UnusableModels
+from encoder.paired import JOINED
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SHIPPED_NAMES = ("opt-mini", "shipped")
@@ -56,12 +57,19 @@ class Models:
         return fingerprint(self.path(name))
 
     def made_by(self, wanted: str) -> str | None:
-        """The name of the model with a fingerprint, for the message that tells which to choose."""
-        for name in [SHIPPED_NAMES[0], *self.names()]:
-            with contextlib.suppress(BadCheckpoint):
-                if self.fingerprint(name) == wanted:
-                    return name
-        return None
+        """The options that choose the models of a fingerprint, such as "--model taichu --reranker zoo"; None where one of them
+        isn't here."""
+        first, _, second = wanted.partition(JOINED)
+        names = {self._fingerprint_or_none(name): name for name in [*reversed(self.names()), SHIPPED_NAMES[0]]}
+        if first not in names or (second and second not in names):
+            return None
+        return f"--model {names[first]}" + (f" --reranker {names[second]}" if second else "")
+
+    def _fingerprint_or_none(self, name: str) -> str | None:
+        try:
+            return self.fingerprint(name)
+        except BadCheckpoint:
+            return None
 
     def describe(self, name: str) -> dict:
         """What `model show` says: sizes, languages, fingerprint, and where an imported one came from."""
@@ -70,7 +78,7 @@ class Models:
         return {
             "name": name, "network": config.name, "fingerprint": fingerprint(path), "folder": str(path),
             "languages": list(config.languages), "dim": config.dim, "hidden_size": config.hidden_size,
-            "layers": {"text": config.text_layers, "image": config.image_layers, "fusion": config.fusion_layers},
+            "layers": config.stacks, "regions": config.regions, "region_width": config.region_width if config.regions else 0,
             "image_size": config.image_size, "patch_size": config.patch_size, "preprocessing": config.preprocessing,
             "token_shape": list(config.token_shape), "text_length": config.text_length,
             "bytes": (path / WEIGHTS).stat().st_size, "imported": _record(path),

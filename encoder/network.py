@@ -10,36 +10,15 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Normal, initializer
 
-from encoder.blocks import INIT_STD, DecoderBlock, EncoderBlock, VitBlock, activation, dense
+from encoder.blocks import INIT_STD, MASKED, Blocks, DecoderBlock, EncoderBlock, Table, VitBlock, activation, dense
 from encoder.config import OptConfig
 from encoder.convolutions import EfficientNet, Stage
-
-MASKED = -10000.0
+from encoder.region_stream import RegionStream, unread
 
 
 def unit(x):
     """x / sqrt(max(sum x^2, 1e-4)) over the last axis: OPT's own L2 normalisation."""
     return x / ops.sqrt(ops.maximum((x * x).sum(-1, keepdims=True), Tensor(1e-4, ms.float32)))
-
-
-class _Table(nn.Cell):
-    """A lookup table under the name that MindSpore's Embedding publishes."""
-
-    def __init__(self, rows: int, width: int):
-        super().__init__()
-        self.embedding_table = Parameter(initializer(Normal(INIT_STD), (rows, width), ms.float32))
-
-    def construct(self, ids):
-        """int32 [...] -> float32 [..., width]."""
-        return ops.gather(self.embedding_table, ids, 0)
-
-
-class _Blocks(nn.Cell):
-    """A stack under the name `blocks`."""
-
-    def __init__(self, blocks):
-        super().__init__()
-        self.blocks = nn.CellList(list(blocks))
 
 
 class _Layers(nn.Cell):
@@ -96,10 +75,10 @@ class TextStream(nn.Cell):
 
     def __init__(self, config: OptConfig):
         super().__init__()
-        self.position_embeddings = _Table(config.max_positions, config.hidden_size)
-        self.token_type_embeddings = _Table(config.type_vocab_size, config.hidden_size)
+        self.position_embeddings = Table(config.max_positions, config.hidden_size)
+        self.token_type_embeddings = Table(config.type_vocab_size, config.hidden_size)
         self.layernorm = nn.LayerNorm((config.hidden_size,), epsilon=1e-5)
-        self.encoder = _Blocks(
+        self.encoder = Blocks(
             EncoderBlock(config.hidden_size, config.text_heads, config.text_intermediate)
             for _ in range(config.text_layers)
         )
@@ -148,7 +127,7 @@ class Vit(nn.Cell):
             ids = np.arange(config.vit_tokens, dtype=np.int32)[None]
             self.position_ids = Parameter(Tensor(ids), requires_grad=False)
         self.patch_embed = _PatchEmbed(config)
-        self.pos_embed = _Table(1 + config.grid**2, width)
+        self.pos_embed = Table(1 + config.grid**2, width)
         self.registers = config.registers
         if config.registers:
             self.register_tokens = Parameter(initializer(Normal(INIT_STD), (config.registers, width), ms.float32))
@@ -197,9 +176,9 @@ class ImageStream(nn.Cell):
         width = config.hidden_size
         if config.published_extras:
             self.img_linear = dense(width, width)
-            self.mask_embedding = _Table(2, width)
+            self.mask_embedding = Table(2, width)
             self.LayerNorm = nn.LayerNorm((width,), epsilon=1e-5)
-            self.position_embeddings = _Table(config.max_positions, width)
+            self.position_embeddings = Table(config.max_positions, width)
         if config.published_extras or config.grid_stages:
             self.img_layer_norm = nn.LayerNorm((width,), epsilon=1e-5)
         self.vit = Vit(config)
@@ -262,16 +241,19 @@ class _Fusion(nn.Cell):
 
     def __init__(self, config: OptConfig):
         super().__init__()
-        self.decoder = _Blocks(
+        self.decoder = Blocks(
             DecoderBlock(config.hidden_size, config.text_heads, config.fusion_intermediate)
             for _ in range(config.fusion_layers)
         )
 
-    def construct(self, states, bias, tokens):
-        """states [B, T, H], bias [B, 1, T, T], tokens [B, L, H] -> the fused first token [B, H], all that ITM reads."""
+    def construct(self, states, bias, tokens, tokens_bias=None):
+        """states [B, T, H], bias [B, 1, T, T], tokens [B, L, H] -> the fused first token [B, H], all that ITM reads.
+
+        `tokens_bias` [B, 1, 1, L] keeps it from reading some of the tokens.
+        """
         for block in self.decoder.blocks[:-1]:
-            states = block(states, bias, tokens)
-        return self.decoder.blocks[-1].first(states, bias, tokens)[:, 0]
+            states = block(states, bias, tokens, tokens_bias)
+        return self.decoder.blocks[-1].first(states, bias, tokens, tokens_bias)[:, 0]
 
     def crossed(self, states, bias, tokens, size: int):
         """Each text of a group with each image of it: states [G * size, T, H], tokens [G * size, L, H].
@@ -306,7 +288,7 @@ class _Uniter(nn.Cell):
     def __init__(self, config: OptConfig):
         super().__init__()
         self.embeddings = TextStream(config)
-        self.img_embeddings = ImageStream(config)
+        self.img_embeddings = RegionStream(config) if config.regions else ImageStream(config)
         self.encoder = _Fusion(config)
         if config.published_extras:
             self.pooler = _Pooler(config.hidden_size)
@@ -354,7 +336,9 @@ class OptModel(nn.Cell):
         return unit(self.text_proj(states[:, 0]))
 
     def image_tokens(self, pixels):
-        """pixels float32 0..255 [B, 3, S, S] -> tokens [B, L, H]."""
+        """pixels float32 0..255 [B, 3, S, S], or where it takes regions rows [B, R, F + 8] -> tokens [B, L, H]."""
+        if self.config.regions:
+            return self.uniter.img_embeddings(pixels, self.uniter.embeddings.token_type_embeddings.embedding_table[1])
         return self.uniter.img_embeddings(pixels)
 
     def image_vectors(self, tokens):
@@ -363,7 +347,8 @@ class OptModel(nn.Cell):
 
     def match_logits(self, states, ids, tokens):
         """Pair by pair: states [B, T, H] of ids [B, T] with tokens [B, L, H] -> both ITM logits [B, 2]; 1 is match."""
-        return self.itm_head_two(self.uniter.encoder(states, self.text_bias(ids), tokens))
+        tokens_bias = unread(tokens) if self.config.regions else None
+        return self.itm_head_two(self.uniter.encoder(states, self.text_bias(ids), tokens, tokens_bias))
 
     def crossed_logits(self, states, ids, tokens, size: int):
         """Group by group: states [G * size, T, H], tokens [G * size, L, H] -> ITM logits [G * size, size, 2]."""

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from encoder.errors import UnreadableImage
 
-PREPROCESSINGS = ("squash", "center_crop")
+PREPROCESSINGS = ("squash", "center_crop", "resize_crop")
 MAX_PIXELS = 200_000_000
 Image.MAX_IMAGE_PIXELS = None  # the limit above is checked before a pixel is decoded, with a reason of our own
 
@@ -41,10 +41,13 @@ def prepare(image: Image.Image, size: int, preprocessing: str = "squash") -> np.
 
     "squash" takes the whole photo, bicubic with antialiasing. "center_crop" is what OPT-v2 was published with (OPT
     specification, 2.3): the middle square of the photo, its shorter side brought to `size` WITHOUT antialiasing. It reads
-    four pixels for each that it makes, so the photo must have been decoded in full.
+    four pixels for each that it makes, so the photo must have been decoded in full. "resize_crop" is what OPT-v1 was
+    published with (2.2): the same square by Pillow's bilinear, which has antialiasing.
     """
     if preprocessing == "center_crop":
         return _center_crop(np.asarray(image), size)
+    if preprocessing == "resize_crop":
+        return _resize_crop(image, size)
     return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC), dtype=np.uint8)
 
 
@@ -55,6 +58,16 @@ def _center_crop(image: np.ndarray, size: int) -> np.ndarray:
     across, down = across[None, :, None], down[:, None, None]
     above, below = (image[rows][:, left] * (1 - across) + image[rows][:, right] * across for rows in (top, bottom))
     return np.floor(above * (1 - down) + below * down + 0.5).astype(np.uint8)
+
+
+def _resize_crop(image: Image.Image, size: int) -> np.ndarray:
+    """The middle of what `image` would be when resized, without making the rest: a panorama's would not fit the memory."""
+    scaled = [side * size // min(image.size) for side in image.size]
+    starts = [(length - size) // 2 for length in scaled]
+    ends = [(start + size, start) for start in starts]
+    (right, left), (bottom, top) = ([place * side / length for place in pair]
+                                    for pair, side, length in zip(ends, image.size, scaled, strict=True))
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, right, bottom)), dtype=np.uint8)
 
 
 def _neighbours(side: int, scaled: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -9,11 +9,16 @@ SHOWN = 12
 
 def import_lines(report: dict) -> Iterator[str]:
     """What became of each tensor; from `ImportReport.as_json()`."""
-    yield f"{report['name']} is Taichu-OPT-v2 ({report['network']}), fingerprint {report['fingerprint']}, in {report['folder']}"
+    yield (f"{report['name']} is {report['title']} ({report['network']}), fingerprint {report['fingerprint']}, in "
+           f"{report['folder']}")
+    if report["only_reranks"]:
+        yield f"  it has no vectors: name it with --reranker {report['name']} beside a model that finds"
     yield f"  loaded      {report['loaded']} tensors, {report['parameters']:,} parameters"
     yield f"  ignored     {sum(report['ignored'].values())}"
     for reason, count in sorted(report["ignored"].items()):
         yield f"    {count:5} {reason}"
+    for name, where in sorted(report["taken"].items()):
+        yield f"  taken       {name} is {where}"
     yield f"  missing     {len(report['missing'])}"
     for name in report["filled_in"]:
         yield f"    filled in: {name}, which no ranking depends on"
@@ -31,21 +36,30 @@ def list_lines(found: dict) -> Iterator[str]:
             yield f"{model['name']:20} damaged: {model['problem']}"
         else:
             yield (f"{model['name']:20} {model['fingerprint']}  {model['network']:12} {_mb(model['bytes']):>8}  "
-                   f"{model['image_size']} px  {', '.join(model['languages'])}")
+                   f"{_reads(model)}  {', '.join(model['languages'])}")
 
 
 def model_lines(model: dict) -> Iterator[str]:
     """One model in full; from `Models.describe()`."""
-    layers = model["layers"]
     yield f"{model['name']}: {model['network']}, fingerprint {model['fingerprint']}, {_mb(model['bytes'])} in {model['folder']}"
     yield f"  languages   {', '.join(model['languages'])}; sentences of up to {model['text_length']} tokens"
-    yield f"  photos      {model['image_size']} px ({model['preprocessing']}), patches of {model['patch_size']} px"
-    yield (f"  layers      text {layers['text']}, image {layers['image']}, fusion {layers['fusion']}, "
-           f"{model['hidden_size']} wide")
+    if model["regions"]:
+        yield (f"  reads       up to {model['regions']} regions of a detector (.npz), each with {model['region_width']} "
+               "features")
+    else:
+        yield f"  photos      {model['image_size']} px ({model['preprocessing']}), patches of {model['patch_size']} px"
+    stacks = ", ".join(f"{name} {count}" for name, count in model["layers"].items())
+    yield f"  layers      {stacks}, {model['hidden_size']} wide"
     length, width = model["token_shape"]
-    yield f"  kept        {model['dim']}-d vectors; {length} x {width} numbers an image, {2 * length * width:,} bytes"
+    vectors = f"{model['dim']}-d vectors" if model["dim"] else "no vectors: it re-ranks what another model finds (--reranker)"
+    yield f"  kept        {vectors}; {length} x {width} numbers an image, {2 * length * width:,} bytes"
     if model["imported"]:
         yield f"  imported    from {model['imported'].get('file')}, sha256 {model['imported'].get('sha256')}"
+
+
+def _reads(model: dict) -> str:
+    reads = f"{model['regions']} regions" if model["regions"] else f"{model['image_size']} px"
+    return reads if model["dim"] else f"{reads}, only re-ranks"
 
 
 def _mb(count: int) -> str:

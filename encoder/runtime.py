@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,15 +9,14 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from encoder import checkpoint
-from encoder.device import CompiledCell, process_cache, use_device
+from encoder.device import CompiledCell, process_cache, use_device, worker
 from encoder.network import OptModel
 from encoder.query_bank import read_query_bank
 from encoder.tokenizer import Tokenizer, pad
 
 IMAGE_BATCHES = (1, 8)
 TEXT_BATCHES = (1, 32)
-MATCH_BATCH = 32
-LENGTHS = (8, 16, 24, 32, 50)
+REGION_COUNTS = (12, 36)
 
 
 @dataclass(frozen=True)
@@ -80,71 +78,102 @@ class Encoder:
     shapes, each compiled once and kept in the compile cache (PANOPTES_CACHE, by default ~/.cache/panoptes).
     """
 
+    network = OptModel
+    cells = (_Images, _Texts, _Match)
+    text_lengths = (8, 16, 24, 32, 50)
+    match_batch = 32
+
     def __init__(self, folder: Path, device: str | None = None):
         self.config = checkpoint.read_config(folder)
         self.fingerprint = checkpoint.fingerprint(folder)
         self.query_bank = read_query_bank(folder, self.config.dim)
         self.device = use_device(device)
-        self._lengths = [n for n in LENGTHS if n <= self.config.text_length] or [self.config.text_length]
-        if self._lengths[-1] < self.config.text_length:
-            self._lengths.append(self.config.text_length)
+        self._lengths = _buckets(self.text_lengths, self.config.text_length)
+        self._counts = _buckets(REGION_COUNTS, self.config.regions)
         self._tokenizer = Tokenizer(checkpoint.vocabulary_path(folder), self.config.text_length)
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="encoder")
-        self._worker.submit(self._load, folder).result()
+        worker.submit(self._load, folder).result()
 
     def _load(self, folder: Path) -> None:
-        model = OptModel(self.config)
+        model = self.network(self.config)
         parameters = dict(model.parameters_and_names())
         weights = checkpoint.read_weights(folder)
         checkpoint.check({name: p.shape for name, p in parameters.items()}, weights, folder)
         for name, parameter in parameters.items():
             parameter.set_data(Tensor(weights[name].astype(np.float32)))
         model.set_train(False)
-        cache = process_cache(self.fingerprint, self.device)
+        cache = process_cache(self.device)
         self._images, self._texts, self._match = (
-            CompiledCell(cell(model).set_train(False), cache) for cell in (_Images, _Texts, _Match))
+            cell and CompiledCell(cell(model).set_train(False), cache, self.fingerprint) for cell in self.cells)
 
-    def encode_images(self, pixels: np.ndarray) -> ImageEncodings:
-        """uint8 [n, S, S, 3], as `pixels.prepare` makes them, to unit vectors and tokens."""
-        return self._worker.submit(self._encode_images, np.asarray(pixels, np.uint8)).result()
+    def encode_images(self, images: np.ndarray) -> ImageEncodings:
+        """What `config.inputs` makes of n images, such as pixels uint8 [n, S, S, 3], to unit vectors and tokens.
+
+        The tokens of regions that aren't there are zeros.
+        """
+        return worker.submit(self._encode_images, np.asarray(images, self.config.inputs.dtype)).result()
 
     def encode_texts(self, texts: list[str]) -> TextEncodings:
         """Sentences in English, Chinese or both to unit vectors and token states.
 
         T is the longest one's bucket; states beyond a sentence's own length mean nothing.
         """
-        return self._worker.submit(self._encode_texts, list(texts)).result()
+        return worker.submit(self._encode_texts, list(texts)).result()
 
     def match(self, texts: TextEncodings, tokens: np.ndarray) -> np.ndarray:
         """Match logits float32 [max(n, m)] of n texts with m images' tokens [m, L, H]; n or m is 1, or they are equal."""
         if len(texts) != len(tokens) and 1 not in (len(texts), len(tokens)):
             raise ValueError(f"{len(texts)} texts cannot be paired with {len(tokens)} images")
-        return self._worker.submit(self._match_pairs, texts, tokens).result()
+        return worker.submit(self._match_pairs, texts, tokens).result()
 
     def warm_up(self) -> None:
         """Compile every shape that a query or an index build uses."""
-        length, width = self.config.token_shape
-        size = self.config.image_size
-        for count in IMAGE_BATCHES:
-            self.encode_images(np.zeros((count, size, size, 3), np.uint8))
+        inputs, shape = self.config.inputs, self.config.inputs.shape
+        encoded = [self._warm_images(np.zeros((count, *shape), inputs.dtype)) for count in IMAGE_BATCHES][-1]
         for bucket in self._lengths:
             for count in TEXT_BATCHES:
                 texts = self.encode_texts(["a " * (bucket - 4)] * count)
-            self.match(texts, np.zeros((1, length, width), np.float16))
+            for tokens in encoded:
+                self.match(texts, tokens)
 
-    def _encode_images(self, pixels: np.ndarray) -> ImageEncodings:
-        vectors = np.empty((len(pixels), self.config.dim), np.float32)
-        tokens = np.empty((len(pixels), *self.config.token_shape), np.float16)
-        for rows, batch in _batches(pixels, IMAGE_BATCHES):
-            planes = batch.transpose(0, 3, 1, 2).astype(np.float32)
-            for out, value in zip((vectors, tokens), self._images(planes), strict=True):
-                out[rows] = value[:rows.stop - rows.start]
+    def _warm_images(self, images: np.ndarray) -> list[np.ndarray]:
+        """Compile every number of regions; gives tokens [1, L, W] of each."""
+        if not self.config.regions:
+            return [self.encode_images(images).tokens[:1]]
+        encoded = []
+        for count in self._counts:
+            images[:, :count] = 1
+            encoded.append(self.encode_images(images).tokens[:1])
+        return encoded
+
+    def _encode_images(self, images: np.ndarray) -> ImageEncodings:
+        vectors = np.empty((len(images), self.config.dim), np.float32)
+        tokens = np.zeros((len(images), *self.config.token_shape), np.float16)
+        for rows, batch in _batches(images, IMAGE_BATCHES):
+            count = rows.stop - rows.start
+            *batch_vectors, batch_tokens = self._images(self._readable(batch))
+            tokens[rows, :batch_tokens.shape[1]] = batch_tokens[:count]
+            for value in batch_vectors:
+                vectors[rows] = value[:count]
         return ImageEncodings(vectors, tokens)
+
+    def _readable(self, images: np.ndarray) -> np.ndarray:
+        """A batch as the network takes it: float32 planes of pixels, or no more rows of regions than its bucket."""
+        if not self.config.regions:
+            return images.transpose(0, 3, 1, 2).astype(np.float32)
+        return images[:, :bucket_of(self._counts, int((images[:, :, -1] > 0).sum(1).max()))]
+
+    def _worth_reading(self, tokens: np.ndarray) -> np.ndarray:
+        """Tokens [m, L, W] without those at the end that are padding in all of them, down to a bucket."""
+        if not self.config.regions:
+            return tokens
+        more = self.config.token_shape[0] - self.config.regions
+        used = np.flatnonzero(tokens.any((0, 2)))
+        return tokens[:, :more + bucket_of(self._counts, max(0, int(used[-1]) + 1 - more) if len(used) else 0)]
 
     def _encode_texts(self, texts: list[str]) -> TextEncodings:
         ids = self._tokenizer.ids(texts)
         lengths = np.array([len(row) for row in ids], np.int32)
-        buckets = np.array([self._bucket(length) for length in lengths], np.int32)
+        buckets = np.array([bucket_of(self._lengths, length) for length in lengths], np.int32)
         longest = int(buckets.max(initial=self._lengths[0]))
         if len(texts) <= TEXT_BATCHES[-1]:
             buckets[:] = longest  # one batch, however mixed, costs less than one for each length
@@ -160,18 +189,26 @@ class Encoder:
         return TextEncodings(vectors, states, lengths)
 
     def _match_pairs(self, texts: TextEncodings, tokens: np.ndarray) -> np.ndarray:
-        count = max(len(texts), len(tokens))
+        count, size = max(len(texts), len(tokens)), self.match_batch
+        tokens = self._worth_reading(tokens)
         valid = (np.arange(texts.states.shape[1]) < texts.lengths[:, None]).astype(np.int32)
         sides = [np.broadcast_to(side, (count, *side.shape[1:])) for side in (texts.states, valid, tokens)]
         out = np.empty(count, np.float32)
-        for start in range(0, count, MATCH_BATCH):
-            states, ids, images = (_filled(side[start:start + MATCH_BATCH], MATCH_BATCH) for side in sides)
+        for start in range(0, count, size):
+            states, ids, images = (_filled(side[start:start + size], size) for side in sides)
             (logits,) = self._match(states, ids, images.astype(np.float32))
-            out[start:start + MATCH_BATCH] = logits[:count - start]
+            out[start:start + size] = logits[:count - start]
         return out
 
-    def _bucket(self, length: int) -> int:
-        return next(n for n in self._lengths if n >= length)
+
+def _buckets(sizes: tuple[int, ...], largest: int) -> list[int]:
+    """Those of `sizes` that are smaller than the largest, and that."""
+    return [*(n for n in sizes if n < largest), largest]
+
+
+def bucket_of(buckets: list[int], needed: int) -> int:
+    """The smallest of the buckets that is enough."""
+    return next(n for n in buckets if n >= needed)
 
 
 def _batches(rows: np.ndarray, sizes: tuple[int, int]):

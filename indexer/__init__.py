@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from indexer.build import BuildSummary, build_index
     from indexer.items import Failure, SourceCaption, SourceItem
-    from indexer.sources import CocoSource, FolderSource, ManifestSource, open_source
+    from indexer.sources import CocoSource, FolderSource, ManifestSource, RegionsSource, open_source
 
 __all__ = [
     "BuildSummary",
@@ -13,6 +13,7 @@ __all__ = [
     "Failure",
     "FolderSource",
     "ManifestSource",
+    "RegionsSource",
     "SourceCaption",
     "SourceItem",
     "build_index",

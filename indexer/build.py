@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
+from encoder.inputs import features_in, files_of
 from indexer.filling import SegmentFiller
+from indexer.fitting import check_model
 from indexer.items import Failure
 from indexer.photos import FileState, Job
 from indexer.planning import Plan, Work
@@ -67,8 +69,9 @@ def build_index(
     everything is encoded anew, also what came from other sources, and replaces what was there in one instant.
     `workers` is how many processes decode (0: this one decodes; None: one for each processor).
 
-    Raises CollectionBusy, OtherWeights, BrokenManifest, BrokenSegment, BrokenIndex, CatalogError or UnusableHome.
+    Raises WrongModel, CollectionBusy, OtherWeights, BrokenManifest, BrokenSegment, BrokenIndex, CatalogError or UnusableHome.
     """
+    check_model(source, encoder.config.inputs)
     collection = home.create_collection(name)
     try:
         with collection.writer(encoder.fingerprint, rebuild) as writer:
@@ -124,15 +127,16 @@ class _Build:
 
     def _jobs(self, work: list[Work]) -> Iterator[Job]:
         """The photos that have to be looked into; the others are settled on the way."""
-        config = self._encoder.config
+        inputs = self._encoder.config.inputs
         for one in work:
+            features = features_in(one.item.metadata)
             if one.problem is not None:
                 self._fail(one.source, one.problem)
                 self._advance(1)
-            elif self._plan.is_untouched(one):
+            elif self._plan.is_untouched(one, files_of(one.uri, features, inputs).all):
                 self._keep(one)
             else:
-                yield Job(one.uri, config.image_size, self._plan.content_to_skip(one), config.preprocessing)
+                yield Job(one.uri, inputs, self._plan.content_to_skip(one), features)
 
     def _settle(self, work: Work, result: Result) -> None:
         """Do what is to be done with a photo that was looked into."""

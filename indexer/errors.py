@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-FORMATS = ("coco", "manifest", "folder")
+FORMATS = ("coco", "manifest", "folder", "regions")
 
 
 class IndexerError(Exception):
@@ -63,6 +63,13 @@ class BadAnnotations(IndexerError):
 
     def __init__(self, path: Path, problem: str):
         super().__init__(f"{path}: {problem}; mend or remove that file and run again (nothing was indexed)")
+
+
+class WrongModel(IndexerError):
+    """Nothing in the source is what the model reads."""
+
+    def __init__(self, root: Path, has: str, reads: str, remedy: str):
+        super().__init__(f"The source {root} has {has} only, and the model reads {reads}: {remedy} (nothing was indexed)")
 
 
 class WorkersUnavailable(IndexerError):

@@ -1,4 +1,4 @@
-"""From a path to what encoder and collection need of a photo. Runs in worker processes, so it imports little."""
+"""From a path to what encoder and collection need of an image. Runs in worker processes, so it imports little."""
 
 import hashlib
 import io
@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from encoder.errors import UnreadableImage
-from encoder.pixels import decode, prepare
+from encoder.inputs import Files, Inputs, Seen, check, files_of, look
+from encoder.pixels import decode
 from indexer.items import Failure
 
 THUMBNAIL_SIDE = 512
@@ -20,20 +21,21 @@ THUMBNAIL_QUALITY = 85
 
 @dataclass(frozen=True)
 class Job:
-    """A photo to read, and how its pixels are prepared (`size` and `preprocessing` of the model's config).
+    """A photo to read, and what is to be made of it (`inputs` of the model's config).
 
-    `known_sha256` is the content that needs no reading again.
+    `known_sha256` is the content that needs no reading again. `features` is the `.npz` of the photo where it has one; `uri` is
+    one itself where there is no photo.
     """
 
     uri: str
-    size: int
+    inputs: Inputs
     known_sha256: str | None = None
-    preprocessing: str = "squash"
+    features: str | None = None
 
 
 @dataclass(frozen=True)
 class FileState:
-    """A file as it was when it was read."""
+    """A file as it was when it was read; of a photo and its features both, added up."""
 
     sha256: str
     bytes: int
@@ -42,7 +44,10 @@ class FileState:
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo that was read: upright `width` and `height`, `pixels` uint8 [S, S, 3], `thumbnail` a JPEG file."""
+    """A photo that was read: upright `width` and `height`, `pixels` as `inputs` made them, `thumbnail` a JPEG file.
+
+    Of features without a photo, `pixels` are rows of regions, and the thumbnail shows where these lie.
+    """
 
     file: FileState
     width: int
@@ -68,17 +73,46 @@ def load_photo(job: Job) -> Photo | FileState | Failure:
 
 
 def _read(job: Job) -> Photo | FileState | Failure:
+    files = files_of(job.uri, job.features, job.inputs)
+    if files.features is not None or job.inputs.region_width:
+        return _read_features(job, files)
     status = os.stat(job.uri)
     if not stat.S_ISREG(status.st_mode):
         return Failure(job.uri, "not_a_file", f"{job.uri} is not a file; check the path.")
-    with open(job.uri, "rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    state = FileState(sha256, status.st_size, status.st_mtime_ns)
-    if sha256 == job.known_sha256:
+    state = FileState(_sha256(job.uri), status.st_size, status.st_mtime_ns)
+    if state.sha256 == job.known_sha256:
         return state
     image = decode(job.uri)
-    pixels = prepare(image, job.size, job.preprocessing)
+    pixels = job.inputs.make(Seen(image, None))
     return Photo(state, image.width, image.height, pixels, make_thumbnail(image))
+
+
+def _read_features(job: Job, files: Files) -> Photo | FileState | Failure:
+    """Regions, and the photo beside them if there is one."""
+    check(files, job.inputs)
+    for path in files.all:
+        if not os.path.isfile(path):
+            reason = "not_a_file" if os.path.exists(path) else "missing"
+            return Failure(job.uri, reason, f"{path} is not a file; check the path.")
+    looks = looks_of(files.all)
+    contents = [_sha256(path) for path in files.all]
+    together = contents[0] if len(contents) == 1 else hashlib.sha256(" ".join(contents).encode()).hexdigest()
+    state = FileState(together, *looks)
+    if state.sha256 == job.known_sha256:
+        return state
+    seen = look(files, job.inputs)
+    return Photo(state, *seen.size, job.inputs.make(seen), make_thumbnail(seen.picture()))
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def looks_of(paths: list[str]) -> tuple[int, int]:
+    """Size and time of change, those of several files added up: the sum changes with either. Raises OSError."""
+    found = [os.stat(path) for path in paths]
+    return sum(one.st_size for one in found), sum(one.st_mtime_ns for one in found)
 
 
 def make_thumbnail(image: Image.Image) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 from indexer.filling import Entry
 from indexer.items import Failure, SourceCaption, SourceItem, description_of, printable
 from indexer.known import Known, known_images, record_batches
-from indexer.photos import Photo
+from indexer.photos import Photo, looks_of
 from storage.catalog import FileRecord
 from storage.collection import Collection
 from storage.segment_set import SegmentSet
@@ -65,18 +65,17 @@ class Plan:
         recorded = {one.uri: one for one in _recorded(self._previous)}
         return own + [one for one in recorded.values() if one.source != root and one.uri not in listed]
 
-    def is_untouched(self, work: Work) -> bool:
-        """Whether the file is known, and looks as it did when it was read last (size and time of change)."""
+    def is_untouched(self, work: Work, files: list[str]) -> bool:
+        """Whether it is known, and its files look as they did when they were read last (size and time of change)."""
         known, file = self.known.get(work.uri), self._files.get(work.uri)
         if known is None or file is None or known.description != work.description:
             return False
         if (file.image_id, file.sha256) != (known.image_id, known.sha256):
             return False
         try:
-            status = os.stat(work.uri)
+            return (file.size, file.mtime_ns) == looks_of(files)
         except OSError:
             return False
-        return (file.size, file.mtime_ns) == (status.st_size, status.st_mtime_ns)
 
     def content_to_skip(self, work: Work) -> str | None:
         """The SHA-256 of content that needs no decoding, because the collection holds it and all that is said of it."""

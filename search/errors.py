@@ -91,12 +91,20 @@ class UnreadablePhoto(BadQuery):
 
 
 class StaleIndex(SearchError):
-    """The index was made by other weights than the ones that are loaded; `made_by` is the fingerprint of the former."""
+    """The index was made by other weights than the ones that are loaded.
 
-    def __init__(self, made_by: str, in_use: str, name: str | None = None) -> None:
+    `made_by` and `in_use` are fingerprints; that of a re-ranker stands behind a plus sign. `options` choose the former.
+    """
+
+    def __init__(self, made_by: str, in_use: str, options: str | None = None) -> None:
         self.made_by, self.in_use = made_by, in_use
-        chosen = f"choose them with --model {name}" if name else "choose their model with --model"
-        super().__init__(f"The index was made by the weights {made_by}, and those in use are {in_use}: {chosen}, or run "
+        reranked, reranks = "+" in made_by, "+" in in_use
+        choose = f"choose them with {options}" if options else "choose their model with --model"
+        if reranked and not options:
+            choose += " and their re-ranker with --reranker"
+        elif reranks and not reranked:
+            choose += " and no --reranker"
+        super().__init__(f"The index was made by the weights {made_by}, and those in use are {in_use}: {choose}, or run "
                          "`python manage.py build-index SOURCE --rebuild` to move it to those in use.")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from . import absence
 from .errors import NothingToMeasure
 from .lexical import Found, words_of
 from .metrics import best_relevant_rank, mean_over_folds, median, p95, recall_interval
-from .photos import read_photo
+from .photos import read_stored
 from .protocols import PROTOCOLS
 from .questions import TEXT_TO_IMAGE, Question, folds_of, image_questions, text_questions
 from .ranking import Ranking, fuse, lexical_ranking
@@ -77,7 +76,7 @@ class _Run:
         """Encodes the photo that they share, and asks them all."""
         watch = Stopwatch()
         record = self.snapshot.images([questions[0].image_id])[0]
-        probe = probe_image(self.encoder, read_photo(Path(record.uri), self.encoder.config))
+        probe = probe_image(self.encoder, read_stored(record, self.encoder.config))
         encode_ms = watch.total_ms()
         for question in questions:
             self._ask(question, probe, encode_ms)

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from encoder.errors import UnreadableImage
-from encoder.pixels import decode, prepare
+from encoder.inputs import Files, Seen, features_in, files_of, look
+from encoder.pixels import decode
+from encoder.regions import ENDING
 
 from .errors import UnreadablePhoto
 
@@ -16,23 +18,54 @@ PREVIEW_SIDE = 480
 
 
 def read_photo(photo: bytes | Path, config) -> np.ndarray:
-    """A photo ready for `Query(image=...)`, uint8 [S, S, 3]; raises UnreadablePhoto.
+    """A photo ready for `Query(image=...)`; raises UnreadablePhoto.
 
     Args:
-        photo: the bytes of a file, or its path.
-        config: `encoder.config`, which says how the model's photos are prepared.
+        photo: the bytes of a file, or its path. Where the model reads a detector's features that is an `.npz`; where it reads
+            both, that of the photo's name beside it is read too.
+        config: `encoder.config`, which says what the model reads of a photo (`inputs`).
     """
-    return prepare(_decode(photo), config.image_size, config.preprocessing)
+    if isinstance(photo, bytes):
+        return _from_photo(_decode(photo), config)
+    if photo.suffix.lower() == ENDING or config.inputs.region_width:
+        return _from_files(files_of(str(photo), _beside(photo), config.inputs), config)
+    return _from_photo(_decode(photo), config)
+
+
+def read_stored(record, config) -> np.ndarray:
+    """The same of an image of the collection, from its files as they are now; raises UnreadablePhoto."""
+    files = files_of(record.uri, features_in(record.metadata), config.inputs)
+    return read_photo(Path(record.uri), config) if files.features is None else _from_files(files, config)
 
 
 def read_photo_with_preview(photo: bytes | Path, config) -> tuple[np.ndarray, bytes]:
     """`read_photo`, and the photo once more as a small JPEG at its true aspect ratio."""
     image = _decode(photo)
-    prepared = prepare(image, config.image_size, config.preprocessing)
+    prepared = _from_photo(image, config)
     image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
     jpeg = BytesIO()
     image.save(jpeg, "JPEG", quality=85)
     return prepared, jpeg.getvalue()
+
+
+def _from_photo(image, config) -> np.ndarray:
+    if config.inputs.region_width:
+        raise UnreadablePhoto(f"{config.name} reads a detector's features, and a photo alone has none: search with a sentence, "
+                              "with a photo of the collection, or on the command line with an .npz.")
+    return config.inputs.make(Seen(image, None))
+
+
+def _from_files(files: Files, config) -> np.ndarray:
+    try:
+        return config.inputs.make(look(files, config.inputs))
+    except UnreadableImage as error:
+        raise UnreadablePhoto(str(error)) from error
+
+
+def _beside(photo: Path) -> str | None:
+    """The features of a photo that lie beside it."""
+    places = (photo.with_suffix(ENDING), photo.with_name(photo.name + ENDING))
+    return next((str(path) for path in places if path.is_file()), None)
 
 
 def _decode(photo: bytes | Path):

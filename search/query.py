@@ -24,7 +24,7 @@ class Query:
 
     Args:
         text: a sentence in either language, or terms with signs (see `search.terms`).
-        image: a prepared photo, uint8 [S, S, 3] (see `search.photos.read_photo`).
+        image: a prepared photo, such as uint8 [S, S, 3] (see `search.photos.read_photo`).
         image_id: a photo of the collection, which is then left out of what is found.
         to: "images" or "captions".
         top: how many hits to give at most.
@@ -120,6 +120,7 @@ def clean(text: str) -> str:
 
 
 def _check_photo(image: np.ndarray) -> None:
+    """Pixels are square and in bytes; what else a model reads, its own `inputs` have made."""
     shape = image.shape
-    if image.dtype != np.uint8 or len(shape) != 3 or shape[0] != shape[1] or shape[2] != 3:
+    if len(shape) == 3 and (image.dtype != np.uint8 or shape[0] != shape[1] or shape[2] != 3):
         raise BadQuery(f"A photo must be uint8 [S, S, 3], not {image.dtype} {list(shape)}.")

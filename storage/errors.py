@@ -60,9 +60,10 @@ class OtherWeights(StorageError):
     """The collection's vectors were made by other weights than the encoder's."""
 
     def __init__(self, name: str, indexed: str, current: str):
+        reranked = " and --reranker" if "+" in indexed else " and no --reranker" if "+" in current else ""
         super().__init__(
             f"Collection {name!r} was indexed by other weights ({indexed}) than these ({current}): choose "
-            f"their model with --model, or run `python manage.py build-index SOURCE --collection {name} --rebuild`"
+            f"their model with --model{reranked}, or run `python manage.py build-index SOURCE --collection {name} --rebuild`"
         )
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from encoder.inputs import PixelInput
+
 COLOURS = {
     "red": (220, 30, 30),
     "green": (30, 200, 40),
@@ -53,6 +55,10 @@ class FakeConfig:
     preprocessing: str = "squash"
     languages: tuple[str, ...] = ("en", "zh")
 
+    @property
+    def inputs(self) -> PixelInput:
+        return PixelInput(self.image_size, self.preprocessing)
+
 
 class FakeEncoder:
     """Finds photos by their mean colour: a text's vector is that of the colour it names, in English or in Chinese.
@@ -64,12 +70,12 @@ class FakeEncoder:
         self.fingerprint, self.config, self.query_bank = fingerprint, config or FakeConfig(), query_bank
         self.calls: list[tuple[str, int]] = []
 
-    def encode_images(self, pixels: np.ndarray) -> ImageEncodings:
-        self.calls.append(("encode_images", len(pixels)))
+    def encode_images(self, images: np.ndarray) -> ImageEncodings:
+        self.calls.append(("encode_images", len(images)))
         size = self.config.image_size
-        assert pixels.dtype == np.uint8 and pixels.shape[1:] == (size, size, 3)
-        colours = pixels.reshape(len(pixels), -1, 3).mean(axis=1)
-        tokens = np.zeros((len(pixels), *self.config.token_shape), np.float16)
+        assert images.dtype == np.uint8 and images.shape[1:] == (size, size, 3)
+        colours = images.reshape(len(images), -1, 3).mean(axis=1)
+        tokens = np.zeros((len(images), *self.config.token_shape), np.float16)
         tokens[:, :, :3] = (colours / 255)[:, None, :]
         return ImageEncodings(self._vectors(colours), tokens)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 from pathlib import Path
 
@@ -44,9 +43,3 @@ def write_published(folder: Path, weights: dict[str, np.ndarray] | None = None, 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.txt").write_text("\n".join(PIECES) + "\n", encoding="utf-8")
     return write_checkpoint(folder / name, published_weights() if weights is None else weights, **options)
-
-
-def listed_weights(listing: Path) -> dict[str, np.ndarray]:
-    """Zeros under the names and shapes of a listing (name, tab, shape), each without memory of its own."""
-    rows = (line.split("\t") for line in listing.read_text().splitlines())
-    return {name: np.broadcast_to(np.float32(0), ast.literal_eval(shape)) for name, shape in rows}

@@ -36,11 +36,16 @@ def random_weights(config: OptConfig, seed: int = 0) -> dict[str, np.ndarray]:
 
 def write_small_model(folder: Path, config: OptConfig = SMALL_MINI, seed: int = 0) -> Path:
     """A model folder with random weights and a word vocabulary."""
+    write_model(folder, config, random_weights(config, seed), vocabulary())
+    return folder
+
+
+def vocabulary() -> bytes:
+    """A `tokenizer.json` of WORDS."""
     import tokenizers
 
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece({w: i for i, w in enumerate(WORDS)}, unk_token="[UNK]"))
     tokenizer.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = tokenizers.processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    write_model(folder, config, random_weights(config, seed), tokenizer.to_str().encode())
-    return folder
+    return tokenizer.to_str().encode()

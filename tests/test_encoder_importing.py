@@ -12,8 +12,7 @@ from encoder.importing import import_model
 from encoder.models import Models
 from encoder.report import import_lines, list_lines
 from tests.ckpt_files import write_checkpoint
-from tests.published_models import PIECES, SMALL_PUBLISHED, listed_weights, published_weights, training_weights, write_published
-from tests.test_encoder_published import DATA
+from tests.published_models import PIECES, SMALL_PUBLISHED, published_weights, training_weights, write_published
 
 TABLE = "uniter.embeddings.word_embeddings.embedding_table"
 
@@ -142,14 +141,6 @@ def test_numbers_that_are_none_and_weights_that_are_whole_numbers_are_refused(mo
     assert "text_proj.weight has numbers that are not finite" in said
     quantised = weights | {"text_proj.weight": np.ones((32, 128), np.int32)}
     assert "not floating-point: text_proj.weight (Int32)" in refused(models, tmp_path, quantised)
-
-
-@pytest.mark.parametrize("listing, says", [("v1_retrieval", "Taichu-OPT-v1"), ("zoo_trunk", "model zoo's OPT")])
-def test_the_other_opts_are_recognised_and_refused(models, tmp_path, listing, says):
-    weights = {name: value[tuple(slice(0, 2) for _ in value.shape)]
-               for name, value in listed_weights(DATA / f"{listing}_parameters.tsv").items()}
-    said = refused(models, tmp_path, weights, UnusableForm)
-    assert says in said and "yet" in said
 
 
 def test_a_vocabulary_is_needed_and_must_fit(models, tmp_path):

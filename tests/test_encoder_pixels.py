@@ -81,6 +81,15 @@ def test_the_published_crop_sees_no_reduced_decoding():
     assert np.abs(full.astype(int) - reduced).mean() > 10  # which is why nobody may ask for it
 
 
+@pytest.mark.parametrize("width, height", [(640, 480), (480, 640), (333, 100), (1601, 1200), (448, 448), (70, 50), (500, 3)])
+def test_the_crop_of_v1_is_pillow_s_resize_and_the_middle_of_it(width, height):
+    image = Image.fromarray(np.random.default_rng(width).integers(0, 256, (height, width, 3)).astype(np.uint8))
+    scaled = image.resize((width * 64 // min(width, height), height * 64 // min(width, height)), Image.Resampling.BILINEAR)
+    left, top = (scaled.width - 64) // 2, (scaled.height - 64) // 2
+    theirs = np.asarray(scaled.crop((left, top, left + 64, top + 64))).astype(int)
+    assert np.abs(prepare(image, 64, "resize_crop") - theirs).max() <= 1  # its weights are rounded
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 900), (900, 1), (2, 3)])
 @pytest.mark.parametrize("preprocessing", pixels.PREPROCESSINGS)
 def test_the_oddest_photo_becomes_a_square(size, preprocessing):

@@ -8,15 +8,20 @@ import pytest
 from mindspore import nn
 
 from encoder import published
+from encoder import published_joint as joint
 from encoder.config import PRESETS
 from encoder.errors import UnusableForm
+from encoder.joint import JointModel
+from encoder.joint_config import JOINT_PRESETS
 from encoder.network import OptModel
+from encoder.shapes import Shapes, heads_of, slices_of
+from tests.published_joint import SMALL_V1, SMALL_ZOO
 from tests.published_models import SMALL_PUBLISHED
 
 DATA = Path(__file__).parent / "data"
 
 
-def listed(name: str) -> published.Shapes:
+def listed(name: str) -> Shapes:
     rows = (line.split("\t") for line in (DATA / name).read_text().splitlines())
     return {tensor: tuple(ast.literal_eval(shape)) for tensor, shape in rows}
 
@@ -24,8 +29,8 @@ def listed(name: str) -> published.Shapes:
 BASE, V1, ZOO = (listed(f"{name}_parameters.tsv") for name in ("v2_base", "v1_retrieval", "zoo_trunk"))
 
 
-def live(shapes: published.Shapes) -> published.Shapes:
-    return {name: shape for name, shape in shapes.items() if published.ignored_because(name) is None}
+def live(shapes: Shapes, form: str = "V2") -> Shapes:
+    return {name: shape for name, shape in shapes.items() if published.FORMS[form].ignored_because(name) is None}
 
 
 def test_the_published_base_is_recognised_and_nothing_is_left_over():
@@ -78,11 +83,53 @@ def test_optimizer_state_alone_tells_no_form():
     assert published.form_of([f"moment1.{name}" for name in BASE] + ["global_step"]) is None
 
 
-@pytest.mark.parametrize("form, says", [("V1", "Taichu-OPT-v1"), ("ZOO", "model zoo"), (None, "no OPT that is known")])
-def test_what_cannot_be_used_is_said_in_one_line(form, says):
-    with pytest.raises(UnusableForm, match=says) as error:
-        published.check_usable(form, "file.ckpt")
+def test_what_is_no_opt_is_said_in_one_line():
+    with pytest.raises(UnusableForm, match="no OPT that is known") as error:
+        published.usable_form({"fc.weight": (3, 4)}, "file.ckpt")
     assert "\n" not in str(error.value) and "file.ckpt" in str(error.value) and "Taichu-OPT-v2" in str(error.value)
+
+
+def test_the_published_v1_is_recognised_and_nothing_is_left_over():
+    config = published.FORMS["V1"].config(V1)
+    assert config == JOINT_PRESETS["opt-v1"]
+    assert joint.v1_shapes(config) == live(V1, "V1")
+    assert (config.token_shape, config.text_length, config.grid) == ((196, 768), 50, 14)
+
+
+def test_the_published_trunk_of_the_zoo_is_recognised_and_lacks_only_a_head():
+    config = published.FORMS["ZOO"].config(ZOO)
+    assert config == JOINT_PRESETS["opt-zoo-trunk"]
+    assert joint.zoo_shapes(config) == live(ZOO, "ZOO") | {"rank_output.weight": (1, 768), "rank_output.bias": (1,)}
+    assert (config.token_shape, config.text_length) == ((30, 768), 30)
+
+
+@pytest.mark.parametrize("form, config", [("V1", SMALL_V1), ("ZOO", SMALL_ZOO)])
+def test_what_a_single_stream_needs_is_what_its_network_has(form, config):
+    needed = published.FORMS[form].shapes(config)
+    assert needed == {name: tuple(p.shape) for name, p in JointModel(config).parameters_and_names()}
+    assert published.FORMS[form].config(needed) == config
+
+
+@pytest.mark.parametrize("preset, sizes, heads", [
+    ("opt-v1", dict(hidden_size=4096, layers=48, heads=32, intermediate=16384, image_heads=16), (32, 16)),
+    ("opt-zoo-trunk", dict(hidden_size=4096, layers=24, heads=32, intermediate=16384), (32, 0)),
+])
+def test_the_large_ones_have_wider_heads(preset, sizes, heads):
+    form = published.FORMS["V1" if preset == "opt-v1" else "ZOO"]
+    large = dataclasses.replace(JOINT_PRESETS[preset], **sizes)
+    assert form.config(form.shapes(large)) == large and (large.heads, large.image_heads) == heads
+    assert heads_of(2048) == 32
+
+
+@pytest.mark.parametrize("changes, says", [
+    ({"uniter.img_embeddings.vit.encoder_pos_embedding": (1, 198, 768)}, "198 positions"),
+    ({"uniter.img_embeddings.vit.stem.patch_to_embedding.dense.weight": (768, 3000)}, "3000 numbers"),
+    ({"uniter.embeddings.token_type_embeddings.embedding_table": (1, 2048)}, "token types has 1"),
+    ({"uniter.img_embeddings.position_embeddings.embedding_table": (100, 2048)}, "too few for 196"),
+])
+def test_sizes_of_v1_that_cannot_be_are_refused(changes, says):
+    with pytest.raises(UnusableForm, match=says):
+        published.FORMS["V1"].config(V1 | changes)
 
 
 @pytest.mark.parametrize("name, reason", [
@@ -92,12 +139,12 @@ def test_what_cannot_be_used_is_said_in_one_line(form, says):
     ("uniter.pooler.dense.weight", "dead"), ("clip_temp", "dead"), ("uniter.img_embeddings.vit.position_ids", "dead"),
 ])
 def test_what_is_ignored_has_its_reason(name, reason):
-    assert published.ignored_because(name).startswith(reason)
+    assert published.FORMS["V2"].ignored_because(name).startswith(reason)
 
 
 @pytest.mark.parametrize("name", [*published.v2_shapes(SMALL_PUBLISHED), "global_step_of_mine", "clip_temperature"])
 def test_what_a_search_needs_or_nobody_knows_is_not_ignored(name):
-    assert published.ignored_because(name) is None
+    assert published.FORMS["V2"].ignored_because(name) is None
 
 
 @pytest.mark.parametrize("changes, says", [
@@ -116,6 +163,6 @@ def test_a_width_that_tells_no_heads_is_refused():
 
 def test_slices_of_a_model_parallel_run_are_told_from_other_shapes():
     expected = {"a": (8, 8), "b": (8,), "c": (8, 32)}
-    assert published.slices_of(expected, {"a": (2, 8), "b": (2,), "c": (8, 8)}) == 4
+    assert slices_of(expected, {"a": (2, 8), "b": (2,), "c": (8, 8)}) == 4
     for wrong in ({"a": (2, 8), "b": (4,)}, {"a": (2, 2)}, {"a": (3, 8)}, {"a": (8,)}, {}):
-        assert published.slices_of(expected, wrong) is None
+        assert slices_of(expected, wrong) is None

@@ -1,12 +1,15 @@
 """The three calls, as the other rooms use them."""
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
-import mindspore
 import numpy as np
 import pytest
 
 from encoder import open_encoder
+from tests.commands import ROOT
 from tests.small_models import SMALL_MINI, write_small_model
 
 
@@ -78,6 +81,26 @@ def test_empty_and_endless_sentences_are_encoded_too(encoder):
     assert texts.lengths.max() == SMALL_MINI.text_length
 
 
-def test_a_second_model_ends_the_compile_cache(encoder, tmp_path):
-    open_encoder(write_small_model(tmp_path / "model", seed=1))
-    assert not mindspore.get_context("enable_compile_cache")
+BOTH = """
+import sys
+from encoder import open_encoder
+first, second = (open_encoder(folder) for folder in sys.argv[1:])
+for encoder in (first, second, first):
+    texts = encoder.encode_texts(["a dog on the beach"])
+    print(encoder.fingerprint, *texts.vectors[0, :4].round(4), encoder.match(texts, encoder.encode_images(
+        __import__("numpy").zeros((1, *encoder.config.inputs.shape), "uint8")).tokens).round(3))
+"""
+
+
+def test_two_models_share_the_compile_cache_and_never_their_graphs(tmp_path):
+    folders = [str(write_small_model(tmp_path / name, seed=seed)) for name, seed in (("one", 1), ("two", 2))]
+    environment = os.environ | {"PANOPTES_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
+    script = tmp_path / "both.py"
+    script.write_text(BOTH, encoding="utf-8")
+    said = []
+    for order in (folders, folders, folders[::-1]):  # compiled, kept, and in another order
+        done = subprocess.run([sys.executable, script, *order], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        said.append(set(done.stdout.splitlines()))
+    assert len(said[0]) == 2 and said[0] == said[1] == said[2]
+    assert len(list((tmp_path / "cache").iterdir())) == 1

@@ -6,6 +6,7 @@ that don't raise an error is shown by making them: a transpose, a tied name, a r
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import mindspore as ms
@@ -13,9 +14,10 @@ import numpy as np
 import pytest
 
 from encoder import open_encoder, published
+from encoder.blocks import MASKED
 from encoder.importing import Plan, import_model
 from encoder.models import Models
-from encoder.network import MASKED, OptModel
+from encoder.network import OptModel
 from tests.numpy_opt import NumpyOpt
 from tests.published_models import PIECES, SMALL_PUBLISHED, published_weights, write_published
 
@@ -137,7 +139,7 @@ def test_an_importer_that_transposes_would_be_noticed(expected, tmp_path, monkey
 
 def test_a_swapped_tied_name_would_be_noticed(expected, tmp_path, monkeypatch):
     stale = published_weights() | {TABLE: published_weights(seed=9)[published.WORDS]}
-    monkeypatch.setattr(published, "ALIASES", {})
+    monkeypatch.setitem(published.FORMS, "V2", dataclasses.replace(published.FORMS["V2"], tied={}))
     monkeypatch.setattr(Plan, "_sources", _with_the_second_name(Plan._sources))
     found = errors(encoder_of(stale, tmp_path), expected)
     assert found["text"] > 10 * VECTORS and found["logit"] > 10 * LOGITS

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import indexer.readers
+from encoder.inputs import PixelInput
 from encoder.pixels import prepare
 from indexer.errors import WorkersUnavailable
 from indexer.items import Failure
@@ -41,7 +42,7 @@ def test_a_photo_is_read_upright_with_all_that_is_kept(tmp_path):
     exif = picture.getexif()
     exif[0x0112] = 6
     picture.save(path, exif=exif)
-    read = load_photo(Job(str(path), 16))
+    read = load_photo(Job(str(path), PixelInput(16)))
     assert isinstance(read, Photo)
     assert (read.width, read.height) == (20, 30)
     assert opened(read.thumbnail).size == (20, 30)
@@ -52,16 +53,16 @@ def test_a_photo_is_read_upright_with_all_that_is_kept(tmp_path):
 
 def test_pixels_are_those_of_the_encoders_own_preparation(tmp_path):
     path = save_photo(tmp_path / "a.png", (10, 200, 99))
-    cropped = Job(str(path), 16, preprocessing="center_crop")
+    cropped = Job(str(path), PixelInput(16, "center_crop"))
     assert (load_photo(cropped).pixels == prepare(photo((10, 200, 99)), 16, "center_crop")).all()
-    assert (load_photo(Job(str(path), 16)).pixels == prepare(photo((10, 200, 99)), 16)).all()
+    assert (load_photo(Job(str(path), PixelInput(16))).pixels == prepare(photo((10, 200, 99)), 16)).all()
 
 
 def test_content_that_is_known_is_not_decoded(tmp_path):
     path = save_photo(tmp_path / "a.jpg")
-    state = load_photo(Job(str(path), 16)).file
-    assert load_photo(Job(str(path), 16, known_sha256=state.sha256)) == state
-    assert isinstance(load_photo(Job(str(path), 16, known_sha256="0" * 64)), Photo)
+    state = load_photo(Job(str(path), PixelInput(16))).file
+    assert load_photo(Job(str(path), PixelInput(16), known_sha256=state.sha256)) == state
+    assert isinstance(load_photo(Job(str(path), PixelInput(16), known_sha256="0" * 64)), Photo)
 
 
 def make_bad_file(folder, kind):
@@ -82,7 +83,7 @@ def make_bad_file(folder, kind):
 @pytest.mark.parametrize("kind", ["missing", "folder", "pipe", "cut", "empty", "text"])
 def test_a_bad_file_is_a_failure_and_never_an_error(tmp_path, kind):
     path = make_bad_file(tmp_path, kind)
-    failure = load_photo(Job(str(path), 16))
+    failure = load_photo(Job(str(path), PixelInput(16)))
     assert isinstance(failure, Failure)
     assert failure.uri == str(path)
     assert failure.reason
@@ -92,7 +93,7 @@ def test_a_bad_file_is_a_failure_and_never_an_error(tmp_path, kind):
 
 def test_whatever_a_decoder_does_is_a_failure(tmp_path, monkeypatch):
     monkeypatch.setattr("indexer.photos.decode", lambda path: 1 / 0)
-    failure = load_photo(Job(str(save_photo(tmp_path / "a.jpg")), 16))
+    failure = load_photo(Job(str(save_photo(tmp_path / "a.jpg")), PixelInput(16)))
     assert (failure.reason, "ZeroDivisionError" in failure.sentence) == ("undecodable", True)
 
 
@@ -106,7 +107,7 @@ def test_each_photo_comes_with_its_own_result_in_order(tmp_path, workers):
     for number in range(30):
         path = tmp_path / f"{number}.png"
         path.write_text("bad") if number % 4 == 1 else save_photo(path, (number * 8, 0, 0))
-        jobs.append(Job(str(path), 8))
+        jobs.append(Job(str(path), PixelInput(8)))
     with PhotoReader(workers) as reader:
         results = list(reader.read(jobs))
     assert [job for job, _ in results] == jobs
@@ -123,7 +124,7 @@ def test_only_so_many_photos_are_under_way(monkeypatch, tmp_path):
         nonlocal taken
         for _ in range(3 * LOOK_AHEAD):
             taken += 1
-            yield Job(str(path), 8)
+            yield Job(str(path), PixelInput(8))
 
     with PhotoReader(1) as reader:
         results = reader.read(jobs())
@@ -142,7 +143,7 @@ def test_a_photo_that_kills_its_process_is_found_and_the_others_are_read(monkeyp
     monkeypatch.setattr(indexer.readers, "load_photo", kill_on_x)
     uris = ["a.jpg", "b.jpg", "x.jpg", "c.jpg", "other x.jpg", "d.jpg"]
     with PhotoReader(2) as reader:
-        results = [result for _, result in reader.read(Job(uri, 8) for uri in uris)]
+        results = [result for _, result in reader.read(Job(uri, PixelInput(8)) for uri in uris)]
     reasons = [result.reason if isinstance(result, Failure) else result.sha256 for result in results]
     assert reasons == ["a.jpg", "b.jpg", "crashed", "c.jpg", "crashed", "d.jpg"]
 
@@ -150,7 +151,7 @@ def test_a_photo_that_kills_its_process_is_found_and_the_others_are_read(monkeyp
 def test_processes_that_never_start_are_an_error_and_not_a_list_of_bad_photos(monkeypatch):
     monkeypatch.setattr(indexer.readers, "_begin_worker", os.abort)
     with PhotoReader(1) as reader, pytest.raises(WorkersUnavailable, match="workers=0"):
-        list(reader.read([Job("a.jpg", 8)]))
+        list(reader.read([Job("a.jpg", PixelInput(8))]))
 
 
 def test_few_photos_need_no_processes():

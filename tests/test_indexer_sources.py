@@ -18,7 +18,7 @@ from indexer.errors import (
     UnknownFormat,
 )
 from indexer.items import description_of, merged
-from indexer.sources.folder import _natural
+from indexer.sources.folder import natural
 from tests.fakes import save_photo
 
 
@@ -289,8 +289,8 @@ def test_a_folder_of_photos_in_natural_order(tmp_path):
 
 @given(st.lists(st.lists(st.text("aA1²9٣./ -图", min_size=1), min_size=1, max_size=3), max_size=8))
 def test_any_names_have_an_order(paths):
-    ordered = sorted((Path(*parts) for parts in paths), key=_natural)
-    assert sorted(reversed(ordered), key=_natural) == ordered
+    ordered = sorted((Path(*parts) for parts in paths), key=natural)
+    assert sorted(reversed(ordered), key=natural) == ordered
 
 
 def test_hidden_files_and_folders_are_left_out(tmp_path):

@@ -16,7 +16,7 @@ def test_query_and_index_see_the_same_pixels(tmp_path, preprocessing):
     Image.effect_noise((900, 300), 90).convert("RGB").save(path)
     config = FakeConfig(preprocessing=preprocessing)
     expected = prepare(decode(path), config.image_size, preprocessing)
-    indexed = load_photo(Job(str(path), config.image_size, preprocessing=preprocessing)).pixels
+    indexed = load_photo(Job(str(path), config.inputs)).pixels
     shown, preview = read_photo_with_preview(path.read_bytes(), config)
     for pixels in (indexed, read_photo(path, config), shown):
         np.testing.assert_array_equal(pixels, expected)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePath
 
+WITHOUT_PHOTO = ".npz"
 NARROWEST, WIDEST = 0.5, 3.2
 
 
 def tile_ratio(width: int, height: int) -> float:
     """Width over height of a photo's tile: the photo's own, but never so extreme that a row can't hold it."""
     return round(min(max(width / max(height, 1), NARROWEST), WIDEST), 4)
+
+
+def name_without_photo(uri: str) -> str | None:
+    """What to call an image of which there is only what a detector saw of it; None where its photo is there."""
+    path = PurePath(uri)
+    return path.stem if path.suffix.lower() == WITHOUT_PHOTO else None
 
 
 def split_captions(captions: Sequence[dict], language: str) -> tuple[list[dict], list[dict]]:

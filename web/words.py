@@ -95,6 +95,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "colon": (": ", "："),
     "comma": (", ", "，"),
     "photo": ("Photo {id}", "照片 {id}"),
+    "regions_of": ("What a detector saw in {name}", "检测器在 {name} 中看到的区域"),
     "previous": ("Previous", "上一页"),
     "next": ("Next", "下一页"),
     "pages": ("Pages", "翻页"),

@@ -13,8 +13,9 @@ import numpy as np
 from mindspore import nn
 
 from encoder.errors import UnreadableImage
+from encoder.inputs import PixelInput, Seen
 from encoder.network import OptModel
-from encoder.pixels import decode, prepare
+from encoder.pixels import decode
 from encoder.training.dataset import Photo, key_of
 
 BATCH = 16
@@ -87,7 +88,7 @@ class Extractor:
     """
 
     def __init__(self, model: OptModel, layers: int, folder: Path):
-        self._size, self._folder, self._layers = model.config.image_size, folder, layers
+        self._inputs, self._folder, self._layers = model.config.inputs, folder, layers
         self._trunk, self._grid = (cell.set_train(False) for cell in (_Trunk(model, layers), _Grid(model)))
 
     def frozen(self, photos: list[Photo], mirrored: bool, progress: Progress = lambda done, total: None) -> Frozen:
@@ -98,16 +99,17 @@ class Extractor:
         return Frozen(trunks, self._cached(self._grid, "grid", photos, False, progress))
 
     def _cached(self, cell: nn.Cell, name: str, photos: list[Photo], mirrored: bool, progress: Progress) -> np.ndarray:
-        stem = f"{key_of(photos, str(self._size))}-{name}{'-mirrored' if mirrored else ''}"
+        seen = f"{self._inputs.size}{'' if self._inputs.preprocessing == 'squash' else self._inputs.preprocessing}"
+        stem = f"{key_of(photos, seen)}-{name}{'-mirrored' if mirrored else ''}"
         values_path, state_path = self._folder / f"{stem}.npy", self._folder / f"{stem}.json"
         done = json.loads(state_path.read_text())["done"] if state_path.exists() else 0
         out = np.load(values_path, mmap_mode="r+") if done else None
         self._folder.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(1) as ahead:
-            pending = ahead.submit(pixels_of, photos[done:done + BATCH], self._size, mirrored)
+            pending = ahead.submit(pixels_of, photos[done:done + BATCH], self._inputs, mirrored)
             while done < len(photos):
                 pixels, readable = pending.result()
-                pending = ahead.submit(pixels_of, photos[done + BATCH:done + 2 * BATCH], self._size, mirrored)
+                pending = ahead.submit(pixels_of, photos[done + BATCH:done + 2 * BATCH], self._inputs, mirrored)
                 values = cell(ms.Tensor(pixels)).asnumpy()
                 if out is None:
                     shape = (len(photos), *values.shape[1:])
@@ -122,13 +124,14 @@ class Extractor:
         return np.load(values_path, mmap_mode="r")
 
 
-def pixels_of(photos: list[Photo], size: int, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
-    """A full batch: float32 [BATCH, 3, size, size], and 1 or 0 for what could be read."""
+def pixels_of(photos: list[Photo], inputs: PixelInput, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
+    """A full batch, prepared as the model's config says: float32 [BATCH, 3, S, S], and 1 or 0 for what could be read."""
+    size = inputs.size
     batch = np.zeros((BATCH, 3, size, size), np.float32)
     readable = np.zeros(BATCH, np.float32)
     for i, photo in enumerate(photos):
         try:
-            pixels = prepare(decode(photo.path, at_least=size), size)
+            pixels = inputs.make(Seen(decode(photo.path, at_least=inputs.reduced_to), None))
         except UnreadableImage:
             continue
         batch[i] = (pixels[:, ::-1] if mirrored else pixels).transpose(2, 0, 1)

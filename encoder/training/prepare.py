@@ -12,6 +12,7 @@ from mindspore import Tensor
 from encoder.checkpoint import check, read_config, read_weights, rounded, vocabulary_path
 from encoder.config import PRESETS, OptConfig
 from encoder.errors import BadTrainingData
+from encoder.joint_config import JointConfig
 from encoder.network import OptModel
 from encoder.tokenizer import Tokenizer
 from encoder.training.backbone import convert_dinov2, fetch_from_wheel
@@ -53,7 +54,7 @@ def from_model(folder: Path, groups: list[list[Photo]], held_out: list[Photo], s
                say: Say) -> Workshop:
     """A trained model, to be trained on with other photos; it is its own teacher. Its eyes stay as they are."""
     config = read_config(folder)
-    if not config.grid_stages:
+    if isinstance(config, JointConfig) or not config.grid_stages:
         raise BadTrainingData(f"{folder} is no opt-mini of this version; only such a model can be trained on.")
     model, weights = OptModel(config), read_weights(folder)
     check({name: p.shape for name, p in model.parameters_and_names()}, weights, folder)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from encoder.checkpoint import write_ranking
+from encoder.errors import BadTrainingData
 from encoder.pixels import decode, prepare
 from encoder.query_bank import QueryBank, familiarity
 from encoder.runtime import Encoder
@@ -57,9 +58,11 @@ def fit_ranking(folder: Path, groups: list[list[Photo]], validation: list[Photo]
                 device: str | None = None, say: Say = print) -> None:
     """Give a model folder its query bank, made of the groups, and a ranking.json, fitted on the validation photos.
 
-    The fingerprint stays: no collection has to be indexed anew.
+    The fingerprint stays: no collection has to be indexed anew. Raises BadTrainingData for a model without vectors or pixels.
     """
     encoder, rng = Encoder(folder, device), np.random.default_rng(seed)
+    if not encoder.config.dim or encoder.config.inputs.region_width:
+        raise BadTrainingData(f"{encoder.config.name} can't be calibrated: only models that make vectors of pixels can.")
     said = {language: _drawn(groups, language, rng) for language in encoder.config.languages}
     bank_texts = {language: encoder.encode_texts(texts).vectors for language, texts in said.items() if texts}
     bank = QueryBank(bank_texts, _photos(encoder, _drawn_photos(groups, rng)).vectors)

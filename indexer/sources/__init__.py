@@ -9,14 +9,15 @@ from indexer.sources.base import Source
 from indexer.sources.coco import ANNOTATIONS, CocoSource, is_annotations, remedy_for
 from indexer.sources.folder import PHOTOS, FolderSource
 from indexer.sources.manifest import ManifestSource
+from indexer.sources.regions import RegionsSource, is_features_folder
 
-__all__ = ["CocoSource", "FolderSource", "ManifestSource", "Source", "open_source"]
+__all__ = ["CocoSource", "FolderSource", "ManifestSource", "RegionsSource", "Source", "open_source"]
 
 USUAL_MANIFEST = "manifest.jsonl"
 
 
 def open_source(path: str | Path, format: str | None = None) -> Source:
-    """List a source's photos, with their captions. `format` is "coco", "manifest", "folder" or None to detect it.
+    """List a source's photos, with their captions. `format` is "coco", "manifest", "folder", "regions" or None to detect it.
 
     Raises MissingSource, EmptySource, UnknownFormat, AmbiguousSource, BadManifestLine or BadAnnotations.
     """
@@ -29,7 +30,8 @@ def open_source(path: str | Path, format: str | None = None) -> Source:
         raise MissingSource(root)
     if format != "manifest" and is_annotations(root):
         raise UnknownFormat(root, "it is a COCO annotation file", remedy_for(root))
-    opener = {"coco": CocoSource, "manifest": _open_manifest, "folder": FolderSource}[format or _detect(root)]
+    openers = {"coco": CocoSource, "manifest": _open_manifest, "folder": FolderSource, "regions": RegionsSource}
+    opener = openers[format or _detect(root)]
     if root.is_file() and opener is not _open_manifest:
         raise UnknownFormat(root, f"it is a file, and the format {format} is a folder", "name the folder")
     if root.is_dir() and not os.access(root, os.R_OK | os.X_OK):
@@ -42,7 +44,9 @@ def _detect(root: Path) -> str:
         return "manifest"
     if any(root.glob(ANNOTATIONS)):
         return "coco"
-    return "manifest" if _manifests(root) else "folder"
+    if _manifests(root):
+        return "manifest"
+    return "regions" if is_features_folder(root) else "folder"
 
 
 def _open_manifest(root: Path) -> ManifestSource:

@@ -24,15 +24,15 @@ class FolderSource(Source):
     def __init__(self, root: Path):
         """Raises EmptySource."""
         problems: list[Failure] = []
-        photos = sorted(_photos(root, problems), key=lambda found: _natural(found[0].relative_to(root)))
+        photos = sorted(files_below(root, PHOTOS, problems), key=lambda found: natural(found[0].relative_to(root)))
         if not photos:
             raise EmptySource(root, f"photos ({', '.join(sorted(ending[1:] for ending in PHOTOS))})")
-        items = [SourceItem(photo, _captions(text, problems) if text else []) for photo, text in photos]
+        items = [SourceItem(photo, captions_beside(text, problems)) for photo, text in photos]
         super().__init__(root, items, problems)
 
 
-def _photos(root: Path, problems: list[Failure]) -> list[tuple[Path, Path | None]]:
-    """Each photo with the text file beside it, if there is one. Linked folders are entered, each only once."""
+def files_below(root: Path, endings: set[str], problems: list[Failure]) -> list[tuple[Path, Path | None]]:
+    """Each file of such an ending with the text file beside it, if there is one. Linked folders are entered, each only once."""
 
     def unreadable(error: OSError) -> None:
         folder = printable(error.filename)
@@ -49,13 +49,16 @@ def _photos(root: Path, problems: list[Failure]) -> list[tuple[Path, Path | None
         texts = {name[:-4]: name for name in names if name.lower().endswith(".txt") and not name.startswith(".")}
         for name in names:
             stem, ending = os.path.splitext(name)
-            if ending.lower() in PHOTOS and not name.startswith("."):
+            if ending.lower() in endings and not name.startswith("."):
                 text = Path(folder, texts[stem]) if stem in texts else None
                 found.append((Path(folder, name), text))
     return found
 
 
-def _captions(path: Path, problems: list[Failure]) -> list[SourceCaption]:
+def captions_beside(path: Path | None, problems: list[Failure]) -> list[SourceCaption]:
+    """The captions in a text file, if there is one; a problem where it can't be read."""
+    if path is None:
+        return []
     try:
         return captions_from(_decoded(path.read_bytes()).splitlines(), ORIGIN)
     except (OSError, UnicodeDecodeError):
@@ -72,7 +75,7 @@ def _decoded(content: bytes) -> str:
     return content.decode("utf-8-sig")
 
 
-def _natural(path: Path) -> tuple:
+def natural(path: Path) -> tuple:
     """A sort key under which 2.jpg comes before 10.jpg."""
     return [_pieces(part) for part in path.parts], str(path)
 

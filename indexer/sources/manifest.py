@@ -1,4 +1,4 @@
-"""A JSON Lines manifest: one object a line, with `image`, `captions` and any other keys."""
+"""A JSON Lines manifest: one object a line, with `image` or `features`, `captions` and any other keys."""
 
 import json
 import os
@@ -7,12 +7,14 @@ from pathlib import Path
 from indexer.errors import BadManifestLine, EmptySource, MissingSource
 from indexer.items import SourceCaption, SourceItem, captions_from, merged, strict_json
 from indexer.sources.base import Source
+from indexer.sources.regions import with_features
 
 ORIGIN = "manifest"
 
 
 class ManifestSource(Source):
-    """Paths in `image` are relative to the manifest's own folder, wherever the program is run."""
+    """Paths in `image` and in `features`, which may name an `.npz`, are relative to the manifest's own folder, wherever
+    the program is run."""
 
     format = "manifest"
 
@@ -45,6 +47,7 @@ def _item(path: Path, number: int, line: bytes) -> SourceItem:
 def _checked(folder: Path, record: object) -> SourceItem:
     if not isinstance(record, dict):
         raise ValueError("not a JSON object")
+    record = with_features(folder, record)
     image = record.pop("image", None)
     if not isinstance(image, str) or not image.strip() or "\0" in image:
         raise ValueError('"image" must be the path of a photo')

@@ -1,0 +1,52 @@
+"""What a published single-stream OPT costs as a re-ranker, at its real size: python -m benchmarks.reranker opt-v1|opt-zoo-trunk
+
+The weights are random, which costs the same. Prints seconds for one image at index time and for a batch of pairs at query time.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import numpy as np
+from mindspore import Tensor
+
+from encoder.device import use_device
+from encoder.joint import JointModel
+from encoder.joint_config import JOINT_PRESETS
+from encoder.reranker import Reranker
+
+PAIRS, RUNS, TEXT = Reranker.match_batch, 3, Reranker.text_lengths[0]
+
+
+def seconds(cell, *arrays: np.ndarray) -> float:
+    """The median of some runs, after one that compiles."""
+    tensors = [Tensor(array) for array in arrays]
+    cell(*tensors).asnumpy()
+    took = []
+    for _ in range(RUNS):
+        start = time.perf_counter()
+        cell(*tensors).asnumpy()
+        took.append(time.perf_counter() - start)
+    return float(np.median(took))
+
+
+def main(name: str) -> None:
+    """Measure one preset."""
+    config = JOINT_PRESETS[name]
+    use_device()
+    model = JointModel(config).set_train(False)
+    parameters = sum(int(np.prod(p.shape)) for p in model.get_parameters())
+    shape = (1, *config.inputs.shape) if config.regions else (1, 3, config.image_size, config.image_size)
+    images, _, pairs = Reranker.cells
+    image = seconds(images(model), np.ones(shape, np.float32))
+    ids = np.ones((PAIRS, TEXT), np.int32)
+    match = seconds(pairs(model), ids, ids, np.ones((PAIRS, *config.token_shape), np.float32))
+    length, width = config.token_shape
+    kept = f"{length} x {width} numbers, {2 * length * width:,} bytes"
+    print(f"{name}: {parameters / 1e6:.0f} million parameters; kept of an image: {kept}")
+    print(f"one image {image:.2f} s; {PAIRS} pairs with {TEXT} tokens of text {match:.2f} s, {match / PAIRS:.2f} s a pair")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

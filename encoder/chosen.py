@@ -1,0 +1,42 @@
+"""Which model answers: one that finds, and beside it one that re-ranks, if one was named. Never imports mindspore."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from encoder.checkpoint import fingerprint, read_config
+from encoder.errors import NoVectors
+from encoder.paired import PairedConfig, PairedEncoder, paired_fingerprint
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Two model folders, the second of which need not be; `first` must have vectors, or NoVectors is raised."""
+
+    first: Path
+    reranker: Path | None = None
+
+    def __post_init__(self) -> None:
+        if read_config(self.first).dim == 0:
+            raise NoVectors(f"The model in {self.first} can only re-rank: it has no vectors to find with. Name it with "
+                            "--reranker, beside a --model that finds.")
+
+    @cached_property
+    def config(self):
+        """The config, or that of the pair."""
+        first = read_config(self.first)
+        return first if self.reranker is None else PairedConfig(first, read_config(self.reranker))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The fingerprint of the encoder that `open` gives."""
+        return paired_fingerprint(fingerprint(self.first), None if self.reranker is None else fingerprint(self.reranker))
+
+    def open(self, device: str | None = None):
+        """The encoder: an `Encoder`, or a PairedEncoder of two."""
+        from encoder import open_encoder
+
+        first = open_encoder(self.first, device)
+        return first if self.reranker is None else PairedEncoder(first, open_encoder(self.reranker, device))

@@ -1,0 +1,48 @@
+"""The encoder of a model that has no vectors: it keeps tokens of images, and reads pairs."""
+
+from __future__ import annotations
+
+import numpy as np
+from mindspore import nn
+
+from encoder.joint import JointModel
+from encoder.runtime import Encoder, TextEncodings, bucket_of
+from encoder.tokenizer import pad
+
+
+class _JointImages(nn.Cell):
+    def __init__(self, model: JointModel):
+        super().__init__()
+        self.model = model
+
+    def construct(self, inputs):
+        """What the config's `inputs` are -> tokens [B, L, W]."""
+        return self.model.image_tokens(inputs)
+
+
+class _JointMatch(nn.Cell):
+    def __init__(self, model: JointModel):
+        super().__init__()
+        self.model = model
+
+    def construct(self, ids, valid, tokens):
+        """ids and valid int32 [B, T], tokens [B, L, W] -> match logits [B]."""
+        return self.model.match_logits(ids, valid, tokens)
+
+
+class Reranker(Encoder):
+    """An Encoder whose vectors are 0 wide, and whose texts' states are their token ids int32 [n, T].
+
+    A pair costs a whole pass of the joint blocks, so that few shapes are compiled and batches are small.
+    """
+
+    network = JointModel
+    cells = (_JointImages, None, _JointMatch)
+    text_lengths = (16, 32, 50)
+    match_batch = 4
+
+    def _encode_texts(self, texts: list[str]) -> TextEncodings:
+        ids = self._tokenizer.ids(texts)
+        lengths = np.array([len(row) for row in ids], np.int32)
+        states = pad(ids, bucket_of(self._lengths, int(lengths.max(initial=1))))
+        return TextEncodings(np.empty((len(texts), 0), np.float32), states, lengths)

@@ -1,0 +1,74 @@
+"""A detector's features (`.npz`) as a source: a folder of them, with photos of the same names where there are any."""
+
+import os
+from pathlib import Path
+
+from encoder.inputs import features_in
+from encoder.regions import ENDING
+from indexer.errors import EmptySource
+from indexer.items import Failure, SourceItem
+from indexer.sources.base import Source
+from indexer.sources.folder import PHOTOS, captions_beside, files_below, natural
+
+
+class RegionsSource(Source):
+    """All `.npz` files below a folder, and all photos: one item for each name, which goes by its photo where there is one.
+
+    The photo of `name.npz`, or of `name.jpg.npz`, is `name.jpg` beside it. `name.txt` holds a caption in each line that isn't
+    blank.
+    """
+
+    format = "regions"
+
+    def __init__(self, root: Path):
+        """Raises EmptySource."""
+        problems: list[Failure] = []
+        files = dict(sorted(files_below(root, PHOTOS | {ENDING}, problems), key=lambda one: natural(one[0].relative_to(root))))
+        if not any(_is_features(path) for path in files):
+            raise EmptySource(root, "a detector's features (npz)")
+        photo_of = _paired(files)
+        features_of = {photo: features for features, photo in photo_of.items()}
+        items = [
+            SourceItem(path, captions_beside(text, problems), _metadata(features_of.get(path)))
+            for path, text in files.items() if path not in photo_of
+        ]
+        super().__init__(root, items, problems)
+
+
+def is_features_folder(root: Path) -> bool:
+    """Whether a folder has features, and features for every photo in it."""
+    files = dict(files_below(root, PHOTOS | {ENDING}, []))
+    features = sum(map(_is_features, files))
+    return features > 0 and len(_paired(files)) == len(files) - features
+
+
+def with_features(folder: Path, record: dict) -> dict:
+    """A record whose `features`, where they name an `.npz`, are an absolute path; they are its `image` where it has none."""
+    named = features_in(record)
+    if named is None or "\0" in named:
+        return record
+    path = os.path.abspath(folder / named)
+    rest = {key: value for key, value in record.items() if key != "features"}
+    return rest | ({"features": path} if "image" in record else {"image": path})
+
+
+def _paired(files: dict[Path, Path | None]) -> dict[Path, Path]:
+    """Features -> their photo, where it is there; no photo is that of two."""
+    by_name: dict[Path, Path] = {}
+    for path in files:
+        if not _is_features(path):
+            by_name.setdefault(path.with_suffix(""), path)
+            by_name[path] = path
+    features_of: dict[Path, Path] = {}
+    for path in filter(_is_features, files):
+        if (photo := by_name.get(path.with_suffix(""))) is not None:
+            features_of.setdefault(photo, path)
+    return {features: photo for photo, features in features_of.items()}
+
+
+def _is_features(path: Path) -> bool:
+    return path.suffix.lower() == ENDING
+
+
+def _metadata(features: Path | None) -> dict:
+    return {} if features is None else {"features": str(features)}
