@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Protocol
 
 from indexer.filling import SegmentFiller
-from indexer.items import Failure
+from indexer.items import Failure, one_line
 from indexer.photos import FileState, Job
 from indexer.planning import Plan, Work
 from indexer.readers import PhotoReader, Result, default_workers
@@ -126,13 +126,17 @@ class _Build:
         """The photos that have to be looked into; the others are settled on the way."""
         config = self._encoder.config
         for one in work:
-            if one.problem is not None:
-                self._fail(one.source, one.problem)
-                self._advance(1)
-            elif self._plan.is_untouched(one):
+            if self._plan.is_untouched(one):
                 self._keep(one)
-            else:
-                yield Job(one.uri, config.image_size, self._plan.content_to_skip(one), config.preprocessing)
+                continue
+            try:
+                span = one.place.span()
+            except OSError as error:
+                self._fail(one.source, Failure(one.uri, "missing", f"{one_line(one.uri)} can't be read ({error.strerror})."))
+                self._advance(1)
+                continue
+            skipped = self._plan.content_to_skip(one)
+            yield Job(one.uri, config.image_size, skipped, config.preprocessing, str(one.place.path), span)
 
     def _settle(self, work: Work, result: Result) -> None:
         """Do what is to be done with a photo that was looked into."""

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-FORMATS = ("coco", "manifest", "folder")
+FORMATS = ("coco", "manifest", "folder", "webdataset")
 
 
 class IndexerError(Exception):
@@ -14,7 +14,7 @@ class MissingSource(IndexerError):
 
     def __init__(self, path: Path, problem: str = "does not exist"):
         super().__init__(
-            f"The source {path} {problem}: name a folder of photos, a COCO folder or a JSON Lines manifest in "
+            f"The source {path} {problem}: name a folder of photos, a COCO folder, a manifest or tar shards in "
             "`python manage.py build-index SOURCE`"
         )
 
@@ -51,18 +51,27 @@ class AmbiguousSource(IndexerError):
 
 
 class BadManifestLine(IndexerError):
-    """A line of a JSON Lines manifest that says nothing usable; nothing was indexed."""
+    """The first line or row of a manifest none of which says anything usable; nothing was indexed."""
 
-    def __init__(self, path: Path, number: int, problem: str):
+    def __init__(self, path: Path, number: int, problem: str, kind: str = "line"):
         self.number = number
-        super().__init__(f"{path}, line {number}: {problem}; mend that line and run again (nothing was indexed)")
+        super().__init__(f"{path}, {kind} {number}: {problem}; mend that {kind} and run again (nothing was indexed)")
 
 
 class BadAnnotations(IndexerError):
     """A COCO annotation file that can't be read; nothing was indexed."""
 
     def __init__(self, path: Path, problem: str):
-        super().__init__(f"{path}: {problem}; mend or remove that file and run again (nothing was indexed)")
+        self.path, self.sentence = path, f"{path}: {problem}; mend or remove that file and run again."
+        super().__init__(f"{self.sentence[:-1]} (nothing was indexed)")
+
+
+class MismatchedLanguages(IndexerError):
+    """Languages that can't be told to belong to caption files."""
+
+    def __init__(self, files: int, languages: int):
+        super().__init__(f"There are {files} caption files and {languages} languages: give --lang once, or once for each "
+                         "--captions")
 
 
 class WorkersUnavailable(IndexerError):

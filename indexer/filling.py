@@ -23,6 +23,7 @@ class Entry:
     """A photo that is ready to be encoded, with its ids. `twin` holds the same content, encoded before."""
 
     image_id: int
+    uri: str
     caption_ids: list[int]
     item: SourceItem
     source: str
@@ -33,7 +34,7 @@ class Entry:
         file, photo = self.photo.file, self.photo
         return ImageRecord(
             image_id=self.image_id,
-            uri=str(self.item.uri),
+            uri=self.uri,
             sha256=file.sha256,
             width=photo.width,
             height=photo.height,

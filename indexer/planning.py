@@ -1,29 +1,28 @@
 """What is to be done with each photo: kept, looked into, or encoded, and under which ids."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from indexer.filling import Entry
-from indexer.items import Failure, SourceCaption, SourceItem, description_of, printable
+from indexer.items import SourceCaption, SourceItem, description_of
 from indexer.known import Known, known_images, record_batches
 from indexer.photos import Photo
 from storage.catalog import FileRecord
 from storage.collection import Collection
+from storage.places import Place
 from storage.segment_set import SegmentSet
 from storage.writer import Writer
 
 
 @dataclass(frozen=True)
 class Work:
-    """A photo that the collection should hold. `problem` is set where that can't be."""
+    """A photo that the collection should hold, at `place`, of which `uri` is the text."""
 
     uri: str
+    place: Place
     item: SourceItem
     source: str
     description: str
-    problem: Failure | None = None
 
 
 class Plan:
@@ -73,10 +72,9 @@ class Plan:
         if (file.image_id, file.sha256) != (known.image_id, known.sha256):
             return False
         try:
-            status = os.stat(work.uri)
+            return (file.size, file.mtime_ns) == work.place.state()
         except OSError:
             return False
-        return (file.size, file.mtime_ns) == (status.st_size, status.st_mtime_ns)
 
     def content_to_skip(self, work: Work) -> str | None:
         """The SHA-256 of content that needs no decoding, because the collection holds it and all that is said of it."""
@@ -93,12 +91,13 @@ class Plan:
         if outdated is not None:
             self._replace(outdated)
         twin = self._twins.get(photo.file.sha256)
-        if twin is not None and not os.path.lexists(twin.uri):
+        if twin is not None and not Place.at(twin.uri).exists():
             self._replace(twin)
         kept = self._previous_ids.get(work.uri) if outdated is None else None
         self.entries += 1
         return Entry(
             image_id=self._writer.new_image_id() if kept is None else kept,
+            uri=work.uri,
             caption_ids=list(self._caption_ids(kept, work.item.captions)),
             item=work.item,
             source=work.source,
@@ -128,12 +127,8 @@ class Plan:
 
 
 def _work(item: SourceItem, source: str) -> Work:
-    uri = str(item.uri)
-    shown = printable(uri)
-    problem = None
-    if shown != uri:
-        problem = Failure(shown, "odd_name", f"{shown} has a name that is not UTF-8; rename the file.")
-    return Work(uri, item, source, description_of(item.captions, item.metadata), problem)
+    place = Place(item.uri, item.member)
+    return Work(place.uri, place, item, source, description_of(item.captions, item.metadata))
 
 
 def _ids_by_uri(rows: SegmentSet) -> Iterator[tuple[str, int]]:
@@ -147,4 +142,5 @@ def _recorded(rows: SegmentSet) -> Iterator[Work]:
         captions = rows.captions_of([record.image_id for record in records])
         for record in records:
             own = [SourceCaption(one.language, one.text, one.origin) for one in captions[record.image_id]]
-            yield _work(SourceItem(Path(record.uri), own, record.metadata), record.source)
+            place = Place.at(record.uri)
+            yield _work(SourceItem(place.path, own, record.metadata, place.member), record.source)

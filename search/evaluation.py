@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from . import absence
 from .errors import NothingToMeasure
 from .metrics import best_relevant_rank, median, p95, recall_at_k, recall_interval
-from .photos import read_photo
+from .photos import read_indexed
 from .sampling import captions_by_photo, sample
 from .stages import Probe, probe_image, probe_text, retrieve
 from .stages import rerank as rerank_stage
@@ -157,7 +156,7 @@ def _image_to_text(run: _Run, photos: dict[str, np.ndarray], to_show: list[int])
     for image_id in to_show:
         watch = Stopwatch()
         record = run.snapshot.images([image_id])[0]
-        probe = probe_image(run.encoder, read_photo(Path(record.uri), run.encoder.config))
+        probe = probe_image(run.encoder, read_indexed(record.uri, run.encoder.config))
         encode_ms = watch.total_ms()
         captions = run.snapshot.captions_of([image_id])[image_id]
         for language in (one for one in photos if image_id in asked[one]):

@@ -9,6 +9,7 @@ import numpy as np
 
 from encoder.errors import UnreadableImage
 from encoder.pixels import decode, prepare
+from storage.places import Place
 
 from .errors import UnreadablePhoto
 
@@ -23,6 +24,18 @@ def read_photo(photo: bytes | Path, config) -> np.ndarray:
         config: `encoder.config`, which says how the model's photos are prepared.
     """
     return prepare(_decode(photo), config.image_size, config.preprocessing)
+
+
+def read_indexed(uri: str, config) -> np.ndarray:
+    """The photo of a record, by its `uri`, as `read_photo` gives it; raises UnreadablePhoto."""
+    place = Place.at(uri)
+    if place.member is None:
+        return read_photo(place.path, config)
+    try:
+        with place.open() as file:
+            return read_photo(file.read(), config)
+    except OSError as error:
+        raise UnreadablePhoto(f"{uri} can't be read ({error.strerror}): put it back, or index its source again.") from error
 
 
 def read_photo_with_preview(photo: bytes | Path, config) -> tuple[np.ndarray, bytes]:

@@ -111,11 +111,11 @@ def test_what_a_user_did_wrong_is_one_line(home, arguments, said):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_a_manifest_line_that_is_not_json_is_named_and_nothing_is_lost(home, tmp_path):
+def test_a_manifest_line_that_is_not_json_is_listed_and_nothing_is_lost(home, tmp_path):
     manifest = tmp_path / "bad.jsonl"
     manifest.write_text('{"image": "a.jpg", "captions": {}}\n{oops\n')
     done = manage("build-index", manifest, "--home", home)
-    assert done.returncode == 2 and "line 2" in done.stderr
+    assert done.returncode == 3 and "line 2: not JSON" in done.stderr
     assert answer("status", "--home", home)["images"] == 20
 
 

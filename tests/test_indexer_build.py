@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import indexer.filling
-from indexer import Failure, FolderSource, SourceCaption, SourceItem, build_index, open_source
+from indexer import FolderSource, SourceCaption, SourceItem, build_index, open_source
 from indexer.sources.base import Source
 from storage import Home
 from storage.errors import CollectionBusy, EmptyCollection, OtherWeights, UnusableHome
@@ -194,16 +194,23 @@ def test_a_text_that_cannot_be_read_is_listed(home, photos):
     assert (summary.captions, summary.failures, home.catalog.failures("walls")) == (7, [], [])
 
 
-def test_a_name_that_is_no_text_is_listed(home, photos):
+def test_a_name_that_is_no_text_is_indexed_like_any_other(home, photos):
+    odd = os.fsdecode(os.fsencode(photos) + b"/\xff.png")
     try:
-        save_photo(photos / "new.png").rename(os.fsdecode(os.fsencode(photos) + b"/\xff.png"))
+        save_photo(photos / "new.png", "white").rename(odd)
     except OSError:
         pytest.skip("this file system takes only UTF-8")
     summary = build(home, photos)
-    assert summary.images == 4
-    assert summary.failures == [
-        Failure(f"{photos}/\\xff.png", "odd_name", f"{photos}/\\xff.png has a name that is not UTF-8; rename the file.")
-    ]
+    assert (summary.images, summary.failures) == (5, [])
+    found = snapshot(home).image_index.search(FakeEncoder().encode_texts(["white"]).vectors, 1)[1][0]
+    assert [image.uri for image in snapshot(home).images(found)] == [f"file://{photos}/%FF.png"]
+    assert build(home, photos).unchanged == 5
+    os.utime(odd, (1, 1))
+    assert build(home, photos).unchanged == 5
+    assert build(home, photos, rebuild=True).images == 5
+    os.truncate(odd, 20)
+    (failure,) = build(home, photos).failures
+    assert failure.uri == f"file://{photos}/%FF.png" and failure.uri in failure.sentence
 
 
 def test_with_bad_photos_only_nothing_is_published(home, tmp_path):

@@ -9,6 +9,7 @@ from flask import Blueprint, Response, current_app, request, send_file
 
 from search.query import LARGEST_ID
 from storage.errors import UnknownId
+from storage.places import Place
 
 from .errors import NotKept
 
@@ -35,17 +36,11 @@ def original(image_id: int) -> Response:
     """The photo's own file; its thumbnail where browsers can't show the format."""
     snapshot = _snapshot_with(image_id)
     record = snapshot.images([image_id])[0]
-    path = Path(record.uri)
-    if not path.is_file():
-        raise NotKept(
-            f"The file of photo {image_id} is no longer where it was when it was indexed: "
-            "put it back, or run `python manage.py build-index` again."
-        )
-    with path.open("rb") as file:
-        kind = browser_type(file.read(16))
+    head, file = _opened(Place.at(record.uri), image_id)
+    kind = browser_type(head)
     if kind is None:
         return _jpeg(snapshot.thumbnail(image_id), record.sha256)
-    response = send_file(path, mimetype=kind, conditional=True, etag=record.sha256)
+    response = send_file(file, mimetype=kind, conditional=True, etag=record.sha256)
     response.headers["Cache-Control"] = "private, no-cache"
     return response
 
@@ -55,6 +50,21 @@ def thumbnail(image_id: int) -> Response:
     """The small JPEG made when the photo was indexed."""
     snapshot = _snapshot_with(image_id)
     return _jpeg(snapshot.thumbnail(image_id), snapshot.images([image_id])[0].sha256)
+
+
+def _opened(place: Place, image_id: int) -> tuple[bytes, Path | BytesIO]:
+    """The photo's first 16 bytes, and what `send_file` takes: its file, or its bytes where it lies in a tar."""
+    try:
+        if place.path.is_file():  # a pipe would be waited for
+            with place.open() as file:
+                head = file.read(16)
+                return head, place.path if place.member is None else BytesIO(head + file.read())
+    except OSError:
+        pass
+    raise NotKept(
+        f"The file of photo {image_id} is no longer where it was when it was indexed: "
+        "put it back, or run `python manage.py build-index` again."
+    )
 
 
 def _snapshot_with(image_id: int):

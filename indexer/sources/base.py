@@ -1,6 +1,7 @@
 """What every source offers."""
 
 from collections.abc import Iterator
+from copy import copy
 from pathlib import Path
 
 from indexer.items import Failure, SourceItem
@@ -18,6 +19,12 @@ class Source:
         self.root = root
         self.problems = problems or []
         self._items = items
+
+    def changed(self, items: list[SourceItem], problems: list[Failure]) -> "Source":
+        """The same source with other items in place of its own, and with these problems too."""
+        other = copy(self)
+        other._items, other.problems = items, [*self.problems, *problems]
+        return other
 
     def __len__(self) -> int:
         return len(self._items)

@@ -57,7 +57,7 @@ def _photos(root: Path, problems: list[Failure]) -> list[tuple[Path, Path | None
 
 def _captions(path: Path, problems: list[Failure]) -> list[SourceCaption]:
     try:
-        return captions_from(_decoded(path.read_bytes()).splitlines(), ORIGIN)
+        return captions_from(decoded_text(path.read_bytes()).splitlines(), ORIGIN)
     except (OSError, UnicodeDecodeError):
         shown = printable(path)
         sentence = f"{shown} can't be read as UTF-8 text; save it as UTF-8 (its photo was indexed without it)."
@@ -65,7 +65,7 @@ def _captions(path: Path, problems: list[Failure]) -> list[SourceCaption]:
         return []
 
 
-def _decoded(content: bytes) -> str:
+def decoded_text(content: bytes) -> str:
     """UTF-8, or UTF-16 where the file says so, as Windows editors write it."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16")
