@@ -13,7 +13,7 @@ import click
 
 from console import COLLECTION, HOME, HOST, JSON, MODEL, PORT, Panoptes, bar, integers, print_lines, say, temporary_folder
 
-FORMATS = click.Choice(["coco", "manifest", "folder"])
+FORMATS = click.Choice(["coco", "manifest", "folder", "webdataset"])
 
 
 @click.group(cls=Panoptes)
@@ -24,6 +24,9 @@ def cli():
 @cli.command("build-index")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--format", "source_format", type=FORMATS, help="What SOURCE is; detected where it isn't given.")
+@click.option("--captions", type=click.Path(path_type=Path), multiple=True,
+              help="A file in COCO's layout with more captions of SOURCE's photos; may be given several times.")
+@click.option("--lang", multiple=True, help="The language of --captions: once, or once for each (default: told by script).")
 @click.option("--limit", type=click.IntRange(1), help="Index only the first N photos.")
 @click.option("--rebuild", is_flag=True, help="Encode everything anew, e.g. with other weights, and swap at the end.")
 @click.option("--workers", type=click.IntRange(0), help="Processes that decode photos (default: one a core).")
@@ -31,19 +34,20 @@ def cli():
 @HOME
 @COLLECTION
 @JSON
-def build_index(source, source_format, limit, rebuild, workers, model, home, collection, as_json):
+def build_index(source, source_format, captions, lang, limit, rebuild, workers, model, home, collection, as_json):
     """Index the photos and captions of SOURCE into a collection.
 
-    Reads SOURCE: a COCO folder (annotations/captions_*.json and its image folders), a JSON Lines manifest ({"image": path,
-    "captions": {"en": [...], "zh": [...]}}), or a folder of photos (name.txt beside name.jpg is its caption). Writes
-    HOME/collections/COLLECTION. Run again, it adds what is new and encodes nothing twice. Exits with 3 when some photos
-    could not be read; `status` lists them.
+    Reads SOURCE: a COCO folder (annotations/captions_*.json and its image folders), a manifest in JSON Lines ({"image": path,
+    "captions": {"en": [...], "zh": [...]}}) or Parquet, WebDataset's tar shards, or a folder of photos (name.txt beside
+    name.jpg is its caption); docs/sources.md shows each. Writes HOME/collections/COLLECTION. Run again, it adds what is new
+    and encodes nothing twice. Exits with 3 when some photos or captions could not be read; `status` lists them.
     """
+    from indexer import open_source
     from indexer.report import summary_json, summary_lines
     from storage import Home
 
-    summary = _build(source, source_format, limit, rebuild, workers, Home(home), collection,
-                     lambda: _open_encoder(home, model), quiet=as_json)
+    opened = open_source(source, source_format, captions, lang)
+    summary = _index(opened, limit, rebuild, workers, Home(home), collection, _open_encoder(home, model), quiet=as_json)
     say(summary_json(summary), lambda _: summary_lines(summary, collection), as_json)
     if not as_json:
         _print_failures(summary)
@@ -108,6 +112,7 @@ def evaluate(manifest, rerank, lang, queries, absent, source_format, model, home
     well the two are told apart by the best match probability (the area under the ROC curve; by the best score where the
     weights are not calibrated), and how many of either are a strong match, a weak one, or nothing found.
     """
+    from indexer import open_source
     from indexer.report import failures_json
     from search.evaluation import evaluate as measure
     from search.report import evaluation_lines
@@ -118,7 +123,7 @@ def evaluate(manifest, rerank, lang, queries, absent, source_format, model, home
     encoder = _open_encoder(home, model)
     with temporary_folder(home) as folder:
         temporary = Home(folder, catalog_url=file_url(folder.absolute() / "catalog.sqlite"))
-        summary = _build(manifest, source_format, None, False, None, temporary, collection, lambda: encoder)
+        summary = _index(open_source(manifest, source_format), None, False, None, temporary, collection, encoder)
         _print_failures(summary)
         _exit_without_images(summary)
         snapshot = temporary.collection(collection).open_snapshot()
@@ -310,13 +315,6 @@ def _naming_models(home: Path):
         yield
     except StaleIndex as error:
         raise StaleIndex(error.made_by, error.in_use, _models(home).made_by(error.made_by)) from error
-
-
-def _build(source, source_format, limit, rebuild, workers, home, collection, open_encoder, quiet=False):
-    from indexer import open_source
-
-    opened = open_source(source, source_format)
-    return _index(opened, limit, rebuild, workers, home, collection, open_encoder(), quiet)
 
 
 def _index(source, limit, rebuild, workers, home, collection, encoder, quiet=False):
