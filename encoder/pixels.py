@@ -88,7 +88,9 @@ def _opened(source, name: str) -> Image.Image:
         raise UnreadableImage("not_an_image", f"{name} is not an image that can be read "
                                               "(JPEG, PNG, WebP, GIF, BMP and TIFF can).") from error
     except (OSError, ValueError, SyntaxError) as error:
-        raise UnreadableImage("unreadable", f"{name} cannot be read ({_one_line(error)}).") from error
+        if isinstance(error, OSError) and error.errno:
+            raise UnreadableImage("unreadable", f"{name} cannot be read ({error.strerror}).") from error
+        raise UnreadableImage("damaged", f"{name} is damaged ({_one_line(error)}); replace the file.") from error
 
 
 def _upright(image: Image.Image) -> Image.Image:

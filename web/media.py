@@ -36,11 +36,12 @@ def original(image_id: int) -> Response:
     """The photo's own file; its thumbnail where browsers can't show the format."""
     snapshot = _snapshot_with(image_id)
     record = snapshot.images([image_id])[0]
-    head, file = _opened(Place.at(record.uri), image_id)
+    place = Place.at(record.uri)
+    head, file = _opened(place, image_id)
     kind = browser_type(head)
     if kind is None:
         return _jpeg(snapshot.thumbnail(image_id), record.sha256)
-    response = send_file(file, mimetype=kind, conditional=True, etag=record.sha256)
+    response = send_file(file, mimetype=kind, conditional=True, etag=record.sha256, download_name=_name(place))
     response.headers["Cache-Control"] = "private, no-cache"
     return response
 
@@ -65,6 +66,12 @@ def _opened(place: Place, image_id: int) -> tuple[bytes, Path | BytesIO]:
         f"The file of photo {image_id} is no longer where it was when it was indexed: "
         "put it back, or run `python manage.py build-index` again."
     )
+
+
+def _name(place: Place) -> str:
+    """What a browser may call the photo when it is saved; control characters can't stand in a header."""
+    name = Path(place.member or place.path).name
+    return "".join(character if character.isprintable() else "_" for character in name)
 
 
 def _snapshot_with(image_id: int):
