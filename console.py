@@ -19,6 +19,8 @@ HOST = click.option("--host", default="127.0.0.1", show_default=True, help="The 
 PORT = click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="The port to listen on.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}  # a file's name may try to steer a terminal
+
 
 class Panoptes(click.Group):
     """Prints the one line of an error that Panoptes raised on purpose, and exits with 2."""
@@ -32,7 +34,7 @@ class Panoptes(click.Group):
         except Exception as error:
             if not _is_ours(error):
                 raise
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {error}".translate(_CONTROLS), err=True)
             context.exit(2)
 
 
@@ -97,4 +99,4 @@ def say(value: dict, lines, as_json: bool) -> None:
 def print_lines(lines, err: bool = False) -> None:
     """One line after the other."""
     for line in lines:
-        click.echo(line, err=err)
+        click.echo(line.translate(_CONTROLS), err=err)

@@ -43,7 +43,7 @@ def decode_sized(
             drafted = image.size
             upright = _upright(image)
             return _rgb(upright), full if upright.size == drafted else full[::-1]
-        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        except Exception as error:  # Pillow's decoders fail in any way on what is damaged
             raise UnreadableImage("damaged", f"{name} is damaged ({_one_line(error)}); replace the file.") from error
 
 
@@ -87,7 +87,9 @@ def _opened(source, name: str) -> Image.Image:
     except UnidentifiedImageError as error:
         raise UnreadableImage("not_an_image", f"{name} is not an image that can be read "
                                               "(JPEG, PNG, WebP, GIF, BMP and TIFF can).") from error
-    except (OSError, ValueError, SyntaxError) as error:
+    except UnreadableImage:
+        raise
+    except Exception as error:
         if isinstance(error, OSError) and error.errno:
             raise UnreadableImage("unreadable", f"{name} cannot be read ({error.strerror}).") from error
         raise UnreadableImage("damaged", f"{name} is damaged ({_one_line(error)}); replace the file.") from error
@@ -97,7 +99,7 @@ def _upright(image: Image.Image) -> Image.Image:
     image.load()
     try:
         return ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, ValueError, KeyError, TypeError, ZeroDivisionError, OverflowError):
+    except Exception:
         return image  # broken EXIF says nothing of the pixels
 
 

@@ -64,6 +64,11 @@ def strict_json(text: str | bytes) -> object:
     return json.loads(text, parse_constant=_finite, parse_float=_finite)
 
 
+def check_text(value: object) -> None:
+    """Raises ValueError where a JSON value holds halves of surrogate pairs, which can't be stored."""
+    json.dumps(value, ensure_ascii=False).encode("utf-8")
+
+
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):

@@ -1,11 +1,10 @@
 """One file of COCO captions: {"images": [{"id", "file_name", ...}], "annotations": [{"image_id", "caption"}]}."""
 
-import json
 from collections import defaultdict
 from pathlib import Path
 
 from indexer.errors import BadAnnotations
-from indexer.items import Failure, one_line, printable, strict_json
+from indexer.items import Failure, check_text, one_line, printable, strict_json
 
 IDS_NAMED = 5
 
@@ -91,14 +90,14 @@ def _check_image(record: dict) -> None:
     name = record["file_name"]
     if not isinstance(name, str) or not name.strip() or "\0" in name:
         raise ValueError('"file_name" must be a file\'s name')
-    json.dumps(record, ensure_ascii=False).encode("utf-8")  # refuses halves of surrogate pairs
+    check_text(record)
 
 
 def _check_annotation(record: dict) -> None:
     _check_id(record["image_id"])
     if not isinstance(record["caption"], str):
         raise ValueError('"caption" must be text')
-    record["caption"].encode("utf-8")
+    check_text(record["caption"])
 
 
 def _check_id(value: object) -> None:

@@ -1,10 +1,9 @@
 """A JSON Lines manifest: one object a line, with `image`, `captions` and any other keys."""
 
-import json
 from pathlib import Path
 
 from indexer.errors import EmptySource, MissingSource
-from indexer.items import one_line, strict_json
+from indexer.items import check_text, one_line, strict_json
 from indexer.sources.base import Source
 from indexer.sources.records import Listing, item_from
 
@@ -35,7 +34,7 @@ def _read(path: Path, number: int, line: bytes, listing: Listing) -> None:
         return
     try:
         record = strict_json(line.decode("utf-8"))
-        json.dumps(record, ensure_ascii=False).encode("utf-8")  # refuses halves of surrogate pairs
+        check_text(record)
     except (ValueError, RecursionError) as error:
         problem = "not UTF-8" if isinstance(error, UnicodeDecodeError) else f"not JSON ({one_line(str(error))})"
         listing.refuse(path, number, problem)

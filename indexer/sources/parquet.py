@@ -2,7 +2,6 @@
 
 import datetime
 import decimal
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,9 +70,7 @@ def _record(row: dict) -> dict:
         text, language = record.pop("caption"), record.pop("language", None)
         own = {language: [text]} if language else _by_script([text])
         captions = {key: captions.get(key, []) + own.get(key, []) for key in {**captions, **own}}
-    record = _json(record)
-    json.dumps(record, ensure_ascii=False).encode("utf-8")
-    return {**record, "captions": captions}
+    return {**_json(record), "captions": captions}
 
 
 def _by_script(texts: list) -> dict[str, list[str]]:

@@ -6,7 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from indexer.errors import EmptySource, UnknownFormat
-from indexer.items import Failure, SourceCaption, SourceItem, captions_from, one_line, printable, strict_json
+from indexer.items import (
+    Failure,
+    SourceCaption,
+    SourceItem,
+    captions_from,
+    check_text,
+    one_line,
+    printable,
+    strict_json,
+)
 from indexer.sources.base import Source
 from indexer.sources.folder import PHOTOS, decoded_text
 from indexer.sources.records import captions_by_language
@@ -98,6 +107,7 @@ def _item(photo: Place, texts: dict[str, Member], file, problems: list[Failure])
 def _json_captions(content: bytes) -> tuple[list[SourceCaption], dict]:
     """The captions and the other keys of a sample's JSON. Raises ValueError."""
     record = strict_json(content.decode("utf-8"))
+    check_text(record)
     if not isinstance(record, dict):
         raise ValueError("not a JSON object")
     captions = captions_by_language(record.pop("captions", {}), "JSON")
@@ -105,8 +115,6 @@ def _json_captions(content: bytes) -> tuple[list[SourceCaption], dict]:
     if text is not None and not isinstance(text, str):
         raise ValueError('"caption" must be text')
     captions += captions_from([text or ""], "JSON")
-    for caption in captions:
-        caption.text.encode("utf-8")
     return captions, record
 
 
