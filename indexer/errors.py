@@ -74,6 +74,20 @@ class MismatchedLanguages(IndexerError):
                          "--captions")
 
 
+class DownloadFailed(IndexerError):
+    """Something can't be fetched, or can't be kept."""
+
+    def __init__(self, what: object, problem: str, remedy: str = "check the connection"):
+        super().__init__(f"{what} can't be downloaded ({problem}): {remedy}, then run the same command to go on")
+
+
+class UnusableArchive(IndexerError):
+    """What was fetched isn't what it should be."""
+
+    def __init__(self, name: str, problem: str):
+        super().__init__(f"{name} can't be used: {problem}; run the same command to fetch it anew")
+
+
 class WorkersUnavailable(IndexerError):
     """Worker processes don't start."""
 
