@@ -27,6 +27,9 @@ def cli():
 @click.option("--captions", type=click.Path(path_type=Path), multiple=True,
               help="A file in COCO's layout with more captions of SOURCE's photos; may be given several times.")
 @click.option("--lang", multiple=True, help="The language of --captions: once, or once for each (default: told by script).")
+@click.option("--max-ms", type=click.FloatRange(0), default=100, show_default=True,
+              help="Milliseconds beyond which the first stage of a search may be approximate.")
+@click.option("--max-memory", type=click.FloatRange(0, min_open=True), help="GB that the vectors may take (default: any).")
 @click.option("--limit", type=click.IntRange(1), help="Index only the first N photos.")
 @click.option("--rebuild", is_flag=True, help="Encode everything anew, e.g. with other weights, and swap at the end.")
 @click.option("--workers", type=click.IntRange(0), help="Processes that decode photos (default: one a core).")
@@ -34,7 +37,8 @@ def cli():
 @HOME
 @COLLECTION
 @JSON
-def build_index(source, source_format, captions, lang, limit, rebuild, workers, model, home, collection, as_json):
+def build_index(source, source_format, captions, lang, max_ms, max_memory, limit, rebuild, workers, model, home, collection,
+                as_json):
     """Index the photos and captions of SOURCE into a collection.
 
     Reads SOURCE: a COCO folder (annotations/captions_*.json and its image folders), a manifest in JSON Lines ({"image": path,
@@ -45,9 +49,12 @@ def build_index(source, source_format, captions, lang, limit, rebuild, workers, 
     from indexer import open_source
     from indexer.report import summary_json, summary_lines
     from storage import Home
+    from storage.index_files import Budget
 
     opened = open_source(source, source_format, captions, lang)
-    summary = _index(opened, limit, rebuild, workers, Home(home), collection, _open_encoder(home, model), quiet=as_json)
+    budget = Budget(max_ms, max_memory and int(max_memory * 1e9))
+    encoder = _open_encoder(home, model)
+    summary = _index(opened, limit, rebuild, workers, Home(home), collection, encoder, quiet=as_json, budget=budget)
     say(summary_json(summary), lambda _: summary_lines(summary, collection), as_json)
     if not as_json:
         _print_failures(summary)
@@ -337,11 +344,12 @@ def _naming_models(home: Path):
         raise StaleIndex(error.made_by, error.in_use, _models(home).made_by(error.made_by)) from error
 
 
-def _index(source, limit, rebuild, workers, home, collection, encoder, quiet=False):
+def _index(source, limit, rebuild, workers, home, collection, encoder, quiet=False, budget=None):
     from indexer import build_index as build
 
     with bar("photos", quiet) as progress:
-        return build(home, collection, source, encoder, limit=limit, rebuild=rebuild, workers=workers, progress=progress)
+        return build(home, collection, source, encoder, limit=limit, rebuild=rebuild, workers=workers, progress=progress,
+                     budget=budget)
 
 
 def _serve(home: Path, collection: str, host: str, port: int, open_encoder) -> None:

@@ -17,6 +17,7 @@ from storage.catalog import DONE, FAILED, INDEXED, INTERRUPTED, FileRecord, Vers
 from storage.collection import Collection
 from storage.errors import CatalogError, UnusableHome
 from storage.home import Home
+from storage.index_files import Budget
 from storage.snapshot import Snapshot
 from storage.writer import Writer
 
@@ -59,19 +60,22 @@ def build_index(
     rebuild: bool = False,
     workers: int | None = None,
     progress: Progress | None = None,
+    budget: Budget | None = None,
 ) -> BuildSummary:
     """Bring the collection up to what the source (its first `limit` photos) has now, and publish.
 
     Photos that cannot be read are recorded and listed in the summary; the run goes on. It can be killed at any
     instant: the published version stays as it is, and the next run continues with what was finished. With `rebuild`
     everything is encoded anew, also what came from other sources, and replaces what was there in one instant.
-    `workers` is how many processes decode (0: this one decodes; None: one for each processor).
+    `workers` is how many processes decode (0: this one decodes; None: one for each processor). `budget` says what a search
+    may cost before an approximate index is tried.
 
     Raises CollectionBusy, OtherWeights, BrokenManifest, BrokenSegment, BrokenIndex, CatalogError or UnusableHome.
     """
     collection = home.create_collection(name)
     try:
         with collection.writer(encoder.fingerprint, rebuild) as writer:
+            writer.budget = budget or writer.budget
             return _Build(home, collection, writer, source, encoder, progress).run(limit, rebuild, workers)
     except OSError as error:
         raise UnusableHome(home.path, error.strerror or str(error)) from error

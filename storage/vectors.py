@@ -63,13 +63,13 @@ class FaissFlatIndex:
         queries = self._checked(queries)
         found = min(k, self.count)
         if found <= 0 or len(queries) == 0:
-            return _padded(np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64), k)
-        selector = _selector(allowed_ids, excluded_ids)
+            return padded(np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64), k)
+        selector = selector_of(allowed_ids, excluded_ids)
         params = faiss.SearchParameters(sel=selector) if selector is not None else None
         if len(queries) < QUERIES_WORTH_THREADS:
             faiss.omp_set_num_threads(1)  # of this thread alone; a team for one query costs more than the query
         scores, ids = self._index.search(queries, found, params=params)
-        return _padded(*_in_order(scores, ids), k)
+        return padded(*in_order(scores, ids), k)
 
     def save(self, path: Path) -> None:
         """Write the index to a file."""
@@ -97,7 +97,7 @@ class FaissFlatIndex:
 class LiveIndex:
     """An index without the ids that were deleted since it was built."""
 
-    def __init__(self, index: FaissFlatIndex, excluded_ids: np.ndarray, count: int):
+    def __init__(self, index: VectorIndex, excluded_ids: np.ndarray, count: int):
         self._index, self._excluded, self._count = index, excluded_ids, count
 
     @property
@@ -111,7 +111,7 @@ class LiveIndex:
         return self._index.search(queries, k, allowed_ids, self._excluded)
 
 
-def _selector(allowed_ids: np.ndarray | None, excluded_ids: np.ndarray | None):
+def selector_of(allowed_ids: np.ndarray | None, excluded_ids: np.ndarray | None):
     """The FAISS selector of both filters, or None where neither filters anything."""
     if allowed_ids is not None:
         if excluded_ids is not None and len(excluded_ids):
@@ -122,14 +122,14 @@ def _selector(allowed_ids: np.ndarray | None, excluded_ids: np.ndarray | None):
     return faiss.IDSelectorNot(faiss.IDSelectorBatch(np.ascontiguousarray(excluded_ids, dtype=np.int64)))
 
 
-def _in_order(scores: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def in_order(scores: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Each row by score downwards, equal scores by id upwards, what is missing last with score -inf."""
     scores = np.where(ids == MISSING, np.float32(-np.inf), scores)
     order = np.lexsort((ids, -scores))
     return np.take_along_axis(scores, order, axis=1), np.take_along_axis(ids, order, axis=1)
 
 
-def _padded(scores: np.ndarray, ids: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def padded(scores: np.ndarray, ids: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows widened to k with missing results."""
     width = ((0, 0), (0, max(0, k) - ids.shape[1]))
     return (

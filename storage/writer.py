@@ -10,6 +10,7 @@ import numpy as np
 
 from storage.errors import BrokenManifest, BrokenSegment, OtherWeights, WrongShape
 from storage.files import TEMPORARY, make_folder, move_into_place, remove
+from storage.index_files import Budget, write_index_files
 from storage.locking import take_lock
 from storage.manifest import Manifest
 from storage.merging import merge, too_many_small
@@ -17,9 +18,6 @@ from storage.recovery import guessed_manifest
 from storage.segment_reader import Segment
 from storage.segment_set import SegmentSet
 from storage.segments import ADD, MERGE, REBUILD, SegmentBuilder, SegmentData, SegmentInfo
-from storage.vectors import FaissFlatIndex
-
-INDEX_CHUNK = 16384
 
 
 class Writer:
@@ -27,12 +25,14 @@ class Writer:
 
     A segment is durable when it is finished and visible when it is published. Finished segments that a killed run left
     behind are taken over (`adopted`, to be read by id) where they continue the published version with the same
-    weights; all other leftovers are removed. With `rebuild`, publication replaces all that was there.
+    weights; all other leftovers are removed. With `rebuild`, publication replaces all that was there. `budget` says what a
+    search may cost, and may be set before a publication.
     """
 
     def __init__(self, folder: Path, fingerprint: str, rebuild: bool = False):
         """Raises CollectionBusy, OtherWeights or, but in a rebuild, BrokenManifest; nothing is changed then."""
         self._folder, self._fingerprint, self._rebuild = folder, fingerprint, rebuild
+        self.budget = Budget()
         self._lock: int | None = take_lock(folder)
         try:
             self._begin()
@@ -222,20 +222,6 @@ class Writer:
         remove(temporary)
         remove(final)
         make_folder(temporary)
-        dead = np.array(sorted(self._tombstones), np.int64)
-        images, captions = (FaissFlatIndex(segments[0].info.dim) for _ in range(2))
-        for segment in segments:
-            owners = segment.captions["image_id"].to_numpy()
-            _add_living(images, segment.image_ids, segment.image_vectors, ~np.isin(segment.image_ids, dead))
-            _add_living(captions, segment.caption_ids, segment.caption_vectors, ~np.isin(owners, dead))
-        images.save(temporary / "images.faiss")
-        captions.save(temporary / "captions.faiss")
+        write_index_files(temporary, segments, np.array(sorted(self._tombstones), np.int64), self.budget)
         move_into_place(temporary, final)
         return final.name
-
-
-def _add_living(index: FaissFlatIndex, ids: np.ndarray, vectors: np.ndarray, alive: np.ndarray) -> None:
-    rows = np.flatnonzero(alive)
-    for start in range(0, len(rows), INDEX_CHUNK):
-        part = rows[start : start + INDEX_CHUNK]
-        index.add(ids[part], vectors[part])
