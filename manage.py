@@ -49,7 +49,7 @@ def build_index(source, source_format, captions, lang, max_ms, max_memory, limit
     from indexer import open_source
     from indexer.report import summary_json, summary_lines
     from storage import Home
-    from storage.index_files import Budget
+    from storage.index_choice import Budget
 
     opened = open_source(source, source_format, captions, lang)
     budget = Budget(max_ms, max_memory and int(max_memory * 1e9))

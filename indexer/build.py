@@ -17,7 +17,7 @@ from storage.catalog import DONE, FAILED, INDEXED, INTERRUPTED, FileRecord, Vers
 from storage.collection import Collection
 from storage.errors import CatalogError, UnusableHome
 from storage.home import Home
-from storage.index_files import Budget
+from storage.index_choice import Budget
 from storage.snapshot import Snapshot
 from storage.writer import Writer
 

@@ -53,7 +53,8 @@ class ApproximateIndex:
         excluded_ids: np.ndarray | None = None,
         effort: int | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As VectorIndex.search; `excluded_ids` int64 [e] are never found; `effort` is the index's own by default."""
+        """As VectorIndex.search; `excluded_ids` int64 [e] are never found. With an `effort`, which is the index's own by
+        default, no more than that is looked at."""
         queries = self._checked(queries)
         found = min(k, self.count)
         if found <= 0 or len(queries) == 0:
@@ -63,7 +64,7 @@ class ApproximateIndex:
         if allowed_ids is None:
             params = self._params(effort or self.effort, found, selector_of(None, excluded_ids))
             scores, ids = self._index.search(queries, found, params=params)
-        if allowed_ids is not None or (ids == MISSING).any():
+        if allowed_ids is not None or (effort is None and (ids == MISSING).any()):
             scores, ids = self._search_all(queries, found, allowed_ids, excluded_ids)
         return padded(*in_order(scores, ids), k)
 

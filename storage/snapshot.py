@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from storage.errors import BrokenIndex, BrokenSegment
-from storage.index_files import open_index, read_choices
+from storage.index_choice import open_index, read_choices
 from storage.manifest import Manifest
 from storage.segment_reader import Segment
 from storage.segment_set import SegmentSet

@@ -10,7 +10,7 @@ import numpy as np
 
 from storage.errors import BrokenManifest, BrokenSegment, OtherWeights, WrongShape
 from storage.files import TEMPORARY, make_folder, move_into_place, remove
-from storage.index_files import Budget, write_index_files
+from storage.index_choice import Budget, write_index_files
 from storage.locking import take_lock
 from storage.manifest import Manifest
 from storage.merging import merge, too_many_small

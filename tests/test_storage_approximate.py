@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import storage.index_files
+import storage.index_choice
 from storage import CaptionRecord, Home
 from storage.approximate import ApproximateIndex
 from storage.errors import BrokenIndex, WrongShape
-from storage.index_files import Budget, Rows, tuned_index
+from storage.index_choice import Budget, Rows, tuned_index
 from storage.segments import SegmentData
 from storage.status import status, status_lines
 from storage.tuning import cheapest, doubling, lists_for, recall
@@ -72,7 +72,7 @@ def test_the_cheapest_setting_that_is_good_enough():
 
 def test_settings_to_try():
     assert (doubling(1), doubling(8), doubling(10)) == ([1], [1, 2, 4, 8], [1, 2, 4, 8, 10])
-    assert [lists_for(count) for count in (0, 1, 10_000, 1_000_000)] == [1, 2, 256, 2048]
+    assert [lists_for(count) for count in (0, 1, 600, 10_000, 1_000_000)] == [1, 1, 8, 256, 2048]
 
 
 # An index
@@ -110,6 +110,15 @@ def test_as_many_are_found_as_there_are(factory):
     scores, found = index.search(texts[:1], 310)
     assert sorted(found[0][:297]) == list(range(4, 301)) and (found[0][297:] == -1).all()
     assert (np.diff(scores[0][:297]) <= 0).all()
+
+
+def test_with_an_effort_no_more_is_looked_at_and_without_one_enough_is():
+    """Or a setting that finds too few would look perfect when it is tuned, because all is looked at after it."""
+    photos, texts = photos_and_texts(2000)
+    index = filled(ApproximateIndex(DIM, "IVF256,SQfp16"), photos)
+    assert (index.search(texts[:50], 100, effort=1)[1] == -1).any()
+    index.effort = 1
+    assert (index.search(texts[:50], 100)[1] > 0).all()
 
 
 def test_an_effort_is_of_one_search_and_touches_no_other():
@@ -163,7 +172,7 @@ def test_it_is_tuned_on_texts_and_measured_on_others(factory):
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(storage.index_files, "QUERIES", 100)
+    monkeypatch.setattr(storage.index_choice, "QUERIES", 100)
 
 
 def publish(home, budget, texts_each=1, count=600):
@@ -187,15 +196,15 @@ def test_a_small_collection_is_searched_exactly(tmp_path):
 
 
 def test_beyond_the_budget_what_was_measured_is_kept_with_the_version(tmp_path, small, monkeypatch):
-    monkeypatch.setattr(storage.index_files, "_median_ms", lambda index, queries: 5.0 if hasattr(index, "efforts") else 50.0)
+    monkeypatch.setattr(storage.index_choice, "_median_ms", lambda index, queries: 5.0 if hasattr(index, "efforts") else 50.0)
     home = Home(tmp_path)
     collection, photos, texts = publish(home, Budget(max_ms=10))
     choice = collection.open_snapshot().index_choices["images"]
-    assert (choice["kind"], choice["factory"], choice["ms"], choice["exact_ms"]) == ("approximate", "IVF64,SQfp16", 5, 50)
+    assert (choice["kind"], choice["factory"], choice["ms"], choice["exact_ms"]) == ("approximate", "IVF8,SQfp16", 5, 50)
     assert choice["recall"] >= 0.99 and choice["queries"] == 100
     report = status(home, "walls") | {"searchable": True}
     assert report["index"]["images"] == choice
-    assert any(line.startswith(f"  search in images: IVF64,SQfp16, 5.0 ms in place of 50.0, finds {choice['recall']:.4f}")
+    assert any(line.startswith(f"  search in images: IVF8,SQfp16, 5.0 ms in place of 50.0, finds {choice['recall']:.4f}")
                for line in status_lines(report))
     with collection.writer("w") as writer:  # a deletion leaves the index as it is, and what is deleted is not found
         best = collection.open_snapshot().image_index.search(texts[:1], 1)[1][0, 0]
@@ -208,12 +217,12 @@ def test_beyond_the_budget_what_was_measured_is_kept_with_the_version(tmp_path, 
 
 @pytest.mark.parametrize(("texts_each", "wanted", "ms", "why"), [
     (0, 0.99, 5.0, "too few queries to measure anything else with"),
-    (1, 1.01, 5.0, "IVF64,SQfp16 finds only"),
-    (1, 0.99, 70.0, "IVF64,SQfp16 is no faster"),
+    (1, 1.01, 5.0, "IVF8,SQfp16 finds only"),
+    (1, 0.99, 70.0, "IVF8,SQfp16 is no faster"),
 ])
 def test_exact_search_stays_where_nothing_better_was_measured(tmp_path, small, monkeypatch, texts_each, wanted, ms, why):
-    monkeypatch.setattr(storage.index_files, "WANTED", wanted)
-    monkeypatch.setattr(storage.index_files, "_median_ms", lambda index, queries: ms if hasattr(index, "efforts") else 50.0)
+    monkeypatch.setattr(storage.index_choice, "WANTED", wanted)
+    monkeypatch.setattr(storage.index_choice, "_median_ms", lambda index, queries: ms if hasattr(index, "efforts") else 50.0)
     collection, *_ = publish(Home(tmp_path), Budget(max_ms=10), texts_each)
     choice = collection.open_snapshot().index_choices["images"]
     assert choice["kind"] == "exact" and choice["why"].startswith(why)
@@ -224,7 +233,7 @@ def test_beyond_the_memory_coarser_codes_are_measured(tmp_path, small, monkeypat
     collection, *_ = publish(Home(tmp_path / "strict"), budget)
     choice = collection.open_snapshot().index_choices["images"]
     assert choice["kind"] == "exact" and choice["why"].startswith("SQ8 finds only 0.9")
-    monkeypatch.setattr(storage.index_files, "WANTED", 0.9)
+    monkeypatch.setattr(storage.index_choice, "WANTED", 0.9)
     collection, photos, _ = publish(Home(tmp_path / "lax"), budget)
     choice = collection.open_snapshot().index_choices["images"]
     assert (choice["kind"], choice["factory"]) == ("approximate", "SQ8")
