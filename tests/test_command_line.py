@@ -233,7 +233,7 @@ def test_help_answers_without_loading_the_rooms():
     assert done.stdout.strip().endswith("[]")
 
 
-@pytest.mark.parametrize("command", ["build-index", "search", "evaluate", "serve", "status", "demo", "train"])
+@pytest.mark.parametrize("command", ["build-index", "download", "search", "evaluate", "serve", "status", "demo", "train"])
 def test_help_says_what_is_read_and_written(command):
     text = " ".join(manage(command, "--help").stdout.split())
     assert "Reads" in text

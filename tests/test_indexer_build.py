@@ -188,7 +188,7 @@ def test_a_text_that_cannot_be_read_is_listed(home, photos):
     (photos / "red.txt").write_bytes(b"\xff\xff\xff")
     summary = build(home, photos)
     assert (summary.images, summary.captions) == (4, 6)
-    assert [failure.reason for failure in summary.failures] == ["caption-unreadable"]
+    assert [failure.reason for failure in summary.failures] == ["caption_unreadable"]
     (photos / "red.txt").write_text("a red wall")
     summary = build(home, photos)
     assert (summary.captions, summary.failures, home.catalog.failures("walls")) == (7, [], [])

@@ -376,7 +376,7 @@ def test_a_text_that_cannot_be_read_is_a_problem_and_its_photo_stays(tmp_path):
     source = FolderSource(tmp_path)
     assert (names(source), next(iter(source)).captions) == (["1.jpg"], [])
     (problem,) = source.problems
-    assert (problem.uri, problem.reason) == (str(tmp_path / "1.txt"), "caption-unreadable")
+    assert (problem.uri, problem.reason) == (str(tmp_path / "1.txt"), "caption_unreadable")
     assert "save it as UTF-8" in problem.sentence
 
 
@@ -399,7 +399,7 @@ def test_names_and_captions_of_an_old_archive_are_told_and_stop_nothing(tmp_path
     (problem,) = open_source(tmp_path).problems
 
     problem.uri.encode("utf-8"), problem.sentence.encode("utf-8")
-    assert problem.reason == "caption-unreadable"
+    assert problem.reason == "caption_unreadable"
 
 
 def test_a_source_whose_name_is_too_long_is_missing():

@@ -36,7 +36,7 @@ def _photos(root: Path, problems: list[Failure]) -> list[tuple[Path, Path | None
 
     def unreadable(error: OSError) -> None:
         folder = printable(error.filename)
-        problems.append(Failure(folder, "folder-unreadable", f"{folder} can't be read ({error.strerror})."))
+        problems.append(Failure(folder, "folder_unreadable", f"{folder} can't be read ({error.strerror})."))
 
     found, entered = [], set()
     for folder, folders, names in os.walk(root, followlinks=True, onerror=unreadable):
@@ -61,7 +61,7 @@ def _captions(path: Path, problems: list[Failure]) -> list[SourceCaption]:
     except (OSError, UnicodeDecodeError):
         shown = printable(path)
         sentence = f"{shown} can't be read as UTF-8 text; save it as UTF-8 (its photo was indexed without it)."
-        problems.append(Failure(shown, "caption-unreadable", sentence))
+        problems.append(Failure(shown, "caption_unreadable", sentence))
         return []
 
 
