@@ -1,8 +1,9 @@
 """What reduced decoding costs and saves: `python -m benchmarks.decoding PHOTO...` (default: scikit-image's photographs).
 
 Each photo is brought to --side pixels on the longer side and saved as JPEG, as cameras do; it is read as `build-index` reads
-it, in full and with JPEGs reduced to no less than so many pixels. Prints photos a second (one core, thumbnail included), and how far the encoder's vectors of the reduced pixels are from those of the full ones (cosine), beside those of
-the photo saved once more as JPEG: a difference that nobody would notice.
+it, in full and with JPEGs reduced to no less than so many pixels. Prints photos a second (one core, thumbnail included), and
+how far the encoder's vectors of the reduced pixels are from those of the full ones (cosine), beside those of the photo saved
+once more as JPEG: a difference that nobody would notice.
 """
 
 from __future__ import annotations

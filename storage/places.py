@@ -13,7 +13,7 @@ from typing import BinaryIO
 from urllib.parse import unquote_to_bytes
 
 FILE, TAR = "file://", "tar://"
-SHARDS_REMEMBERED = 256
+SHARDS_REMEMBERED = 64
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,15 @@ def test_a_shard_that_was_written_again_is_encoded_where_it_changed(tmp_path, sh
     assert (summary.added, summary.unchanged) == (1, 3)
 
 
+def test_a_rebuild_leaves_out_the_photos_of_a_shard_that_is_gone(tmp_path, shards):
+    home = Home(tmp_path / "home")
+    build(home, shards)
+    write_shard(tmp_path / "more" / "0.tar", *sample("white"))
+    (shards / "00000.tar").unlink()
+    summary = build(home, tmp_path / "more", rebuild=True)
+    assert (summary.images, sorted({failure.reason for failure in summary.failures})) == (3, ["missing"])
+
+
 def test_a_photo_of_a_shard_that_is_gone_is_said(tmp_path, shards):
     home = Home(tmp_path / "home")
     build(home, shards)
