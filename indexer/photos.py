@@ -14,6 +14,7 @@ from encoder.errors import UnreadableImage
 from encoder.pixels import decode, prepare
 from indexer.items import Failure
 
+MISSING = "missing"
 THUMBNAIL_SIDE = 512
 THUMBNAIL_QUALITY = 85
 
@@ -60,7 +61,7 @@ def load_photo(job: Job) -> Photo | FileState | Failure:
     except UnreadableImage as error:
         return Failure(job.uri, error.reason, str(error))
     except FileNotFoundError:
-        return Failure(job.uri, "missing", f"{job.uri} does not exist; check the path.")
+        return Failure(job.uri, MISSING, f"{job.uri} does not exist; check the path.")
     except OSError as error:
         return Failure(job.uri, "unreadable", f"{job.uri} cannot be read ({error.strerror or error}).")
     except Exception as error:  # a decoder may fail in any way, and one photo must not end the run

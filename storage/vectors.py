@@ -1,5 +1,6 @@
 """Nearest vectors by inner product: the interface, and FAISS behind it."""
 
+import errno
 from pathlib import Path
 from typing import Protocol
 
@@ -72,8 +73,20 @@ class FaissFlatIndex:
         return _padded(*_in_order(scores, ids), k)
 
     def save(self, path: Path) -> None:
-        """Write the index to a file."""
-        faiss.write_index(self._index, str(path))
+        """Write the index to a file. Raises OSError."""
+        try:
+            faiss.write_index(self._index, str(path))
+        except RuntimeError as error:
+            raise OSError(errno.EIO, f"an index file can't be written: {str(error).strip().splitlines()[-1]}") from error
+
+    def ids(self) -> np.ndarray:
+        """The id of every vector, int64 [n], in the order in which they were added."""
+        return faiss.vector_to_array(self._index.id_map)
+
+    def codes(self) -> np.ndarray:
+        """The vectors beside `ids`, float16 [n, D]."""
+        codes = faiss.downcast_index(self._index.index)
+        return faiss.vector_to_array(codes.codes).view(np.float16).reshape(-1, self.dim)
 
     @classmethod
     def open(cls, path: Path) -> "FaissFlatIndex":

@@ -11,6 +11,7 @@ from indexer.sources.base import Source
 
 PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 ORIGIN = "text file"
+UNREADABLE_FOLDER = "folder-unreadable"
 
 
 class FolderSource(Source):
@@ -36,7 +37,7 @@ def _photos(root: Path, problems: list[Failure]) -> list[tuple[Path, Path | None
 
     def unreadable(error: OSError) -> None:
         folder = printable(error.filename)
-        problems.append(Failure(folder, "folder-unreadable", f"{folder} can't be read ({error.strerror})."))
+        problems.append(Failure(folder, UNREADABLE_FOLDER, f"{folder} can't be read ({error.strerror})."))
 
     found, entered = [], set()
     for folder, folders, names in os.walk(root, followlinks=True, onerror=unreadable):
