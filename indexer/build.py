@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
+from indexer.errors import MostVanished
 from indexer.filling import SegmentFiller
 from indexer.items import Failure, one_line
-from indexer.photos import FileState, Job
+from indexer.known import Known
+from indexer.photos import MISSING, FileState, Job
 from indexer.planning import Plan, Work
 from indexer.readers import PhotoReader, Result, default_workers
 from indexer.sources.base import Source
@@ -22,6 +24,7 @@ from storage.snapshot import Snapshot
 from storage.writer import Writer
 
 RECORDS_AT_ONCE = 256
+GUARD, KEEP, DROP = "guard", "keep", "drop"
 
 
 class Progress(Protocol):
@@ -36,6 +39,7 @@ class BuildSummary:
 
     `added` images became visible with this run; of them, `replaced` took the place of a photo or captions that had
     changed and `resumed` were encoded by an earlier run that did not end. `unchanged` were there already, as they are.
+    `removed` images went, for the source has them no more.
     `images_per_second` counts the photos encoded by this run, over its whole time in `seconds`.
     """
 
@@ -49,6 +53,7 @@ class BuildSummary:
     version: int
     replaced: int = 0
     resumed: int = 0
+    removed: int = 0
 
 
 def build_index(
@@ -60,6 +65,8 @@ def build_index(
     rebuild: bool = False,
     workers: int | None = None,
     progress: Progress | None = None,
+    missing: str = GUARD,
+    partial: bool = False,
     budget: Budget | None = None,
 ) -> BuildSummary:
     """Bring the collection up to what the source (its first `limit` photos) has now, and publish.
@@ -70,13 +77,19 @@ def build_index(
     `workers` is how many processes decode (0: this one decodes; None: one for each processor). `budget` says what a search
     may cost before an approximate index is tried.
 
-    Raises CollectionBusy, OtherWeights, BrokenManifest, BrokenSegment, BrokenIndex, CatalogError or UnusableHome.
+    Images of this source that it has no more are removed; `missing` is "guard" to refuse where these are more than half,
+    "drop" to remove them all the same, "keep" to remove none. With a `limit`, or a source that is only a `partial` list,
+    none is missed.
+
+    Raises MostVanished, CollectionBusy, OtherWeights, BrokenManifest, BrokenSegment, BrokenIndex, CatalogError or
+    UnusableHome.
     """
     collection = home.create_collection(name)
     try:
         with collection.writer(encoder.fingerprint, rebuild) as writer:
             writer.budget = budget or writer.budget
-            return _Build(home, collection, writer, source, encoder, progress).run(limit, rebuild, workers)
+            build = _Build(home, collection, writer, source, encoder, progress)
+            return build.run(limit, rebuild, workers, missing, partial or limit is not None)
     except OSError as error:
         raise UnusableHome(home.path, error.strerror or str(error)) from error
 
@@ -98,22 +111,28 @@ class _Build:
         self._progress = progress or (lambda stage, done, total: None)
         self._filler = SegmentFiller(writer, encoder)
         self._failures: list[Failure] = []
+        self._absent: set[str] = set()
         self._records: list[FileRecord] = []
         self._done = self._unchanged = 0
 
-    def run(self, limit: int | None, rebuild: bool, workers: int | None) -> BuildSummary:
+    def run(self, limit: int | None, rebuild: bool, workers: int | None, missing: str, partial: bool) -> BuildSummary:
         started = time.perf_counter()
-        self._plan = Plan(self._collection, self._writer, self._catalog.files(self._collection.name), rebuild)
+        self._plan = Plan(self._collection, self._writer, rebuild)
         work = self._plan.work(str(self._source.root), list(islice(self._source, limit)))
+        self._named = {one.uri for one in work}
         self._total = len(work)
         self._run_id = self._catalog.start_run(self._collection.name, str(self._source.root), self._total)
         try:
+            if not partial:
+                self._vanished(missing)
             self._read_all(work, workers)
+            if not partial:
+                self._remove_vanished(missing)
             snapshot = self._publish()
         except BaseException as error:
             self._give_up(error)
             raise
-        return self._finish(snapshot, time.perf_counter() - started, complete=limit is None)
+        return self._finish(snapshot, time.perf_counter() - started, complete=not partial)
 
     def _read_all(self, work: list[Work], workers: int | None) -> None:
         for problem in self._source.problems:
@@ -123,29 +142,52 @@ class _Build:
         with PhotoReader(default_workers(len(work)) if workers is None else workers) as reader:
             for job, result in reader.read(self._jobs(work)):
                 self._settle(by_uri[job.uri], result)
-        self._advance(self._filler.finish_segment())
+        self._advance(self._filler.finish())
         self._record_files()
+
+    def _vanished(self, missing: str) -> list[Known]:
+        """What is to be removed, as far as is known by now. Raises MostVanished."""
+        root, plan = str(self._source.root), self._plan
+        if missing == KEEP:
+            return []
+        gone = plan.vanished(root, self._named - self._absent, self._source.hidden)
+        count, whole = sum(known.published for known in gone), plan.share_of(root)
+        if missing == GUARD and count * 2 > whole:
+            raise MostVanished(root, count, whole)
+        return gone
+
+    def _remove_vanished(self, missing: str) -> None:
+        for known in self._vanished(missing):
+            self._plan.remove(known)
 
     def _jobs(self, work: list[Work]) -> Iterator[Job]:
         """The photos that have to be looked into; the others are settled on the way."""
         config = self._encoder.config
-        for one in work:
-            if self._plan.is_untouched(one):
+        for one, file in self._with_files(work):
+            if self._plan.is_untouched(one, file):
                 self._keep(one)
                 continue
             try:
                 span = one.place.span()
             except OSError as error:
-                self._fail(one.source, Failure(one.uri, "missing", f"{one_line(one.uri)} can't be read ({error.strerror})."))
-                self._advance(1)
+                self._settle(one, Failure(one.uri, MISSING, f"{one_line(one.uri)} can't be read ({error.strerror})."))
                 continue
             skipped = self._plan.content_to_skip(one)
             yield Job(one.uri, config.image_size, skipped, config.preprocessing, str(one.place.path), span)
+
+    def _with_files(self, work: list[Work]) -> Iterator[tuple[Work, FileRecord | None]]:
+        """Each with what the catalog knows of its file, asked for a few at a time."""
+        for start in range(0, len(work), RECORDS_AT_ONCE):
+            part = work[start : start + RECORDS_AT_ONCE]
+            files = self._catalog.files_of(self._collection.name, [one.uri for one in part])
+            yield from ((one, files.get(one.uri)) for one in part)
 
     def _settle(self, work: Work, result: Result) -> None:
         """Do what is to be done with a photo that was looked into."""
         if isinstance(result, Failure):
             self._fail(work.source, result)
+            if result.reason == MISSING:
+                self._absent.add(work.uri)
             self._advance(1)
         elif isinstance(result, FileState):
             self._record(_indexed(work, result, self._plan.known[work.uri].image_id))
@@ -183,7 +225,7 @@ class _Build:
         """The version that is published now: a new one if anything changed. None if there never was one."""
         before = self._writer.manifest.version
         self._progress("publish", 0, 1)
-        manifest = self._writer.publish()
+        manifest = self._writer.publish(self._plan.change)
         snapshot = self._collection.open_snapshot() if manifest.version else None
         if manifest.version != before:
             self._catalog.record_version(
@@ -200,10 +242,8 @@ class _Build:
         return snapshot
 
     def _give_up(self, error: BaseException) -> None:
-        """Keep what can be kept. After Ctrl-C that is all that was encoded; otherwise the finished segments."""
-        if isinstance(error, KeyboardInterrupt):
-            self._filler.finish_segment()
-        self._filler.discard()
+        """Leave what was encoded to the next run."""
+        self._filler.suspend()
         state = FAILED if isinstance(error, Exception) else INTERRUPTED
         with suppress(CatalogError):  # what ended the run is what should be told
             self._catalog.finish_run(self._run_id, state, done=self._done, failed=len(self._failures))
@@ -213,6 +253,8 @@ class _Build:
         if complete:
             still = {failure.uri for failure in self._failures}
             self._catalog.forget_failures(name, str(self._source.root), still)
+        if snapshot is not None:
+            self._catalog.forget_files(name, self._catalog.strangers(name, snapshot.image_ids()))
         summary = BuildSummary(
             images=snapshot.image_count if snapshot else 0,
             captions=snapshot.caption_count if snapshot else 0,
@@ -224,6 +266,7 @@ class _Build:
             version=self._writer.manifest.version,
             replaced=plan.replaced,
             resumed=plan.resumed,
+            removed=plan.removed,
         )
         self._catalog.finish_run(
             self._run_id,

@@ -95,3 +95,13 @@ class WorkersUnavailable(IndexerError):
         super().__init__(
             "Worker processes don't start here: call build_index under `if __name__ == '__main__':`, or with workers=0"
         )
+
+
+class MostVanished(IndexerError):
+    """More than half of what the collection has from a source is gone there; nothing was published."""
+
+    def __init__(self, root: str, gone: int, known: int):
+        super().__init__(
+            f"{gone} of the {known} photos that the collection has from {root} are gone: if that is meant, add "
+            "--drop-missing; to keep them searchable, add --keep-missing (nothing was published, what was encoded is kept)"
+        )

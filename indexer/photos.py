@@ -14,6 +14,7 @@ from encoder.errors import UnreadableImage
 from encoder.pixels import decode_sized, prepare
 from indexer.items import Failure, one_line
 
+MISSING = "missing"
 THUMBNAIL_SIDE = 512
 THUMBNAIL_QUALITY = 85
 REDUCED = 2  # a JPEG is decoded to no less than twice the side that the network sees
@@ -64,7 +65,7 @@ def load_photo(job: Job) -> Photo | FileState | Failure:
     except UnreadableImage as error:
         return Failure(job.uri, error.reason, str(error))
     except FileNotFoundError:
-        return Failure(job.uri, "missing", f"{one_line(job.uri)} does not exist; check the path.")
+        return Failure(job.uri, MISSING, f"{one_line(job.uri)} does not exist; check the path.")
     except OSError as error:
         return Failure(job.uri, "unreadable", f"{one_line(job.uri)} cannot be read ({error.strerror or error}).")
     except Exception as error:  # a decoder may fail in any way, and one photo must not end the run

@@ -5,9 +5,9 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from storage.errors import BrokenIndex, WrongShape
+from storage.errors import WrongShape
 from storage.tuning import doubling
-from storage.vectors import MISSING, QUERIES_WORTH_THREADS, in_order, padded, selector_of
+from storage.vectors import MISSING, QUERIES_WORTH_THREADS, in_order, padded, read_faiss, selector_of, write_faiss
 
 LEAST_EF, MOST_EF = 16, 1024
 
@@ -69,20 +69,18 @@ class ApproximateIndex:
         return padded(*in_order(scores, ids), k)
 
     def save(self, path: Path) -> None:
-        """Write the index to a file; `effort` isn't in it."""
-        faiss.write_index(self._index, str(path))
+        """Write the index to a file; `effort` isn't in it. Raises OSError."""
+        write_faiss(self._index, path)
+
+    def ids(self) -> np.ndarray:
+        """The id of every vector, int64 [n], in the order in which they were added."""
+        return faiss.vector_to_array(self._index.id_map)
 
     @classmethod
     def open(cls, path: Path, effort: int) -> "ApproximateIndex":
         """Read what `save` wrote. Raises BrokenIndex."""
-        try:
-            index = faiss.read_index(str(path))
-        except (RuntimeError, MemoryError) as error:
-            raise BrokenIndex(path, "missing, or not a FAISS index") from error
-        if not isinstance(index, faiss.IndexIDMap2):
-            raise BrokenIndex(path, f"holds a {type(index).__name__}")
         opened = cls.__new__(cls)
-        opened._take(index, effort)
+        opened._take(read_faiss(path), effort)
         return opened
 
     def _take(self, index: faiss.IndexIDMap2, effort: int) -> None:
@@ -101,7 +99,7 @@ class ApproximateIndex:
         if not self._is_hnsw:
             params = self._params(getattr(self._inner, "nlist", 0), found, selector_of(allowed_ids, excluded_ids))
             return self._index.search(queries, found, params=params)
-        own = faiss.vector_to_array(self._index.id_map)
+        own = self.ids()
         alive = np.ones(len(own), bool) if allowed_ids is None else np.isin(own, allowed_ids)
         if excluded_ids is not None:
             alive &= ~np.isin(own, excluded_ids)

@@ -51,9 +51,26 @@ class CollectionBusy(StorageError):
     def __init__(self, name: str, holder: str):
         who = f" (process {holder})" if holder else ""
         super().__init__(
-            f"Collection {name!r} is being written by another build-index{who}: wait for it to end, then run "
-            "`python manage.py build-index` again"
+            f"Collection {name!r} is being written by another command{who}: wait for it to end, then run this one again"
         )
+
+
+class UnfinishedRun(StorageError):
+    """An index run ended before its time; what it had encoded would be lost by what was asked for now."""
+
+    def __init__(self, name: str, images: int):
+        super().__init__(
+            f"An index run of collection {name!r} was interrupted with {images} photos encoded and not published: run the "
+            "same build-index again to finish it, or add --drop-unfinished to lose them"
+        )
+
+
+class UnknownVersion(StorageError):
+    """A version that is not kept."""
+
+    def __init__(self, version: int, kept: list[int]):
+        known = f"there are {', '.join(map(str, kept))}" if kept else "no old version is kept"
+        super().__init__(f"Can't go back to version {version} ({known}): `python manage.py versions` lists them")
 
 
 class OtherWeights(StorageError):

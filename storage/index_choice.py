@@ -10,7 +10,6 @@ import numpy as np
 
 from storage.approximate import ApproximateIndex
 from storage.errors import BrokenIndex
-from storage.segment_reader import Segment
 from storage.tuning import WANTED, K, cheapest, lists_for, recall
 from storage.vectors import FaissFlatIndex
 
@@ -50,8 +49,8 @@ class Rows:
     """The living rows of one kind in some segments, read chunk by chunk."""
 
     def __init__(self, parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]):
-        """Each part: ids int64 [n], vectors [n, D], and which rows are alive, bool [n]."""
-        self._parts = [(ids, vectors, np.flatnonzero(alive)) for ids, vectors, alive in parts]
+        """Each part: ids int64 [n], vectors [n, D], and the rows that are alive, int64 [a]."""
+        self._parts = parts
         self.count = sum(len(rows) for _, _, rows in self._parts)
 
     def chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -73,15 +72,8 @@ class Rows:
         return rng.permutation(np.concatenate(taken)) if taken else np.empty((0, 0), np.float32)
 
 
-def write_index_files(folder: Path, segments: list[Segment], dead_images: np.ndarray, budget: Budget) -> None:
-    """Both index files of what is alive in the segments, and what was chosen, into an existing folder."""
-    dim = segments[0].info.dim
-    kinds = {"images": [], "captions": []}
-    for segment in segments:
-        owners = segment.captions["image_id"].to_numpy()
-        kinds["images"].append((segment.image_ids, segment.image_vectors, ~np.isin(segment.image_ids, dead_images)))
-        kinds["captions"].append((segment.caption_ids, segment.caption_vectors, ~np.isin(owners, dead_images)))
-    images, captions = (Rows(parts) for parts in kinds.values())
+def write_chosen(folder: Path, dim: int, images: Rows, captions: Rows, budget: Budget) -> None:
+    """Both index files, and what was chosen, into an existing folder. Raises OSError."""
     fits = budget.max_bytes is None or 2 * dim * (images.count + captions.count) <= budget.max_bytes
     choices = {}
     for name, rows, others in (("images", images, captions), ("captions", captions, images)):
@@ -93,7 +85,7 @@ def write_index_files(folder: Path, segments: list[Segment], dead_images: np.nda
 
 
 def read_choices(folder: Path) -> dict[str, dict]:
-    """What `write_index_files` chose, as JSON values by "images" and "captions"; empty for an index older than that. Raises
+    """What `write_chosen` chose, as JSON values by "images" and "captions"; empty for an index older than that. Raises
     BrokenIndex."""
     path = folder / DESCRIPTION
     try:

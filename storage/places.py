@@ -75,6 +75,13 @@ class Place:
                 yield BytesIO(file.read(span[1]))
 
 
+def beginnings(folder: Path) -> list[str]:
+    """How the uris of all files below a folder begin."""
+    name = os.path.join(folder, "")
+    escaped = FILE + _escaped(name)
+    return [escaped] if _is_odd(name) else [name, escaped]
+
+
 def members(shard: Path) -> dict[str, tuple[int, int]]:
     """Offset and size of every file in a tar, by name, in the order of the tar; of a name that comes twice the last.
 

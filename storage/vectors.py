@@ -1,5 +1,6 @@
 """Nearest vectors by inner product: the interface, and FAISS behind it."""
 
+import errno
 from pathlib import Path
 from typing import Protocol
 
@@ -72,20 +73,23 @@ class FaissFlatIndex:
         return padded(*in_order(scores, ids), k)
 
     def save(self, path: Path) -> None:
-        """Write the index to a file."""
-        faiss.write_index(self._index, str(path))
+        """Write the index to a file. Raises OSError."""
+        write_faiss(self._index, path)
+
+    def ids(self) -> np.ndarray:
+        """The id of every vector, int64 [n], in the order in which they were added."""
+        return faiss.vector_to_array(self._index.id_map)
+
+    def codes(self) -> np.ndarray:
+        """The vectors beside `ids`, float16 [n, D]."""
+        codes = faiss.downcast_index(self._index.index)
+        return faiss.vector_to_array(codes.codes).view(np.float16).reshape(-1, self.dim)
 
     @classmethod
     def open(cls, path: Path) -> "FaissFlatIndex":
         """Read what `save` wrote. Raises BrokenIndex."""
-        try:
-            index = faiss.read_index(str(path))
-        except (RuntimeError, MemoryError) as error:
-            raise BrokenIndex(path, "missing, or not a FAISS index") from error
-        if not isinstance(index, faiss.IndexIDMap2):
-            raise BrokenIndex(path, f"holds a {type(index).__name__}")
         opened = cls.__new__(cls)
-        opened._index = index
+        opened._index = read_faiss(path)
         return opened
 
     def _checked(self, vectors: np.ndarray) -> np.ndarray:
@@ -109,6 +113,25 @@ class LiveIndex:
     ) -> tuple[np.ndarray, np.ndarray]:
         """As VectorIndex.search."""
         return self._index.search(queries, k, allowed_ids, self._excluded)
+
+
+def write_faiss(index: faiss.IndexIDMap2, path: Path) -> None:
+    """Write an index to a file. Raises OSError."""
+    try:
+        faiss.write_index(index, str(path))
+    except RuntimeError as error:
+        raise OSError(errno.EIO, f"an index file can't be written: {str(error).strip().splitlines()[-1]}") from error
+
+
+def read_faiss(path: Path) -> faiss.IndexIDMap2:
+    """Read what `write_faiss` wrote. Raises BrokenIndex."""
+    try:
+        index = faiss.read_index(str(path))
+    except (RuntimeError, MemoryError) as error:
+        raise BrokenIndex(path, "missing, or not a FAISS index") from error
+    if not isinstance(index, faiss.IndexIDMap2):
+        raise BrokenIndex(path, f"holds a {type(index).__name__}")
+    return index
 
 
 def selector_of(allowed_ids: np.ndarray | None, excluded_ids: np.ndarray | None):

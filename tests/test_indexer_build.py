@@ -126,13 +126,6 @@ def test_batches_are_full_and_segments_bounded(home, tmp_path, monkeypatch):
         assert [caption.text for caption in captions] == [f"a {name} wall", f"一面墙 {name}"]
 
 
-def test_a_segment_is_finished_when_much_time_was_spent_on_it(home, photos, monkeypatch):
-    monkeypatch.setattr(indexer.filling, "IMAGE_BATCH", 1)
-    monkeypatch.setattr(indexer.filling, "SEGMENT_SECONDS", -1)
-    build(home, photos)
-    assert len(home.collection("walls").manifest.segments) == 4
-
-
 def test_photos_without_captions_can_be_searched(home, tmp_path):
     save_photo(tmp_path / "photos" / "a.png", "red")
     summary = build(home, tmp_path / "photos")

@@ -21,7 +21,7 @@ class CocoSource(Source):
     def __init__(self, root: Path):
         """Reads and checks all annotation files. One that can't be read is a problem where others can. Raises
         BadAnnotations or EmptySource."""
-        items, problems, refusals = [], [], []
+        items, problems, refusals, hides = [], [], [], False
         for path in sorted(root.glob(ANNOTATIONS)):
             try:
                 file = CocoFile(path)
@@ -30,6 +30,7 @@ class CocoSource(Source):
                 continue
             items += _items(root, file)
             problems += file.problems()
+            hides |= file.hides_photos
         if not items and refusals:
             raise refusals[0]
         if not items and problems:
@@ -37,7 +38,7 @@ class CocoSource(Source):
         if not items:
             raise EmptySource(root, "annotations/captions_*.json with image records")
         problems += [Failure(printable(refusal.path), "bad_annotations", refusal.sentence) for refusal in refusals]
-        super().__init__(root, merged(items), problems)
+        super().__init__(root, merged(items), problems, [""] if hides or refusals else [])
 
 
 def is_annotations(path: Path) -> bool:

@@ -33,6 +33,11 @@ class CocoFile:
         """The ids that still have captions."""
         return list(self._captions)
 
+    @property
+    def hides_photos(self) -> bool:
+        """Whether records of images could not be used."""
+        return "image" in self._refused
+
     def take(self, image_id: int | str) -> list[str]:
         """The image's captions, once; none for an id of several images. What is never taken is of no known image."""
         captions = self._captions.pop(image_id, [])

@@ -8,6 +8,7 @@ from pathlib import Path
 from indexer.errors import EmptySource
 from indexer.items import Failure, SourceCaption, SourceItem, captions_from, printable
 from indexer.sources.base import Source
+from storage.places import beginnings
 
 PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 ORIGIN = "text file"
@@ -24,19 +25,21 @@ class FolderSource(Source):
     def __init__(self, root: Path):
         """Raises EmptySource."""
         problems: list[Failure] = []
-        photos = sorted(_photos(root, problems), key=lambda found: _natural(found[0].relative_to(root)))
+        hidden: list[str] = []
+        photos = sorted(_photos(root, problems, hidden), key=lambda found: _natural(found[0].relative_to(root)))
         if not photos:
             raise EmptySource(root, f"photos ({', '.join(sorted(ending[1:] for ending in PHOTOS))})")
         items = [SourceItem(photo, _captions(text, problems) if text else []) for photo, text in photos]
-        super().__init__(root, items, problems)
+        super().__init__(root, items, problems, hidden)
 
 
-def _photos(root: Path, problems: list[Failure]) -> list[tuple[Path, Path | None]]:
+def _photos(root: Path, problems: list[Failure], hidden: list[str]) -> list[tuple[Path, Path | None]]:
     """Each photo with the text file beside it, if there is one. Linked folders are entered, each only once."""
 
     def unreadable(error: OSError) -> None:
         folder = printable(error.filename)
         problems.append(Failure(folder, "folder_unreadable", f"{folder} can't be read ({error.strerror})."))
+        hidden.extend(beginnings(Path(error.filename)))
 
     found, entered = [], set()
     for folder, folders, names in os.walk(root, followlinks=True, onerror=unreadable):

@@ -26,7 +26,7 @@ class ManifestSource(Source):
         items = listing.items()
         if not items:
             raise EmptySource(path, 'lines such as {"image": "a.jpg", "captions": {"en": ["A dog."]}}')
-        super().__init__(path, items, listing.problems)
+        super().__init__(path, items, listing.problems, [""] if listing.problems else [])
 
 
 def _read(path: Path, number: int, line: bytes, listing: Listing) -> None:

@@ -37,7 +37,7 @@ class ParquetSource(Source):
         items = listing.items()
         if not items:
             raise EmptySource(root, "rows with an `image` column")
-        super().__init__(root, items, listing.problems)
+        super().__init__(root, items, listing.problems, [""] if listing.problems else [])
 
 
 def _rows(path: Path) -> Iterator[dict]:

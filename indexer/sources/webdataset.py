@@ -44,12 +44,19 @@ class WebDatasetSource(Source):
             raise UnknownFormat(root, problems[0].sentence.rstrip("."))
         if not items:
             raise EmptySource(root, "tar files with photos")
-        super().__init__(root, items, problems)
+        super().__init__(root, items, problems, [Place(shard, "").uri for shard in shards if not _is_whole(shard)])
 
 
 def shards_in(folder: Path) -> list[Path]:
     """The tar files directly in a folder, by name."""
     return sorted(path for path in folder.glob("*.tar") if path.is_file() and not path.name.startswith("."))
+
+
+def _is_whole(shard: Path) -> bool:
+    try:
+        return not is_damaged(shard)
+    except (OSError, tarfile.TarError):
+        return False
 
 
 def _photos(shard: Path, problems: list[Failure]) -> Iterator[SourceItem]:
