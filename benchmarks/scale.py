@@ -1,9 +1,9 @@
 """How storage holds a large collection: `python -m benchmarks.scale --images 1000000 --home FOLDER`.
 
 Writes a synthetic collection of --images photos with two captions each through the real storage code, and takes it through
-its life: write, publish, open, search, delete 1 %, open and search again, verify. Vectors (512 numbers, as opt-mini's)
-and tokens (small ones, 4 x 32, to spare the disk) come from a seeded generator; nothing is encoded. Each step runs in a
-process of its own, so that its peak of memory is its own. Prints a Markdown table.
+its life: write, publish, open, search, delete 1 %, search again, add a few, compact, verify. Vectors (512 numbers, as those
+of opt-mini) and tokens (small ones, 4 x 32, to spare the disk) come from a seeded generator; nothing is encoded. Each step
+runs in a process of its own, so that its peak of memory is its own. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -118,6 +118,14 @@ def add_few(home: Path, images: int) -> dict:
     return _choices(home)
 
 
+def compact(home: Path, images: int) -> dict:
+    """The segments that hold deleted photos written anew, and old versions forgotten."""
+    with _collection(home).writer(FINGERPRINT) as writer:
+        writer.compact()
+        writer.prune(0)
+    return {"bytes": _size(home)}
+
+
 def verify(home: Path, images: int) -> dict:
     """Every byte against its checksum."""
     _collection(home).open_snapshot().verify()
@@ -126,7 +134,8 @@ def verify(home: Path, images: int) -> dict:
 
 STEPS: list[tuple[str, Callable[[Path, int], dict]]] = [
     ("write segments", write), ("publish", publish), ("open", reopen), ("search", search), ("delete 1 %", delete),
-    ("search, 1 % deleted", search), ("add 500 and publish", add_few), ("verify", verify),
+    ("search, 1 % deleted", search), ("add 500 and publish", add_few), ("compact", compact),
+    ("verify", verify),
 ]
 
 
