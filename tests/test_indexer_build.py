@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 
@@ -400,3 +401,34 @@ def test_a_folder_source_can_be_used_again(home, photos):
     source = FolderSource(photos)
     for expected in (4, 0):
         assert build_index(home, "walls", source, FakeEncoder(), workers=0).added == expected
+
+
+# What a source could not list is not missed
+
+
+def listed(path, names, *lines):
+    """A manifest of photos by name, with these lines besides."""
+    path.write_text("\n".join([*(f'{{"image": "{name}.png"}}' for name in names), *lines]))
+    return path
+
+
+def test_a_line_that_was_damaged_takes_no_photo_away(home, photos):
+    manifest = listed(photos / "m.jsonl", NAMES)
+    build(home, manifest)
+    summary = build(home, listed(manifest, NAMES[:3], '{"image": "yell'))
+    assert (summary.images, summary.removed, [failure.reason for failure in summary.failures]) == (4, 0, ["bad_line"])
+    assert build(home, listed(manifest, NAMES[:3])).removed == 1
+
+
+def test_annotations_that_were_damaged_take_no_photo_away(home, photos):
+    (photos / "annotations").mkdir()
+    for name in NAMES[:3]:
+        content = {"images": [{"id": 1, "file_name": f"{name}.png"}], "annotations": []}
+        (photos / "annotations" / f"captions_{name}.json").write_text(json.dumps(content))
+    build(home, photos)
+    (photos / "annotations" / "captions_red.json").write_text("{")
+    assert (build(home, photos).images, len(ids_by_name(home))) == (3, 3)
+    (photos / "annotations" / "captions_red.json").write_text('{"images": [{"id": 1}], "annotations": []}')
+    assert build(home, photos).images == 3
+    (photos / "annotations" / "captions_red.json").unlink()
+    assert build(home, photos).images == 2

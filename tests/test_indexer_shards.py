@@ -113,6 +113,18 @@ def test_damaged_shards_give_what_is_whole(tmp_path, shards):
     assert [problem.reason for problem in source.problems] == ["shard_damaged", "shard_unreadable"]
 
 
+def test_a_shard_that_was_cut_takes_no_photo_away(tmp_path, shards):
+    home = Home(tmp_path / "home")
+    build(home, shards)
+    whole = (shards / "00000.tar").read_bytes()
+    for content in (whole[: 4 * 1024], b"no tar"):
+        (shards / "00000.tar").write_bytes(content)
+        summary = build(home, shards)
+        assert (summary.images, summary.removed) == (4, 0)
+    write_shard(shards / "00000.tar", *sample("red"))
+    assert build(home, shards).removed == 1
+
+
 @pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b'{"captions": 3}', b'{"caption": 3}', b'{"caption": "\\ud800"}',
                                      b'{"rating": NaN}', b"[" * 100_000])
 def test_a_text_of_a_sample_that_cannot_be_used_is_a_problem_and_its_photo_stays(tmp_path, content):
