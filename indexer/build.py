@@ -15,11 +15,12 @@ from indexer.photos import MISSING, FileState, Job
 from indexer.planning import Plan, Work
 from indexer.readers import PhotoReader, Result, default_workers
 from indexer.sources.base import Source
-from storage.catalog import DONE, FAILED, INDEXED, INTERRUPTED, FileRecord, VersionRecord
+from storage.catalog import DONE, FAILED, INDEXED, INTERRUPTED, FileRecord
 from storage.collection import Collection
-from storage.errors import CatalogError, UnusableHome
+from storage.errors import CatalogError, unusable
 from storage.home import Home
 from storage.index_choice import Budget
+from storage.maintenance import version_record
 from storage.snapshot import Snapshot
 from storage.writer import Writer
 
@@ -91,7 +92,7 @@ def build_index(
             build = _Build(home, collection, writer, source, encoder, progress)
             return build.run(limit, rebuild, workers, missing, partial or limit is not None)
     except OSError as error:
-        raise UnusableHome(home.path, error.strerror or str(error)) from error
+        raise unusable(home.path, error) from error
 
 
 class _Build:
@@ -228,16 +229,7 @@ class _Build:
         manifest = self._writer.publish(self._plan.change)
         snapshot = self._collection.open_snapshot() if manifest.version else None
         if manifest.version != before:
-            self._catalog.record_version(
-                self._collection.name,
-                VersionRecord(
-                    version=manifest.version,
-                    fingerprint=manifest.fingerprint,
-                    images=snapshot.image_count,
-                    captions=snapshot.caption_count,
-                    published_at=manifest.published_at,
-                ),
-            )
+            self._catalog.record_version(self._collection.name, version_record(manifest))
         self._progress("publish", 1, 1)
         return snapshot
 

@@ -24,6 +24,11 @@ class UnusableHome(StorageError):
         )
 
 
+def unusable(path, error: OSError) -> UnusableHome:
+    """What to raise where the system refused to write."""
+    return UnusableHome(path, error.strerror or str(error))
+
+
 class UnknownCollection(StorageError):
     """No collection of that name exists in this home."""
 

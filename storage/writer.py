@@ -13,9 +13,7 @@ import numpy as np
 from storage.errors import (
     BrokenManifest,
     BrokenSegment,
-    EmptyCollection,
     OtherWeights,
-    UnfinishedRun,
     UnknownVersion,
     WrongShape,
 )
@@ -330,45 +328,6 @@ class Writer:
         for path in (self._folder / "index").glob("*"):
             if path.name not in indexes:
                 remove(path)
-
-
-class Maintenance(Writer):
-    """A writer that encodes nothing: it has the weights of what is published, and no use for an interrupted run's work."""
-
-    def __init__(self, folder: Path, drop_unfinished: bool = False):
-        """Raises CollectionBusy, EmptyCollection, BrokenManifest or, where work would be lost, UnfinishedRun."""
-        self._drop = drop_unfinished
-        super().__init__(folder, "")
-
-    def _check_leftovers(self) -> None:
-        if not self.manifest.version:
-            raise EmptyCollection(self._folder.name)
-        self._fingerprint = self.manifest.fingerprint
-        if not self._drop and (lost := self._images_of_interrupted_run()):
-            raise UnfinishedRun(self._folder.name, lost)
-
-    def _continues(self, info: SegmentInfo) -> bool:
-        return False
-
-    def _images_of_interrupted_run(self) -> int:
-        """How many images are encoded, whatever for, and not published."""
-        kept = {name for manifest in [self.manifest, *self._history.manifests()] for name in manifest.segments}
-        total = 0
-        for name in self._names():
-            if name.startswith(TEMPORARY) or name in kept:
-                continue
-            with suppress(BrokenSegment):
-                total += self._images_in(name)
-        return total
-
-    def _images_in(self, name: str) -> int:
-        if name.endswith(ENDING):
-            journal = Journal(self._segments / name)
-            finished = name.removesuffix(ENDING) in self._names()
-            current = not finished and (journal.about() or {}).get("base_version") == self.manifest.version
-            return sum(len(b.images) for b in journal.batches() if isinstance(b, ImageBatch)) if current else 0
-        info = SegmentInfo.load(self._segments / name)
-        return info.images if info.base_version == self.manifest.version and info.purpose != MERGE else 0
 
 
 def _now() -> str:
