@@ -27,9 +27,10 @@ def cli():
 @click.option("--captions", type=click.Path(path_type=Path), multiple=True,
               help="A file in COCO's layout with more captions of SOURCE's photos; may be given several times.")
 @click.option("--lang", multiple=True, help="The language of --captions: once, or once for each (default: told by script).")
-@click.option("--max-ms", type=click.FloatRange(0), default=100, show_default=True,
-              help="Milliseconds beyond which the first stage of a search may be approximate.")
-@click.option("--max-memory", type=click.FloatRange(0, min_open=True), help="GB that the vectors may take (default: any).")
+@click.option("--max-ms", type=click.FloatRange(0), help="Milliseconds beyond which the first stage of a search may be "
+              "approximate (default: as in the last run, at first 100).")
+@click.option("--max-memory", type=click.FloatRange(0, min_open=True), help="GB that the vectors may take (default: as in "
+              "the last run, at first any).")
 @click.option("--limit", type=click.IntRange(1), help="Index only the first N photos.")
 @click.option("--rebuild", is_flag=True, help="Encode everything anew, e.g. with other weights, and swap at the end.")
 @click.option("--workers", type=click.IntRange(0), help="Processes that decode photos (default: one a core).")
@@ -52,7 +53,7 @@ def build_index(source, source_format, captions, lang, max_ms, max_memory, limit
     from storage.index_choice import Budget
 
     opened = open_source(source, source_format, captions, lang)
-    budget = Budget(max_ms, max_memory and int(max_memory * 1e9))
+    budget = Budget.of(max_ms, max_memory)
     encoder = _open_encoder(home, model)
     summary = _index(opened, limit, rebuild, workers, Home(home), collection, encoder, quiet=as_json, budget=budget)
     say(summary_json(summary), lambda _: summary_lines(summary, collection), as_json)

@@ -76,7 +76,7 @@ def build_index(
     instant: the published version stays as it is, and the next run continues with what was finished. With `rebuild`
     everything is encoded anew, also what came from other sources, and replaces what was there in one instant.
     `workers` is how many processes decode (0: this one decodes; None: one for each processor). `budget` says what a search
-    may cost before an approximate index is tried.
+    may cost before an approximate index is tried (None: as in the version before).
 
     Images of this source that it has no more are removed; `missing` is "guard" to refuse where these are more than half,
     "drop" to remove them all the same, "keep" to remove none. With a `limit`, or a source that is only a `partial` list,
@@ -88,7 +88,7 @@ def build_index(
     collection = home.create_collection(name)
     try:
         with collection.writer(encoder.fingerprint, rebuild) as writer:
-            writer.budget = budget or writer.budget
+            writer.budget = budget
             build = _Build(home, collection, writer, source, encoder, progress)
             return build.run(limit, rebuild, workers, missing, partial or limit is not None)
     except OSError as error:

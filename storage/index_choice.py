@@ -29,6 +29,13 @@ class Budget:
     max_ms: float = 100.0
     max_bytes: int | None = None
 
+    @classmethod
+    def of(cls, max_ms: float | None, gigabytes: float | None) -> "Budget | None":
+        """A budget of what is given, the rest as usual; None where nothing is."""
+        given = {"max_ms": max_ms, "max_bytes": gigabytes and int(gigabytes * 1e9)}
+        given = {name: value for name, value in given.items() if value is not None}
+        return cls(**given) if given else None
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -73,7 +80,7 @@ class Rows:
 
 
 def write_chosen(folder: Path, dim: int, images: Rows, captions: Rows, budget: Budget) -> None:
-    """Both index files, and what was chosen, into an existing folder. Raises OSError."""
+    """Both index files, what was chosen and within what budget, into an existing folder. Raises OSError."""
     fits = budget.max_bytes is None or 2 * dim * (images.count + captions.count) <= budget.max_bytes
     choices = {}
     for name, rows, others in (("images", images, captions), ("captions", captions, images)):
@@ -81,16 +88,31 @@ def write_chosen(folder: Path, dim: int, images: Rows, captions: Rows, budget: B
         index.save(folder / f"{name}.faiss")
         choices[name] = asdict(choice)
         del index  # before the next one is filled
-    (folder / DESCRIPTION).write_text(json.dumps(choices, indent=1) + "\n", encoding="utf-8")
+    content = {"budget": asdict(budget), **choices}
+    (folder / DESCRIPTION).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def read_choices(folder: Path) -> dict[str, dict]:
     """What `write_chosen` chose, as JSON values by "images" and "captions"; empty for an index older than that. Raises
     BrokenIndex."""
+    content = _described(folder)
+    return {name: asdict(content[name]) for name in ("images", "captions") if content}
+
+
+def read_budget(folder: Path) -> Budget:
+    """The budget that a version was written with; the usual one for an index that doesn't say, or that is damaged."""
+    try:
+        return _described(folder).get("budget", Budget())
+    except BrokenIndex:
+        return Budget()
+
+
+def _described(folder: Path) -> dict[str, Choice | Budget]:
     path = folder / DESCRIPTION
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return {name: asdict(Choice(**content[name])) for name in ("images", "captions")}
+        choices = {name: Choice(**content[name]) for name in ("images", "captions")}
+        return {"budget": Budget(**content["budget"]), **choices}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, KeyError) as error:

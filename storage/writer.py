@@ -19,7 +19,7 @@ from storage.errors import (
 )
 from storage.files import TEMPORARY, remove
 from storage.history import KEPT, History
-from storage.index_choice import Budget
+from storage.index_choice import Budget, read_budget
 from storage.index_files import living_rows, write_index
 from storage.journal import ENDING, ImageBatch, Journal
 from storage.locking import take_lock
@@ -39,13 +39,13 @@ class Writer:
     they are published. What a killed run left behind is taken over where it continues the published version with the same
     weights: finished segments (`adopted`, to be read by id) and the segment in the making (`unfinished`, to be gone on
     with). All other leftovers are removed. With `rebuild`, publication replaces all that was there. `budget` says what a
-    search may cost, and may be set before a publication.
+    search may cost, and may be set before a publication; None: as in the version before.
     """
 
     def __init__(self, folder: Path, fingerprint: str, rebuild: bool = False):
         """Raises CollectionBusy, OtherWeights or, but in a rebuild, BrokenManifest; nothing is changed then."""
         self._folder, self._fingerprint, self._rebuild = folder, fingerprint, rebuild
-        self.budget = Budget()
+        self.budget: Budget | None = None
         self._history = History(folder)
         self.unfinished: SegmentBuilder | None = None
         self._lock: int | None = take_lock(folder)
@@ -163,6 +163,9 @@ class Writer:
     def _segments(self) -> Path:
         return self._folder / "segments"
 
+    def _budget(self) -> Budget:
+        return self.budget or read_budget(self._folder / "index" / self.manifest.index)
+
     @property
     def _dead(self) -> np.ndarray:
         return np.array(sorted(self._tombstones), np.int64)
@@ -243,7 +246,7 @@ class Writer:
                 token_shape=segments[0].info.token_shape,
                 segments=tuple(segment.folder.name for segment in segments),
                 tombstones=tuple(sorted(self._tombstones.intersection(held.tolist()))),
-                index=write_index(index, segments, self._dead, self.budget) if reindex else self.manifest.index,
+                index=write_index(index, segments, self._dead, self._budget()) if reindex else self.manifest.index,
                 next_image_id=self._next_image,
                 next_caption_id=self._next_caption,
                 published_at=_now(),

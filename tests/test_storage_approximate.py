@@ -206,13 +206,29 @@ def test_beyond_the_budget_what_was_measured_is_kept_with_the_version(tmp_path, 
     assert report["index"]["images"] == choice
     assert any(line.startswith(f"  search in images: IVF8,SQfp16, 5.0 ms in place of 50.0, finds {choice['recall']:.4f}")
                for line in status_lines(report))
+    with collection.writer("w") as writer:  # whoever says nothing of a budget keeps it
+        writer.add_segment(more(writer))
+        writer.publish()
+    choice = collection.open_snapshot().index_choices["images"]
+    assert (choice["kind"], choice["effort"] > 0) == ("approximate", True)
     with collection.writer("w") as writer:  # a deletion leaves the index as it is, and what is deleted is not found
         best = collection.open_snapshot().image_index.search(texts[:1], 1)[1][0, 0]
         writer.tombstone(int(best))
         writer.publish()
     snapshot = collection.open_snapshot()
     assert snapshot.index_choices["images"] == choice
-    assert best not in snapshot.image_index.search(texts[:1], 599)[1]
+    assert best not in snapshot.image_index.search(texts[:1], 604)[1]
+
+
+def more(writer):
+    photos, _ = photos_and_texts(5, seed=9)
+    records = [image_record(writer.new_image_id()) for _ in photos]
+    return SegmentData(records, photos, np.zeros((5, 1, 2), np.float16), [jpeg()] * 5, [], np.empty((0, DIM), np.float32))
+
+
+def test_a_budget_of_what_is_given():
+    assert (Budget.of(None, None), Budget.of(0, None), Budget.of(None, 0.5)) == (
+        None, Budget(0), Budget(max_bytes=500_000_000))
 
 
 @pytest.mark.parametrize(("texts_each", "wanted", "ms", "why"), [
