@@ -19,7 +19,7 @@ HOST = click.option("--host", default="127.0.0.1", show_default=True, help="The 
 PORT = click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="The port to listen on.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}  # a file's name may try to steer a terminal
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
 
 class Panoptes(click.Group):
@@ -34,7 +34,7 @@ class Panoptes(click.Group):
         except Exception as error:
             if not _is_ours(error):
                 raise
-            click.echo(f"Error: {error}".translate(_CONTROLS), err=True)
+            click.echo(_printable(f"Error: {error}"), err=True)
             context.exit(2)
 
 
@@ -99,4 +99,9 @@ def say(value: dict, lines, as_json: bool) -> None:
 def print_lines(lines, err: bool = False) -> None:
     """One line after the other."""
     for line in lines:
-        click.echo(line.translate(_CONTROLS), err=err)
+        click.echo(_printable(line), err=err)
+
+
+def _printable(line: str) -> str:
+    """A line as a terminal can print it, which a file's name in it may try to steer, or not be text at all."""
+    return line.translate(_CONTROLS).encode("utf-8", "backslashreplace").decode("utf-8")

@@ -113,13 +113,14 @@ class Writer:
         """
         pending = self._pending()
         kept = () if self._rebuild else self.manifest.segments
-        unchanged = not pending and self._tombstones == set(self.manifest.tombstones)
+        reindex = bool(pending) or self._budget() != self._budget_before()
+        unchanged = not reindex and self._tombstones == set(self.manifest.tombstones)
         if unchanged or not (pending or kept):
             return self.manifest
         segments = self._opened([*kept, *pending])
         if pending:
             segments = self._merged(segments, too_many_small(segments))
-        return self._commit(segments, bool(pending), change)
+        return self._commit(segments, reindex, change)
 
     def compact(self) -> Manifest:
         """Write the segments that hold tombstoned images, and the small ones, anew without those; publishes that."""
@@ -164,7 +165,10 @@ class Writer:
         return self._folder / "segments"
 
     def _budget(self) -> Budget:
-        return self.budget or read_budget(self._folder / "index" / self.manifest.index)
+        return self.budget or self._budget_before()
+
+    def _budget_before(self) -> Budget:
+        return read_budget(self._folder / "index" / self.manifest.index)
 
     @property
     def _dead(self) -> np.ndarray:

@@ -211,6 +211,15 @@ def test_beyond_the_budget_what_was_measured_is_kept_with_the_version(tmp_path, 
         writer.publish()
     choice = collection.open_snapshot().index_choices["images"]
     assert (choice["kind"], choice["effort"] > 0) == ("approximate", True)
+    with collection.writer("w") as writer:  # another one is enough of a change
+        writer.budget = Budget(max_ms=60)
+        writer.publish()
+        assert writer.publish().version == 3
+    assert collection.open_snapshot().index_choices["images"]["kind"] == "exact"
+    with collection.writer("w") as writer:
+        writer.budget = Budget(max_ms=10)
+        writer.publish()
+    assert collection.open_snapshot().index_choices["images"] == choice
     with collection.writer("w") as writer:  # a deletion leaves the index as it is, and what is deleted is not found
         best = collection.open_snapshot().image_index.search(texts[:1], 1)[1][0, 0]
         writer.tombstone(int(best))
