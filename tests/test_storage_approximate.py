@@ -196,7 +196,7 @@ def test_a_small_collection_is_searched_exactly(tmp_path):
 
 
 def test_beyond_the_budget_what_was_measured_is_kept_with_the_version(tmp_path, small, monkeypatch):
-    monkeypatch.setattr(storage.index_choice, "_median_ms", lambda index, queries: 5.0 if hasattr(index, "efforts") else 50.0)
+    monkeypatch.setattr(storage.index_choice, "_least_ms", lambda index, queries: 5.0 if hasattr(index, "efforts") else 50.0)
     home = Home(tmp_path)
     collection, photos, texts = publish(home, Budget(max_ms=10))
     choice = collection.open_snapshot().index_choices["images"]
@@ -247,7 +247,7 @@ def test_a_budget_of_what_is_given():
 ])
 def test_exact_search_stays_where_nothing_better_was_measured(tmp_path, small, monkeypatch, texts_each, wanted, ms, why):
     monkeypatch.setattr(storage.index_choice, "WANTED", wanted)
-    monkeypatch.setattr(storage.index_choice, "_median_ms", lambda index, queries: ms if hasattr(index, "efforts") else 50.0)
+    monkeypatch.setattr(storage.index_choice, "_least_ms", lambda index, queries: ms if hasattr(index, "efforts") else 50.0)
     collection, *_ = publish(Home(tmp_path), Budget(max_ms=10), texts_each)
     choice = collection.open_snapshot().index_choices["images"]
     assert choice["kind"] == "exact" and choice["why"].startswith(why)
