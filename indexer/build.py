@@ -126,6 +126,8 @@ class _Build:
             self._read_all(work, workers)
             if not partial:
                 self._remove_vanished(missing)
+            if rebuild and missing != DROP:
+                self._guard_rebuild()
             snapshot = self._publish()
         except BaseException as error:
             self._give_up(error)
@@ -154,6 +156,11 @@ class _Build:
         if missing == GUARD and count * 2 > whole:
             raise MostVanished(root, count, whole)
         return gone
+
+    def _guard_rebuild(self) -> None:
+        before, after = self._plan.replaceable, self._plan.added
+        if after * 2 < before:
+            raise MostVanished(str(self._source.root), before - after, before)
 
     def _remove_vanished(self, missing: str) -> None:
         for known in self._vanished(missing):

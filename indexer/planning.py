@@ -57,6 +57,11 @@ class Plan:
         return self.entries + self.resumed
 
     @property
+    def replaceable(self) -> int:
+        """Images of the version that a rebuild replaces."""
+        return len(self._previous_ids)
+
+    @property
     def change(self) -> str:
         """In words, what the next publication changes."""
         if self._previous is not None:
