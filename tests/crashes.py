@@ -1,9 +1,10 @@
-"""Runs of build-index that end at a chosen instant, and what is left; `python -m tests.crashes FOLDER HOW FIRST STEP`.
+"""Commands that end at a chosen instant, and what is left; `python -m tests.crashes FOLDER COMMAND HOW FIRST STEP`.
 
 Every step of writing is an event: each open for writing, rename, removal and new folder in the home, each fsync, each half of
-a write to a journal or a token file, each file that a library writes, and each transaction of the catalog. A run is forked
-for each chosen event. HOW "kill" ends it there with SIGKILL, "full" has the disk refuse from there on. Then it is run again,
-undisturbed. What is printed, a JSON list, says for each event what readers saw and what the second run did.
+a write to a journal or a token file, each file that a library writes, and each transaction of the catalog. A process is
+forked for each chosen event. COMMAND is "build" or "compact". HOW "kill" ends it there with SIGKILL, "full" has the disk
+refuse from there on. Then the command is run again, undisturbed. What is printed, as JSON, says for each event what readers
+saw and what the second run did.
 """
 
 import errno
@@ -27,6 +28,8 @@ import storage.tokens
 from indexer import build_index, open_source
 from storage import Catalog, FaissFlatIndex, Home
 from storage.errors import StorageError
+from storage.maintenance import compact, delete_images
+from storage.verification import verify
 from tests.fakes import FakeEncoder, save_photo
 
 KILL, FULL = "kill", "full"
@@ -67,10 +70,11 @@ def make_photos(folder: Path, numbers, tint: int = 0) -> None:
 
 
 def prepare(folder: Path) -> None:
-    """A home with a published version, and photos that have changed in every way since then."""
+    """A home with published versions, and photos that have changed in every way since then."""
     photos = folder / "photos"
     make_photos(photos, range(7))
     build(folder)
+    delete_images(Home(folder / "home"), "walls", [1])
     shutil.copytree(folder / "home", folder / "before")
     make_photos(photos, range(7, 17))
     make_photos(photos, [2], tint=99)
@@ -84,6 +88,14 @@ def prepare(folder: Path) -> None:
 def build(folder: Path):
     source = open_source(folder / "photos")
     return build_index(Home(folder / "home"), "walls", source, CountingEncoder(), workers=0, missing="drop")
+
+
+def compacted(folder: Path):
+    compact(Home(folder / "home"), "walls", keep=1)
+    return Home(folder / "home").collection("walls").manifest
+
+
+ACTS = {"build": build, "compact": compacted}
 
 
 def content(folder: Path) -> str:
@@ -115,11 +127,11 @@ def forked(act) -> object:
     return json.loads(said) if said else None
 
 
-def disturbed(folder: Path, how: str, at: int) -> str:
+def disturbed(folder: Path, act, how: str, at: int) -> str:
     """Run until the event number `at`, or to the end; how it ended."""
     watch(str(folder / "home"), how, at)
     try:
-        build(folder)
+        act(folder)
     except StorageError as error:
         return f"{type(error).__name__}: {error}"
     return "done"
@@ -190,21 +202,22 @@ def watch(home: str, how: str, at: int) -> None:
         module.open = torn
 
 
-def report(folder: Path, how: str, at: int) -> dict:
+def report(folder: Path, act, how: str, at: int) -> dict:
     """Disturb a run at an event, look, run again, look again."""
     shutil.rmtree(folder / "home")
     shutil.copytree(folder / "before", folder / "home")
     shared[EVENTS] = shared[ENCODED] = 0
-    ended = forked(lambda: disturbed(folder, how, at))
-    return {"at": at, "ended": ended, **forked(lambda: look_and_go_on(folder)), "encoded": shared[ENCODED]}
+    ended = forked(lambda: disturbed(folder, act, how, at))
+    return {"at": at, "ended": ended, **forked(lambda: look_and_go_on(folder, act)), "encoded": shared[ENCODED]}
 
 
-def look_and_go_on(folder: Path) -> dict:
+def look_and_go_on(folder: Path, act) -> dict:
     """What readers see, a run that nothing disturbs, and what they see then."""
     seen = content(folder)
-    version = build(folder).version
+    version = act(folder).version
     left = [str(path) for path in (folder / "home").rglob("*") if ".tmp-" in path.name or path.suffix == ".journal"]
-    return {"seen": seen, "version": version, "finally": content(folder), "left": left}
+    wrong = verify(Home(folder / "home"), "walls")["problems"]
+    return {"seen": seen, "version": version, "finally": content(folder), "left": left, "wrong": wrong}
 
 
 def at_random_times(folder: Path, seed: int, times: int) -> list[dict]:
@@ -224,20 +237,20 @@ def at_random_times(folder: Path, seed: int, times: int) -> list[dict]:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
             seen.append(forked(lambda: content(folder)))
-        reports.append({"all_seen": seen, **forked(lambda: look_and_go_on(folder))})
+        reports.append({"all_seen": seen, **forked(lambda: look_and_go_on(folder, build))})
     return reports
 
 
-def main(folder: Path, how: str, first: int, step: int) -> dict:
+def main(folder: Path, command: str, how: str, first: int, step: int) -> dict:
     indexer.filling.IMAGE_BATCH, indexer.filling.TEXT_BATCH, indexer.filling.SEGMENT_IMAGES = BATCH, 4, 2 * BATCH
     forked(lambda: prepare(folder))
-    before = forked(lambda: content(folder))
-    whole = report(folder, KILL if how == "random" else how, 10**9)
+    act, before = ACTS[command], forked(lambda: content(folder))
+    whole = report(folder, act, KILL if how == "random" else how, 10**9)
     answer = {"before": before, "whole": whole, "events": shared[EVENTS]}
     if how == "random":
         return answer | {"runs": at_random_times(folder, first, step)}
-    return answer | {"runs": [report(folder, how, at) for at in range(first, shared[EVENTS] + 1, step)]}
+    return answer | {"runs": [report(folder, act, how, at) for at in range(first, answer["events"] + 1, step)]}
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))))
+    print(json.dumps(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))))

@@ -1,6 +1,6 @@
 """Runs that are killed, or find the disk full, at any step of writing: `tests/crashes.py` does it and says what an event is.
 
-Here every few events are tried; `python -m tests.crashes FOLDER kill 1 1` tries all, in some minutes.
+Here every few events are tried; `python -m tests.crashes FOLDER build kill 1 1` tries all, in some minutes.
 """
 
 import errno
@@ -23,34 +23,35 @@ from tests.crashes import BATCH, FULL, KILL
 from tests.fakes import FakeEncoder, save_photo
 
 
-def crashes(how, first, step):
+def crashes(command, how, first, step):
     """What `tests.crashes` says, in memory where there is such a folder."""
     shared = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None) as folder:
-        done = subprocess.run([sys.executable, "-m", "tests.crashes", folder, how, str(first), str(step)], cwd=ROOT,
+        done = subprocess.run([sys.executable, "-m", "tests.crashes", folder, command, how, str(first), str(step)], cwd=ROOT,
                               capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("how", [KILL, FULL])
-def test_whatever_instant_a_run_ends_at_the_next_one_ends_as_if_nothing_had_been(how):
-    found = crashes(how, first=4, step=12)
+@pytest.mark.parametrize(("command", "how", "step"), [("build", KILL, 12), ("build", FULL, 12), ("compact", KILL, 9)])
+def test_whatever_instant_it_ends_at_the_next_run_ends_as_if_nothing_had_been(command, how, step):
+    found = crashes(command, how, first=4, step=step)
     whole = found["whole"]
-    assert found["events"] > 100 and whole["ended"] == "done" and found["before"] != whole["finally"]
+    assert found["events"] > 30 and whole["ended"] == "done" and found["before"] != whole["finally"]
+    assert len(found["runs"]) >= 5
     for run in found["runs"]:
         assert run["ended"] is None if how == KILL else run["ended"].startswith("UnusableHome: Can't write to"), run
         assert run["seen"] in (found["before"], whole["finally"]), run
-        assert run["finally"] == whole["finally"] and run["version"] == 2, run
+        assert run["finally"] == whole["finally"] and run["version"] == 3, run
         assert run["encoded"] <= whole["encoded"] + BATCH, run
-        assert run["left"] == [], run
+        assert run["left"] == run["wrong"] == [], run
 
 
 def test_killed_again_and_again_at_random_times():
-    found = crashes("random", first=20261125, step=4)
+    found = crashes("build", "random", first=20261125, step=4)
     for run in found["runs"]:
         assert set(run["all_seen"]) <= {found["before"], found["whole"]["finally"]}
-        assert run["finally"] == found["whole"]["finally"] and run["left"] == []
+        assert run["finally"] == found["whole"]["finally"] and run["left"] == run["wrong"] == []
 
 
 @pytest.fixture
