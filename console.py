@@ -44,6 +44,15 @@ def _is_ours(error: Exception) -> bool:
                for room, base in rooms.items() if f"{room}.errors" in sys.modules)
 
 
+def allow_many_files() -> None:
+    """Raise the number of files that may be open to what the system allows: a segment takes four."""
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 @contextlib.contextmanager
 def bar(unit: str, quiet: bool = False):
     """A callable (stage, done, total) that draws a progress bar with rate and time left on standard error."""

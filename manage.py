@@ -19,6 +19,7 @@ from console import (
     MODEL,
     PORT,
     Panoptes,
+    allow_many_files,
     bar,
     exit_with_failures,
     exit_without_images,
@@ -359,4 +360,5 @@ for command in COMMANDS:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    allow_many_files()
     cli()

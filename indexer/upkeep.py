@@ -62,7 +62,7 @@ def failures(home: Home, name: str) -> dict:
     has as they were before."""
     collection = home.collection(name)
     failed = home.catalog.failures(name)
-    known = collection.open_snapshot().find([one.uri for one in failed]) if collection.manifest.version and failed else {}
+    known = collection.open_rows().find([one.uri for one in failed]) if collection.manifest.version and failed else {}
     listed = [{"uri": one.uri, "source": one.source, "reason": one.reason, "sentence": one.sentence,
                "searchable": one.uri in known} for one in failed]
     return {"collection": name, "failures": listed}
@@ -129,10 +129,9 @@ def _cosines(snapshot, encoder, ids: np.ndarray) -> dict[int, float]:
 
 def _recorded(collection: Collection, uris: list[str]) -> dict[str, tuple[list[SourceCaption], dict]]:
     """What the collection says of these photos, as far as it has them: captions and metadata."""
-    snapshot = collection.open_snapshot()
-    known = snapshot.find(uris)
-    captions = snapshot.captions_of(list(known.values()))
-    records = snapshot.images(list(known.values()))
+    rows = collection.open_rows()
+    known = rows.find(uris)
+    captions, records = rows.captions_of(list(known.values())), rows.images(list(known.values()))
     return {record.uri: ([SourceCaption(c.language, c.text, c.origin) for c in captions[record.image_id]], record.metadata)
             for record in records}
 
@@ -154,8 +153,8 @@ def _part_of(root: str, failed: list[str]) -> Source:
 
 def added_summary(summary: BuildSummary, source: Source, home: Home, name: str) -> dict:
     """What `add` did: the ids by path, and what could not be read."""
-    snapshot = home.collection(name).open_snapshot() if summary.version else None
-    ids = snapshot.find([str(item.uri) for item in source]) if snapshot else {}
+    rows = home.collection(name).open_rows() if summary.version else None
+    ids = rows.find([str(item.uri) for item in source]) if rows else {}
     failed = [{"uri": f.uri, "reason": f.reason, "sentence": f.sentence} for f in summary.failures]
     return {"collection": name, "version": summary.version, "ids": ids, "failures": failed}
 
