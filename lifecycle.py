@@ -34,7 +34,7 @@ def add(files, captions, lang, model, home, collection, as_json):
     if captions and len(files) > 1:
         raise click.UsageError("--caption is about one photo: give one FILE")
     stored = Home(home)
-    source = added_photos(stored.create_collection(collection), files, captions_from(captions, "add", lang))
+    source = added_photos(stored, collection, files, captions_from(captions, "add", lang))
     with bar("photos", as_json) as progress:
         summary = build_index(stored, collection, source, open_model(home, model), progress=progress, partial=True)
     answer = added_summary(summary, source, stored, collection)

@@ -22,13 +22,14 @@ LEAST_COSINE = 0.999
 CHECKED_AT_ONCE = 64
 
 
-def added_photos(collection: Collection, paths: Sequence[Path], captions: Sequence[SourceCaption]) -> Source:
+def added_photos(home: Home, name: str, paths: Sequence[Path], captions: Sequence[SourceCaption]) -> Source:
     """Photos by path, each with these captions; one that the collection has keeps its own captions too. Raises MissingPhoto."""
     uris = [os.path.abspath(path.expanduser()) for path in paths]
     for uri in uris:
         if not os.path.isfile(uri):
             raise MissingPhoto(printable(uri))
-    had = _recorded(collection, uris) if collection.manifest.version else {}
+    exists = name in home.collection_names() and home.collection(name).manifest.version
+    had = _recorded(home.collection(name), uris) if exists else {}
     items = []
     for uri in dict.fromkeys(uris):
         own, metadata = had.get(uri, ([], {}))
