@@ -46,6 +46,15 @@ def _is_ours(error: Exception) -> bool:
                for room, base in rooms.items() if f"{room}.errors" in sys.modules)
 
 
+def allow_many_files() -> None:
+    """Raise the number of files that may be open to what the system allows: a segment takes four."""
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 @contextlib.contextmanager
 def bar(unit: str, quiet: bool = False):
     """A callable (stage, done, total) that draws a progress bar with rate and time left on standard error."""
@@ -105,3 +114,61 @@ def print_lines(lines, err: bool = False) -> None:
 def _printable(line: str) -> str:
     """A line as a terminal can print it, which a file's name in it may try to steer, or not be text at all."""
     return line.translate(_CONTROLS).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def models_of(home: Path):
+    """The models of a home."""
+    from encoder.models import Models
+
+    return Models(home / "models")
+
+
+def model_folder(home: Path, model: str | None) -> Path:
+    """The folder of the model that was chosen."""
+    return models_of(home).chosen(model)
+
+
+def open_model(home: Path, model: str | None):
+    """The encoder of the model that was chosen."""
+    from encoder import open_encoder
+
+    return open_encoder(model_folder(home, model))
+
+
+def index_source(source, limit, rebuild, workers, home, collection, encoder, quiet=False, **options):
+    """Index a source that is open, with a progress bar."""
+    from indexer import build_index as build
+
+    with bar("photos", quiet) as progress:
+        return build(home, collection, source, encoder, limit=limit, rebuild=rebuild, workers=workers, progress=progress,
+                     **options)
+
+
+def print_summary(summary, collection: str) -> None:
+    """What an index run did."""
+    from indexer.report import summary_lines
+
+    print_lines(summary_lines(summary, collection))
+    print_failures(summary)
+
+
+def print_failures(summary) -> None:
+    """What it could not read."""
+    from indexer.report import failure_lines
+
+    print_lines(failure_lines(summary), err=True)
+
+
+def exit_without_images(summary) -> None:
+    """End with 2 where a run left the collection empty."""
+    if not summary.images:
+        click.echo(f"Error: none of the {len(summary.failures)} photos could be read; mend them or name another source.",
+                   err=True)
+        sys.exit(2)
+
+
+def exit_with_failures(summary) -> None:
+    """End with 3 where something could not be read."""
+    exit_without_images(summary)
+    if summary.failures:
+        sys.exit(3)

@@ -11,7 +11,29 @@ from pathlib import Path
 
 import click
 
-from console import COLLECTION, HOME, HOST, JSON, MODEL, PORT, Panoptes, bar, integers, print_lines, say, temporary_folder
+from console import (
+    COLLECTION,
+    HOME,
+    HOST,
+    JSON,
+    MODEL,
+    PORT,
+    Panoptes,
+    allow_many_files,
+    bar,
+    exit_with_failures,
+    exit_without_images,
+    index_source,
+    integers,
+    model_folder,
+    models_of,
+    open_model,
+    print_failures,
+    print_summary,
+    say,
+    temporary_folder,
+)
+from lifecycle import COMMANDS
 
 FORMATS = click.Choice(["coco", "manifest", "folder", "webdataset"])
 
@@ -33,19 +55,22 @@ def cli():
               "the last run, at first any).")
 @click.option("--limit", type=click.IntRange(1), help="Index only the first N photos.")
 @click.option("--rebuild", is_flag=True, help="Encode everything anew, e.g. with other weights, and swap at the end.")
+@click.option("--keep-missing", "missing", flag_value="keep", help="Keep photos that SOURCE has no more.")
+@click.option("--drop-missing", "missing", flag_value="drop", help="Remove them, even if that is more than half.")
 @click.option("--workers", type=click.IntRange(0), help="Processes that decode photos (default: one a core).")
 @MODEL
 @HOME
 @COLLECTION
 @JSON
-def build_index(source, source_format, captions, lang, max_ms, max_memory, limit, rebuild, workers, model, home, collection,
-                as_json):
+def build_index(source, source_format, captions, lang, max_ms, max_memory, limit, rebuild, missing, workers, model, home,
+                collection, as_json):
     """Index the photos and captions of SOURCE into a collection.
 
     Reads SOURCE: a COCO folder (annotations/captions_*.json and its image folders), a manifest in JSON Lines ({"image": path,
     "captions": {"en": [...], "zh": [...]}}) or Parquet, WebDataset's tar shards, or a folder of photos (name.txt beside
-    name.jpg is its caption); docs/sources.md shows each. Writes HOME/collections/COLLECTION. Run again, it adds what is new
-    and encodes nothing twice. Exits with 3 when some photos or captions could not be read; `status` lists them.
+    name.jpg is its caption); docs/sources.md shows each. Writes HOME/collections/COLLECTION. Run again, it adds what is new,
+    replaces what changed, removes what SOURCE has no more (nothing with --limit), and encodes nothing twice; it refuses to
+    remove more than half. Exits with 3 when some photos or captions could not be read; `failures` lists them.
     """
     from indexer import open_source
     from indexer.report import summary_json, summary_lines
@@ -53,13 +78,12 @@ def build_index(source, source_format, captions, lang, max_ms, max_memory, limit
     from storage.index_choice import Budget
 
     opened = open_source(source, source_format, captions, lang)
-    budget = Budget.of(max_ms, max_memory)
-    encoder = _open_encoder(home, model)
-    summary = _index(opened, limit, rebuild, workers, Home(home), collection, encoder, quiet=as_json, budget=budget)
+    summary = index_source(opened, limit, rebuild, workers, Home(home), collection, open_model(home, model), quiet=as_json,
+                           missing=missing or "guard", budget=Budget.of(max_ms, max_memory))
     say(summary_json(summary), lambda _: summary_lines(summary, collection), as_json)
     if not as_json:
-        _print_failures(summary)
-    _exit_with_failures(summary)
+        print_failures(summary)
+    exit_with_failures(summary)
 
 
 @cli.command()
@@ -108,11 +132,11 @@ def search(query, image, to, top, rerank, model, home, collection, as_json):
     from search.translation import translator
     from storage import Home
 
-    pixels = read_photo(image, read_config(_model_folder(home, model))) if image else None
+    pixels = read_photo(image, read_config(model_folder(home, model))) if image else None
     asked = Query(text=query or None, image=pixels, to=to, top=top, rerank=rerank, label=str(image) if image else None)
     stored, translate = Home(home).collection(collection), translator()
     with _naming_models(home):
-        result = Engine(stored, _open_encoder(home, model), translate=translate).search(asked).as_json()
+        result = Engine(stored, open_model(home, model), translate=translate).search(asked).as_json()
     say(result, result_lines, as_json)
 
 
@@ -148,19 +172,19 @@ def evaluate(manifest, rerank, lang, queries, absent, source_format, model, home
     from storage.catalog import file_url
 
     depths, languages = integers(rerank, "--rerank"), [part.strip() for part in lang.split(",") if part.strip()]
-    encoder = _open_encoder(home, model)
+    encoder = open_model(home, model)
     with temporary_folder(home) as folder:
         temporary = Home(folder, catalog_url=file_url(folder.absolute() / "catalog.sqlite"))
-        summary = _index(open_source(manifest, source_format), None, False, None, temporary, collection, encoder)
-        _print_failures(summary)
-        _exit_without_images(summary)
+        summary = index_source(open_source(manifest, source_format), None, False, None, temporary, collection, encoder)
+        print_failures(summary)
+        exit_without_images(summary)
         snapshot = temporary.collection(collection).open_snapshot()
         with bar("queries") as progress:
             report = measure(snapshot, encoder, rerank=depths, languages=languages, queries=queries, absent=absent,
                              progress=lambda done, total: progress("queries", done, total))
     report["failures"] = failures_json(summary)
     say(report, evaluation_lines, as_json)
-    _exit_with_failures(summary)
+    exit_with_failures(summary)
 
 
 @cli.command()
@@ -179,8 +203,8 @@ def serve(host, port, model, home, collection):
     from storage import Home
 
     with _naming_models(home):
-        check_weights(Home(home).collection(collection).open_snapshot(), fingerprint(_model_folder(home, model)))
-    _serve(home, collection, host, port, lambda: _open_encoder(home, model))
+        check_weights(Home(home).collection(collection).open_snapshot(), fingerprint(model_folder(home, model)))
+    _serve(home, collection, host, port, lambda: open_model(home, model))
 
 
 @cli.command()
@@ -199,7 +223,7 @@ def status(model, home, collection, as_json):
     from storage.status import status_lines
 
     report = status_of(Home(home), collection)
-    in_use = fingerprint(_model_folder(home, model))
+    in_use = fingerprint(model_folder(home, model))
     report |= {"model_in_use": in_use, "searchable": report["model_fingerprint"] == in_use}
     say(report, status_lines, as_json)
 
@@ -226,12 +250,12 @@ def demo(host, port, model, home, collection):
     source = open_source(Path(named) if named else sample_gallery(home / "gallery"), None)
     collection = demo_collection(stored, collection, source)
     click.echo(f"Indexing {source.root} into the collection {collection}")
-    encoder = _open_encoder(home, model)
+    encoder = open_model(home, model)
     manifest = stored.create_collection(collection).manifest
     other_weights = manifest.version > 0 and manifest.fingerprint != encoder.fingerprint
-    summary = _index(source, None, other_weights, None, stored, collection, encoder)
-    _print_summary(summary, collection)
-    _exit_without_images(summary)
+    summary = index_source(source, None, other_weights, None, stored, collection, encoder, missing="keep")
+    print_summary(summary, collection)
+    exit_without_images(summary)
     _serve(home, collection, host, port, lambda: encoder)
 
 
@@ -286,7 +310,7 @@ def import_model(file, name, vocab, replace, home, as_json):
     from encoder.importing import import_model as run
     from encoder.report import import_lines
 
-    report = run(file, _models(home), name, vocab, replace).as_json()
+    report = run(file, models_of(home), name, vocab, replace).as_json()
     say(report, import_lines, as_json)
 
 
@@ -300,7 +324,7 @@ def list_models(home, as_json):
     """
     from encoder.report import list_lines
 
-    say({"models": _models(home).list()}, list_lines, as_json)
+    say({"models": models_of(home).list()}, list_lines, as_json)
 
 
 @model.command("show")
@@ -314,24 +338,8 @@ def show_model(name, home, as_json):
     """
     from encoder.report import model_lines
 
-    found = _models(home).describe(name)
+    found = models_of(home).describe(name)
     say(found, model_lines, as_json)
-
-
-def _models(home: Path):
-    from encoder.models import Models
-
-    return Models(home / "models")
-
-
-def _model_folder(home: Path, model: str | None) -> Path:
-    return _models(home).chosen(model)
-
-
-def _open_encoder(home: Path, model: str | None):
-    from encoder import open_encoder
-
-    return open_encoder(_model_folder(home, model))
 
 
 @contextlib.contextmanager
@@ -342,15 +350,9 @@ def _naming_models(home: Path):
     try:
         yield
     except StaleIndex as error:
-        raise StaleIndex(error.made_by, error.in_use, _models(home).made_by(error.made_by)) from error
+        raise StaleIndex(error.made_by, error.in_use, models_of(home).made_by(error.made_by)) from error
 
 
-def _index(source, limit, rebuild, workers, home, collection, encoder, quiet=False, budget=None):
-    from indexer import build_index as build
-
-    with bar("photos", quiet) as progress:
-        return build(home, collection, source, encoder, limit=limit, rebuild=rebuild, workers=workers, progress=progress,
-                     budget=budget)
 
 
 def _serve(home: Path, collection: str, host: str, port: int, open_encoder) -> None:
@@ -380,32 +382,10 @@ def _serve(home: Path, collection: str, host: str, port: int, open_encoder) -> N
     os._exit(code)
 
 
-def _print_summary(summary, collection: str) -> None:
-    from indexer.report import summary_lines
-
-    print_lines(summary_lines(summary, collection))
-    _print_failures(summary)
-
-
-def _print_failures(summary) -> None:
-    from indexer.report import failure_lines
-
-    print_lines(failure_lines(summary), err=True)
-
-
-def _exit_without_images(summary) -> None:
-    if not summary.images:
-        click.echo(f"Error: none of the {len(summary.failures)} photos could be read; mend them or name another source.",
-                   err=True)
-        sys.exit(2)
-
-
-def _exit_with_failures(summary) -> None:
-    _exit_without_images(summary)
-    if summary.failures:
-        sys.exit(3)
-
+for command in COMMANDS:
+    cli.add_command(command)
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    allow_many_files()
     cli()

@@ -21,7 +21,7 @@ from storage.errors import CatalogError, unusable
 from storage.home import Home
 from storage.index_choice import Budget
 from storage.maintenance import version_record
-from storage.snapshot import Snapshot
+from storage.segment_set import SegmentSet
 from storage.writer import Writer
 
 RECORDS_AT_ONCE = 256
@@ -129,11 +129,13 @@ class _Build:
             self._read_all(work, workers)
             if not partial:
                 self._remove_vanished(missing)
-            snapshot = self._publish()
+            if rebuild and missing != DROP:
+                self._guard_rebuild()
+            rows = self._publish()
         except BaseException as error:
             self._give_up(error)
             raise
-        return self._finish(snapshot, time.perf_counter() - started, complete=not partial)
+        return self._finish(rows, time.perf_counter() - started, complete=not partial)
 
     def _read_all(self, work: list[Work], workers: int | None) -> None:
         for problem in self._source.problems:
@@ -156,6 +158,11 @@ class _Build:
         if missing == GUARD and count * 2 > whole:
             raise MostVanished(root, count, whole)
         return gone
+
+    def _guard_rebuild(self) -> None:
+        before, after = self._plan.replaceable, self._plan.added
+        if after * 2 < before:
+            raise MostVanished(str(self._source.root), before - after, before)
 
     def _remove_vanished(self, missing: str) -> None:
         for known in self._vanished(missing):
@@ -222,16 +229,16 @@ class _Build:
             self._catalog.record_files(self._collection.name, records)
             self._catalog.update_run(self._run_id, done=self._done, failed=len(self._failures))
 
-    def _publish(self) -> Snapshot | None:
-        """The version that is published now: a new one if anything changed. None if there never was one."""
+    def _publish(self) -> SegmentSet | None:
+        """The rows of the version that is published now, a new one if anything changed. None if there never was one."""
         before = self._writer.manifest.version
         self._progress("publish", 0, 1)
         manifest = self._writer.publish(self._plan.change)
-        snapshot = self._collection.open_snapshot() if manifest.version else None
+        rows = self._collection.open_rows() if manifest.version else None
         if manifest.version != before:
             self._catalog.record_version(self._collection.name, version_record(manifest))
         self._progress("publish", 1, 1)
-        return snapshot
+        return rows
 
     def _give_up(self, error: BaseException) -> None:
         """Leave what was encoded to the next run."""
@@ -240,16 +247,16 @@ class _Build:
         with suppress(CatalogError):  # what ended the run is what should be told
             self._catalog.finish_run(self._run_id, state, done=self._done, failed=len(self._failures))
 
-    def _finish(self, snapshot: Snapshot | None, seconds: float, complete: bool) -> BuildSummary:
+    def _finish(self, rows: SegmentSet | None, seconds: float, complete: bool) -> BuildSummary:
         plan, name = self._plan, self._collection.name
         if complete:
             still = {failure.uri for failure in self._failures}
             self._catalog.forget_failures(name, str(self._source.root), still)
-        if snapshot is not None:
-            self._catalog.forget_files(name, self._catalog.strangers(name, snapshot.image_ids()))
+        if rows is not None:
+            self._catalog.forget_files(name, self._catalog.strangers(name, rows.image_ids()))
         summary = BuildSummary(
-            images=snapshot.image_count if snapshot else 0,
-            captions=snapshot.caption_count if snapshot else 0,
+            images=rows.image_count if rows else 0,
+            captions=rows.caption_count if rows else 0,
             added=plan.added,
             unchanged=self._unchanged,
             failures=self._failures,

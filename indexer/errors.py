@@ -105,3 +105,10 @@ class MostVanished(IndexerError):
             f"{gone} of the {known} photos that the collection has from {root} are gone: if that is meant, add "
             "--drop-missing; to keep them searchable, add --keep-missing (nothing was published, what was encoded is kept)"
         )
+
+
+class MissingPhoto(IndexerError):
+    """A photo that was named and isn't there; nothing was added."""
+
+    def __init__(self, path: str):
+        super().__init__(f"There is no file {path}: check the path (nothing was added)")

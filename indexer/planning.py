@@ -43,7 +43,7 @@ class Plan:
         self._gone: set[int] = set()
         self.entries = self.replaced = self.resumed = self.removed = 0
         if writer.manifest.version and not rebuild:
-            self.known.update((known.uri, known) for known in known_images(collection.open_snapshot(), published=True))
+            self.known.update((known.uri, known) for known in known_images(collection.open_rows(), published=True))
         self._twins = {known.sha256: known for known in self.known.values()}
         for known in chain(known_images(writer.adopted, published=False), begun_images(writer.unfinished)):
             self._leave_old_places(known.uri, known.sha256)
@@ -54,6 +54,11 @@ class Plan:
     def added(self) -> int:
         """Images that the next publication adds."""
         return self.entries + self.resumed
+
+    @property
+    def replaceable(self) -> int:
+        """Images of the version that a rebuild replaces."""
+        return len(self._previous_ids)
 
     @property
     def change(self) -> str:

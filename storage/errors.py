@@ -94,7 +94,7 @@ class BrokenManifest(StorageError):
     def __init__(self, path, problem: str):
         super().__init__(
             f"The manifest {path} is damaged ({problem}): restore that file, or run "
-            "`python manage.py build-index SOURCE --rebuild`"
+            "`python manage.py repair` (or else `python manage.py build-index SOURCE --rebuild`)"
         )
 
 
@@ -104,7 +104,7 @@ class BrokenSegment(StorageError):
     def __init__(self, path, problem: str):
         super().__init__(
             f"The segment {path} is damaged ({problem}): restore that folder, or run "
-            "`python manage.py build-index SOURCE --rebuild`"
+            "`python manage.py repair` (or else `python manage.py build-index SOURCE --rebuild`)"
         )
 
 
@@ -121,7 +121,7 @@ class BrokenIndex(StorageError):
     def __init__(self, path, problem: str):
         super().__init__(
             f"The index {path} is damaged ({problem}): restore that file, or run "
-            "`python manage.py build-index SOURCE --rebuild`"
+            "`python manage.py repair` (or else `python manage.py build-index SOURCE --rebuild`)"
         )
 
 

@@ -37,7 +37,7 @@ class History:
         """Forget what is above the current version, and have the current one, as after a killed run or a restored file."""
         for number in self._numbers():
             if number > current.version:
-                remove(self._path(number))
+                self.forget(number)
         if current.version and not self._path(current.version).exists():
             self.keep(current)
 
@@ -45,7 +45,11 @@ class History:
         """Forget all but the current version and the latest `old` before it."""
         before = [number for number in self._numbers() if number < current]
         for number in before[old:]:
-            remove(self._path(number))
+            self.forget(number)
+
+    def forget(self, number: int) -> None:
+        """Forget one version."""
+        remove(self._path(number))
 
     def _numbers(self) -> list[int]:
         names = (path.stem for path in self._folder.glob("*.json"))

@@ -8,6 +8,8 @@ from storage.files import TEMPORARY, make_folder, move_into_place, remove
 from storage.index_choice import Budget, Rows, write_chosen
 from storage.segment_reader import Segment
 
+IMAGES, CAPTIONS = "images.faiss", "captions.faiss"
+
 
 def write_index(final: Path, segments: list[Segment], dead: np.ndarray, budget: Budget) -> str:
     """Both index files of all images but the `dead` (int64 ids) and their captions, durable; the folder's name."""

@@ -61,7 +61,7 @@ def delete_images(home: Home, name: str, ids: Sequence[int], drop_unfinished: bo
     """
     collection = home.collection(name)
     wanted = sorted(set(ids))
-    collection.open_snapshot().images(wanted)
+    collection.open_rows().images(wanted)
 
     def change(writer: Maintenance) -> Manifest:
         for image_id in wanted:
@@ -108,12 +108,12 @@ def changed(home: Home, name: str, change: Callable[[Maintenance], Manifest], dr
             manifest = change(writer)
     except OSError as error:
         raise unusable(home.path, error) from error
-    snapshot = collection.open_snapshot()
+    rows = collection.open_rows()
     if manifest.version != before:
         home.catalog.record_version(name, version_record(manifest))
-    home.catalog.forget_files(name, home.catalog.strangers(name, snapshot.image_ids()))
+    home.catalog.forget_files(name, home.catalog.strangers(name, rows.image_ids()))
     return {"collection": name, "version": manifest.version, "changed": manifest.version != before,
-            "images": snapshot.image_count, "captions": snapshot.caption_count}
+            "images": rows.image_count, "captions": rows.caption_count}
 
 
 def version_record(manifest: Manifest) -> VersionRecord:

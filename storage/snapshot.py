@@ -12,6 +12,11 @@ from storage.segment_set import SegmentSet
 from storage.vectors import LiveIndex, VectorIndex
 
 
+def rows_of(folder: Path, manifest: Manifest) -> SegmentSet:
+    """The living rows of a version. Raises BrokenSegment."""
+    return SegmentSet([Segment(folder / "segments" / name) for name in manifest.segments], manifest.tombstones)
+
+
 class Snapshot(SegmentSet):
     """Reads one version, whatever is published meanwhile. `index_choices` says by "images" and "captions" what each index is
     and why, as JSON values."""

@@ -131,11 +131,20 @@ class Writer:
         return self._commit(self._merged(segments, rewritten), True, "compacted")
 
     def mend(self, damaged: set[str], change: str) -> Manifest:
-        """Publish the collection without these segments, which are not read, and with index files made anew."""
+        """Publish the collection without these segments, which are not read, and with index files made anew; versions that
+        hold them are forgotten."""
         names = [name for name in self.manifest.segments if name not in damaged]
         if not names:
             names = [self._builder(self.manifest.dim, self.manifest.token_shape, MERGE).finish()]
-        return self._commit(self._opened(names), True, change)
+        manifest = self._commit(self._opened(names), True, change)
+        self.forget([old.version for old in self._history.manifests() if damaged & set(old.segments)])
+        return manifest
+
+    def forget(self, old: list[int]) -> None:
+        """Forget these old versions, and remove what only they needed."""
+        for version in old:
+            self._history.forget(version)
+        self._sweep()
 
     def roll_back(self, version: int) -> Manifest:
         """Publish the state of an old version again, as a new version. Raises UnknownVersion, or what opening it raises."""
