@@ -10,7 +10,6 @@ from typing import Protocol
 from indexer.errors import MostVanished
 from indexer.filling import SegmentFiller
 from indexer.items import Failure, one_line
-from indexer.known import Known
 from indexer.photos import MISSING, FileState, Job
 from indexer.planning import Plan, Work
 from indexer.readers import PhotoReader, Result, default_workers
@@ -82,8 +81,7 @@ def build_index(
     "drop" to remove them all the same, "keep" to remove none. With a `limit`, or a source that is only a `partial` list,
     none is missed.
 
-    Raises MostVanished, CollectionBusy, OtherWeights, BrokenManifest, BrokenSegment, BrokenIndex, CatalogError or
-    UnusableHome.
+    Raises MostVanished, CollectionBusy, OtherWeights, BrokenManifest, BrokenSegment, CatalogError or UnusableHome.
     """
     collection = home.create_collection(name)
     try:
@@ -124,11 +122,9 @@ class _Build:
         self._total = len(work)
         self._run_id = self._catalog.start_run(self._collection.name, str(self._source.root), self._total)
         try:
-            if not partial:
-                self._vanished(missing)
             self._read_all(work, workers)
-            if not partial:
-                self._remove_vanished(missing)
+            if not partial and missing != KEEP:
+                self._remove_vanished(guarded=missing == GUARD)
             if rebuild and missing != DROP:
                 self._guard_rebuild()
             rows = self._publish()
@@ -148,25 +144,20 @@ class _Build:
         self._advance(self._filler.finish())
         self._record_files()
 
-    def _vanished(self, missing: str) -> list[Known]:
-        """What is to be removed, as far as is known by now. Raises MostVanished."""
+    def _remove_vanished(self, guarded: bool) -> None:
+        """Only now, for what was moved is found by its content. Raises MostVanished."""
         root, plan = str(self._source.root), self._plan
-        if missing == KEEP:
-            return []
         gone = plan.vanished(root, self._named - self._absent, self._source.hidden)
         count, whole = sum(known.published for known in gone), plan.share_of(root)
-        if missing == GUARD and count * 2 > whole:
+        if guarded and count * 2 > whole:
             raise MostVanished(root, count, whole)
-        return gone
+        for known in gone:
+            plan.remove(known)
 
     def _guard_rebuild(self) -> None:
         before, after = self._plan.replaceable, self._plan.added
         if after * 2 < before:
             raise MostVanished(str(self._source.root), before - after, before)
-
-    def _remove_vanished(self, missing: str) -> None:
-        for known in self._vanished(missing):
-            self._plan.remove(known)
 
     def _jobs(self, work: list[Work]) -> Iterator[Job]:
         """The photos that have to be looked into; the others are settled on the way."""

@@ -2,17 +2,20 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from storage.catalog import VersionRecord
-from storage.errors import BrokenSegment, EmptyCollection, UnfinishedRun, unusable
+from storage.errors import BrokenSegment, EmptyCollection, UnfinishedRun, UnknownVersion, unusable
 from storage.files import TEMPORARY
 from storage.history import KEPT, History
 from storage.home import Home
 from storage.journal import ENDING, ImageBatch, Journal
 from storage.manifest import Manifest
+from storage.merging import spoiled
 from storage.segments import MERGE, SegmentInfo
-from storage.writer import Writer
+from storage.snapshot import Snapshot
+from storage.writer import Writer, now
 
 
 class Maintenance(Writer):
@@ -22,6 +25,42 @@ class Maintenance(Writer):
         """Raises CollectionBusy, EmptyCollection, BrokenManifest or, where work would be lost, UnfinishedRun."""
         self._drop = drop_unfinished
         super().__init__(folder, "")
+
+    def compact(self) -> Manifest:
+        """Write the segments that hold tombstoned images, and the small ones, anew without those; publishes that."""
+        segments = self._opened(self.manifest.segments)
+        rewritten = spoiled(segments, self._dead)
+        if not rewritten:
+            return self.manifest
+        return self._commit(self._merged(segments, rewritten), True, "compacted")
+
+    def mend(self, damaged: set[str], change: str) -> Manifest:
+        """Publish the collection without these segments, which are not read, and with index files made anew; versions that
+        hold them are forgotten."""
+        names = [name for name in self.manifest.segments if name not in damaged]
+        if not names:
+            names = [self._builder(self.manifest.dim, self.manifest.token_shape, MERGE).finish()]
+        manifest = self._commit(self._opened(names), True, change)
+        self.forget([old.version for old in self._history.manifests() if damaged & set(old.segments)])
+        return manifest
+
+    def roll_back(self, version: int) -> Manifest:
+        """Publish the state of an old version again, as a new version. Raises UnknownVersion, or what opening it raises."""
+        kept = [manifest for manifest in self._history.manifests() if manifest.version < self.manifest.version]
+        old = next((manifest for manifest in kept if manifest.version == version), None)
+        if old is None:
+            raise UnknownVersion(version, [manifest.version for manifest in kept])
+        Snapshot(self._folder, old)
+        return self._save(
+            replace(
+                old,
+                version=self.manifest.version + 1,
+                next_image_id=self._next_image,
+                next_caption_id=self._next_caption,
+                published_at=now(),
+                change=f"rolled back to version {version}",
+            )
+        )
 
     def _check_leftovers(self) -> None:
         if not self.manifest.version:

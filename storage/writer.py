@@ -4,7 +4,6 @@ import os
 import re
 import uuid
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from storage.errors import (
     BrokenManifest,
     BrokenSegment,
     OtherWeights,
-    UnknownVersion,
     WrongShape,
 )
 from storage.files import TEMPORARY, remove
@@ -24,12 +22,11 @@ from storage.index_files import living_rows, write_index
 from storage.journal import ENDING, ImageBatch, Journal
 from storage.locking import take_lock
 from storage.manifest import Manifest
-from storage.merging import merge, spoiled, too_many_small
+from storage.merging import merge, too_many_small
 from storage.recovery import guessed_manifest
 from storage.segment_reader import Segment
 from storage.segment_set import SegmentSet
 from storage.segments import ADD, MERGE, REBUILD, SegmentBuilder, SegmentData, SegmentInfo
-from storage.snapshot import Snapshot
 
 
 class Writer:
@@ -122,47 +119,11 @@ class Writer:
             segments = self._merged(segments, too_many_small(segments))
         return self._commit(segments, reindex, change)
 
-    def compact(self) -> Manifest:
-        """Write the segments that hold tombstoned images, and the small ones, anew without those; publishes that."""
-        segments = self._opened(self.manifest.segments)
-        rewritten = spoiled(segments, self._dead)
-        if not rewritten:
-            return self.manifest
-        return self._commit(self._merged(segments, rewritten), True, "compacted")
-
-    def mend(self, damaged: set[str], change: str) -> Manifest:
-        """Publish the collection without these segments, which are not read, and with index files made anew; versions that
-        hold them are forgotten."""
-        names = [name for name in self.manifest.segments if name not in damaged]
-        if not names:
-            names = [self._builder(self.manifest.dim, self.manifest.token_shape, MERGE).finish()]
-        manifest = self._commit(self._opened(names), True, change)
-        self.forget([old.version for old in self._history.manifests() if damaged & set(old.segments)])
-        return manifest
-
     def forget(self, old: list[int]) -> None:
         """Forget these old versions, and remove what only they needed."""
         for version in old:
             self._history.forget(version)
         self._sweep()
-
-    def roll_back(self, version: int) -> Manifest:
-        """Publish the state of an old version again, as a new version. Raises UnknownVersion, or what opening it raises."""
-        kept = [manifest for manifest in self._history.manifests() if manifest.version < self.manifest.version]
-        old = next((manifest for manifest in kept if manifest.version == version), None)
-        if old is None:
-            raise UnknownVersion(version, [manifest.version for manifest in kept])
-        Snapshot(self._folder, old)
-        return self._save(
-            replace(
-                old,
-                version=self.manifest.version + 1,
-                next_image_id=self._next_image,
-                next_caption_id=self._next_caption,
-                published_at=_now(),
-                change=f"rolled back to version {version}",
-            )
-        )
 
     def prune(self, old: int) -> None:
         """Forget all but the latest `old` versions before the current one, and remove what only they needed."""
@@ -262,7 +223,7 @@ class Writer:
                 index=write_index(index, segments, self._dead, self._budget()) if reindex else self.manifest.index,
                 next_image_id=self._next_image,
                 next_caption_id=self._next_caption,
-                published_at=_now(),
+                published_at=now(),
                 images=sum(len(images) for images, _ in living),
                 captions=sum(len(captions) for _, captions in living),
                 change=change,
@@ -346,5 +307,6 @@ class Writer:
                 remove(path)
 
 
-def _now() -> str:
+def now() -> str:
+    """The time in UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")

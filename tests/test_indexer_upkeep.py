@@ -76,6 +76,20 @@ def test_photos_that_are_gone_leave_the_collection_with_their_captions(home, pho
     assert build(home, photos).added == 1
 
 
+def test_photos_that_were_all_renamed_are_not_missed(home, photos):
+    build(home, photos)
+    before = home.collection("walls").open_snapshot()
+    (photos / "sub").mkdir()
+    for path in list(photos.glob("*.*")):
+        path.rename(photos / "sub" / path.name)
+    encoder = FakeEncoder()
+    summary = build(home, photos, encoder)
+    assert (summary.images, summary.replaced, summary.removed) == (4, 4, 0)
+    assert [name for name, _ in encoder.calls] == ["encode_texts"]
+    after = home.collection("walls").open_snapshot()
+    assert (after.image_vectors(after.image_ids()) == before.image_vectors(before.image_ids())).all()
+
+
 def test_what_is_missing_can_be_kept(home, photos):
     build(home, photos)
     (photos / "red.png").unlink()
