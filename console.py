@@ -21,6 +21,8 @@ HOST = click.option("--host", default="127.0.0.1", show_default=True, help="The 
 PORT = click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="The port to listen on.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+
 
 class Panoptes(click.Group):
     """Prints the one line of an error that Panoptes raised on purpose, and exits with 2."""
@@ -34,7 +36,7 @@ class Panoptes(click.Group):
         except Exception as error:
             if not _is_ours(error):
                 raise
-            click.echo(f"Error: {error}", err=True)
+            click.echo(_printable(f"Error: {error}"), err=True)
             context.exit(2)
 
 
@@ -44,6 +46,15 @@ def _is_ours(error: Exception) -> bool:
              "web": "WebError"}
     return any(isinstance(error, getattr(sys.modules[f"{room}.errors"], base))
                for room, base in rooms.items() if f"{room}.errors" in sys.modules)
+
+
+def allow_many_files() -> None:
+    """Raise the number of files that may be open to what the system allows: a segment takes four."""
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @contextlib.contextmanager
@@ -106,4 +117,63 @@ def say(value: dict, lines, as_json: bool) -> None:
 def print_lines(lines, err: bool = False) -> None:
     """One line after the other."""
     for line in lines:
-        click.echo(line, err=err)
+        click.echo(_printable(line), err=err)
+
+
+def _printable(line: str) -> str:
+    """A line as a terminal can print it, which a file's name in it may try to steer, or not be text at all."""
+    return line.translate(_CONTROLS).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def models_of(home: Path):
+    """The models of a home."""
+    from encoder.models import Models
+
+    return Models(home / "models")
+
+
+def chosen_models(home: Path, model: str | None, reranker: str | None):
+    """The model that was chosen, and the re-ranker beside it, not yet opened."""
+    from encoder.chosen import Chosen
+
+    models = models_of(home)
+    return Chosen(models.chosen(model), models.chosen(reranker) if reranker else None)
+
+
+def index_source(source, limit, rebuild, workers, home, collection, encoder, quiet=False, **options):
+    """Index a source that is open, with a progress bar."""
+    from indexer import build_index as build
+
+    with bar("photos", quiet) as progress:
+        return build(home, collection, source, encoder, limit=limit, rebuild=rebuild, workers=workers, progress=progress,
+                     **options)
+
+
+def print_summary(summary, collection: str) -> None:
+    """What an index run did."""
+    from indexer.report import summary_lines
+
+    print_lines(summary_lines(summary, collection))
+    print_failures(summary)
+
+
+def print_failures(summary) -> None:
+    """What it could not read."""
+    from indexer.report import failure_lines
+
+    print_lines(failure_lines(summary), err=True)
+
+
+def exit_without_images(summary) -> None:
+    """End with 2 where a run left the collection empty."""
+    if not summary.images:
+        click.echo(f"Error: none of the {len(summary.failures)} photos could be read; mend them or name another source.",
+                   err=True)
+        sys.exit(2)
+
+
+def exit_with_failures(summary) -> None:
+    """End with 3 where something could not be read."""
+    exit_without_images(summary)
+    if summary.failures:
+        sys.exit(3)

@@ -20,15 +20,23 @@ from console import (
     PORT,
     RERANKER,
     Panoptes,
+    allow_many_files,
     bar,
+    chosen_models,
+    exit_with_failures,
+    exit_without_images,
+    index_source,
     integers,
-    print_lines,
+    models_of,
+    print_failures,
+    print_summary,
     say,
     temporary_folder,
 )
+from lifecycle import COMMANDS
 
 MODES = click.Choice(["vector", "lexical", "hybrid"])
-FORMATS = click.Choice(["coco", "manifest", "folder", "regions"])
+FORMATS = click.Choice(["coco", "manifest", "folder", "regions", "webdataset"])
 
 
 @click.group(cls=Panoptes)
@@ -39,31 +47,67 @@ def cli():
 @cli.command("build-index")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--format", "source_format", type=FORMATS, help="What SOURCE is; detected where it isn't given.")
+@click.option("--captions", type=click.Path(path_type=Path), multiple=True,
+              help="A file in COCO's layout with more captions of SOURCE's photos; may be given several times.")
+@click.option("--lang", multiple=True, help="The language of --captions: once, or once for each (default: told by script).")
+@click.option("--max-ms", type=click.FloatRange(0), help="Milliseconds beyond which the first stage of a search may be "
+              "approximate (default: as in the last run, at first 100).")
+@click.option("--max-memory", type=click.FloatRange(0, min_open=True), help="GB that the vectors may take (default: as in "
+              "the last run, at first any).")
 @click.option("--limit", type=click.IntRange(1), help="Index only the first N photos.")
 @click.option("--rebuild", is_flag=True, help="Encode everything anew, e.g. with other weights, and swap at the end.")
+@click.option("--keep-missing", "missing", flag_value="keep", help="Keep photos that SOURCE has no more.")
+@click.option("--drop-missing", "missing", flag_value="drop", help="Remove them, even if that is more than half.")
 @click.option("--workers", type=click.IntRange(0), help="Processes that decode photos (default: one a core).")
 @MODEL
 @RERANKER
 @HOME
 @COLLECTION
 @JSON
-def build_index(source, source_format, limit, rebuild, workers, model, reranker, home, collection, as_json):
+def build_index(source, source_format, captions, lang, max_ms, max_memory, limit, rebuild, missing, workers, model, reranker,
+                home, collection, as_json):
     """Index the photos and captions of SOURCE into a collection.
 
-    Reads SOURCE: a COCO folder (annotations/captions_*.json and its image folders), a JSON Lines manifest ({"image": path,
-    "captions": {"en": [...], "zh": [...]}}), a folder of photos (name.txt beside name.jpg is its caption), or, for models that
-    read them, a detector's features (name.npz, beside name.jpg or alone). Writes HOME/collections/COLLECTION. Run again, it
-    adds what is new and encodes nothing twice. Exits with 3 when some photos could not be read; `status` lists them.
+    Reads SOURCE: a COCO folder (annotations/captions_*.json and its image folders), a manifest in JSON Lines ({"image": path,
+    "captions": {"en": [...], "zh": [...]}}) or Parquet, WebDataset's tar shards, a folder of photos (name.txt beside name.jpg
+    is its caption) or, for models that read them, a detector's features (name.npz, beside name.jpg or alone);
+    docs/sources.md shows each. Writes HOME/collections/COLLECTION. Run again, it adds what is new, replaces what changed,
+    removes what SOURCE has no more (nothing with --limit), and encodes nothing twice; it refuses to remove more than half.
+    Exits with 3 when some photos or captions could not be read; `failures` lists them.
     """
+    from indexer import open_source
     from indexer.report import summary_json, summary_lines
     from storage import Home
+    from storage.index_choice import Budget
 
-    summary = _build(source, source_format, limit, rebuild, workers, Home(home), collection,
-                     lambda: _chosen(home, model, reranker).open(), quiet=as_json)
+    opened = open_source(source, source_format, captions, lang)
+    encoder = chosen_models(home, model, reranker).open()
+    summary = index_source(opened, limit, rebuild, workers, Home(home), collection, encoder, quiet=as_json,
+                           missing=missing or "guard", budget=Budget.of(max_ms, max_memory))
     say(summary_json(summary), lambda _: summary_lines(summary, collection), as_json)
     if not as_json:
-        _print_failures(summary)
-    _exit_with_failures(summary)
+        print_failures(summary)
+    exit_with_failures(summary)
+
+
+@cli.command()
+@click.argument("dataset", type=click.Choice(["coco-val2017", "coco-train2017"]))
+@click.option("--to", type=click.Path(path_type=Path), default=Path("coco"), show_default=True, help="The folder it goes to.")
+@click.option("--server", metavar="URL", default="http://images.cocodataset.org", show_default=True,
+              help="Where zips/ and annotations/ are, e.g. a mirror.")
+def download(dataset, to, server):
+    """Fetch COCO's photos and captions, ready for `build-index FOLDER`.
+
+    Reads the archives of DATASET from the server (val2017: 1.1 GB, 5,000 photos; train2017: 19.6 GB, 118,287 photos), checks
+    them, unpacks them and removes them. Writes the folder of --to, and needs room there for twice as much. Run again, it goes
+    on where it stopped.
+    """
+    from indexer.download import DATASETS
+    from indexer.download import download as run
+
+    with bar("done") as progress:
+        run(DATASETS[dataset], to, server, progress)
+    click.echo(f"{dataset} is in {to}: python manage.py build-index {to}")
 
 
 @cli.command()
@@ -105,7 +149,7 @@ def search(query, image, to, top, rerank, mode, where, offset, cursor, fold_dupl
     from search.translation import translator
     from storage import Home
 
-    chosen = _chosen(home, model, reranker)
+    chosen = chosen_models(home, model, reranker)
     pixels = read_photo(image, chosen.config) if image else None
     if fold_duplicates and duplicate_cosine is None:
         duplicate_cosine = SAME
@@ -153,6 +197,7 @@ def evaluate(manifest, rerank, lang, queries, absent, mode, protocol, run, qrels
     well the two are told apart by the best match probability (the area under the ROC curve; by the best score where the
     weights are not calibrated), and how many of either are a strong match, a weak one, or nothing found.
     """
+    from indexer import open_source
     from indexer.report import failures_json
     from search.evaluation import evaluate as measure
     from search.exports import Exports
@@ -162,12 +207,12 @@ def evaluate(manifest, rerank, lang, queries, absent, mode, protocol, run, qrels
 
     depths, languages = integers(rerank, "--rerank"), [part.strip() for part in lang.split(",") if part.strip()]
     exports = Exports(run, qrels, page, max(depths))
-    encoder = _chosen(home, model, reranker).open()
+    encoder = chosen_models(home, model, reranker).open()
     with temporary_folder(home) as folder:
         temporary = Home(folder, catalog_url=file_url(folder.absolute() / "catalog.sqlite"))
-        summary = _build(manifest, source_format, None, False, None, temporary, collection, lambda: encoder)
-        _print_failures(summary)
-        _exit_without_images(summary)
+        summary = index_source(open_source(manifest, source_format), None, False, None, temporary, collection, encoder)
+        print_failures(summary)
+        exit_without_images(summary)
         snapshot = temporary.collection(collection).open_snapshot()
         with bar("queries") as progress:
             report = measure(snapshot, encoder, rerank=depths, languages=languages, queries=queries, absent=absent,
@@ -176,7 +221,7 @@ def evaluate(manifest, rerank, lang, queries, absent, mode, protocol, run, qrels
         report["failures"] = failures_json(summary)
         say(report, evaluation_lines, as_json)
         exports.write(report, snapshot, encoder.config.name)
-    _exit_with_failures(summary)
+    exit_with_failures(summary)
 
 
 @cli.command()
@@ -213,7 +258,7 @@ def serve(host, port, model, reranker, home, collection):
     from search.engine import check_weights
     from storage import Home
 
-    chosen = _chosen(home, model, reranker)
+    chosen = chosen_models(home, model, reranker)
     with _naming_models(home):
         check_weights(Home(home).collection(collection).open_snapshot(), chosen.fingerprint)
     _serve(home, collection, host, port, chosen.open)
@@ -235,7 +280,7 @@ def status(hubs, model, reranker, home, collection, as_json):
     from storage.status import status as status_of
 
     report = status_of(Home(home), collection)
-    in_use = _chosen(home, model, reranker).fingerprint
+    in_use = chosen_models(home, model, reranker).fingerprint
     report |= {"model_in_use": in_use, "searchable": report["model_fingerprint"] == in_use}
     if hubs:
         from search.hubs import hubs as hubs_of
@@ -267,12 +312,12 @@ def demo(host, port, model, reranker, home, collection):
     source = open_source(Path(named) if named else sample_gallery(home / "gallery"), None)
     collection = demo_collection(stored, collection, source)
     click.echo(f"Indexing {source.root} into the collection {collection}")
-    encoder = _chosen(home, model, reranker).open()
+    encoder = chosen_models(home, model, reranker).open()
     manifest = stored.create_collection(collection).manifest
     other_weights = manifest.version > 0 and manifest.fingerprint != encoder.fingerprint
-    summary = _index(source, None, other_weights, None, stored, collection, encoder)
-    _print_summary(summary, collection)
-    _exit_without_images(summary)
+    summary = index_source(source, None, other_weights, None, stored, collection, encoder, missing="keep")
+    print_summary(summary, collection)
+    exit_without_images(summary)
     _serve(home, collection, host, port, lambda: encoder)
 
 
@@ -327,7 +372,7 @@ def import_model(file, name, vocab, replace, home, as_json):
     from encoder.importing import import_model as run
     from encoder.report import import_lines
 
-    report = run(file, _models(home), name, vocab, replace).as_json()
+    report = run(file, models_of(home), name, vocab, replace).as_json()
     say(report, import_lines, as_json)
 
 
@@ -341,7 +386,7 @@ def list_models(home, as_json):
     """
     from encoder.report import list_lines
 
-    say({"models": _models(home).list()}, list_lines, as_json)
+    say({"models": models_of(home).list()}, list_lines, as_json)
 
 
 @model.command("show")
@@ -355,7 +400,7 @@ def show_model(name, home, as_json):
     """
     from encoder.report import model_lines
 
-    found = _models(home).describe(name)
+    found = models_of(home).describe(name)
     say(found, model_lines, as_json)
 
 
@@ -376,7 +421,7 @@ def calibrate(name, data, validation, seed, home):
     from encoder.training.dataset import read_photos
     from encoder.training.scoring import fit_ranking
 
-    fit_ranking(_models(home).chosen(name), [read_photos(one) for one in data], read_photos(validation), seed, say=click.echo)
+    fit_ranking(models_of(home).chosen(name), [read_photos(one) for one in data], read_photos(validation), seed, say=click.echo)
 
 
 def _lines_of_status(report: dict):
@@ -388,19 +433,6 @@ def _lines_of_status(report: dict):
         yield from hub_lines(report["hubs"])
 
 
-def _models(home: Path):
-    from encoder.models import Models
-
-    return Models(home / "models")
-
-
-def _chosen(home: Path, model: str | None, reranker: str | None):
-    from encoder.chosen import Chosen
-
-    models = _models(home)
-    return Chosen(models.chosen(model), models.chosen(reranker) if reranker else None)
-
-
 @contextlib.contextmanager
 def _naming_models(home: Path):
     """Where an index was made by other models of the home, the error names them."""
@@ -409,21 +441,9 @@ def _naming_models(home: Path):
     try:
         yield
     except StaleIndex as error:
-        raise StaleIndex(error.made_by, error.in_use, _models(home).made_by(error.made_by)) from error
+        raise StaleIndex(error.made_by, error.in_use, models_of(home).made_by(error.made_by)) from error
 
 
-def _build(source, source_format, limit, rebuild, workers, home, collection, open_encoder, quiet=False):
-    from indexer import open_source
-
-    opened = open_source(source, source_format)
-    return _index(opened, limit, rebuild, workers, home, collection, open_encoder(), quiet)
-
-
-def _index(source, limit, rebuild, workers, home, collection, encoder, quiet=False):
-    from indexer import build_index as build
-
-    with bar("photos", quiet) as progress:
-        return build(home, collection, source, encoder, limit=limit, rebuild=rebuild, workers=workers, progress=progress)
 
 
 def _serve(home: Path, collection: str, host: str, port: int, open_encoder) -> None:
@@ -453,32 +473,10 @@ def _serve(home: Path, collection: str, host: str, port: int, open_encoder) -> N
     os._exit(code)
 
 
-def _print_summary(summary, collection: str) -> None:
-    from indexer.report import summary_lines
-
-    print_lines(summary_lines(summary, collection))
-    _print_failures(summary)
-
-
-def _print_failures(summary) -> None:
-    from indexer.report import failure_lines
-
-    print_lines(failure_lines(summary), err=True)
-
-
-def _exit_without_images(summary) -> None:
-    if not summary.images:
-        click.echo(f"Error: none of the {len(summary.failures)} photos could be read; mend them or name another source.",
-                   err=True)
-        sys.exit(2)
-
-
-def _exit_with_failures(summary) -> None:
-    _exit_without_images(summary)
-    if summary.failures:
-        sys.exit(3)
-
+for command in COMMANDS:
+    cli.add_command(command)
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    allow_many_files()
     cli()

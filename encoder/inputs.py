@@ -94,6 +94,7 @@ class RegionInput:
     count: int
     region_width: int
     takes_photo = False
+    reduced_to = None
 
     @property
     def dtype(self) -> np.dtype:
@@ -126,6 +127,12 @@ class PairInput:
     def region_width(self) -> int:
         """The width of a region's features, 0 where neither reads any."""
         return self.first.region_width or self.second.region_width
+
+    @property
+    def reduced_to(self) -> int | None:
+        """As PixelInput's, so that it is enough for both."""
+        sides = self.first.reduced_to, self.second.reduced_to
+        return None if None in sides else max(sides)
 
     @property
     def dtype(self) -> np.dtype:

@@ -16,23 +16,34 @@ MAX_PIXELS = 200_000_000
 Image.MAX_IMAGE_PIXELS = None  # the limit above is checked before a pixel is decoded, with a reason of our own
 
 
-def decode(source: str | os.PathLike | bytes, at_least: int | None = None) -> Image.Image:
+def decode(source: str | os.PathLike | bytes, at_least: int | None = None, name: str | None = None) -> Image.Image:
     """Decode a photo to upright RGB; alpha is laid over white, 16 bits are brought to 8.
 
     `at_least` lets a JPEG decode at a reduced scale whose shorter side is still that many pixels: faster, and
-    enough for a thumbnail or for what is squashed, but "center_crop" would see other pixels. Raises UnreadableImage
-    with a reason code (`missing`, `unreadable`, `empty`, `not_an_image`, `too_large`, `damaged`).
+    enough for a thumbnail or for what is squashed, but "center_crop" would see other pixels. `name` is what errors call
+    the photo. Raises UnreadableImage with a reason code (`missing`, `unreadable`, `empty`, `not_an_image`, `too_large`,
+    `damaged`).
     """
-    name = "the uploaded photo" if isinstance(source, bytes) else str(source)
+    return decode_sized(source, at_least, name)[0]
+
+
+def decode_sized(
+    source: str | os.PathLike | bytes, at_least: int | None = None, name: str | None = None
+) -> tuple[Image.Image, tuple[int, int]]:
+    """As `decode`; and (width, height) of the photo in full, upright."""
+    name = name or ("the uploaded photo" if isinstance(source, bytes) else str(source))
     with _opened(source, name) as image:
         if image.width * image.height > MAX_PIXELS:
             raise UnreadableImage("too_large", f"{name} has {image.width} x {image.height} pixels, more than the "
                                                f"{MAX_PIXELS // 1_000_000} million that are read; scale it down.")
-        if at_least and image.format == "JPEG":
-            image.draft("RGB", (at_least, at_least))
+        full = image.size
         try:
-            return _rgb(_upright(image))
-        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+            if at_least and image.format == "JPEG":
+                image.draft("RGB", (at_least, at_least))
+            drafted = image.size
+            upright = _upright(image)
+            return _rgb(upright), full if upright.size == drafted else full[::-1]
+        except Exception as error:  # Pillow's decoders fail in any way on what is damaged
             raise UnreadableImage("damaged", f"{name} is damaged ({_one_line(error)}); replace the file.") from error
 
 
@@ -89,15 +100,19 @@ def _opened(source, name: str) -> Image.Image:
     except UnidentifiedImageError as error:
         raise UnreadableImage("not_an_image", f"{name} is not an image that can be read "
                                               "(JPEG, PNG, WebP, GIF, BMP and TIFF can).") from error
-    except (OSError, ValueError, SyntaxError) as error:
-        raise UnreadableImage("unreadable", f"{name} cannot be read ({_one_line(error)}).") from error
+    except UnreadableImage:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno:
+            raise UnreadableImage("unreadable", f"{name} cannot be read ({error.strerror}).") from error
+        raise UnreadableImage("damaged", f"{name} is damaged ({_one_line(error)}); replace the file.") from error
 
 
 def _upright(image: Image.Image) -> Image.Image:
     image.load()
     try:
         return ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, ValueError, KeyError, TypeError, ZeroDivisionError, OverflowError):
+    except Exception:
         return image  # broken EXIF says nothing of the pixels
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from indexer.build import BuildSummary, build_index
     from indexer.items import Failure, SourceCaption, SourceItem
-    from indexer.sources import CocoSource, FolderSource, ManifestSource, RegionsSource, open_source
+    from indexer.sources import CocoSource, FolderSource, ManifestSource, RegionsSource, WebDatasetSource, open_source
 
 __all__ = [
     "BuildSummary",
@@ -16,6 +16,7 @@ __all__ = [
     "RegionsSource",
     "SourceCaption",
     "SourceItem",
+    "WebDatasetSource",
     "build_index",
     "open_source",
 ]

@@ -8,21 +8,25 @@ from itertools import islice
 from typing import Protocol
 
 from encoder.inputs import features_in, files_of
+from indexer.errors import MostVanished
 from indexer.filling import SegmentFiller
 from indexer.fitting import check_model
-from indexer.items import Failure
-from indexer.photos import FileState, Job
+from indexer.items import Failure, one_line
+from indexer.photos import MISSING, FileState, Job
 from indexer.planning import Plan, Work
 from indexer.readers import PhotoReader, Result, default_workers
 from indexer.sources.base import Source
-from storage.catalog import DONE, FAILED, INDEXED, INTERRUPTED, FileRecord, VersionRecord
+from storage.catalog import DONE, FAILED, INDEXED, INTERRUPTED, FileRecord
 from storage.collection import Collection
-from storage.errors import CatalogError, UnusableHome
+from storage.errors import CatalogError, unusable
 from storage.home import Home
-from storage.snapshot import Snapshot
+from storage.index_choice import Budget
+from storage.maintenance import version_record
+from storage.segment_set import SegmentSet
 from storage.writer import Writer
 
 RECORDS_AT_ONCE = 256
+GUARD, KEEP, DROP = "guard", "keep", "drop"
 
 
 class Progress(Protocol):
@@ -37,6 +41,7 @@ class BuildSummary:
 
     `added` images became visible with this run; of them, `replaced` took the place of a photo or captions that had
     changed and `resumed` were encoded by an earlier run that did not end. `unchanged` were there already, as they are.
+    `removed` images went, for the source has them no more.
     `images_per_second` counts the photos encoded by this run, over its whole time in `seconds`.
     """
 
@@ -50,6 +55,7 @@ class BuildSummary:
     version: int
     replaced: int = 0
     resumed: int = 0
+    removed: int = 0
 
 
 def build_index(
@@ -61,23 +67,34 @@ def build_index(
     rebuild: bool = False,
     workers: int | None = None,
     progress: Progress | None = None,
+    missing: str = GUARD,
+    partial: bool = False,
+    budget: Budget | None = None,
 ) -> BuildSummary:
     """Bring the collection up to what the source (its first `limit` photos) has now, and publish.
 
     Photos that cannot be read are recorded and listed in the summary; the run goes on. It can be killed at any
     instant: the published version stays as it is, and the next run continues with what was finished. With `rebuild`
     everything is encoded anew, also what came from other sources, and replaces what was there in one instant.
-    `workers` is how many processes decode (0: this one decodes; None: one for each processor).
+    `workers` is how many processes decode (0: this one decodes; None: one for each processor). `budget` says what a search
+    may cost before an approximate index is tried (None: as in the version before).
 
-    Raises WrongModel, CollectionBusy, OtherWeights, BrokenManifest, BrokenSegment, BrokenIndex, CatalogError or UnusableHome.
+    Images of this source that it has no more are removed; `missing` is "guard" to refuse where these are more than half,
+    "drop" to remove them all the same, "keep" to remove none. With a `limit`, or a source that is only a `partial` list,
+    none is missed.
+
+    Raises WrongModel, MostVanished, CollectionBusy, OtherWeights, BrokenManifest, BrokenSegment, CatalogError or
+    UnusableHome.
     """
     check_model(source, encoder.config.inputs)
     collection = home.create_collection(name)
     try:
         with collection.writer(encoder.fingerprint, rebuild) as writer:
-            return _Build(home, collection, writer, source, encoder, progress).run(limit, rebuild, workers)
+            writer.budget = budget
+            build = _Build(home, collection, writer, source, encoder, progress)
+            return build.run(limit, rebuild, workers, missing, partial or limit is not None)
     except OSError as error:
-        raise UnusableHome(home.path, error.strerror or str(error)) from error
+        raise unusable(home.path, error) from error
 
 
 class _Build:
@@ -97,22 +114,28 @@ class _Build:
         self._progress = progress or (lambda stage, done, total: None)
         self._filler = SegmentFiller(writer, encoder)
         self._failures: list[Failure] = []
+        self._absent: set[str] = set()
         self._records: list[FileRecord] = []
         self._done = self._unchanged = 0
 
-    def run(self, limit: int | None, rebuild: bool, workers: int | None) -> BuildSummary:
+    def run(self, limit: int | None, rebuild: bool, workers: int | None, missing: str, partial: bool) -> BuildSummary:
         started = time.perf_counter()
-        self._plan = Plan(self._collection, self._writer, self._catalog.files(self._collection.name), rebuild)
+        self._plan = Plan(self._collection, self._writer, rebuild)
         work = self._plan.work(str(self._source.root), list(islice(self._source, limit)))
+        self._named = {one.uri for one in work}
         self._total = len(work)
         self._run_id = self._catalog.start_run(self._collection.name, str(self._source.root), self._total)
         try:
             self._read_all(work, workers)
-            snapshot = self._publish()
+            if not partial and missing != KEEP:
+                self._remove_vanished(guarded=missing == GUARD)
+            if rebuild and missing != DROP:
+                self._guard_rebuild()
+            rows = self._publish()
         except BaseException as error:
             self._give_up(error)
             raise
-        return self._finish(snapshot, time.perf_counter() - started, complete=limit is None)
+        return self._finish(rows, time.perf_counter() - started, complete=not partial)
 
     def _read_all(self, work: list[Work], workers: int | None) -> None:
         for problem in self._source.problems:
@@ -122,26 +145,52 @@ class _Build:
         with PhotoReader(default_workers(len(work)) if workers is None else workers) as reader:
             for job, result in reader.read(self._jobs(work)):
                 self._settle(by_uri[job.uri], result)
-        self._advance(self._filler.finish_segment())
+        self._advance(self._filler.finish())
         self._record_files()
+
+    def _remove_vanished(self, guarded: bool) -> None:
+        """Only now, for what was moved is found by its content. Raises MostVanished."""
+        root, plan = str(self._source.root), self._plan
+        gone = plan.vanished(root, self._named - self._absent, self._source.hidden)
+        count, whole = sum(known.published for known in gone), plan.share_of(root)
+        if guarded and count * 2 > whole:
+            raise MostVanished(root, count, whole)
+        for known in gone:
+            plan.remove(known)
+
+    def _guard_rebuild(self) -> None:
+        before, after = self._plan.replaceable, self._plan.added
+        if after * 2 < before:
+            raise MostVanished(str(self._source.root), before - after, before)
 
     def _jobs(self, work: list[Work]) -> Iterator[Job]:
         """The photos that have to be looked into; the others are settled on the way."""
         inputs = self._encoder.config.inputs
-        for one in work:
-            features = features_in(one.item.metadata)
-            if one.problem is not None:
-                self._fail(one.source, one.problem)
-                self._advance(1)
-            elif self._plan.is_untouched(one, files_of(one.uri, features, inputs).all):
+        for one, file in self._with_files(work):
+            path, features = str(one.place.path), features_in(one.item.metadata)
+            if self._plan.is_untouched(one, file, files_of(path, features, inputs).all):
                 self._keep(one)
-            else:
-                yield Job(one.uri, inputs, self._plan.content_to_skip(one), features)
+                continue
+            try:
+                span = one.place.span()
+            except OSError as error:
+                self._settle(one, Failure(one.uri, MISSING, f"{one_line(one.uri)} can't be read ({error.strerror})."))
+                continue
+            yield Job(one.uri, inputs, self._plan.content_to_skip(one), features, path, span)
+
+    def _with_files(self, work: list[Work]) -> Iterator[tuple[Work, FileRecord | None]]:
+        """Each with what the catalog knows of its file, asked for a few at a time."""
+        for start in range(0, len(work), RECORDS_AT_ONCE):
+            part = work[start : start + RECORDS_AT_ONCE]
+            files = self._catalog.files_of(self._collection.name, [one.uri for one in part])
+            yield from ((one, files.get(one.uri)) for one in part)
 
     def _settle(self, work: Work, result: Result) -> None:
         """Do what is to be done with a photo that was looked into."""
         if isinstance(result, Failure):
             self._fail(work.source, result)
+            if result.reason == MISSING:
+                self._absent.add(work.uri)
             self._advance(1)
         elif isinstance(result, FileState):
             self._record(_indexed(work, result, self._plan.known[work.uri].image_id))
@@ -175,43 +224,34 @@ class _Build:
             self._catalog.record_files(self._collection.name, records)
             self._catalog.update_run(self._run_id, done=self._done, failed=len(self._failures))
 
-    def _publish(self) -> Snapshot | None:
-        """The version that is published now: a new one if anything changed. None if there never was one."""
+    def _publish(self) -> SegmentSet | None:
+        """The rows of the version that is published now, a new one if anything changed. None if there never was one."""
         before = self._writer.manifest.version
         self._progress("publish", 0, 1)
-        manifest = self._writer.publish()
-        snapshot = self._collection.open_snapshot() if manifest.version else None
+        manifest = self._writer.publish(self._plan.change)
+        rows = self._collection.open_rows() if manifest.version else None
         if manifest.version != before:
-            self._catalog.record_version(
-                self._collection.name,
-                VersionRecord(
-                    version=manifest.version,
-                    fingerprint=manifest.fingerprint,
-                    images=snapshot.image_count,
-                    captions=snapshot.caption_count,
-                    published_at=manifest.published_at,
-                ),
-            )
+            self._catalog.record_version(self._collection.name, version_record(manifest))
         self._progress("publish", 1, 1)
-        return snapshot
+        return rows
 
     def _give_up(self, error: BaseException) -> None:
-        """Keep what can be kept. After Ctrl-C that is all that was encoded; otherwise the finished segments."""
-        if isinstance(error, KeyboardInterrupt):
-            self._filler.finish_segment()
-        self._filler.discard()
+        """Leave what was encoded to the next run."""
+        self._filler.suspend()
         state = FAILED if isinstance(error, Exception) else INTERRUPTED
         with suppress(CatalogError):  # what ended the run is what should be told
             self._catalog.finish_run(self._run_id, state, done=self._done, failed=len(self._failures))
 
-    def _finish(self, snapshot: Snapshot | None, seconds: float, complete: bool) -> BuildSummary:
+    def _finish(self, rows: SegmentSet | None, seconds: float, complete: bool) -> BuildSummary:
         plan, name = self._plan, self._collection.name
         if complete:
             still = {failure.uri for failure in self._failures}
             self._catalog.forget_failures(name, str(self._source.root), still)
+        if rows is not None:
+            self._catalog.forget_files(name, self._catalog.strangers(name, rows.image_ids()))
         summary = BuildSummary(
-            images=snapshot.image_count if snapshot else 0,
-            captions=snapshot.caption_count if snapshot else 0,
+            images=rows.image_count if rows else 0,
+            captions=rows.caption_count if rows else 0,
             added=plan.added,
             unchanged=self._unchanged,
             failures=self._failures,
@@ -220,6 +260,7 @@ class _Build:
             version=self._writer.manifest.version,
             replaced=plan.replaced,
             resumed=plan.resumed,
+            removed=plan.removed,
         )
         self._catalog.finish_run(
             self._run_id,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-FORMATS = ("coco", "manifest", "folder", "regions")
+FORMATS = ("coco", "manifest", "folder", "regions", "webdataset")
 
 
 class IndexerError(Exception):
@@ -14,7 +14,7 @@ class MissingSource(IndexerError):
 
     def __init__(self, path: Path, problem: str = "does not exist"):
         super().__init__(
-            f"The source {path} {problem}: name a folder of photos, a COCO folder or a JSON Lines manifest in "
+            f"The source {path} {problem}: name a folder of photos, a COCO folder, a manifest or tar shards in "
             "`python manage.py build-index SOURCE`"
         )
 
@@ -51,18 +51,41 @@ class AmbiguousSource(IndexerError):
 
 
 class BadManifestLine(IndexerError):
-    """A line of a JSON Lines manifest that says nothing usable; nothing was indexed."""
+    """The first line or row of a manifest none of which says anything usable; nothing was indexed."""
 
-    def __init__(self, path: Path, number: int, problem: str):
+    def __init__(self, path: Path, number: int, problem: str, kind: str = "line"):
         self.number = number
-        super().__init__(f"{path}, line {number}: {problem}; mend that line and run again (nothing was indexed)")
+        super().__init__(f"{path}, {kind} {number}: {problem}; mend that {kind} and run again (nothing was indexed)")
 
 
 class BadAnnotations(IndexerError):
     """A COCO annotation file that can't be read; nothing was indexed."""
 
     def __init__(self, path: Path, problem: str):
-        super().__init__(f"{path}: {problem}; mend or remove that file and run again (nothing was indexed)")
+        self.path, self.sentence = path, f"{path}: {problem}; mend or remove that file and run again."
+        super().__init__(f"{self.sentence[:-1]} (nothing was indexed)")
+
+
+class MismatchedLanguages(IndexerError):
+    """Languages that can't be told to belong to caption files."""
+
+    def __init__(self, files: int, languages: int):
+        super().__init__(f"There are {files} caption files and {languages} languages: give --lang once, or once for each "
+                         "--captions")
+
+
+class DownloadFailed(IndexerError):
+    """Something can't be fetched, or can't be kept."""
+
+    def __init__(self, what: object, problem: str, remedy: str = "check the connection"):
+        super().__init__(f"{what} can't be downloaded ({problem}): {remedy}, then run the same command to go on")
+
+
+class UnusableArchive(IndexerError):
+    """What was fetched isn't what it should be."""
+
+    def __init__(self, name: str, problem: str):
+        super().__init__(f"{name} can't be used: {problem}; run the same command to fetch it anew")
 
 
 class WrongModel(IndexerError):
@@ -79,3 +102,20 @@ class WorkersUnavailable(IndexerError):
         super().__init__(
             "Worker processes don't start here: call build_index under `if __name__ == '__main__':`, or with workers=0"
         )
+
+
+class MostVanished(IndexerError):
+    """More than half of what the collection has from a source is gone there; nothing was published."""
+
+    def __init__(self, root: str, gone: int, known: int):
+        super().__init__(
+            f"{gone} of the {known} photos that the collection has from {root} are gone: if that is meant, add "
+            "--drop-missing; to keep them searchable, add --keep-missing (nothing was published, what was encoded is kept)"
+        )
+
+
+class MissingPhoto(IndexerError):
+    """A photo that was named and isn't there; nothing was added."""
+
+    def __init__(self, path: str):
+        super().__init__(f"There is no file {path}: check the path (nothing was added)")

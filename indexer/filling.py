@@ -1,6 +1,5 @@
-"""From photos that were read to segments on disk: full batches into the encoder, segments of bounded size and age."""
+"""From photos that were read to segments on disk: full batches into the encoder, segments of bounded size."""
 
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +14,6 @@ from storage.writer import Writer
 IMAGE_BATCH = 64
 TEXT_BATCH = 256
 SEGMENT_IMAGES = 4096
-SEGMENT_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -23,6 +21,7 @@ class Entry:
     """A photo that is ready to be encoded, with its ids. `twin` holds the same content, encoded before."""
 
     image_id: int
+    uri: str
     caption_ids: list[int]
     item: SourceItem
     source: str
@@ -33,7 +32,7 @@ class Entry:
         file, photo = self.photo.file, self.photo
         return ImageRecord(
             image_id=self.image_id,
-            uri=str(self.item.uri),
+            uri=self.uri,
             sha256=file.sha256,
             width=photo.width,
             height=photo.height,
@@ -50,53 +49,51 @@ class Entry:
 
 
 class SegmentFiller:
-    """Takes entries one by one. A segment is finished when it is full, or when more than a few minutes of work would be
-    lost with it. `encoded` counts the photos that went through the encoder."""
+    """Takes entries one by one. Each batch is durable when it was encoded, and a segment that an interrupted run began is
+    gone on with: what comes out doesn't depend on interruptions. `encoded` counts the photos that went through the
+    encoder."""
 
     def __init__(self, writer: Writer, encoder):
         self._writer, self._encoder = writer, encoder
         self._entries: list[Entry] = []
-        self._captions: list[CaptionRecord] = []
-        self._segment: SegmentBuilder | None = None
-        self._begun = 0.0
+        self._segment: SegmentBuilder | None = writer.unfinished
+        self._captions: list[CaptionRecord] = self._segment.waiting if self._segment else []
         self.encoded = 0
 
     def add(self, entry: Entry) -> int:
         """Take an entry; the number of entries whose photos were encoded by this call."""
         self._entries.append(entry)
-        if len(self._entries) < IMAGE_BATCH:
-            return 0
+        return self._encode_images() if len(self._entries) >= IMAGE_BATCH else 0
+
+    def finish(self) -> int:
+        """Encode all that was taken and finish the last segment; the number of entries encoded by this call."""
         done = self._encode_images()
-        old = time.monotonic() - self._begun > SEGMENT_SECONDS
-        if old or self._segment.image_count + IMAGE_BATCH > SEGMENT_IMAGES:
-            self.finish_segment()
+        self._finish_segment()
         return done
 
-    def finish_segment(self) -> int:
-        """Make all that was taken durable; the number of entries whose photos were encoded by this call."""
-        done = self._encode_images()
+    def suspend(self) -> None:
+        """Stop here: the batches that were encoded stay for the next run."""
+        if self._segment is not None:
+            self._segment.suspend()
+            self._segment = None
+
+    def _finish_segment(self) -> None:
         self._encode_captions(at_least=1)
         if self._segment is not None:
             self._segment.finish()
-            self._segment = None
-        return done
-
-    def discard(self) -> None:
-        """Forget what isn't durable yet."""
-        if self._segment is not None:
-            self._segment.discard()
             self._segment = None
 
     def _encode_images(self) -> int:
         entries, self._entries = self._entries, []
         if not entries:
             return 0
+        if self._segment is not None and self._segment.image_count + IMAGE_BATCH > SEGMENT_IMAGES:
+            self._finish_segment()
         vectors, tokens = self._image_arrays(entries)
-        self._open_segment().add_images(
-            [entry.image_record() for entry in entries], vectors, tokens, [entry.photo.thumbnail for entry in entries]
-        )
-        for entry in entries:
-            self._captions += entry.caption_records()
+        thumbnails = [entry.photo.thumbnail for entry in entries]
+        captions = [caption for entry in entries for caption in entry.caption_records()]
+        self._open_segment().add_images([entry.image_record() for entry in entries], vectors, tokens, thumbnails, captions)
+        self._captions += captions
         self._encode_captions(at_least=TEXT_BATCH)
         return len(entries)
 
@@ -126,5 +123,4 @@ class SegmentFiller:
         if self._segment is None:
             config = self._encoder.config
             self._segment = self._writer.begin_segment(config.dim, tuple(config.token_shape))
-            self._begun = time.monotonic()
         return self._segment

@@ -12,11 +12,13 @@ from PIL import Image
 
 from encoder.errors import UnreadableImage
 from encoder.inputs import Files, Inputs, Seen, check, files_of, look
-from encoder.pixels import decode
-from indexer.items import Failure
+from encoder.pixels import decode_sized
+from indexer.items import Failure, one_line
 
+MISSING = "missing"
 THUMBNAIL_SIDE = 512
 THUMBNAIL_QUALITY = 85
+REDUCED = 2  # a JPEG is decoded to no less than twice the side that the network sees
 
 
 @dataclass(frozen=True)
@@ -24,13 +26,16 @@ class Job:
     """A photo to read, and what is to be made of it (`inputs` of the model's config).
 
     `known_sha256` is the content that needs no reading again. `features` is the `.npz` of the photo where it has one; `uri` is
-    one itself where there is no photo.
+    one itself where there is no photo. `path` is the file where that isn't `uri`, and `span` the offset and the number of the
+    photo's bytes where they aren't the whole file.
     """
 
     uri: str
     inputs: Inputs
     known_sha256: str | None = None
     features: str | None = None
+    path: str | None = None
+    span: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -65,26 +70,43 @@ def load_photo(job: Job) -> Photo | FileState | Failure:
     except UnreadableImage as error:
         return Failure(job.uri, error.reason, str(error))
     except FileNotFoundError:
-        return Failure(job.uri, "missing", f"{job.uri} does not exist; check the path.")
+        return Failure(job.uri, MISSING, f"{one_line(job.uri)} does not exist; check the path.")
     except OSError as error:
-        return Failure(job.uri, "unreadable", f"{job.uri} cannot be read ({error.strerror or error}).")
+        return Failure(job.uri, "unreadable", f"{one_line(job.uri)} cannot be read ({error.strerror or error}).")
     except Exception as error:  # a decoder may fail in any way, and one photo must not end the run
-        return Failure(job.uri, "undecodable", f"{job.uri} cannot be decoded ({type(error).__name__}: {error}).")
+        problem = one_line(f"{type(error).__name__}: {error}")
+        return Failure(job.uri, "undecodable", f"{one_line(job.uri)} cannot be decoded ({problem}).")
 
 
 def _read(job: Job) -> Photo | FileState | Failure:
-    files = files_of(job.uri, job.features, job.inputs)
+    path, name = job.path or job.uri, one_line(job.uri)
+    files = files_of(path, job.features, job.inputs)
     if files.features is not None or job.inputs.region_width:
         return _read_features(job, files)
-    status = os.stat(job.uri)
+    status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
-        return Failure(job.uri, "not_a_file", f"{job.uri} is not a file; check the path.")
-    state = FileState(_sha256(job.uri), status.st_size, status.st_mtime_ns)
+        return Failure(job.uri, "not_a_file", f"{name} is not a file; check the path.")
+    content = None if job.span is None else _part(path, *job.span)
+    state = FileState(_sha256(path, content), status.st_size if content is None else len(content), status.st_mtime_ns)
     if state.sha256 == job.known_sha256:
         return state
-    image = decode(job.uri)
-    pixels = job.inputs.make(Seen(image, None))
-    return Photo(state, image.width, image.height, pixels, make_thumbnail(image))
+    reduced = job.inputs.reduced_to
+    at_least = max(THUMBNAIL_SIDE, REDUCED * reduced) if reduced else None
+    image, (width, height) = decode_sized(path if content is None else content, at_least, name)
+    return Photo(state, width, height, job.inputs.make(Seen(image, None)), make_thumbnail(image))
+
+
+def _part(path: str, offset: int, size: int) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(offset)
+        return file.read(size)
+
+
+def _sha256(path: str, content: bytes | None = None) -> str:
+    if content is not None:
+        return hashlib.sha256(content).hexdigest()
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_features(job: Job, files: Files) -> Photo | FileState | Failure:
@@ -93,7 +115,7 @@ def _read_features(job: Job, files: Files) -> Photo | FileState | Failure:
     for path in files.all:
         if not os.path.isfile(path):
             reason = "not_a_file" if os.path.exists(path) else "missing"
-            return Failure(job.uri, reason, f"{path} is not a file; check the path.")
+            return Failure(job.uri, reason, f"{one_line(path)} is not a file; check the path.")
     looks = looks_of(files.all)
     contents = [_sha256(path) for path in files.all]
     together = contents[0] if len(contents) == 1 else hashlib.sha256(" ".join(contents).encode()).hexdigest()
@@ -102,11 +124,6 @@ def _read_features(job: Job, files: Files) -> Photo | FileState | Failure:
         return state
     seen = look(files, job.inputs)
     return Photo(state, *seen.size, job.inputs.make(seen), make_thumbnail(seen.picture()))
-
-
-def _sha256(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def looks_of(paths: list[str]) -> tuple[int, int]:

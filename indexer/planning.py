@@ -1,60 +1,72 @@
 """What is to be done with each photo: kept, looked into, or encoded, and under which ids."""
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import chain
 
 from indexer.filling import Entry
-from indexer.items import Failure, SourceCaption, SourceItem, description_of, printable
-from indexer.known import Known, known_images, record_batches
+from indexer.items import SourceCaption, SourceItem, description_of
+from indexer.known import Known, begun_images, known_images, record_batches
 from indexer.photos import Photo, looks_of
 from storage.catalog import FileRecord
 from storage.collection import Collection
+from storage.places import Place
 from storage.segment_set import SegmentSet
 from storage.writer import Writer
 
 
 @dataclass(frozen=True)
 class Work:
-    """A photo that the collection should hold. `problem` is set where that can't be."""
+    """A photo that the collection should hold, at `place`, of which `uri` is the text."""
 
     uri: str
+    place: Place
     item: SourceItem
     source: str
     description: str
-    problem: Failure | None = None
 
 
 class Plan:
     """Compares what the collection should hold with what it does.
 
     `known` says, by uri, what may stay as it is: what is published (but in a rebuild) and what an interrupted run
-    finished. A photo or description that changed is encoded under a new id and the old image gets a tombstone, and so
+    encoded. A photo or description that changed is encoded under a new id and the old image gets a tombstone, and so
     does one whose content was found elsewhere and whose file is gone: it was moved. In a rebuild, photos and captions
-    keep the ids they had.
+    keep the ids they had. What comes out is the same whether or not a run was interrupted.
     """
 
-    def __init__(self, collection: Collection, writer: Writer, files: dict[str, FileRecord], rebuild: bool):
-        self._writer, self._files = writer, files
+    def __init__(self, collection: Collection, writer: Writer, rebuild: bool):
+        self._writer = writer
         self._previous = collection.salvage() if rebuild else None
         self._previous_ids = dict(_ids_by_uri(self._previous)) if rebuild else {}
         self.known: dict[str, Known] = {}
         self._gone: set[int] = set()
-        self.entries = self.replaced = self.resumed = 0
+        self.entries = self.replaced = self.resumed = self.removed = 0
         if writer.manifest.version and not rebuild:
-            self.known.update((known.uri, known) for known in known_images(collection.open_snapshot()))
-        for known in known_images(writer.adopted):
-            if known.uri in self.known:
-                self._replace(self.known[known.uri])
+            self.known.update((known.uri, known) for known in known_images(collection.open_rows(), published=True))
+        self._twins = {known.sha256: known for known in self.known.values()}
+        for known in chain(known_images(writer.adopted, published=False), begun_images(writer.unfinished)):
+            self._leave_old_places(known.uri, known.sha256)
             self.known[known.uri] = known
             self.resumed += 1
-        self._twins = {known.sha256: known for known in self.known.values()}
 
     @property
     def added(self) -> int:
         """Images that the next publication adds."""
         return self.entries + self.resumed
+
+    @property
+    def replaceable(self) -> int:
+        """Images of the version that a rebuild replaces."""
+        return len(self._previous_ids)
+
+    @property
+    def change(self) -> str:
+        """In words, what the next publication changes."""
+        if self._previous is not None:
+            return f"rebuilt, {self.added} images"
+        parts = {"added": self.added - self.replaced, "replaced": self.replaced, "removed": self.removed}
+        return ", ".join(f"{count} {done}" for done, count in parts.items() if count) or "nothing"
 
     def work(self, root: str, items: list[SourceItem]) -> list[Work]:
         """The source's photos; in a rebuild also those that the collection has from other sources."""
@@ -65,15 +77,15 @@ class Plan:
         recorded = {one.uri: one for one in _recorded(self._previous)}
         return own + [one for one in recorded.values() if one.source != root and one.uri not in listed]
 
-    def is_untouched(self, work: Work, files: list[str]) -> bool:
+    def is_untouched(self, work: Work, file: FileRecord | None, paths: list[str]) -> bool:
         """Whether it is known, and its files look as they did when they were read last (size and time of change)."""
-        known, file = self.known.get(work.uri), self._files.get(work.uri)
+        known = self.known.get(work.uri)
         if known is None or file is None or known.description != work.description:
             return False
         if (file.image_id, file.sha256) != (known.image_id, known.sha256):
             return False
         try:
-            return (file.size, file.mtime_ns) == looks_of(files)
+            return (file.size, file.mtime_ns) == (work.place.state() if len(paths) == 1 else looks_of(paths))
         except OSError:
             return False
 
@@ -84,36 +96,54 @@ class Plan:
 
     def is_published(self, work: Work) -> bool:
         """Whether what is known of the photo was visible before this run."""
-        return self.known[work.uri].origin is not self._writer.adopted
+        return self.known[work.uri].published
 
     def entry(self, work: Work, photo: Photo) -> Entry:
         """Ids for a photo that is new or changed; what was there under its uri gets a tombstone."""
         outdated = self.known.get(work.uri)
-        if outdated is not None:
-            self._replace(outdated)
-        twin = self._twins.get(photo.file.sha256)
-        if twin is not None and not os.path.lexists(twin.uri):
-            self._replace(twin)
+        self._leave_old_places(work.uri, photo.file.sha256)
         kept = self._previous_ids.get(work.uri) if outdated is None else None
         self.entries += 1
         return Entry(
             image_id=self._writer.new_image_id() if kept is None else kept,
+            uri=work.uri,
             caption_ids=list(self._caption_ids(kept, work.item.captions)),
             item=work.item,
             source=work.source,
             photo=photo,
-            twin=twin,
+            twin=self._twins.get(photo.file.sha256),
         )
 
-    def _replace(self, known: Known) -> None:
-        if known.image_id in self._gone:
-            return
+    def vanished(self, root: str, named: set[str], hidden: Iterable[str]) -> list[Known]:
+        """What the collection has from this source and the source has no more: it isn't among the `named` uris, and begins
+        with none of the `hidden`, of which the source can't tell at the moment."""
+        below = tuple(hidden)
+        mine = (known for known in self.known.values() if known.source == root and known.image_id not in self._gone)
+        return [known for known in mine if known.uri not in named and not known.uri.startswith(below)]
+
+    def share_of(self, root: str) -> int:
+        """How many images of this source are published."""
+        return sum(known.published for known in self.known.values() if known.source == root)
+
+    def remove(self, known: Known) -> None:
+        """Take an image out of the collection with the next publication."""
+        self._bury(known)
+        self.removed += known.published
+
+    def _leave_old_places(self, uri: str, sha256: str) -> None:
+        """Tombstones for what a photo at `uri` with this content replaces: what was there, and where it was moved from."""
+        outdated, twin = self.known.get(uri), self._twins.get(sha256)
+        moved = twin is not None and not Place.at(twin.uri).exists()
+        for known in (outdated, twin if moved else None):
+            if known is not None and known.image_id not in self._gone:
+                self._bury(known)
+                self.replaced += known.published
+
+    def _bury(self, known: Known) -> None:
         self._gone.add(known.image_id)
         self._writer.tombstone(known.image_id)
-        if known.origin is self._writer.adopted:
+        if not known.published:
             self.resumed -= 1
-        else:
-            self.replaced += 1
 
     def _caption_ids(self, kept_image: int | None, captions: list[SourceCaption]) -> Iterator[int]:
         """The ids that an image's captions had, and new ones for those it didn't have."""
@@ -127,12 +157,8 @@ class Plan:
 
 
 def _work(item: SourceItem, source: str) -> Work:
-    uri = str(item.uri)
-    shown = printable(uri)
-    problem = None
-    if shown != uri:
-        problem = Failure(shown, "odd_name", f"{shown} has a name that is not UTF-8; rename the file.")
-    return Work(uri, item, source, description_of(item.captions, item.metadata), problem)
+    place = Place(item.uri, item.member)
+    return Work(place.uri, place, item, source, description_of(item.captions, item.metadata))
 
 
 def _ids_by_uri(rows: SegmentSet) -> Iterator[tuple[str, int]]:
@@ -146,4 +172,5 @@ def _recorded(rows: SegmentSet) -> Iterator[Work]:
         captions = rows.captions_of([record.image_id for record in records])
         for record in records:
             own = [SourceCaption(one.language, one.text, one.origin) for one in captions[record.image_id]]
-            yield _work(SourceItem(Path(record.uri), own, record.metadata), record.source)
+            place = Place.at(record.uri)
+            yield _work(SourceItem(place.path, own, record.metadata, place.member), record.source)

@@ -11,10 +11,10 @@ MOST_FAILURES = 20
 
 def summary_lines(summary: BuildSummary, collection: str) -> Iterator[str]:
     """What the collection holds now, and what this run did to it; `failure_lines` has the rest."""
-    if not summary.added and not summary.failures:
+    if not (summary.added or summary.removed or summary.failures):
         yield f"Nothing is new: {collection} stays at version {summary.version}."
     yield (f"{summary.images} images and {summary.captions} captions in {collection}, version {summary.version}: "
-           f"{summary.added} added, {summary.unchanged} unchanged, {len(summary.failures)} failed; "
+           f"{summary.added} added, {summary.unchanged} unchanged, {summary.removed} removed, {len(summary.failures)} failed; "
            f"{summary.seconds:.1f} s, {summary.images_per_second:.1f} images/s")
 
 
@@ -29,6 +29,7 @@ def failure_lines(summary: BuildSummary) -> Iterator[str]:
 def summary_json(summary: BuildSummary) -> dict:
     """All of it as plain values."""
     return {"images": summary.images, "captions": summary.captions, "added": summary.added, "unchanged": summary.unchanged,
+            "replaced": summary.replaced, "removed": summary.removed, "resumed": summary.resumed,
             "failures": failures_json(summary), "seconds": round(summary.seconds, 2),
             "images_per_second": round(summary.images_per_second, 2), "version": summary.version}
 

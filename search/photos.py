@@ -11,6 +11,7 @@ from encoder.errors import UnreadableImage
 from encoder.inputs import Files, Seen, features_in, files_of, look
 from encoder.pixels import decode
 from encoder.regions import ENDING
+from storage.places import Place
 
 from .errors import UnreadablePhoto
 
@@ -34,8 +35,19 @@ def read_photo(photo: bytes | Path, config) -> np.ndarray:
 
 def read_stored(record, config) -> np.ndarray:
     """The same of an image of the collection, from its files as they are now; raises UnreadablePhoto."""
-    files = files_of(record.uri, features_in(record.metadata), config.inputs)
-    return read_photo(Path(record.uri), config) if files.features is None else _from_files(files, config)
+    place = Place.at(record.uri)
+    files = files_of(str(place.path), features_in(record.metadata), config.inputs)
+    if files.features is not None:
+        return _from_files(files, config)
+    if place.member is None:
+        return read_photo(place.path, config)
+    try:
+        with place.open() as file:
+            return read_photo(file.read(), config)
+    except OSError as error:
+        raise UnreadablePhoto(
+            f"{record.uri} can't be read ({error.strerror}): put it back, or index its source again."
+        ) from error
 
 
 def read_photo_with_preview(photo: bytes | Path, config) -> tuple[np.ndarray, bytes]:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 from sqlalchemy import URL, Connection, Engine, Row, create_engine, delete, event, insert, make_url, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
@@ -126,25 +127,44 @@ class Catalog:
     def forget_failures(self, collection: str, source: str, still_failing: set[str]) -> None:
         """Drop a source's failures other than these uris: of files that are no longer in the source."""
         gone = [r.uri for r in self.failures(collection) if r.source == source and r.uri not in still_failing]
-        with self._writing() as connection:
-            owner = self._owner(connection, collection)
-            for start in range(0, len(gone), ROWS_A_STATEMENT):
-                part = gone[start : start + ROWS_A_STATEMENT]
-                connection.execute(delete(files).where(files.c.collection_id == owner, files.c.uri.in_(part)))
+        self.forget_files(collection, gone)
 
     def files(self, collection: str) -> dict[str, FileRecord]:
         """All that is known of the collection's files, by uri."""
         return {row.uri: _record(FileRecord, row) for row in self._select(files, collection, order=files.c.uri)}
+
+    def files_of(self, collection: str, uris: Sequence[str]) -> dict[str, FileRecord]:
+        """What is known of these files, by uri; those of which nothing is known are left out."""
+        found = {}
+        for start in range(0, len(uris), ROWS_A_STATEMENT):
+            asked = files.c.uri.in_(uris[start : start + ROWS_A_STATEMENT])
+            found |= {row.uri: _record(FileRecord, row) for row in self._select(files, collection, asked, order=files.c.uri)}
+        return found
+
+    def strangers(self, collection: str, living: np.ndarray) -> list[str]:
+        """Files that are noted as indexed under ids which are not among the `living`, int64 [n] upwards."""
+        rows = self._select(files, collection, files.c.outcome == INDEXED, order=files.c.uri, columns=("uri", "image_id"))
+        ids = np.fromiter((row.image_id or 0 for row in rows), np.int64, len(rows))
+        return [rows[place].uri for place in np.flatnonzero(~np.isin(ids, living))]
+
+    def forget_files(self, collection: str, uris: Sequence[str]) -> None:
+        """Drop all that is known of these files."""
+        with self._writing() as connection:
+            owner = self._owner(connection, collection)
+            for start in range(0, len(uris), ROWS_A_STATEMENT):
+                part = list(uris[start : start + ROWS_A_STATEMENT])
+                connection.execute(delete(files).where(files.c.collection_id == owner, files.c.uri.in_(part)))
 
     def failures(self, collection: str) -> list[FileRecord]:
         """The files that failed when they were last tried, by uri."""
         rows = self._select(files, collection, files.c.outcome == FAILED, order=files.c.uri)
         return [_record(FileRecord, row) for row in rows]
 
-    def _select(self, table, collection: str, *conditions, order, limit: int | None = None) -> list[Row]:
+    def _select(self, table, collection: str, *conditions, order, limit: int | None = None, columns=()) -> list[Row]:
         if self._file is not None and not self._file.exists():
             return []
-        joined = select(table).join(collections, collections.c.collection_id == table.c.collection_id)
+        wanted = [table.c[name] for name in columns] or [table]
+        joined = select(*wanted).select_from(table).join(collections, collections.c.collection_id == table.c.collection_id)
         mine = joined.where(collections.c.home == self._home, collections.c.name == collection, *conditions)
         with self._transaction() as connection:
             return list(connection.execute(mine.order_by(order).limit(limit)))

@@ -1,12 +1,13 @@
 """A collection: a folder with a manifest, its segments and its index files."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from storage.errors import EmptyCollection, StorageError
 from storage.manifest import Manifest
 from storage.recovery import salvaged
 from storage.segment_set import SegmentSet
-from storage.snapshot import Snapshot
+from storage.snapshot import Snapshot, rows_of
 from storage.writer import Writer
 
 
@@ -28,12 +29,19 @@ class Collection:
     def open_snapshot(self) -> Snapshot:
         """The last published version, opened for reading. Raises EmptyCollection, BrokenManifest, BrokenSegment or
         BrokenIndex."""
+        return self._open(Snapshot)
+
+    def open_rows(self) -> SegmentSet:
+        """The same without its index files, which are as large in memory as on disk. Raises as `open_snapshot`."""
+        return self._open(rows_of)
+
+    def _open(self, opened: Callable[[Path, Manifest], SegmentSet]) -> SegmentSet:
         while True:
             manifest = self.manifest
             if manifest.version == 0:
                 raise EmptyCollection(self.name)
             try:
-                return Snapshot(self.folder, manifest)
+                return opened(self.folder, manifest)
             except StorageError:
                 if self.manifest.version == manifest.version:
                     raise

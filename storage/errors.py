@@ -24,6 +24,11 @@ class UnusableHome(StorageError):
         )
 
 
+def unusable(path, error: OSError) -> UnusableHome:
+    """What to raise where the system refused to write."""
+    return UnusableHome(path, error.strerror or str(error))
+
+
 class UnknownCollection(StorageError):
     """No collection of that name exists in this home."""
 
@@ -51,9 +56,26 @@ class CollectionBusy(StorageError):
     def __init__(self, name: str, holder: str):
         who = f" (process {holder})" if holder else ""
         super().__init__(
-            f"Collection {name!r} is being written by another build-index{who}: wait for it to end, then run "
-            "`python manage.py build-index` again"
+            f"Collection {name!r} is being written by another command{who}: wait for it to end, then run this one again"
         )
+
+
+class UnfinishedRun(StorageError):
+    """An index run ended before its time; what it had encoded would be lost by what was asked for now."""
+
+    def __init__(self, name: str, images: int):
+        super().__init__(
+            f"An index run of collection {name!r} was interrupted with {images} photos encoded and not published: run the "
+            "same build-index again to finish it, or add --drop-unfinished to lose them"
+        )
+
+
+class UnknownVersion(StorageError):
+    """A version that is not kept."""
+
+    def __init__(self, version: int, kept: list[int]):
+        known = f"there are {', '.join(map(str, kept))}" if kept else "no old version is kept"
+        super().__init__(f"Can't go back to version {version} ({known}): `python manage.py versions` lists them")
 
 
 class OtherWeights(StorageError):
@@ -73,7 +95,7 @@ class BrokenManifest(StorageError):
     def __init__(self, path, problem: str):
         super().__init__(
             f"The manifest {path} is damaged ({problem}): restore that file, or run "
-            "`python manage.py build-index SOURCE --rebuild`"
+            "`python manage.py repair` (or else `python manage.py build-index SOURCE --rebuild`)"
         )
 
 
@@ -83,7 +105,7 @@ class BrokenSegment(StorageError):
     def __init__(self, path, problem: str):
         super().__init__(
             f"The segment {path} is damaged ({problem}): restore that folder, or run "
-            "`python manage.py build-index SOURCE --rebuild`"
+            "`python manage.py repair` (or else `python manage.py build-index SOURCE --rebuild`)"
         )
 
 
@@ -100,7 +122,7 @@ class BrokenIndex(StorageError):
     def __init__(self, path, problem: str):
         super().__init__(
             f"The index {path} is damaged ({problem}): restore that file, or run "
-            "`python manage.py build-index SOURCE --rebuild`"
+            "`python manage.py repair` (or else `python manage.py build-index SOURCE --rebuild`)"
         )
 
 

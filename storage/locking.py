@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from storage.errors import CollectionBusy
@@ -22,3 +24,13 @@ def take_lock(folder: Path) -> int:
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock for as long as this lasts. Raises CollectionBusy."""
+    descriptor = take_lock(folder)
+    try:
+        yield
+    finally:
+        os.close(descriptor)

@@ -8,6 +8,7 @@ from storage.errors import BrokenManifest
 from storage.files import replace_json
 
 FORMAT = 1
+LATER = ("images", "captions", "change")
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,8 @@ class Manifest:
 
     `tombstones` are ids of images that are still in a segment and no longer in the collection; their captions went
     with them. `index` is the name of a folder under `index/`. `next_image_id` and `next_caption_id` were never used.
+    `images` and `captions` count the living, `change` says in words what this version changed; manifests of before had
+    neither.
     """
 
     version: int = 0
@@ -28,6 +31,9 @@ class Manifest:
     next_image_id: int = 1
     next_caption_id: int = 1
     published_at: str = ""
+    images: int = 0
+    captions: int = 0
+    change: str = ""
 
     def save(self, path: Path) -> None:
         """Publish: after this returns, and not before, readers see this version."""
@@ -52,7 +58,8 @@ class Manifest:
             raise BrokenManifest(path, f"format {content.get('format')!r}, this program reads {FORMAT}")
         values = {}
         for field in fields(cls):
-            value, default = content.get(field.name), field.default
+            default = field.default
+            value = content.get(field.name, default if field.name in LATER else None)
             kind = list if isinstance(default, tuple) else type(default)
             if type(value) is not kind:
                 raise BrokenManifest(path, f"{field.name!r} is missing or of the wrong type")

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable
 
+import numpy as np
+
 from storage.segment_reader import Segment
 from storage.segment_set import SegmentSet
 from storage.segments import SegmentBuilder
@@ -16,6 +18,14 @@ def too_many_small(segments: list[Segment]) -> list[Segment]:
     """The segments that should be merged; none while the small ones are few, for each merge copies them."""
     small = [segment for segment in segments if segment.info.images < SMALL]
     return small if len(small) > MOST_SMALL else []
+
+
+def spoiled(segments: list[Segment], dead: np.ndarray) -> list[Segment]:
+    """The segments that compaction writes anew: those with images among the `dead` (int64 ids), and the small ones, unless
+    one small segment is all there is to do."""
+    holding = [segment for segment in segments if np.isin(segment.image_ids, dead).any()]
+    small = [segment for segment in segments if segment.info.images < SMALL and segment not in holding]
+    return holding + small if holding or len(small) > 1 else []
 
 
 def merge(segments: list[Segment], tombstones: Iterable[int], begin: Callable[[], SegmentBuilder]) -> list[str]:

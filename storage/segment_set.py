@@ -67,6 +67,15 @@ class SegmentSet:
         """The images' records in the order asked. Raises UnknownId."""
         return self._fetch(ids, self._images, "image", lambda s, rows: table_to_images(s.images.take(rows)))
 
+    def find(self, uris: Sequence[str]) -> dict[str, int]:
+        """The ids of the images that have these uris, by uri; those that none has are left out."""
+        asked, found = pa.array(uris, pa.string()), {}
+        for segment in self._segments:
+            rows = np.flatnonzero(pc.is_in(segment.images["uri"], value_set=asked).to_numpy(zero_copy_only=False))
+            rows = rows[~np.isin(segment.image_ids[rows], self._dead_images)]
+            found.update(zip(segment.images["uri"].take(rows).to_pylist(), segment.image_ids[rows].tolist(), strict=True))
+        return found
+
     def captions(self, caption_ids: Ids) -> list[CaptionRecord]:
         """The captions' records in the order asked. Raises UnknownId."""
         return self._fetch(

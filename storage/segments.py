@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from storage.errors import BrokenSegment, StorageError, UnreadableSegment, WrongShape
 from storage.files import make_folder, move_into_place, remove, sha256_of
+from storage.journal import CaptionBatch, ImageBatch, Journal
 from storage.records import THUMBNAIL_SCHEMA, CaptionRecord, ImageRecord, captions_to_table, images_to_table
 from storage.tokens import TokenFile
 
@@ -58,9 +59,14 @@ class SegmentInfo:
             content = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
             if content.pop("format") != FORMAT:
                 raise BrokenSegment(folder, "of another format")
-            return cls(**{**content, "token_shape": tuple(content["token_shape"])})
+            return cls.from_json(content)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise refusal(folder, error) from error
+
+    @classmethod
+    def from_json(cls, content: dict) -> "SegmentInfo":
+        """What `asdict` made, after JSON."""
+        return cls(**{**content, "token_shape": tuple(content["token_shape"])})
 
 
 def refusal(folder: Path, error: Exception) -> StorageError:
@@ -72,42 +78,96 @@ def refusal(folder: Path, error: Exception) -> StorageError:
 
 
 class SegmentBuilder:
-    """A segment being written under a temporary name; tokens and thumbnails go to disk as they come."""
+    """A segment being written under a temporary name; tokens and thumbnails go to disk as they come.
 
-    def __init__(self, temporary: Path, final: Path, info: SegmentInfo):
-        self._temporary, self._final, self._info = temporary, final, info
+    With a journal, what was added is durable when the call returns, and `continued` goes on after any interruption.
+    """
+
+    def __init__(self, temporary: Path, final: Path, info: SegmentInfo, journal: Journal | None = None):
+        self._temporary, self._final, self._info, self._journal = temporary, final, info, journal
+        self._ended = False
+        remove(temporary)
         make_folder(temporary)
         self._images: list[ImageRecord] = []
         self._captions: list[CaptionRecord] = []
+        self._waiting: dict[int, CaptionRecord] = {}
         self._image_vectors: list[np.ndarray] = []
         self._caption_vectors: list[np.ndarray] = []
         self._tokens = TokenFile(temporary / "image_tokens.npy", info.token_shape)
         self._thumbnails = pa.ipc.new_file(str(temporary / "thumbnails.arrow"), THUMBNAIL_SCHEMA)
+
+    @classmethod
+    def continued(cls, temporary: Path, final: Path, info: SegmentInfo, journal: Journal) -> "SegmentBuilder":
+        """The segment as its journal tells it."""
+        builder = cls(temporary, final, info)
+        for batch in journal.batches():
+            builder._take(batch)
+        builder._journal = journal
+        return builder
 
     @property
     def image_count(self) -> int:
         """Images added so far."""
         return len(self._images)
 
+    @property
+    def images(self) -> list[ImageRecord]:
+        """The images added so far, in the order in which they came."""
+        return list(self._images)
+
+    @property
+    def captions(self) -> list[CaptionRecord]:
+        """Their captions, those that are still to be encoded last."""
+        return [*self._captions, *self.waiting]
+
+    @property
+    def waiting(self) -> list[CaptionRecord]:
+        """Captions that were announced with their images and have no vector yet, in the order in which they came."""
+        return list(self._waiting.values())
+
     def add_images(
-        self, images: list[ImageRecord], vectors: np.ndarray, tokens: np.ndarray, thumbnails: list[bytes]
+        self,
+        images: list[ImageRecord],
+        vectors: np.ndarray,
+        tokens: np.ndarray,
+        thumbnails: list[bytes],
+        coming: list[CaptionRecord] = (),
     ) -> None:
-        """Append n images: vectors float [n, D], tokens float [n, L, H], n JPEG files. Raises WrongShape."""
+        """Append n images: vectors float [n, D], tokens float [n, L, H], n JPEG files; `coming` are captions that
+        `add_captions` will bring. Raises WrongShape."""
         _expect("image vectors", vectors, (len(images), self._info.dim))
         _expect("tokens", tokens, (len(images), *self._info.token_shape))
         if len(thumbnails) != len(images):
             raise WrongShape(f"{len(thumbnails)} thumbnails for {len(images)} images")
-        self._tokens.append(tokens)
-        columns = [pa.array([image.image_id for image in images], pa.int64()), pa.array(thumbnails, pa.large_binary())]
-        self._thumbnails.write_batch(pa.record_batch(columns, schema=THUMBNAIL_SCHEMA))
-        self._images += images
-        self._image_vectors.append(vectors.astype(np.float16))
+        self._add(ImageBatch(images, vectors, tokens, thumbnails, list(coming)))
 
     def add_captions(self, captions: list[CaptionRecord], vectors: np.ndarray) -> None:
         """Append m captions of images of this segment: vectors float [m, D]. Raises WrongShape."""
         _expect("caption vectors", vectors, (len(captions), self._info.dim))
-        self._captions += captions
-        self._caption_vectors.append(vectors.astype(np.float16))
+        self._add(CaptionBatch(captions, vectors))
+
+    def _add(self, batch: ImageBatch | CaptionBatch) -> None:
+        if self._journal is not None:
+            self._journal.append(batch)
+        self._take(batch)
+
+    def _take(self, batch: ImageBatch | CaptionBatch) -> None:
+        if isinstance(batch, ImageBatch):
+            self._take_images(batch)
+            return
+        self._captions += batch.captions
+        self._caption_vectors.append(batch.vectors.astype(np.float16))
+        for caption in batch.captions:
+            self._waiting.pop(caption.caption_id, None)
+
+    def _take_images(self, batch: ImageBatch) -> None:
+        ids = pa.array([image.image_id for image in batch.images], pa.int64())
+        columns = [ids, pa.array(batch.thumbnails, pa.large_binary())]
+        self._tokens.append(batch.tokens)
+        self._thumbnails.write_batch(pa.record_batch(columns, schema=THUMBNAIL_SCHEMA))
+        self._images += batch.images
+        self._image_vectors.append(batch.vectors.astype(np.float16))
+        self._waiting.update((caption.caption_id, caption) for caption in batch.coming)
 
     def finish(self) -> str:
         """Make the segment durable under its name, which is returned. Nobody reads it before a publication names it."""
@@ -124,10 +184,17 @@ class SegmentBuilder:
         self._save("caption_vectors", _stacked(self._caption_vectors, self._info.dim))
         self._describe(image_ids, caption_ids)
         move_into_place(self._temporary, self._final)
+        self._ended = True
+        if self._journal is not None:
+            self._journal.remove()
         return self._final.name
 
-    def discard(self) -> None:
-        """Forget what was added."""
+    def suspend(self) -> None:
+        """Stop here. What is in the journal stays for the next writer; without a journal nothing stays. What is finished
+        is left alone."""
+        if self._ended:  # Arrow would write its footer once more
+            return
+        self._ended = True
         with suppress(OSError):  # a full disk refuses the last bytes too
             self._tokens.close()
         with suppress(OSError):
@@ -144,6 +211,8 @@ class SegmentBuilder:
         owners = np.array([caption.image_id for caption in self._captions], np.int64)
         if not np.isin(owners, image_ids).all():
             raise WrongShape("a caption belongs to an image outside its segment")
+        if self._waiting:
+            raise WrongShape(f"{len(self._waiting)} captions were announced and have no vector")
 
     def _describe(self, image_ids: np.ndarray, caption_ids: np.ndarray) -> None:
         files = {

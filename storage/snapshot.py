@@ -5,14 +5,21 @@ from pathlib import Path
 import numpy as np
 
 from storage.errors import BrokenIndex, BrokenSegment
+from storage.index_choice import open_index, read_choices
 from storage.manifest import Manifest
 from storage.segment_reader import Segment
 from storage.segment_set import SegmentSet
-from storage.vectors import FaissFlatIndex, LiveIndex, VectorIndex
+from storage.vectors import LiveIndex, VectorIndex
+
+
+def rows_of(folder: Path, manifest: Manifest) -> SegmentSet:
+    """The living rows of a version. Raises BrokenSegment."""
+    return SegmentSet([Segment(folder / "segments" / name) for name in manifest.segments], manifest.tombstones)
 
 
 class Snapshot(SegmentSet):
-    """Reads one version, whatever is published meanwhile."""
+    """Reads one version, whatever is published meanwhile. `index_choices` says by "images" and "captions" what each index is
+    and why, as JSON values."""
 
     def __init__(self, folder: Path, manifest: Manifest):
         """Raises BrokenSegment or BrokenIndex, also when a newer version took the files away."""
@@ -22,8 +29,9 @@ class Snapshot(SegmentSet):
             if segment.info.fingerprint != manifest.fingerprint:
                 raise BrokenSegment(segment.folder, "made by other weights than the manifest says")
         index = folder / "index" / manifest.index
-        self.image_index = self._open_index(index / "images.faiss", self._dead_images, self.image_count)
-        self.caption_index = self._open_index(index / "captions.faiss", self._dead_captions, self.caption_count)
+        self.index_choices = read_choices(index)
+        self.image_index = self._open_index(index, "images", self._dead_images, self.image_count)
+        self.caption_index = self._open_index(index, "captions", self._dead_captions, self.caption_count)
 
     @property
     def version(self) -> int:
@@ -40,8 +48,8 @@ class Snapshot(SegmentSet):
         for segment in self._segments:
             segment.verify()
 
-    def _open_index(self, path: Path, dead: np.ndarray, living: int) -> VectorIndex:
-        index = FaissFlatIndex.open(path)
+    def _open_index(self, folder: Path, name: str, dead: np.ndarray, living: int) -> VectorIndex:
+        index = open_index(folder, name, self.index_choices)
         if index.dim != self._manifest.dim or index.count < living:
-            raise BrokenIndex(path, f"{index.count} vectors of {index.dim} numbers for {living} rows")
+            raise BrokenIndex(folder / f"{name}.faiss", f"{index.count} vectors of {index.dim} numbers for {living} rows")
         return LiveIndex(index, dead, living)

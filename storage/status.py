@@ -12,10 +12,11 @@ def status(home: Home, name: str) -> dict:
     """
     collection = home.collection(name)
     manifest = collection.manifest
-    counts = {"images": 0, "captions": 0, "languages": []}
+    counts = {"images": 0, "captions": 0, "languages": [], "index": {}}
     if manifest.version:
         snapshot = collection.open_snapshot()
-        counts = {"images": snapshot.image_count, "captions": snapshot.caption_count, "languages": list(snapshot.languages)}
+        counts = {"images": snapshot.image_count, "captions": snapshot.caption_count, "languages": list(snapshot.languages),
+                  "index": snapshot.index_choices}
     failures = [{"uri": f.uri, "reason": f.reason, "sentence": f.sentence} for f in home.catalog.failures(name)]
     return {"collection": name, "version": manifest.version, **counts, "model_fingerprint": manifest.fingerprint,
             "failures": failures}
@@ -28,8 +29,18 @@ def status_lines(report: dict) -> Iterator[str]:
     if report["version"] and not report["searchable"]:
         yield (f"  not made by the model in use, {report['model_in_use']}: choose its model with --model, or run "
                "`python manage.py build-index SOURCE --rebuild`")
+    for name, choice in report["index"].items():
+        yield f"  search in {name}: {_described(choice)}"
     for failure in report["failures"]:
         yield f"  {failure['reason']}: {failure['sentence']}"
+
+
+def _described(choice: dict) -> str:
+    """One index and why, such as "exact, 8.1 ms (within the budget)"."""
+    if choice["kind"] == "exact":
+        return f"exact, {choice['ms']:.1f} ms ({choice['why']})"
+    return (f"{choice['factory']}, {choice['ms']:.1f} ms in place of {choice['exact_ms']:.1f}, finds {choice['recall']:.4f} of "
+            f"the 10 best ({choice['queries']} queries; {choice['why']})")
 
 
 def only_from(home: Home, name: str, source: str) -> bool:

@@ -1,5 +1,6 @@
 """Nearest vectors by inner product: the interface, and FAISS behind it."""
 
+import errno
 from pathlib import Path
 from typing import Protocol
 
@@ -64,29 +65,32 @@ class FaissFlatIndex:
         queries = self._checked(queries)
         found = min(k, self.count)
         if found <= 0 or len(queries) == 0:
-            return _padded(np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64), k)
-        selector = _selector(allowed_ids, excluded_ids)
+            return padded(np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64), k)
+        selector = selector_of(allowed_ids, excluded_ids)
         params = faiss.SearchParameters(sel=selector) if selector is not None else None
         if len(queries) < QUERIES_WORTH_THREADS:
             faiss.omp_set_num_threads(1)  # of this thread alone; a team for one query costs more than the query
         scores, ids = self._index.search(queries, found, params=params)
-        return _padded(*_in_order(scores, ids), k)
+        return padded(*in_order(scores, ids), k)
 
     def save(self, path: Path) -> None:
-        """Write the index to a file."""
-        faiss.write_index(self._index, str(path))
+        """Write the index to a file. Raises OSError."""
+        write_faiss(self._index, path)
+
+    def ids(self) -> np.ndarray:
+        """The id of every vector, int64 [n], in the order in which they were added."""
+        return faiss.vector_to_array(self._index.id_map)
+
+    def codes(self) -> np.ndarray:
+        """The vectors beside `ids`, float16 [n, D]."""
+        codes = faiss.downcast_index(self._index.index)
+        return faiss.vector_to_array(codes.codes).view(np.float16).reshape(-1, self.dim)
 
     @classmethod
     def open(cls, path: Path) -> "FaissFlatIndex":
         """Read what `save` wrote. Raises BrokenIndex."""
-        try:
-            index = faiss.read_index(str(path))
-        except (RuntimeError, MemoryError) as error:
-            raise BrokenIndex(path, "missing, or not a FAISS index") from error
-        if not isinstance(index, faiss.IndexIDMap2):
-            raise BrokenIndex(path, f"holds a {type(index).__name__}")
         opened = cls.__new__(cls)
-        opened._index = index
+        opened._index = read_faiss(path)
         return opened
 
     def _checked(self, vectors: np.ndarray) -> np.ndarray:
@@ -98,7 +102,7 @@ class FaissFlatIndex:
 class LiveIndex:
     """An index without the ids that were deleted since it was built."""
 
-    def __init__(self, index: FaissFlatIndex, excluded_ids: np.ndarray, count: int):
+    def __init__(self, index: VectorIndex, excluded_ids: np.ndarray, count: int):
         self._index, self._excluded, self._count = index, excluded_ids, count
 
     @property
@@ -112,7 +116,26 @@ class LiveIndex:
         return self._index.search(queries, k, allowed_ids, self._excluded)
 
 
-def _selector(allowed_ids: np.ndarray | None, excluded_ids: np.ndarray | None):
+def write_faiss(index: faiss.IndexIDMap2, path: Path) -> None:
+    """Write an index to a file. Raises OSError."""
+    try:
+        faiss.write_index(index, str(path))
+    except RuntimeError as error:
+        raise OSError(errno.EIO, f"an index file can't be written: {str(error).strip().splitlines()[-1]}") from error
+
+
+def read_faiss(path: Path) -> faiss.IndexIDMap2:
+    """Read what `write_faiss` wrote. Raises BrokenIndex."""
+    try:
+        index = faiss.read_index(str(path))
+    except (RuntimeError, MemoryError) as error:
+        raise BrokenIndex(path, "missing, or not a FAISS index") from error
+    if not isinstance(index, faiss.IndexIDMap2):
+        raise BrokenIndex(path, f"holds a {type(index).__name__}")
+    return index
+
+
+def selector_of(allowed_ids: np.ndarray | None, excluded_ids: np.ndarray | None):
     """The FAISS selector of both filters, or None where neither filters anything."""
     if allowed_ids is not None:
         if excluded_ids is not None and len(excluded_ids):
@@ -133,14 +156,14 @@ def _members(ids: np.ndarray):
     return faiss.IDSelectorBitmap(np.packbits(bits, bitorder="little"))
 
 
-def _in_order(scores: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def in_order(scores: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Each row by score downwards, equal scores by id upwards, what is missing last with score -inf."""
     scores = np.where(ids == MISSING, np.float32(-np.inf), scores)
     order = np.lexsort((ids, -scores))
     return np.take_along_axis(scores, order, axis=1), np.take_along_axis(ids, order, axis=1)
 
 
-def _padded(scores: np.ndarray, ids: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def padded(scores: np.ndarray, ids: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows widened to k with missing results."""
     width = ((0, 0), (0, max(0, k) - ids.shape[1]))
     return (

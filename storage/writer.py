@@ -3,13 +3,23 @@
 import os
 import re
 import uuid
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
-from storage.errors import BrokenManifest, BrokenSegment, OtherWeights, WrongShape
-from storage.files import TEMPORARY, make_folder, move_into_place, remove
+from storage.errors import (
+    BrokenManifest,
+    BrokenSegment,
+    OtherWeights,
+    WrongShape,
+)
+from storage.files import TEMPORARY, remove
+from storage.history import KEPT, History
+from storage.index_choice import Budget, read_budget
+from storage.index_files import living_rows, write_index
+from storage.journal import ENDING, ImageBatch, Journal
 from storage.locking import take_lock
 from storage.manifest import Manifest
 from storage.merging import merge, too_many_small
@@ -17,22 +27,24 @@ from storage.recovery import guessed_manifest
 from storage.segment_reader import Segment
 from storage.segment_set import SegmentSet
 from storage.segments import ADD, MERGE, REBUILD, SegmentBuilder, SegmentData, SegmentInfo
-from storage.vectors import FaissFlatIndex
-
-INDEX_CHUNK = 16384
 
 
 class Writer:
     """Holds the collection's lock from construction to `close`; use it in a `with`.
 
-    A segment is durable when it is finished and visible when it is published. Finished segments that a killed run left
-    behind are taken over (`adopted`, to be read by id) where they continue the published version with the same
-    weights; all other leftovers are removed. With `rebuild`, publication replaces all that was there.
+    A segment is durable when it is finished, a batch of one in the making when it was added, and both are visible when
+    they are published. What a killed run left behind is taken over where it continues the published version with the same
+    weights: finished segments (`adopted`, to be read by id) and the segment in the making (`unfinished`, to be gone on
+    with). All other leftovers are removed. With `rebuild`, publication replaces all that was there. `budget` says what a
+    search may cost, and may be set before a publication; None: as in the version before.
     """
 
     def __init__(self, folder: Path, fingerprint: str, rebuild: bool = False):
         """Raises CollectionBusy, OtherWeights or, but in a rebuild, BrokenManifest; nothing is changed then."""
         self._folder, self._fingerprint, self._rebuild = folder, fingerprint, rebuild
+        self.budget: Budget | None = None
+        self._history = History(folder)
+        self.unfinished: SegmentBuilder | None = None
         self._lock: int | None = take_lock(folder)
         try:
             self._begin()
@@ -48,6 +60,9 @@ class Writer:
 
     def close(self) -> None:
         """Give the lock back; once is enough. What was not published stays for the next writer."""
+        if self.unfinished is not None:
+            self.unfinished.suspend()
+            self.unfinished = None
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -67,51 +82,67 @@ class Writer:
         self._tombstones.add(image_id)
 
     def begin_segment(self, dim: int, token_shape: tuple[int, int]) -> SegmentBuilder:
-        """A segment to be filled batch by batch, then finished. Raises WrongShape."""
-        known = list(self._shapes)
-        if self.manifest.segments and not self._rebuild:
-            known.append((self.manifest.dim, self.manifest.token_shape))
-        if any(shape != (dim, tuple(token_shape)) for shape in known):
-            raise WrongShape(f"vectors of {dim}, tokens of {token_shape} in a collection of {known[0]}")
-        return self._builder(dim, token_shape, self._purpose)
+        """A segment to be filled batch by batch, each durable at once, then finished. Raises WrongShape."""
+        self._check_shape(dim, token_shape)
+        return self._builder(dim, token_shape, self._purpose, journaled=True)
 
     def add_segment(self, data: SegmentData) -> str:
         """Write a whole segment; its name. Durable when this returns, not yet visible. Raises WrongShape."""
         if data.image_vectors.ndim != 2 or data.tokens.ndim != 3:
             raise WrongShape("image_vectors must be [n, D] and tokens [n, L, H]")
-        builder = self.begin_segment(data.image_vectors.shape[1], data.tokens.shape[1:])
+        dim, token_shape = data.image_vectors.shape[1], data.tokens.shape[1:]
+        self._check_shape(dim, token_shape)
+        builder = self._builder(dim, token_shape, self._purpose)
         try:
             builder.add_images(data.images, data.image_vectors, data.tokens, data.thumbnails)
             builder.add_captions(data.captions, data.caption_vectors)
-            self._never_hand_out(data)
+            self._never_hand_out(data.images, data.captions)
             return builder.finish()
         except BaseException:
-            builder.discard()
+            builder.suspend()
             raise
 
-    def publish(self) -> Manifest:
-        """Make all finished segments and tombstones visible at once; the manifest that says so.
+    def publish(self, change: str = "") -> Manifest:
+        """Make all finished segments and tombstones visible at once; the manifest that says so, with `change` in words.
 
-        Publishes nothing where nothing has changed. What the new version doesn't need is removed afterwards.
+        Publishes nothing where nothing has changed. What neither the new version nor a kept one needs is removed
+        afterwards.
         """
         pending = self._pending()
         kept = () if self._rebuild else self.manifest.segments
-        unchanged = not pending and self._tombstones == set(self.manifest.tombstones)
+        reindex = bool(pending) or self._budget() != self._budget_before()
+        unchanged = not reindex and self._tombstones == set(self.manifest.tombstones)
         if unchanged or not (pending or kept):
             return self.manifest
-        segments = [Segment(self._segments / name) for name in (*kept, *pending)]
-        self._next_image, self._next_caption = self._beyond([segment.info for segment in segments])
+        segments = self._opened([*kept, *pending])
         if pending:
-            segments = self._merged(segments)
-        manifest = self._next_manifest(segments, write_index=bool(pending))
-        manifest.save(self._folder / "manifest.json")
-        self.manifest, self._rebuild, self._shapes = manifest, False, []
+            segments = self._merged(segments, too_many_small(segments))
+        return self._commit(segments, reindex, change)
+
+    def forget(self, old: list[int]) -> None:
+        """Forget these old versions, and remove what only they needed."""
+        for version in old:
+            self._history.forget(version)
         self._sweep()
-        return manifest
+
+    def prune(self, old: int) -> None:
+        """Forget all but the latest `old` versions before the current one, and remove what only they needed."""
+        self._history.prune(self.manifest.version, old)
+        self._sweep()
 
     @property
     def _segments(self) -> Path:
         return self._folder / "segments"
+
+    def _budget(self) -> Budget:
+        return self.budget or self._budget_before()
+
+    def _budget_before(self) -> Budget:
+        return read_budget(self._folder / "index" / self.manifest.index)
+
+    @property
+    def _dead(self) -> np.ndarray:
+        return np.array(sorted(self._tombstones), np.int64)
 
     def _begin(self) -> None:
         """Read the manifest, which only now nobody else can change, and put leftovers in order."""
@@ -122,22 +153,34 @@ class Writer:
                 raise
             self.manifest = guessed_manifest(self._folder)  # and nothing is swept: the true one may be restored yet
         else:
-            self._refuse_other_weights()
+            self._check_leftovers()
+            self._history.agree_with(self.manifest)
             self._sweep()
         self._tombstones = set() if self._rebuild else set(self.manifest.tombstones)
         self._adopt()
 
-    def _refuse_other_weights(self) -> None:
+    def _check_leftovers(self) -> None:
         indexed = self.manifest.fingerprint
         if self.manifest.version and not self._rebuild and indexed != self._fingerprint:
             raise OtherWeights(self._folder.name, indexed, self._fingerprint)
 
     def _adopt(self) -> None:
-        segments = [Segment(self._segments / name) for name in self._pending()]
+        segments = self._opened(self._pending())
         self.adopted = SegmentSet(segments)
-        self._shapes = [(segment.info.dim, segment.info.token_shape) for segment in segments]
+        infos = [segment.info for segment in segments]
         self._next_image, self._next_caption = self.manifest.next_image_id, self.manifest.next_caption_id
-        self._next_image, self._next_caption = self._beyond([segment.info for segment in segments])
+        self._next_image, self._next_caption = self._beyond(infos)
+        for name in self._journals():
+            self._take_over(name)
+            infos.append(SegmentInfo.from_json(Journal(self._segments / (name + ENDING)).about()))
+        self._shapes = [(info.dim, info.token_shape) for info in infos]
+
+    def _take_over(self, name: str) -> None:
+        """Go on with a segment in the making."""
+        journal = Journal(self._segments / (name + ENDING))
+        info = SegmentInfo.from_json(journal.about())
+        self.unfinished = SegmentBuilder.continued(self._segments / (TEMPORARY + name), self._segments / name, info, journal)
+        self._never_hand_out(self.unfinished.images, self.unfinished.captions)
 
     def _beyond(self, infos: list[SegmentInfo]) -> tuple[int, int]:
         """The next image id and caption id that neither we nor these segments have used."""
@@ -146,42 +189,71 @@ class Writer:
             max([self._next_caption, *(info.last_caption_id + 1 for info in infos)]),
         )
 
-    def _merged(self, segments: list[Segment]) -> list[Segment]:
-        """The segments with the small ones merged, if those have become many."""
-        small = too_many_small(segments)
-        info = segments[0].info
-        names = merge(small, self._tombstones, lambda: self._builder(info.dim, info.token_shape, MERGE))
-        merged = [Segment(self._segments / name) for name in names]
-        return [segment for segment in segments if segment not in small] + merged
+    def _check_shape(self, dim: int, token_shape: tuple[int, int]) -> None:
+        known = list(self._shapes)
+        if self.manifest.segments and not self._rebuild:
+            known.append((self.manifest.dim, self.manifest.token_shape))
+        if any(shape != (dim, tuple(token_shape)) for shape in known):
+            raise WrongShape(f"vectors of {dim}, tokens of {token_shape} in a collection of {known[0]}")
 
-    def _next_manifest(self, segments: list[Segment], write_index: bool) -> Manifest:
+    def _opened(self, names: list[str] | tuple[str, ...]) -> list[Segment]:
+        return [Segment(self._segments / name) for name in names]
+
+    def _merged(self, segments: list[Segment], chosen: list[Segment]) -> list[Segment]:
+        """The segments with the chosen ones merged, without what is dead."""
+        info = segments[0].info
+        names = merge(chosen, self._tombstones, lambda: self._builder(info.dim, info.token_shape, MERGE))
+        return [segment for segment in segments if segment not in chosen] + self._opened(names)
+
+    def _commit(self, segments: list[Segment], reindex: bool, change: str) -> Manifest:
+        """Publish these segments as the next version."""
         version = self.manifest.version + 1
+        self._next_image, self._next_caption = self._beyond([segment.info for segment in segments])
         held = np.concatenate([segment.image_ids for segment in segments])
-        return Manifest(
-            version=version,
-            fingerprint=self._fingerprint,
-            dim=segments[0].info.dim,
-            token_shape=segments[0].info.token_shape,
-            segments=tuple(segment.folder.name for segment in segments),
-            tombstones=tuple(sorted(self._tombstones.intersection(held.tolist()))),
-            index=self._write_index(version, segments) if write_index else self.manifest.index,
-            next_image_id=self._next_image,
-            next_caption_id=self._next_caption,
-            published_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        living = [living_rows(segment, self._dead) for segment in segments]
+        index = self._folder / "index" / str(version)
+        return self._save(
+            Manifest(
+                version=version,
+                fingerprint=self._fingerprint,
+                dim=segments[0].info.dim,
+                token_shape=segments[0].info.token_shape,
+                segments=tuple(segment.folder.name for segment in segments),
+                tombstones=tuple(sorted(self._tombstones.intersection(held.tolist()))),
+                index=write_index(index, segments, self._dead, self._budget()) if reindex else self.manifest.index,
+                next_image_id=self._next_image,
+                next_caption_id=self._next_caption,
+                published_at=now(),
+                images=sum(len(images) for images, _ in living),
+                captions=sum(len(captions) for _, captions in living),
+                change=change,
+            )
         )
 
-    def _never_hand_out(self, data: SegmentData) -> None:
-        self._next_image = max([self._next_image, *(image.image_id + 1 for image in data.images)])
-        self._next_caption = max([self._next_caption, *(caption.caption_id + 1 for caption in data.captions)])
+    def _save(self, manifest: Manifest) -> Manifest:
+        """The instant of publication lies in here: the old version before it, the new one after it, both whole."""
+        self._history.keep(manifest)
+        manifest.save(self._folder / "manifest.json")
+        self.manifest, self._rebuild, self._shapes = manifest, False, []
+        self._tombstones = set(manifest.tombstones)
+        self._fingerprint = manifest.fingerprint
+        with suppress(OSError):  # what can't be removed now is removed by the next writer
+            self.prune(KEPT)
+        return manifest
+
+    def _never_hand_out(self, images: list, captions: list) -> None:
+        self._next_image = max([self._next_image, *(image.image_id + 1 for image in images)])
+        self._next_caption = max([self._next_caption, *(caption.caption_id + 1 for caption in captions)])
 
     @property
     def _purpose(self) -> str:
         return REBUILD if self._rebuild else ADD
 
-    def _builder(self, dim: int, token_shape: tuple[int, int], purpose: str) -> SegmentBuilder:
+    def _builder(self, dim: int, token_shape: tuple[int, int], purpose: str, journaled: bool = False) -> SegmentBuilder:
         info = SegmentInfo(self._fingerprint, dim, tuple(token_shape), self.manifest.version, purpose)
         name = self._new_segment_name()
-        return SegmentBuilder(self._segments / (TEMPORARY + name), self._segments / name, info)
+        journal = Journal.create(self._segments / (name + ENDING), info) if journaled else None
+        return SegmentBuilder(self._segments / (TEMPORARY + name), self._segments / name, info, journal)
 
     def _new_segment_name(self) -> str:
         # The number tells the order; the random part makes sure that a name is never used for another content.
@@ -193,49 +265,48 @@ class Writer:
 
     def _pending(self) -> list[str]:
         """Finished segments that continue the published version and are not in it."""
-        return [name for name in self._names() if name not in self.manifest.segments and self._continues(name)]
+        return [name for name in self._names() if name not in self.manifest.segments and self._is_pending(name)]
 
-    def _continues(self, name: str) -> bool:
-        if name.startswith(TEMPORARY):
+    def _is_pending(self, name: str) -> bool:
+        if name.startswith(TEMPORARY) or name.endswith(ENDING):
             return False
         try:
-            info = Segment(self._segments / name).info
+            folder = self._segments / name
+            return self._continues(SegmentInfo.load(folder)) and bool(Segment(folder))
         except BrokenSegment:
             return False
+
+    def _journals(self) -> list[str]:
+        """The segment in the making that continues the published version, if any; one that is finished is none."""
+        names = self._names()
+        made = [name.removesuffix(ENDING) for name in names if name.endswith(ENDING)]
+        return [name for name in made if name not in names and self._has_begun(name)][:1]
+
+    def _has_begun(self, name: str) -> bool:
+        journal = Journal(self._segments / (name + ENDING))
+        about = journal.about()
+        if about is None or not self._continues(SegmentInfo.from_json(about)):
+            return False
+        return isinstance(next(journal.batches(), None), ImageBatch)
+
+    def _continues(self, info: SegmentInfo) -> bool:
         wanted = (self._fingerprint, self.manifest.version, self._purpose)
         return (info.fingerprint, info.base_version, info.purpose) == wanted
 
     def _sweep(self) -> None:
-        """Remove what the published version doesn't name and no publication can use."""
-        keep = {*self.manifest.segments, *self._pending()}
+        """Remove what no kept version names and no publication can use."""
+        kept = [self.manifest, *self._history.manifests()]
+        keep = {*(name for manifest in kept for name in manifest.segments), *self._pending()}
+        keep.update(name + ENDING for name in self._journals())
         for path in [self._segments / name for name in self._names()]:
             if path.name not in keep:
                 remove(path)
+        indexes = {manifest.index for manifest in kept}
         for path in (self._folder / "index").glob("*"):
-            if path.name != self.manifest.index:
+            if path.name not in indexes:
                 remove(path)
 
-    def _write_index(self, version: int, segments: list[Segment]) -> str:
-        """Both index files of everything that is alive, durable; the folder's name."""
-        final = self._folder / "index" / str(version)
-        temporary = final.with_name(f"{TEMPORARY}{version}")
-        remove(temporary)
-        remove(final)
-        make_folder(temporary)
-        dead = np.array(sorted(self._tombstones), np.int64)
-        images, captions = (FaissFlatIndex(segments[0].info.dim) for _ in range(2))
-        for segment in segments:
-            owners = segment.captions["image_id"].to_numpy()
-            _add_living(images, segment.image_ids, segment.image_vectors, ~np.isin(segment.image_ids, dead))
-            _add_living(captions, segment.caption_ids, segment.caption_vectors, ~np.isin(owners, dead))
-        images.save(temporary / "images.faiss")
-        captions.save(temporary / "captions.faiss")
-        move_into_place(temporary, final)
-        return final.name
 
-
-def _add_living(index: FaissFlatIndex, ids: np.ndarray, vectors: np.ndarray, alive: np.ndarray) -> None:
-    rows = np.flatnonzero(alive)
-    for start in range(0, len(rows), INDEX_CHUNK):
-        part = rows[start : start + INDEX_CHUNK]
-        index.add(ids[part], vectors[part])
+def now() -> str:
+    """The time in UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -123,11 +123,11 @@ def test_what_a_user_did_wrong_is_one_line(home, arguments, said):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_a_manifest_line_that_is_not_json_is_named_and_nothing_is_lost(home, tmp_path):
+def test_a_manifest_line_that_is_not_json_is_listed_and_nothing_is_lost(home, tmp_path):
     manifest = tmp_path / "bad.jsonl"
     manifest.write_text('{"image": "a.jpg", "captions": {}}\n{oops\n')
     done = manage("build-index", manifest, "--home", home)
-    assert done.returncode == 2 and "line 2" in done.stderr
+    assert done.returncode == 3 and "line 2: not JSON" in done.stderr
     assert answer("status", "--home", home)["images"] == 20
 
 
@@ -279,7 +279,7 @@ def test_help_answers_without_loading_the_rooms():
     assert done.stdout.strip().endswith("[]")
 
 
-@pytest.mark.parametrize("command", ["build-index", "search", "evaluate", "serve", "status", "demo", "train"])
+@pytest.mark.parametrize("command", ["build-index", "download", "search", "evaluate", "serve", "status", "demo", "train"])
 def test_help_says_what_is_read_and_written(command):
     text = " ".join(manage(command, "--help").stdout.split())
     assert "Reads" in text

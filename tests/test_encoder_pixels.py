@@ -5,7 +5,7 @@ import io
 import mindspore.dataset.vision as vision
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -127,13 +127,35 @@ def test_a_bomb_is_refused_before_it_is_decoded(monkeypatch):
     assert error.value.reason == "too_large"
 
 
-@given(st.binary(max_size=400), st.sampled_from(["", "JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"]), st.integers(0, 200))
-def test_no_bytes_can_do_more_than_be_refused(noise, kind, at):
-    data = noise
-    if kind:
-        whole = saved(Image.effect_noise((16, 16), 60), kind)
-        data = whole[:at] + noise[:8] + whole[at + 8:]
+NOISE = Image.effect_noise((16, 16), 60)
+WHOLE = [saved(NOISE.convert(mode), kind, **options) for kind, mode, options in [
+    ("JPEG", "RGB", {}), ("JPEG", "CMYK", {"progressive": True}), ("PNG", "RGBA", {}), ("PNG", "P", {"transparency": 3}),
+    ("PNG", "L", {"save_all": True, "append_images": [NOISE]}), ("GIF", "P", {"save_all": True, "append_images": [NOISE]}),
+    ("BMP", "RGB", {}), ("TIFF", "RGB", {}), ("TIFF", "F", {"compression": "tiff_lzw"}),
+    ("TIFF", "1", {"compression": "group4"}),
+    ("WEBP", "RGB", {}), ("WEBP", "RGBA", {"save_all": True, "append_images": [NOISE]}), ("AVIF", "RGB", {}),
+]]
+
+
+def read_or_refused(data: bytes, at_least: int | None) -> None:
     try:
-        assert decode(data).mode == "RGB"
+        image = decode(data, at_least)
+        assert image.mode == "RGB" and min(image.size) > 0
     except UnreadableImage as error:
-        assert "\n" not in str(error)
+        assert error.reason and "\n" not in str(error)
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(deadline=None, max_examples=400)
+@given(st.sampled_from(WHOLE), st.lists(st.tuples(st.integers(0, 1500), st.integers(0, 255)), max_size=8),
+       st.none() | st.integers(0, 1500), st.sampled_from([None, 4, 512]))
+def test_changed_bytes_can_do_no_more_than_be_refused(whole, changes, kept, at_least):
+    data = bytearray(whole)
+    for at, value in changes:
+        data[at % len(data)] = value
+    read_or_refused(bytes(data[:kept]), at_least)
+
+
+@given(st.binary(max_size=400))
+def test_no_bytes_can_do_more_than_be_refused(data):
+    read_or_refused(data, None)

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 
 import indexer.filling
-from indexer import Failure, FolderSource, SourceCaption, SourceItem, build_index, open_source
+from indexer import FolderSource, SourceCaption, SourceItem, build_index, open_source
 from indexer.sources.base import Source
 from storage import Home
 from storage.errors import CollectionBusy, EmptyCollection, OtherWeights, UnusableHome
@@ -126,13 +127,6 @@ def test_batches_are_full_and_segments_bounded(home, tmp_path, monkeypatch):
         assert [caption.text for caption in captions] == [f"a {name} wall", f"一面墙 {name}"]
 
 
-def test_a_segment_is_finished_when_much_time_was_spent_on_it(home, photos, monkeypatch):
-    monkeypatch.setattr(indexer.filling, "IMAGE_BATCH", 1)
-    monkeypatch.setattr(indexer.filling, "SEGMENT_SECONDS", -1)
-    build(home, photos)
-    assert len(home.collection("walls").manifest.segments) == 4
-
-
 def test_photos_without_captions_can_be_searched(home, tmp_path):
     save_photo(tmp_path / "photos" / "a.png", "red")
     summary = build(home, tmp_path / "photos")
@@ -188,22 +182,29 @@ def test_a_text_that_cannot_be_read_is_listed(home, photos):
     (photos / "red.txt").write_bytes(b"\xff\xff\xff")
     summary = build(home, photos)
     assert (summary.images, summary.captions) == (4, 6)
-    assert [failure.reason for failure in summary.failures] == ["caption-unreadable"]
+    assert [failure.reason for failure in summary.failures] == ["caption_unreadable"]
     (photos / "red.txt").write_text("a red wall")
     summary = build(home, photos)
     assert (summary.captions, summary.failures, home.catalog.failures("walls")) == (7, [], [])
 
 
-def test_a_name_that_is_no_text_is_listed(home, photos):
+def test_a_name_that_is_no_text_is_indexed_like_any_other(home, photos):
+    odd = os.fsdecode(os.fsencode(photos) + b"/\xff.png")
     try:
-        save_photo(photos / "new.png").rename(os.fsdecode(os.fsencode(photos) + b"/\xff.png"))
+        save_photo(photos / "new.png", "white").rename(odd)
     except OSError:
         pytest.skip("this file system takes only UTF-8")
     summary = build(home, photos)
-    assert summary.images == 4
-    assert summary.failures == [
-        Failure(f"{photos}/\\xff.png", "odd_name", f"{photos}/\\xff.png has a name that is not UTF-8; rename the file.")
-    ]
+    assert (summary.images, summary.failures) == (5, [])
+    found = snapshot(home).image_index.search(FakeEncoder().encode_texts(["white"]).vectors, 1)[1][0]
+    assert [image.uri for image in snapshot(home).images(found)] == [f"file://{photos}/%FF.png"]
+    assert build(home, photos).unchanged == 5
+    os.utime(odd, (1, 1))
+    assert build(home, photos).unchanged == 5
+    assert build(home, photos, rebuild=True).images == 5
+    os.truncate(odd, 20)
+    (failure,) = build(home, photos).failures
+    assert failure.uri == f"file://{photos}/%FF.png" and failure.uri in failure.sentence
 
 
 def test_with_bad_photos_only_nothing_is_published(home, tmp_path):
@@ -400,3 +401,34 @@ def test_a_folder_source_can_be_used_again(home, photos):
     source = FolderSource(photos)
     for expected in (4, 0):
         assert build_index(home, "walls", source, FakeEncoder(), workers=0).added == expected
+
+
+# What a source could not list is not missed
+
+
+def listed(path, names, *lines):
+    """A manifest of photos by name, with these lines besides."""
+    path.write_text("\n".join([*(f'{{"image": "{name}.png"}}' for name in names), *lines]))
+    return path
+
+
+def test_a_line_that_was_damaged_takes_no_photo_away(home, photos):
+    manifest = listed(photos / "m.jsonl", NAMES)
+    build(home, manifest)
+    summary = build(home, listed(manifest, NAMES[:3], '{"image": "yell'))
+    assert (summary.images, summary.removed, [failure.reason for failure in summary.failures]) == (4, 0, ["bad_line"])
+    assert build(home, listed(manifest, NAMES[:3])).removed == 1
+
+
+def test_annotations_that_were_damaged_take_no_photo_away(home, photos):
+    (photos / "annotations").mkdir()
+    for name in NAMES[:3]:
+        content = {"images": [{"id": 1, "file_name": f"{name}.png"}], "annotations": []}
+        (photos / "annotations" / f"captions_{name}.json").write_text(json.dumps(content))
+    build(home, photos)
+    (photos / "annotations" / "captions_red.json").write_text("{")
+    assert (build(home, photos).images, len(ids_by_name(home))) == (3, 3)
+    (photos / "annotations" / "captions_red.json").write_text('{"images": [{"id": 1}], "annotations": []}')
+    assert build(home, photos).images == 3
+    (photos / "annotations" / "captions_red.json").unlink()
+    assert build(home, photos).images == 2

@@ -85,14 +85,14 @@ def assert_whole(home, count=20):
     assert list((home.path / "collections" / "walls").rglob(".tmp*")) == []
 
 
-def test_an_encoder_that_fails_costs_only_the_unfinished_segment(home, photos):
+def test_an_encoder_that_fails_costs_only_the_batch_that_it_failed_in(home, photos):
     with pytest.raises(RuntimeError, match="out of memory"):
         build(home, photos, StoppingEncoder(RuntimeError("out of memory"), after=10))
     assert [run.state for run in home.catalog.runs("walls")] == ["failed"]
     encoder = FakeEncoder()
     summary = build(home, photos, encoder)
-    assert (summary.added, summary.resumed, summary.unchanged) == (20, 8, 0)
-    assert sum(count for name, count in encoder.calls if name == "encode_images") == 12
+    assert (summary.added, summary.resumed, summary.unchanged) == (20, 10, 0)
+    assert sum(count for name, count in encoder.calls if name == "encode_images") == 10
     assert_whole(home)
 
 
@@ -162,10 +162,10 @@ def children_of(process):
 
 @pytest.mark.parametrize("delay", [0.0, 0.1, 0.25])
 def test_killed_at_any_instant_and_run_again(home, photos, tmp_path, delay):
-    """SIGKILL while segments are being written: nothing is published, nothing is lost that was finished."""
+    """SIGKILL while segments are being written: nothing is published, nothing is lost that was encoded."""
     run = start(home, photos, tmp_path, workers=0)
     segments = home.path / "collections" / "walls" / "segments"
-    wait_for(lambda: len(list(segments.glob("0*"))) >= 1)
+    wait_for(lambda: len(list(segments.glob("0*/segment.json"))) >= 1)
     time.sleep(delay)
     run.kill()
     run.communicate()
@@ -180,7 +180,7 @@ def test_killed_at_any_instant_and_run_again(home, photos, tmp_path, delay):
 def test_worker_processes_end_with_a_killed_run(home, photos, tmp_path):
     run = start(home, photos, tmp_path, workers=2)
     segments = home.path / "collections" / "walls" / "segments"
-    wait_for(lambda: len(list(segments.glob("0*"))) >= 1)
+    wait_for(lambda: len(list(segments.glob("0*/segment.json"))) >= 1)
     workers = children_of(run)
     assert len(workers) >= 2
     os.kill(run.pid, signal.SIGKILL)

@@ -92,7 +92,7 @@ def test_a_bad_file_is_a_failure_and_never_an_error(tmp_path, kind):
 
 
 def test_whatever_a_decoder_does_is_a_failure(tmp_path, monkeypatch):
-    monkeypatch.setattr("indexer.photos.decode", lambda path: 1 / 0)
+    monkeypatch.setattr("indexer.photos.decode_sized", lambda *anything: 1 / 0)
     failure = load_photo(Job(str(save_photo(tmp_path / "a.jpg")), PixelInput(16)))
     assert (failure.reason, "ZeroDivisionError" in failure.sentence) == ("undecodable", True)
 

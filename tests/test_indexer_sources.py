@@ -1,5 +1,6 @@
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -200,13 +201,23 @@ def test_a_photo_that_is_listed_twice_comes_once_with_all_captions(tmp_path):
         (b'{"image": "a.jpg", "captions": {"": ["A dog."]}}', "must name a language"),
     ],
 )
-def test_a_bad_line_is_named_by_its_number(tmp_path, line, says):
+def test_a_bad_line_is_named_by_its_number_and_the_others_are_read(tmp_path, line, says):
     path = tmp_path / "m.jsonl"
     path.write_bytes(b'{"image": "a.jpg"}\n\n' + line + b'\n{"image": "b.jpg"}\n')
-    with pytest.raises(BadManifestLine, match=f"m.jsonl, line 3: .*{says}") as caught:
+    source = open_source(path)
+    assert names(source) == ["a.jpg", "b.jpg"]
+    (problem,) = source.problems
+    assert (problem.uri, problem.reason) == (f"{path}, line 3", "bad_line")
+    assert re.search(f"m.jsonl, line 3: .*{says}.*; mend that line", problem.sentence)
+    assert "\n" not in problem.sentence
+
+
+def test_a_file_without_one_good_line_is_named_by_its_first(tmp_path):
+    path = tmp_path / "m.jsonl"
+    path.write_text("\nonce upon a time\n{}\n")
+    with pytest.raises(BadManifestLine, match=r"m.jsonl, line 2: not JSON .*nothing was indexed") as caught:
         open_source(path)
-    assert caught.value.number == 3
-    assert "\n" not in str(caught.value)
+    assert caught.value.number == 2
 
 
 @given(st.binary(max_size=200))
@@ -261,18 +272,61 @@ def test_several_annotation_files_meet_at_the_photo(tmp_path):
         "[]",
         "{}",
         '{"images": [], "annotations": 3}',
-        '{"images": [{"id": 1}], "annotations": []}',
-        '{"images": [{"id": 1, "file_name": 7}], "annotations": []}',
-        '{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "caption": null}]}',
-        '{"images": [{"id": [], "file_name": "a.jpg"}], "annotations": []}',
+        '{"images": 3, "annotations": []}',
         '{"images": [{"id": 1, "file_name": "a.jpg", "license": 1e999}], "annotations": []}',
     ],
 )
 def test_bad_annotations_are_named(tmp_path, content):
     write_coco(tmp_path)
-    (tmp_path / "annotations" / "captions_val2017.json").write_text(content)
+    bad = tmp_path / "annotations" / "captions_val2017.json"
+    bad.write_text(content)
     with pytest.raises(BadAnnotations, match="captions_val2017.json: not .*mend or remove"):
         open_source(tmp_path)
+    write_coco(tmp_path, "captions_train2017.json", [{"id": 1, "file_name": "b.jpg"}])
+    source = open_source(tmp_path)
+    assert (names(source), [problem.uri for problem in source.problems]) == (["b.jpg"], [str(bad)])
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        ({"id": 1}, "file_name"),
+        ({"id": 1, "file_name": 7}, "file_name"),
+        ({"id": 1, "file_name": "a\0.jpg"}, "file_name"),
+        ({"id": 1, "file_name": "\ud800.jpg"}, "surrogates not allowed"),
+        ({"id": [], "file_name": "a.jpg"}, "an id must be a number or text"),
+        ({"id": True, "file_name": "a.jpg"}, "an id must be a number or text"),
+        ("a.jpg", "TypeError"),
+        (None, "TypeError"),
+    ],
+)
+def test_bad_image_records_are_counted_and_the_others_are_read(tmp_path, image, says):
+    write_coco(tmp_path, images=[image])
+    with pytest.raises(BadAnnotations, match=f"no usable photo in them .*1 image records can't be used .*{says}"):
+        open_source(tmp_path)
+    write_coco(tmp_path, images=[image, {"id": 2, "file_name": "b.jpg"}, image], captions=[(2, "A bear.")])
+    source = open_source(tmp_path)
+    assert [texts(item) for item in source] == [[("en", "A bear.")]]
+    (problem,) = source.problems
+    assert "2 image records can't be used (the first is number 1: " in problem.sentence
+
+
+def test_bad_captions_and_captions_of_unknown_images_are_counted(tmp_path):
+    captions = [(1, None), (1, "A bear."), (1, "\ud800"), ([], "x"), (7, "of nobody"), (8, "nor this")]
+    source = CocoSource(write_coco(tmp_path, images=[{"id": 1, "file_name": "a.jpg"}], captions=captions))
+    assert [texts(item) for item in source] == [[("en", "A bear.")]]
+    assert [problem.sentence.partition(".json: ")[2] for problem in source.problems] == [
+        "3 annotation records can't be used (the first is number 1: ValueError: \"caption\" must be text).",
+        "2 captions are of images that are not there (image ids 7, 8).",
+    ]
+
+
+def test_captions_of_an_id_that_two_photos_have_go_to_neither(tmp_path):
+    images = [{"id": 1, "file_name": "a.jpg"}, {"id": 1, "file_name": "b.jpg"}, {"id": 2, "file_name": "c.jpg"}]
+    source = CocoSource(write_coco(tmp_path, images=images, captions=[(1, "whose?"), (2, "mine")]))
+    assert [texts(item) for item in source] == [[], [], [("en", "mine")]]
+    (problem,) = source.problems
+    assert "1 ids are given to several images, whose captions were left out (1)" in problem.sentence
 
 
 # Folders
@@ -322,7 +376,7 @@ def test_a_text_that_cannot_be_read_is_a_problem_and_its_photo_stays(tmp_path):
     source = FolderSource(tmp_path)
     assert (names(source), next(iter(source)).captions) == (["1.jpg"], [])
     (problem,) = source.problems
-    assert (problem.uri, problem.reason) == (str(tmp_path / "1.txt"), "caption-unreadable")
+    assert (problem.uri, problem.reason) == (str(tmp_path / "1.txt"), "caption_unreadable")
     assert "save it as UTF-8" in problem.sentence
 
 
@@ -345,7 +399,7 @@ def test_names_and_captions_of_an_old_archive_are_told_and_stop_nothing(tmp_path
     (problem,) = open_source(tmp_path).problems
 
     problem.uri.encode("utf-8"), problem.sentence.encode("utf-8")
-    assert problem.reason == "caption-unreadable"
+    assert problem.reason == "caption_unreadable"
 
 
 def test_a_source_whose_name_is_too_long_is_missing():

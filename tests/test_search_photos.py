@@ -6,8 +6,11 @@ from PIL import Image
 
 from encoder.pixels import decode, prepare
 from indexer.photos import Job, load_photo
-from search.photos import read_photo, read_photo_with_preview
-from tests.fakes import FakeConfig
+from search.errors import UnreadablePhoto
+from search.photos import read_indexed, read_photo, read_photo_with_preview
+from storage.places import Place
+from tests.fakes import FakeConfig, jpeg, save_photo
+from tests.test_indexer_shards import write_shard
 
 
 @pytest.mark.parametrize("preprocessing", ["squash", "center_crop"])
@@ -21,3 +24,16 @@ def test_query_and_index_see_the_same_pixels(tmp_path, preprocessing):
     for pixels in (indexed, read_photo(path, config), shown):
         np.testing.assert_array_equal(pixels, expected)
     assert preview.startswith(b"\xff\xd8")
+
+
+def test_a_photo_is_read_by_its_records_uri_wherever_it_lies(tmp_path):
+    shard = write_shard(tmp_path / "a!.tar", ("x.jpg", b"before"), ("green.jpg", jpeg("green")))
+    odd = tmp_path / "\udcff.png"
+    save_photo(tmp_path / "new.png", "green").rename(odd)
+    expected = prepare(decode(jpeg("green")), FakeConfig.image_size)
+    for place in (Place(shard, "green.jpg"), Place(odd)):
+        np.testing.assert_allclose(read_indexed(place.uri, FakeConfig()), expected, atol=3)
+    gone = Place(shard, "gone.jpg"), Place(tmp_path / "gone.tar", "x.jpg"), Place(tmp_path / "gone.jpg")
+    for place in (*gone, Place(shard, "x.jpg")):
+        with pytest.raises(UnreadablePhoto):
+            read_indexed(place.uri, FakeConfig())

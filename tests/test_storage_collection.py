@@ -6,6 +6,7 @@ import threading
 import numpy as np
 import pytest
 
+import storage.index_files
 import storage.merging
 import storage.writer
 from storage import Home, Manifest
@@ -126,7 +127,7 @@ def test_a_reader_keeps_its_version(collection):
 
 
 def test_a_second_writer_is_refused(collection):
-    with collection.writer(WEIGHTS), pytest.raises(CollectionBusy, match=rf"another build-index \(process {os.getpid()}\)"):
+    with collection.writer(WEIGHTS), pytest.raises(CollectionBusy, match=rf"another command \(process {os.getpid()}\)"):
         collection.writer(WEIGHTS)
     collection.writer(WEIGHTS).close()
 
@@ -231,6 +232,7 @@ def test_a_rebuild_replaces_everything_and_tidies_up(collection):
         add_colours(writer, "yellow")
         assert collection.open_snapshot().image_ids().tolist() == [1, 2]
         new = writer.publish()
+        writer.prune(0)
     assert (new.version, new.fingerprint) == (2, "beefbeefbeefbeef")
     assert collection.open_snapshot().image_ids().tolist() == [3]
     left = everything_in(collection.folder)
@@ -314,7 +316,7 @@ STEPS = ["sync_tree", "rename", "make_folder", "save", "replace"]
 @pytest.mark.parametrize("step", STEPS)
 def test_dying_at_any_step_of_a_publication_harms_nothing(collection, monkeypatch, step):
     """Whatever was reached, readers see version 1 whole, and the next run publishes what was finished."""
-    where = {"rename": os, "replace": os, "make_folder": storage.writer, "sync_tree": storage.files, "save": Manifest}
+    where = {"rename": os, "replace": os, "make_folder": storage.index_files, "sync_tree": storage.files, "save": Manifest}
 
     def die(*anything):
         raise SystemExit(step)
@@ -395,6 +397,7 @@ def test_many_small_segments_are_merged_and_nothing_else_changes(collection, mer
         add_colours(writer, "white", "black")
         writer.tombstone(2)
         manifest = writer.publish()
+        writer.prune(0)
     assert (len(manifest.segments), manifest.tombstones) == (1, ())
     after = collection.open_snapshot()
     after.verify()

@@ -11,6 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 import storage.merging
 from storage import Home, Manifest
+from storage.maintenance import Maintenance, versions
+from storage.verification import verify
 from tests.storage_examples import ENCODER, add_colours, nearest
 
 COLOUR = st.sampled_from(["red", "green", "blue", "yellow", "white", "black"])
@@ -25,6 +27,7 @@ class History(RuleBasedStateMachine):
         self.folder = tempfile.mkdtemp()
         self.collection = Home(self.folder).create_collection("walls")
         self.published, self.pending, self.dead, self.used, self.rebuild = {}, {}, set(), set(), False
+        self.past = {}
         self.merging = mock.patch.object(storage.merging, "MOST_SMALL", 2)
         self.merging.start()
         self.writer = self.collection.writer(ENCODER.fingerprint)
@@ -69,10 +72,39 @@ class History(RuleBasedStateMachine):
         self.writer = self.collection.writer(ENCODER.fingerprint, rebuild=rebuild)
         assert set(self.writer.adopted.image_ids().tolist()) == set(self.pending)
 
+    @rule(data=st.data())
+    def go_back(self, data):
+        """To any version that is kept, whatever happened since; what was not published is lost."""
+        current = self.collection.manifest.version
+        old = [one["version"] for one in versions(Home(self.folder), "walls")["versions"] if one["version"] < current]
+        if old:
+            version = data.draw(st.sampled_from(old))
+            self.maintain(lambda writer: writer.roll_back(version))
+            self.published = self.past[version]
+
+    @rule(keep=st.integers(0, 5))
+    def compact(self, keep):
+        if self.collection.manifest.version:
+            self.maintain(lambda writer: (writer.compact(), writer.prune(keep)))
+            assert self.collection.manifest.tombstones == ()
+
+    def maintain(self, act):
+        self.writer.close()
+        with Maintenance(self.collection.folder, drop_unfinished=True) as writer:
+            act(writer)
+        self.pending = {}
+        self.restart(rebuild=False)
+
+    @invariant()
+    def what_was_published_is_remembered(self):
+        if hasattr(self, "collection"):
+            self.past[self.collection.manifest.version] = dict(self.published)
+
     @invariant()
     def readers_see_what_was_published(self):
         if not hasattr(self, "collection") or self.collection.manifest.version == 0:
             return
+        assert verify(Home(self.folder), "walls")["problems"] == []
         snapshot = self.collection.open_snapshot()
         assert snapshot.image_ids().tolist() == sorted(self.published)
         assert snapshot.image_index.count == len(self.published)

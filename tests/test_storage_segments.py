@@ -36,7 +36,7 @@ def write(folder, data):
         building.add_captions(data.captions, data.caption_vectors)
         return folder / building.finish()
     except WrongShape:
-        building.discard()
+        building.suspend()
         raise
 
 
@@ -203,5 +203,5 @@ def test_a_discarded_segment_leaves_nothing(tmp_path):
     building = builder(tmp_path)
     data = segment_data({1: "red"})
     building.add_images(data.images, data.image_vectors, data.tokens, data.thumbnails)
-    building.discard()
+    building.suspend()
     assert list(tmp_path.iterdir()) == []

@@ -9,6 +9,7 @@ from flask import Blueprint, Response, current_app, request, send_file
 
 from search.query import LARGEST_ID
 from storage.errors import UnknownId
+from storage.places import Place
 
 from .errors import NotKept
 
@@ -35,17 +36,12 @@ def original(image_id: int) -> Response:
     """The photo's own file; its thumbnail where browsers can't show the format."""
     snapshot = _snapshot_with(image_id)
     record = snapshot.images([image_id])[0]
-    path = Path(record.uri)
-    if not path.is_file():
-        raise NotKept(
-            f"The file of photo {image_id} is no longer where it was when it was indexed: "
-            "put it back, or run `python manage.py build-index` again."
-        )
-    with path.open("rb") as file:
-        kind = browser_type(file.read(16))
+    place = Place.at(record.uri)
+    head, file = _opened(place, image_id)
+    kind = browser_type(head)
     if kind is None:
         return _jpeg(snapshot.thumbnail(image_id), record.sha256)
-    response = send_file(path, mimetype=kind, conditional=True, etag=record.sha256)
+    response = send_file(file, mimetype=kind, conditional=True, etag=record.sha256, download_name=_name(place))
     response.headers["Cache-Control"] = "private, no-cache"
     return response
 
@@ -55,6 +51,27 @@ def thumbnail(image_id: int) -> Response:
     """The small JPEG made when the photo was indexed."""
     snapshot = _snapshot_with(image_id)
     return _jpeg(snapshot.thumbnail(image_id), snapshot.images([image_id])[0].sha256)
+
+
+def _opened(place: Place, image_id: int) -> tuple[bytes, Path | BytesIO]:
+    """The photo's first 16 bytes, and what `send_file` takes: its file, or its bytes where it lies in a tar."""
+    try:
+        if place.path.is_file():  # a pipe would be waited for
+            with place.open() as file:
+                head = file.read(16)
+                return head, place.path if place.member is None else BytesIO(head + file.read())
+    except OSError:
+        pass
+    raise NotKept(
+        f"The file of photo {image_id} is no longer where it was when it was indexed: "
+        "put it back, or run `python manage.py build-index` again."
+    )
+
+
+def _name(place: Place) -> str:
+    """What a browser may call the photo when it is saved; control characters can't stand in a header."""
+    name = Path(place.member or place.path).name
+    return "".join(character if character.isprintable() else "_" for character in name)
 
 
 def _snapshot_with(image_id: int):

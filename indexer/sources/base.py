@@ -1,6 +1,7 @@
 """What every source offers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from copy import copy
 from pathlib import Path
 
 from indexer.items import Failure, SourceItem
@@ -9,15 +10,25 @@ from indexer.items import Failure, SourceItem
 class Source:
     """Photos in a fixed order, each once. The list is read when the source is opened; pixels are not.
 
-    `root` is the absolute path that was opened; `problems` are files beside the photos that could not be used.
+    `root` is the absolute path that was opened; `problems` are files beside the photos that could not be used; `hidden` are
+    beginnings of the uris of photos that there may be and that could not be listed ("": any), which are not to be missed.
     """
 
     format: str
 
-    def __init__(self, root: Path, items: list[SourceItem], problems: list[Failure] | None = None):
+    def __init__(
+        self, root: Path, items: list[SourceItem], problems: list[Failure] | None = None, hidden: Iterable[str] = ()
+    ):
         self.root = root
         self.problems = problems or []
+        self.hidden = list(hidden)
         self._items = items
+
+    def changed(self, items: list[SourceItem], problems: list[Failure]) -> "Source":
+        """The same source with other items in place of its own, and with these problems too."""
+        other = copy(self)
+        other._items, other.problems = items, [*self.problems, *problems]
+        return other
 
     def __len__(self) -> int:
         return len(self._items)

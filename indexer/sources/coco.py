@@ -2,12 +2,12 @@
 
 import json
 import os
-from collections import defaultdict
 from pathlib import Path
 
 from indexer.errors import BadAnnotations, EmptySource
-from indexer.items import SourceItem, captions_from, merged, strict_json
+from indexer.items import Failure, SourceItem, captions_from, merged, printable
 from indexer.sources.base import Source
+from indexer.sources.coco_file import CocoFile
 
 ANNOTATIONS = "annotations/captions_*.json"
 KEPT = ("license", "flickr_url", "coco_url", "date_captured")
@@ -19,11 +19,26 @@ class CocoSource(Source):
     format = "coco"
 
     def __init__(self, root: Path):
-        """Reads and checks all annotation files. Raises BadAnnotations or EmptySource."""
-        items = [item for path in sorted(root.glob(ANNOTATIONS)) for item in _read(root, path)]
+        """Reads and checks all annotation files. One that can't be read is a problem where others can. Raises
+        BadAnnotations or EmptySource."""
+        items, problems, refusals, hides = [], [], [], False
+        for path in sorted(root.glob(ANNOTATIONS)):
+            try:
+                file = CocoFile(path)
+            except BadAnnotations as error:
+                refusals.append(error)
+                continue
+            items += _items(root, file)
+            problems += file.problems()
+            hides |= file.hides_photos
+        if not items and refusals:
+            raise refusals[0]
+        if not items and problems:
+            raise BadAnnotations(root / "annotations", f"no usable photo in them ({problems[0].sentence.rstrip('.')})")
         if not items:
             raise EmptySource(root, "annotations/captions_*.json with image records")
-        super().__init__(root, merged(items))
+        problems += [Failure(printable(refusal.path), "bad_annotations", refusal.sentence) for refusal in refusals]
+        super().__init__(root, merged(items), problems, [""] if hides or refusals else [])
 
 
 def is_annotations(path: Path) -> bool:
@@ -43,30 +58,12 @@ def remedy_for(annotations: Path) -> str:
     """What someone who named an annotation file can do."""
     if annotations.match(ANNOTATIONS):
         return f"name the COCO folder {annotations.parent.parent}"
-    return f"name the folder of its photos, with the captions in {ANNOTATIONS}"
+    return f"name the folder of its photos, with the captions in {ANNOTATIONS}, or give it with --captions"
 
 
-def _read(root: Path, path: Path) -> list[SourceItem]:
-    """The photos of one annotation file, in its order. Raises BadAnnotations."""
-    try:
-        content = strict_json(path.read_bytes())
-    except OSError as error:
-        raise BadAnnotations(path, f"can't be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise BadAnnotations(path, f"not JSON ({error})") from error
-    try:
-        return _items(root, path, content)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise BadAnnotations(path, f"not COCO captions ({type(error).__name__}: {error})") from error
-
-
-def _items(root: Path, path: Path, content: dict) -> list[SourceItem]:
-    texts = defaultdict(list)
-    for annotation in content["annotations"]:
-        annotation["caption"].encode("utf-8")  # a caption that isn't text, or is half a surrogate pair, ends here
-        texts[annotation["image_id"]].append(annotation["caption"])
-    folders = _image_folders(root, path.stem.removeprefix("captions_"))
-    return [_item(folders, image, captions_from(texts[image["id"]], path.name)) for image in content["images"]]
+def _items(root: Path, file: CocoFile) -> list[SourceItem]:
+    folders = _image_folders(root, file.path.stem.removeprefix("captions_"))
+    return [_item(folders, image, captions_from(file.take(image["id"]), file.name)) for image in file.images]
 
 
 def _item(folders: list[Path], image: dict, captions: list) -> SourceItem:

@@ -8,6 +8,7 @@ from pathlib import Path
 from indexer.errors import EmptySource
 from indexer.items import Failure, SourceCaption, SourceItem, captions_from, printable
 from indexer.sources.base import Source
+from storage.places import beginnings
 
 PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 ORIGIN = "text file"
@@ -24,19 +25,25 @@ class FolderSource(Source):
     def __init__(self, root: Path):
         """Raises EmptySource."""
         problems: list[Failure] = []
-        photos = sorted(files_below(root, PHOTOS, problems), key=lambda found: natural(found[0].relative_to(root)))
+        hidden: list[str] = []
+        found = files_below(root, PHOTOS, problems, hidden)
+        photos = sorted(found, key=lambda one: natural(one[0].relative_to(root)))
         if not photos:
             raise EmptySource(root, f"photos ({', '.join(sorted(ending[1:] for ending in PHOTOS))})")
         items = [SourceItem(photo, captions_beside(text, problems)) for photo, text in photos]
-        super().__init__(root, items, problems)
+        super().__init__(root, items, problems, hidden)
 
 
-def files_below(root: Path, endings: set[str], problems: list[Failure]) -> list[tuple[Path, Path | None]]:
-    """Each file of such an ending with the text file beside it, if there is one. Linked folders are entered, each only once."""
+def files_below(
+    root: Path, endings: set[str], problems: list[Failure], hidden: list[str]
+) -> list[tuple[Path, Path | None]]:
+    """Each file of such an ending with the text file beside it, if there is one. Linked folders are entered, each only once.
+    `hidden` gets the beginnings of uris below folders that can't be read."""
 
     def unreadable(error: OSError) -> None:
         folder = printable(error.filename)
-        problems.append(Failure(folder, "folder-unreadable", f"{folder} can't be read ({error.strerror})."))
+        problems.append(Failure(folder, "folder_unreadable", f"{folder} can't be read ({error.strerror})."))
+        hidden.extend(beginnings(Path(error.filename)))
 
     found, entered = [], set()
     for folder, folders, names in os.walk(root, followlinks=True, onerror=unreadable):
@@ -60,15 +67,15 @@ def captions_beside(path: Path | None, problems: list[Failure]) -> list[SourceCa
     if path is None:
         return []
     try:
-        return captions_from(_decoded(path.read_bytes()).splitlines(), ORIGIN)
+        return captions_from(decoded_text(path.read_bytes()).splitlines(), ORIGIN)
     except (OSError, UnicodeDecodeError):
         shown = printable(path)
         sentence = f"{shown} can't be read as UTF-8 text; save it as UTF-8 (its photo was indexed without it)."
-        problems.append(Failure(shown, "caption-unreadable", sentence))
+        problems.append(Failure(shown, "caption_unreadable", sentence))
         return []
 
 
-def _decoded(content: bytes) -> str:
+def decoded_text(content: bytes) -> str:
     """UTF-8, or UTF-16 where the file says so, as Windows editors write it."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16")

@@ -23,7 +23,9 @@ class RegionsSource(Source):
     def __init__(self, root: Path):
         """Raises EmptySource."""
         problems: list[Failure] = []
-        files = dict(sorted(files_below(root, PHOTOS | {ENDING}, problems), key=lambda one: natural(one[0].relative_to(root))))
+        hidden: list[str] = []
+        found = files_below(root, PHOTOS | {ENDING}, problems, hidden)
+        files = dict(sorted(found, key=lambda one: natural(one[0].relative_to(root))))
         if not any(_is_features(path) for path in files):
             raise EmptySource(root, "a detector's features (npz)")
         photo_of = _paired(files)
@@ -32,12 +34,12 @@ class RegionsSource(Source):
             SourceItem(path, captions_beside(text, problems), _metadata(features_of.get(path)))
             for path, text in files.items() if path not in photo_of
         ]
-        super().__init__(root, items, problems)
+        super().__init__(root, items, problems, hidden)
 
 
 def is_features_folder(root: Path) -> bool:
     """Whether a folder has features, and features for every photo in it."""
-    files = dict(files_below(root, PHOTOS | {ENDING}, []))
+    files = dict(files_below(root, PHOTOS | {ENDING}, [], []))
     features = sum(map(_is_features, files))
     return features > 0 and len(_paired(files)) == len(files) - features
 

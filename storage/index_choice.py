@@ -1,0 +1,183 @@
+"""The index files of a version: exact search while it is quick enough, else an approximate index that was measured."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from storage.approximate import ApproximateIndex
+from storage.errors import BrokenIndex
+from storage.tuning import WANTED, K, cheapest, lists_for, recall
+from storage.vectors import FaissFlatIndex
+
+DESCRIPTION = "index.json"
+CHUNK = 16384
+QUERIES = 400
+TIMED = 15
+TRAINED_WITH = 64
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a search may cost: milliseconds of the first stage for one query, and bytes of both indexes in memory (None: as
+    many as exact search needs)."""
+
+    max_ms: float = 100.0
+    max_bytes: int | None = None
+
+    @classmethod
+    def of(cls, max_ms: float | None, gigabytes: float | None) -> "Budget | None":
+        """A budget of what is given, the rest as usual; None where nothing is."""
+        given = {"max_ms": max_ms, "max_bytes": gigabytes and int(gigabytes * 1e9)}
+        given = {name: value for name, value in given.items() if value is not None}
+        return cls(**given) if given else None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What an index is and why. `recall` is 10-recall@10 against exact search on `queries` held-out queries of the other
+    kind (captions for photos, photos for captions); `ms` is the quickest of a few, on the machine that wrote it."""
+
+    kind: str
+    why: str
+    factory: str = "SQfp16"
+    effort: int = 0
+    recall: float = 1.0
+    queries: int = 0
+    ms: float = 0.0
+    exact_ms: float = 0.0
+
+
+class Rows:
+    """The living rows of one kind in some segments, read chunk by chunk."""
+
+    def __init__(self, parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]):
+        """Each part: ids int64 [n], vectors [n, D], and the rows that are alive, int64 [a]."""
+        self._parts = parts
+        self.count = sum(len(rows) for _, _, rows in self._parts)
+
+    def chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Ids int64 [c] and vectors [c, D], all of them in parts."""
+        for ids, vectors, rows in self._parts:
+            for start in range(0, len(rows), CHUNK):
+                part = rows[start : start + CHUNK]
+                yield ids[part], vectors[part]
+
+    def sample(self, most: int) -> np.ndarray:
+        """Up to so many vectors, float32 [s, D], the same ones each time; in no order of theirs."""
+        rng = np.random.default_rng(SEED)
+        chosen = np.sort(rng.choice(self.count, min(most, self.count), replace=False))
+        taken, before = [], 0
+        for _, vectors, rows in self._parts:
+            inside = chosen[(chosen >= before) & (chosen < before + len(rows))] - before
+            taken.append(np.asarray(vectors[rows[inside]], np.float32))
+            before += len(rows)
+        return rng.permutation(np.concatenate(taken)) if taken else np.empty((0, 0), np.float32)
+
+
+def write_chosen(folder: Path, dim: int, images: Rows, captions: Rows, budget: Budget) -> None:
+    """Both index files, what was chosen and within what budget, into an existing folder. Raises OSError."""
+    fits = budget.max_bytes is None or 2 * dim * (images.count + captions.count) <= budget.max_bytes
+    choices = {}
+    for name, rows, others in (("images", images, captions), ("captions", captions, images)):
+        index, choice = _chosen(dim, rows, others, budget, fits)
+        index.save(folder / f"{name}.faiss")
+        choices[name] = asdict(choice)
+        del index  # before the next one is filled
+    content = {"budget": asdict(budget), **choices}
+    (folder / DESCRIPTION).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def read_choices(folder: Path) -> dict[str, dict]:
+    """What `write_chosen` chose, as JSON values by "images" and "captions"; empty for an index older than that. Raises
+    BrokenIndex."""
+    content = _described(folder)
+    return {name: asdict(content[name]) for name in ("images", "captions") if content}
+
+
+def read_budget(folder: Path) -> Budget:
+    """The budget that a version was written with; the usual one for an index that doesn't say, or that is damaged."""
+    try:
+        return _described(folder).get("budget", Budget())
+    except BrokenIndex:
+        return Budget()
+
+
+def _described(folder: Path) -> dict[str, Choice | Budget]:
+    path = folder / DESCRIPTION
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        choices = {name: Choice(**content[name]) for name in ("images", "captions")}
+        return {"budget": Budget(**content["budget"]), **choices}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise BrokenIndex(path, f"{type(error).__name__}: {error}") from error
+
+
+def open_index(folder: Path, name: str, choices: dict[str, dict]) -> FaissFlatIndex | ApproximateIndex:
+    """The index "images" or "captions". Raises BrokenIndex."""
+    path = folder / f"{name}.faiss"
+    if choices.get(name, {}).get("kind") == "approximate":
+        return ApproximateIndex.open(path, choices[name]["effort"])
+    return FaissFlatIndex.open(path)
+
+
+def _chosen(
+    dim: int, rows: Rows, others: Rows, budget: Budget, fits: bool
+) -> tuple[FaissFlatIndex | ApproximateIndex, Choice]:
+    """Exact search, unless it costs too much and something else finds as much for less."""
+    exact = FaissFlatIndex(dim)
+    for ids, vectors in rows.chunks():
+        exact.add(ids, vectors)
+    queries = others.sample(2 * QUERIES)
+    exact_ms = _least_ms(exact, queries[:TIMED] if len(queries) else rows.sample(TIMED))
+    if not rows.count or (exact_ms <= budget.max_ms and fits):
+        return exact, Choice("exact", "within the budget", exact_ms=exact_ms, ms=exact_ms)
+    if len(queries) < QUERIES // 4:
+        return exact, Choice("exact", "too few queries to measure anything else with", exact_ms=exact_ms, ms=exact_ms)
+    codes = "SQfp16" if fits else "SQ8"
+    factory = codes if exact_ms <= budget.max_ms else f"IVF{lists_for(rows.count)},{codes}"
+    tuned, choice = tuned_index(dim, factory, rows, exact, queries, exact_ms)
+    if choice.recall < WANTED:
+        why = f"{factory} finds only {choice.recall:.4f} of it"
+        return exact, Choice("exact", why, exact_ms=exact_ms, ms=exact_ms)
+    if fits and choice.ms >= exact_ms:
+        return exact, Choice("exact", f"{factory} is no faster", exact_ms=exact_ms, ms=exact_ms)
+    return tuned, choice
+
+
+def tuned_index(
+    dim: int, factory: str, rows: Rows, exact: FaissFlatIndex, queries: np.ndarray, exact_ms: float = 0.0
+) -> tuple[ApproximateIndex, Choice]:
+    """An approximate index of the rows with the least effort that finds enough for the first half of the queries; its recall
+    is measured on the second half. `queries` are float [q, D], never vectors of the index itself."""
+    index = ApproximateIndex(dim, factory)
+    index.train(rows.sample(TRAINED_WITH * lists_for(rows.count)))
+    for ids, vectors in rows.chunks():
+        index.add(ids, vectors)
+    half = len(queries) // 2
+    answers = exact.search(queries, K)[1]
+    effort = cheapest(index.efforts, lambda value: index.search(queries[:half], K, effort=value)[1], answers[:half])
+    index.effort = index.efforts[-1] if effort is None else effort
+    measured = recall(index.search(queries[half:], K)[1], answers[half:])
+    choice = Choice("approximate", "exact search is over the budget", factory, index.effort, round(measured, 4),
+                    len(queries) - half, _least_ms(index, queries[half : half + TIMED]), exact_ms)
+    return index, choice
+
+
+def _least_ms(index, queries: np.ndarray) -> float:
+    """The quickest of some queries, one at a time, for other work on the machine only makes them slower; 0 without a query."""
+    if not len(queries):
+        return 0.0
+    index.search(queries[:1], K)
+    taken = []
+    for query in queries:
+        started = time.perf_counter()
+        index.search(query[None], K)
+        taken.append(time.perf_counter() - started)
+    return round(1000 * min(taken), 2)

@@ -1,0 +1,150 @@
+"""Whether a collection is what it should be: every byte, every count, every id."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from storage.approximate import ApproximateIndex
+from storage.errors import BrokenIndex, BrokenManifest, BrokenSegment, EmptyCollection
+from storage.history import History
+from storage.home import Home
+from storage.index_choice import open_index, read_choices
+from storage.index_files import CAPTIONS, IMAGES, living_rows
+from storage.manifest import Manifest
+from storage.segment_reader import Segment
+from storage.vectors import FaissFlatIndex
+
+
+def verify(home: Home, name: str) -> dict:
+    """Reads all of the current version, and opens the older ones; what was counted and what is wrong, as plain values.
+
+    Each of `problems` is {"where": "manifest", "segment", "index", "versions" or "catalog", "what": a sentence}.
+    Raises UnknownCollection, EmptyCollection, UnreadableSegment or CatalogError.
+    """
+    collection = home.collection(name)
+    try:
+        manifest = collection.manifest
+    except BrokenManifest as error:
+        return _report(name, None, [], [_problem("manifest", str(error))])
+    if not manifest.version:
+        raise EmptyCollection(name)
+    whole, damaged = read_segments(collection.folder, manifest)
+    problems = [_problem("segment", what) for what in damaged.values()]
+    if not damaged:
+        problems += [_problem("segment", what) for what in id_problems(whole, manifest)]
+        problems += [_problem("index", what) for what in index_problems(collection.folder, manifest, whole)]
+        strangers = home.catalog.strangers(name, _living_ids(whole, manifest))
+        problems += [_problem("catalog", f"{uri} is noted as indexed, and isn't in the collection") for uri in strangers]
+    problems += [_problem("versions", what) for what in history_problems(collection.folder, manifest).values()]
+    return _report(name, manifest, whole, problems)
+
+
+def read_segments(folder: Path, manifest: Manifest) -> tuple[list[Segment], dict[str, str]]:
+    """The version's segments that are whole to the last byte, and of each other one, by name, what is wrong."""
+    whole, damaged = [], {}
+    for name in manifest.segments:
+        try:
+            segment = Segment(folder / "segments" / name)
+            segment.verify()
+            if segment.info.fingerprint != manifest.fingerprint:
+                raise BrokenSegment(segment.folder, "made by other weights than the manifest says")
+            whole.append(segment)
+        except BrokenSegment as error:
+            damaged[name] = str(error)
+    return whole, damaged
+
+
+def id_problems(segments: list[Segment], manifest: Manifest) -> Iterator[str]:
+    """Ids that two rows have, or that the manifest could hand out again, and counts that differ."""
+    for kind, ids, following in (("image", _joined(s.image_ids for s in segments), manifest.next_image_id),
+                                 ("caption", _joined(s.caption_ids for s in segments), manifest.next_caption_id)):
+        if len(np.unique(ids)) != len(ids):
+            yield f"an {kind} id is used twice" if kind == "image" else f"a {kind} id is used twice"
+        if ids.max(initial=0) >= following:
+            yield f"the {kind} id {ids.max()} would be given away again, from {following} on"
+    living = len(_living_ids(segments, manifest))
+    if manifest.change and manifest.images != living:
+        yield f"{living} images where the manifest says {manifest.images}"
+
+
+def index_problems(folder: Path, manifest: Manifest, segments: list[Segment]) -> Iterator[str]:
+    """What the index files lack, have besides, or have otherwise than the segments. Ids of images that were deleted since
+    they were written may be in them."""
+    dead = np.array(manifest.tombstones, np.int64)
+    rows = [living_rows(segment, dead) for segment in segments]
+    images = [(s.image_ids, s.image_vectors, living) for s, (living, _) in zip(segments, rows, strict=True)]
+    captions = [(s.caption_ids, s.caption_vectors, told) for s, (_, told) in zip(segments, rows, strict=True)]
+    for file, parts in ((IMAGES, images), (CAPTIONS, captions)):
+        path = folder / "index" / manifest.index / file
+        try:
+            index = open_index(path.parent, path.stem, read_choices(path.parent))
+        except BrokenIndex as error:
+            yield str(error)
+            continue
+        yield from (f"{path}: {what}" for what in _differences(index, manifest.dim, parts))
+
+
+def history_problems(folder: Path, manifest: Manifest) -> dict[int, str]:
+    """Older versions that could not be gone back to, and why."""
+    found = {}
+    for old in History(folder).manifests():
+        missing = [name for name in old.segments if not (folder / "segments" / name / "segment.json").is_file()]
+        missing += [old.index] if not (folder / "index" / old.index / IMAGES).is_file() else []
+        if old.version < manifest.version and missing:
+            found[old.version] = f"version {old.version} can't be gone back to: {missing[0]} is gone"
+    return found
+
+
+def verify_lines(report: dict) -> Iterator[str]:
+    """The same for people."""
+    yield f"{report['collection']}, version {report['version']}: {report['images']} images, {report['captions']} captions"
+    if (sample := report.get("sample")) is not None:
+        yield f"{sample['checked']} photos encoded anew, lowest cosine {sample['lowest_cosine']}, {sample['skipped']} skipped"
+    for problem in report["problems"]:
+        yield f"  {problem['where']}: {problem['what']}"
+    yield "damage found: run `python manage.py repair`" if report["problems"] else "everything agrees"
+
+
+def _differences(index: FaissFlatIndex | ApproximateIndex, dim: int, parts: list) -> Iterator[str]:
+    if index.dim != dim:
+        yield f"vectors of {index.dim} numbers, not {dim}"
+        return
+    ids, codes = index.ids(), index.codes() if isinstance(index, FaissFlatIndex) else None  # coarser codes are nobody's
+    order = np.argsort(ids)
+    ids = ids[order]
+    if len(np.unique(ids)) != len(ids):
+        yield "an id is in it twice"
+    for segment_ids, vectors, living in parts:
+        wanted = segment_ids[living]
+        places = np.minimum(np.searchsorted(ids, wanted), max(len(ids) - 1, 0))
+        there = ids[places] == wanted if len(ids) else np.zeros(len(wanted), bool)
+        if not there.all():
+            yield f"{(~there).sum()} vectors are missing, the first of id {wanted[~there][0]}"
+        if codes is None:
+            continue
+        same = (codes[order[places[there]]] == vectors[living[there]]).all(axis=1)
+        if not same.all():
+            yield f"{(~same).sum()} vectors differ, the first of id {wanted[there][~same][0]}"
+    strangers = np.setdiff1d(ids, _joined(all_ids for all_ids, _, _ in parts))
+    if len(strangers):
+        yield f"{len(strangers)} vectors of no row, the first of id {strangers[0]}"
+
+
+def _living_ids(segments: list[Segment], manifest: Manifest) -> np.ndarray:
+    return np.setdiff1d(_joined(segment.image_ids for segment in segments), np.array(manifest.tombstones, np.int64))
+
+
+def _joined(arrays) -> np.ndarray:
+    return np.concatenate([np.empty(0, np.int64), *arrays])
+
+
+def _problem(where: str, what: str) -> dict:
+    return {"where": where, "what": what}
+
+
+def _report(name: str, manifest: Manifest | None, segments: list[Segment], problems: list[dict]) -> dict:
+    dead = np.array(manifest.tombstones if manifest else [], np.int64)
+    counts = [[len(rows) for rows in living_rows(segment, dead)] for segment in segments]
+    return {"collection": name, "version": manifest.version if manifest else None, "images": sum(i for i, _ in counts),
+            "captions": sum(c for _, c in counts), "segments": len(segments), "problems": problems}
