@@ -161,8 +161,14 @@ def test_folding_is_as_it_is_said_and_never_changes_with_what_follows(seed, coun
 
 
 def test_deeper_than_the_list_there_is_nothing(crowd):
-    result = crowd.search(Query(text="red", offset=2**60, fold=0.9))
-    assert result.hits == [] and result.cursor is None and result.reranked == 32
+    for deep in (Query(text="red", offset=2**60), Query(text="red", offset=9000, fold=0.9)):
+        result = crowd.search(deep)
+        assert result.hits == [] and result.cursor is None and result.reranked == 32
+
+
+def test_folding_ends_where_it_would_cost_too_much():
+    with pytest.raises(BadQuery, match="folded in the first 10000 hits only: go on without folding, or narrow"):
+        Query(text="red", offset=9_995, fold=0.9)
 
 
 def test_pairs_are_read_once_however_deep_folding_looks(tmp_path):
