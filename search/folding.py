@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+BLOCK = 256
+ROUNDING = 1e-6
+"""What the same cosine may differ by between two products of other shapes."""
 SAME = 0.95
 """The cosine from which two photos count as one; see docs/searching.md for what lies above it."""
 
@@ -27,16 +30,19 @@ def fold(vectors: np.ndarray, keys: Sequence[object], threshold: float) -> np.nd
     into = np.arange(len(vectors))
     kept: list[int] = []
     by_key: dict[object, int] = {}
-    stack = np.empty_like(vectors)
-    for i, vector in enumerate(vectors):
-        near = np.flatnonzero(stack[: len(kept)] @ vector >= threshold)
-        found = [kept[near[0]]] if len(near) else []
-        if keys[i] in by_key:
-            found.append(by_key[keys[i]])
-        if found:
-            into[i] = min(found)
-        else:
-            stack[len(kept)] = vector
-            kept.append(i)
-        by_key.setdefault(keys[i], int(into[i]))
+    threshold -= ROUNDING
+    for start in range(0, len(vectors), BLOCK):
+        block = vectors[start : start + BLOCK]
+        before = block @ vectors[kept].T >= threshold  # in one product: one by one they would wait for memory
+        within = block @ block.T >= threshold
+        known = len(kept)
+        for row, i in enumerate(range(start, start + len(block))):
+            found = [kept[place] for place in np.flatnonzero(before[row])[:1]]
+            found += [own for own in kept[known:] if within[row, own - start]][:1]
+            found += [by_key[keys[i]]] if keys[i] in by_key else []
+            if found:
+                into[i] = min(found)
+            else:
+                kept.append(i)
+            by_key.setdefault(keys[i], int(into[i]))
     return into

@@ -13,6 +13,8 @@ from .where import parse_filter
 TARGETS = ("images", "captions")
 MODES = ("vector", "lexical", "hybrid")
 LONGEST_TEXT = 2000
+DEEPEST_FOLDED = 10_000
+"""Folding compares each with all before it: deeper, one request could keep a machine busy for minutes."""
 LARGEST_ID = 2**63 - 1
 
 
@@ -72,6 +74,9 @@ class Query:
             raise BadQuery("Give an offset or a cursor, not both.")
         if self.fold is not None and not 0 < self.fold <= 1:
             raise BadQuery(f"The cosine of duplicates is {self.fold:g}: it must lie above 0 and be at most 1.")
+        if self.fold is not None and self.offset + self.top > DEEPEST_FOLDED:
+            raise BadQuery(f"Near-duplicates are folded in the first {DEEPEST_FOLDED} hits only: go on without folding, or "
+                           "narrow the list by a filter.")
         if self.image_id is not None and not 0 <= self.image_id <= LARGEST_ID:
             raise BadQuery(f"{self.image_id} can't be the id of a photo.")
         if self.text is not None:

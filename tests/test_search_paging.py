@@ -2,6 +2,7 @@
 
 import base64
 import json
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -146,23 +147,29 @@ def greedy(vectors, keys, threshold):
 
 
 @settings(max_examples=80)
-@given(st.integers(0, 10**6), st.integers(0, 30), st.floats(0.1, 1))
-def test_folding_is_as_it_is_said_and_never_changes_with_what_follows(seed, count, threshold):
+@given(st.integers(0, 10**6), st.integers(0, 30), st.floats(0.1, 1), st.sampled_from([1, 4, 256]))
+def test_folding_is_as_it_is_said_and_never_changes_with_what_follows(seed, count, threshold, block):
     rng = np.random.default_rng(seed)
     vectors = rng.standard_normal((count, 3)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     keys = rng.integers(0, 20, count).tolist()
 
-    into = fold(vectors, keys, threshold)
-
-    assert into.tolist() == greedy(vectors, keys, threshold)
-    for end in range(count):
-        assert fold(vectors[:end], keys[:end], threshold).tolist() == into[:end].tolist()
+    with patch("search.folding.BLOCK", block):
+        into = fold(vectors, keys, threshold)
+        assert into.tolist() == greedy(vectors, keys, threshold)
+        for end in range(count):
+            assert fold(vectors[:end], keys[:end], threshold).tolist() == into[:end].tolist()
 
 
 def test_deeper_than_the_list_there_is_nothing(crowd):
-    result = crowd.search(Query(text="red", offset=2**60, fold=0.9))
-    assert result.hits == [] and result.cursor is None and result.reranked == 32
+    for deep in (Query(text="red", offset=2**60), Query(text="red", offset=9000, fold=0.9)):
+        result = crowd.search(deep)
+        assert result.hits == [] and result.cursor is None and result.reranked == 32
+
+
+def test_folding_ends_where_it_would_cost_too_much():
+    with pytest.raises(BadQuery, match="folded in the first 10000 hits only: go on without folding, or narrow"):
+        Query(text="red", offset=9_995, fold=0.9)
 
 
 def test_pairs_are_read_once_however_deep_folding_looks(tmp_path):
