@@ -41,7 +41,9 @@ def add(files, captions, lang, model, reranker, home, collection, as_json):
         summary = build_index(stored, collection, source, encoder, progress=progress, partial=True)
     answer = added_summary(summary, source, stored, collection)
     say(answer, added_lines, as_json)
-    _exit_with(answer, "failures", as_json)
+    if not as_json:
+        print_lines((f"  {one['reason']}: {one['sentence']}" for one in answer["failures"]), err=True)
+    sys.exit(3 if answer["failures"] else 0)
 
 
 @click.command()
@@ -216,15 +218,7 @@ def retry_failures(model, reranker, home, collection, as_json):
         with bar("photos", as_json) as progress:
             answer = run(stored, collection, chosen_models(home, model, reranker).open(), progress)
     say(answer, failures_lines, as_json)
-    _exit_with(answer, "failures", True)
-
-
-def _exit_with(answer: dict, key: str, told: bool) -> None:
-    """End with 3 where something could not be read."""
-    if not told:
-        print_lines((f"  {one['reason']}: {one['sentence']}" for one in answer[key]), err=True)
-    if answer[key]:
-        sys.exit(3)
+    sys.exit(3 if answer["failures"] else 0)
 
 
 COMMANDS = [add, delete, compact, versions, rollback, verify, repair, failures, retry_failures]

@@ -1,6 +1,9 @@
 """A collection's life through the real commands, each in a process of its own, with small random weights."""
 
+import contextlib
 import json
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -8,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from storage import Home
-from tests.commands import answer, manage
+from storage.journal import Journal
+from tests.commands import ROOT, answer, manage
 from tests.fakes import FakeEncoder, save_photo
 from tests.galleries import build_gallery, ids_by_name
 from tests.small_models import write_small_model
@@ -64,6 +68,37 @@ def test_a_collection_grows_shrinks_goes_back_and_is_verified(photos, tmp_path, 
     assert done.returncode == 2 and "--drop-missing" in done.stderr and "Traceback" not in done.stderr
     assert answer("build-index", photos, "--keep-missing", **own)["removed"] == 0
     assert answer("build-index", photos, "--drop-missing", **own)["removed"] == 3
+
+
+def has_a_batch(journal: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError):  # the segment is finished
+        return any(Journal(journal).batches())
+    return False
+
+
+def stored(home: Path):
+    """All rows and vectors of a home's collection, as bytes."""
+    snapshot = Home(home).collection("default").open_snapshot()
+    ids, captions = snapshot.image_ids(), snapshot.caption_ids()
+    return (snapshot.images(ids), snapshot.image_vectors(ids).tobytes(), snapshot.tokens(ids).tobytes(),
+            snapshot.captions(captions), snapshot.caption_vectors(captions).tobytes())
+
+
+def test_a_killed_run_of_a_real_network_ends_in_the_same_bytes(tmp_path, model):
+    for number in range(150):
+        save_photo(tmp_path / "photos" / f"{number}.png", (number, 255 - number, 90), (20 + number % 7, 20))
+        (tmp_path / "photos" / f"{number}.txt").write_text("a dog on the beach\n" * (1 + number % 3) + f"红 {number}")
+    build = [sys.executable, "manage.py", "build-index", str(tmp_path / "photos"), "--model", model, "--home"]
+    run = subprocess.Popen([*build, str(tmp_path / "killed")], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    segments = tmp_path / "killed" / "collections" / "default" / "segments"
+    while run.poll() is None and not any(has_a_batch(path) for path in segments.glob("*.journal")):
+        time.sleep(0.01)
+    run.kill()
+    run.wait()
+    again = answer("build-index", tmp_path / "photos", "--model", model, "--home", tmp_path / "killed")
+    assert again["images"] == 150 and again["resumed"] + again["unchanged"] >= 64
+    answer("build-index", tmp_path / "photos", "--model", model, "--home", tmp_path / "whole")
+    assert stored(tmp_path / "killed") == stored(tmp_path / "whole")
 
 
 def test_damage_is_found_and_mended(photos, tmp_path, model):
