@@ -50,12 +50,12 @@ def operations(config: OptConfig, row: str) -> int:
     return flops.text(config, TOKENS) if row == "sentences" else flops.pair(config, TOKENS)
 
 
-def disagreements(outputs: dict[str, dict[str, np.ndarray]], ours: str = OURS) -> tuple[dict[str, float], list[str]]:
-    """The largest difference from `ours` in each row, and a sentence for each framework and row beyond its tolerance."""
+def disagreements(outputs: dict[str, dict[str, np.ndarray]]) -> tuple[dict[str, float], list[str]]:
+    """The largest difference from ours in each row, and a sentence for each framework and row beyond its tolerance."""
     largest, said = dict.fromkeys(TOLERANCES, 0.0), []
-    for framework in outputs.keys() - {ours}:
+    for framework in outputs.keys() - {OURS}:
         for row, tolerance in TOLERANCES.items():
-            difference = float(np.abs(outputs[framework][row] - outputs[ours][row]).max())
+            difference = float(np.abs(outputs[framework][row] - outputs[OURS][row]).max())
             largest[row] = max(largest[row], difference)
             if not difference <= tolerance:
                 said.append(f"{NAMES[framework]} differs by {difference:.2g} in {row}, more than {tolerance:g}: "

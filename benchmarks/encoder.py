@@ -16,17 +16,17 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 import click
 import numpy as np
 
-from benchmarks.comparison import Measured, disagreements, table
+from benchmarks.comparison import NAMES, OURS, Measured, disagreements, table
 from benchmarks.material import write_inputs, write_opt_v2_base
 from encoder.checkpoint import SHIPPED, read_config
 
 ROOT = Path(__file__).parent.parent
-OURS, OTHERS = "mindspore", ("torch", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Bench:
     @property
     def frameworks(self) -> tuple[str, ...]:
         """Who takes part."""
-        return (OURS, *OTHERS) if self.other else (OURS,)
+        return tuple(NAMES) if self.other else (OURS,)
 
     def prepare(self, name: str) -> None:
         """A model folder with its inputs and, where ONNX Runtime takes part, its exported graphs."""
@@ -86,15 +86,16 @@ def main(torch_python: str, rounds: int, seconds: float, models: tuple[str, ...]
     if bounds:
         subprocess.run([sys.executable, "-m", "benchmarks.bounds"], cwd=ROOT, check=True)
         print(flush=True)
-    versions = _versions(torch_python)
+    found = versions(torch_python)
     (ROOT / "var").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT / "var") as folder:
-        bench = Bench(Path(folder), torch_python if versions else None, seconds, {"PANOPTES_CACHE": f"{folder}/graphs"})
+        bench = Bench(Path(folder), torch_python if found else None, seconds, {"PANOPTES_CACHE": f"{folder}/graphs"})
         load = os.getloadavg()[0]
         measured, problems = _compare(bench, models, rounds)
-    print(f"{_machine()}, load {load:.1f} before; {rounds} rounds; {versions or 'numpy alone'}\n")
+    against = f", {found}" if found else ""
+    print(f"{_machine()}, load {load:.1f} at the start; rounds: {rounds}; MindSpore {version('mindspore')}{against}\n")
     print(table(measured))
-    if not versions:
+    if not found:
         print(f"\nPyTorch and ONNX Runtime are missing: {torch_python} cannot import them; `make bench` installs "
               "requirements-bench.txt beside ours.")
     for problem in problems:
@@ -116,12 +117,12 @@ def _compare(bench: Bench, models: tuple[str, ...], rounds: int) -> tuple[Measur
                 _say(f"round {place + 1} of {rounds}: {name} with {framework}")
                 said, outputs[framework] = bench.measure(framework, name)
                 measured.add(name, framework, said)
-            measured.differences[name], found = disagreements(outputs, OURS)
+            measured.differences[name], found = disagreements(outputs)
             problems += [f"{name}: {problem}" for problem in found]
     return measured, problems
 
 
-def _versions(python: str) -> str | None:
+def versions(python: str) -> str | None:
     """What the other environment holds, or None where it holds no PyTorch or no ONNX Runtime."""
     code = "import torch, onnxruntime; print('PyTorch', torch.__version__ + ', ONNX Runtime', onnxruntime.__version__)"
     try:

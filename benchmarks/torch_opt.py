@@ -18,6 +18,11 @@ from encoder.config import OptConfig
 
 MASKED = -10000.0
 STORED_IN_OUT = ("attention.projection.weight", "output.mapping.weight", "output.projection.weight")
+PACKS = {
+    ".self_attn.qkv.": (".self_attn.q_proj.", ".self_attn.k_proj.", ".self_attn.v_proj."),
+    ".attention.qkv.": (".attention.dense1.", ".attention.dense2.", ".attention.dense3."),
+    ".cross_attention.kv.": (".cross_attention.dense2.", ".cross_attention.dense3."),
+}
 WORDS = "cls.predictions.decoder"
 TEXT, IMAGES, FUSION = "uniter.embeddings", "uniter.img_embeddings", "uniter.encoder.decoder"
 
@@ -202,17 +207,11 @@ def _turned(weights):
 
 def _packed(weights):
     """Projections that read the same are put side by side: one product instead of two or three."""
-    packs = {
-        ".self_attn.q_proj.": {".self_attn.qkv.": (".self_attn.q_proj.", ".self_attn.k_proj.", ".self_attn.v_proj.")},
-        ".attention.dense1.": {".attention.qkv.": (".attention.dense1.", ".attention.dense2.", ".attention.dense3.")},
-        ".cross_attention.dense2.": {".cross_attention.kv.": (".cross_attention.dense2.", ".cross_attention.dense3.")},
-    }
     out = dict(weights)
-    for name in weights:
-        for first, pack in packs.items():
-            if first in name:
-                ((packed, parts),) = pack.items()
-                out[name.replace(first, packed)] = torch.cat([out.pop(name.replace(first, part)) for part in parts])
+    for packed, parts in PACKS.items():
+        for name in weights:
+            if parts[0] in name:
+                out[name.replace(parts[0], packed)] = torch.cat([out.pop(name.replace(parts[0], part)) for part in parts])
     return out
 
 
