@@ -98,6 +98,11 @@ class OptConfig:
         kept = 1 + patches if self.merge > 1 else self.vit_tokens
         return kept, self.hidden_size
 
+    @property
+    def token_grid(self) -> tuple[int, int]:
+        """(h, w) of the patches among these tokens: the last h * w, row by row."""
+        return self.grid // self.merge, self.grid // self.merge
+
     def to_json(self) -> str:
         """The config as canonical JSON, the form that the fingerprint is taken of."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)

@@ -82,15 +82,16 @@ class CompiledCell:
 
     def __init__(self, cell: nn.Cell, cache: GraphCache | None):
         self._cell, self._cache = cell, cache
-        self._shapes: set[tuple] = set()
+        self.shapes: set[tuple] = set()
+        """What was compiled: the shapes of the arrays of a call."""
 
     def __call__(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         """Run the cell; gives its outputs as a tuple."""
         shapes = tuple(array.shape for array in arrays)
-        if self._cache and shapes not in self._shapes:
+        if self._cache and shapes not in self.shapes:
             name = type(self._cell).__name__.strip("_")
             self._cache.before_compiling("-".join([name, *("x".join(map(str, shape)) for shape in shapes)]))
-            self._shapes.add(shapes)
+        self.shapes.add(shapes)
         result = self._cell(*(Tensor(np.ascontiguousarray(array)) for array in arrays))
         return tuple(value.asnumpy() for value in (result if isinstance(result, tuple) else (result,)))
 

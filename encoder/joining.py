@@ -14,7 +14,7 @@ Columns = tuple[np.ndarray, ...]
 
 @dataclass(eq=False)
 class _Request:
-    """Rows that wait: `columns` are arrays [n, ...], `taken` how many have been given to a batch, `results` what came of them."""
+    """Rows that wait: `columns` are arrays [n, ...], of which `taken` went into batches; `results` is what came of them."""
 
     key: Hashable
     columns: Columns
