@@ -19,13 +19,15 @@ class Explanation:
     """What the cross-modal encoder looked at when it read a sentence with a photo.
 
     `sentence` is what it read, `match_logit` what it said. `heat` is float [h, w] over the photo, row by row from the top
-    left, from 0 to 1; `words` are the sentence's tokens in their order, each as it stands there and with a map of its own.
+    left, from 0 to 1, and `preprocessing` how the photo was made the square that the map lies over; `words` are the sentence's
+    tokens in their order, each as it stands there and with a map of its own.
     """
 
     image_id: int
     version: int
     sentence: str
     match_logit: float
+    preprocessing: str
     heat: np.ndarray
     words: list[tuple[str, np.ndarray]]
     notices: list[Notice]
@@ -37,6 +39,7 @@ class Explanation:
             "version": self.version,
             "sentence": self.sentence,
             "match_logit": self.match_logit,
+            "preprocessing": self.preprocessing,
             "grid": list(self.heat.shape),
             "heat": _rounded(self.heat),
             "words": [{"word": word, "heat": _rounded(heat)} for word, heat in self.words],
@@ -65,6 +68,7 @@ def explain(
             version=snapshot.version,
             sentence=probe.sentence,
             match_logit=float(logit),
+            preprocessing=encoder.config.preprocessing,
             heat=heat_map(sentence_attention(attention, length), grid),
             words=[(word, heat_map(token_attention(attention, token), grid)) for token, word in pieces],
             notices=notices,
