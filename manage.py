@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import sys
@@ -117,6 +118,9 @@ def download(dataset, to, server):
 @click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="How many hits to print.")
 @click.option("--rerank", type=click.IntRange(0), default=32, show_default=True,
               help="How many of the first stage's best the cross-modal encoder reads; 0 for none.")
+@click.option("--budget-ms", type=click.IntRange(0), help="Re-rank only as many of these as can be read within so many "
+              "milliseconds of the query's beginning.")
+@click.option("--explain", is_flag=True, help="Show where in each photo the words are seen.")
 @click.option("--mode", type=MODES, default="vector", show_default=True, help="Find by meaning, by the words of the captions, "
               "or by the ranks of both.")
 @click.option("--where", help="Find only what fits this filter, e.g. \"width >= 640 and language = 'zh'\".")
@@ -130,8 +134,8 @@ def download(dataset, to, server):
 @HOME
 @COLLECTION
 @JSON
-def search(query, image, to, top, rerank, mode, where, offset, cursor, fold_duplicates, duplicate_cosine, model, reranker,
-           home, collection, as_json):
+def search(query, image, to, top, rerank, budget_ms, explain, mode, where, offset, cursor, fold_duplicates, duplicate_cosine,
+           model, reranker, home, collection, as_json):
     """Find photos (or captions) for QUERY, a sentence in English or Chinese, or for a photo.
 
     QUERY may add up several things: `beach sunset -people`, `2*dog + photo` with --image, `@17` for more like photo 17, @c17
@@ -141,6 +145,7 @@ def search(query, image, to, top, rerank, mode, where, offset, cursor, fold_dupl
     --image FILE --to images finds similar photos. Above the hits stands whether the best of those that were re-ranked is a
     strong match, a weak one, or nothing was found and these come nearest; weights without a calibration say nothing. Where
     the model doesn't know the sentence's language, a notice says so, and PANOPTES_TRANSLATOR=module:callable translates it.
+    With --budget-ms, all is compiled and the query is asked once before, so that the time is that of a running server.
     """
     from search import Engine, Query
     from search.folding import SAME
@@ -153,11 +158,19 @@ def search(query, image, to, top, rerank, mode, where, offset, cursor, fold_dupl
     pixels = read_photo(image, chosen.config) if image else None
     if fold_duplicates and duplicate_cosine is None:
         duplicate_cosine = SAME
-    asked = Query(text=query or None, image=pixels, to=to, top=top, rerank=rerank, mode=mode, where=where, offset=offset,
-                  cursor=cursor, fold=duplicate_cosine, label=str(image) if image else None)
+    asked = Query(text=query or None, image=pixels, to=to, top=top, rerank=rerank, budget_ms=budget_ms, mode=mode, where=where,
+                  offset=offset, cursor=cursor, fold=duplicate_cosine, label=str(image) if image else None)
     stored, translate = Home(home).collection(collection), translator()
     with _naming_models(home):
-        result = Engine(stored, chosen.open(), translate=translate).search(asked).as_json()
+        encoder = chosen.open()
+        engine = Engine(stored, encoder, translate=translate, answers=0)
+        if budget_ms is not None:
+            encoder.warm_up()
+            engine.search(dataclasses.replace(asked, budget_ms=None))
+        result = engine.search(asked).as_json()
+        if explain:
+            found = engine.explain(asked, [hit["id"] for hit in result["hits"]])
+            result["hits"] = [hit | {"explanation": one.as_json()} for hit, one in zip(result["hits"], found, strict=True)]
     say(result, result_lines, as_json)
 
 

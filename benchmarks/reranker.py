@@ -16,7 +16,7 @@ from encoder.joint import JointModel
 from encoder.joint_config import JOINT_PRESETS
 from encoder.reranker import Reranker
 
-PAIRS, RUNS, TEXT = Reranker.match_batch, 3, Reranker.text_lengths[0]
+PAIRS, RUNS, TEXT = Reranker.match_batches[-1], 3, Reranker.text_lengths[0]
 
 
 def seconds(cell, *arrays: np.ndarray) -> float:
@@ -38,7 +38,7 @@ def main(name: str) -> None:
     model = JointModel(config).set_train(False)
     parameters = sum(int(np.prod(p.shape)) for p in model.get_parameters())
     shape = (1, *config.inputs.shape) if config.regions else (1, 3, config.image_size, config.image_size)
-    images, _, pairs = Reranker.cells
+    images, _, pairs, _ = Reranker.cells
     image = seconds(images(model), np.ones(shape, np.float32))
     ids = np.ones((PAIRS, TEXT), np.int32)
     match = seconds(pairs(model), ids, ids, np.ones((PAIRS, *config.token_shape), np.float32))

@@ -101,11 +101,14 @@ class _Heads(nn.Cell):
         """[B, T, H] -> [B, heads, T, H / heads]."""
         return x.reshape((x.shape[0], x.shape[1], self.heads, self.size)).transpose((0, 2, 1, 3))
 
+    def weigh(self, query, key, bias):
+        """How much of each key every query takes: query [B, T, H], key [B, S, H] -> [B, heads, T, S], rows adding up to 1."""
+        scores = self.scores(self.split(query) * self.scale, self.split(key))
+        return ops.softmax(scores + bias, axis=-1)
+
     def construct(self, query, key, value, bias):
         """query [B, T, H], key and value [B, S, H], bias [B, 1, T or 1, S] added to the scores -> [B, T, H]."""
-        scores = self.scores(self.split(query) * self.scale, self.split(key))
-        weights = ops.softmax(scores + bias, axis=-1)
-        mixed = self.mix(weights, self.split(value))
+        mixed = self.mix(self.weigh(query, key, bias), self.split(value))
         return mixed.transpose((0, 2, 1, 3)).reshape(query.shape)
 
 
@@ -200,6 +203,13 @@ class DecoderBlock(nn.Cell):
     def remember(self, memory):
         """Keys and values of the image's tokens [B, S, H], for `read`: two times [B, S, H]."""
         return self.cross_attention.dense2(memory), self.cross_attention.dense3(memory)
+
+    def look(self, x, bias, memory):
+        """What `construct` gives, and where each text token looked, the mean over heads: [B, T, H] and [B, T, S]."""
+        x, remembered = self.hear(x, bias), self.remember(memory)
+        query = self.cross_attention.dense1(self.cross_attention_layernorm(x))
+        weights = self.cross_attention.attend.weigh(query, remembered[0], self.no_bias)
+        return self.read(x, remembered), weights.mean(1)
 
     def read(self, x, remembered, memory_bias=None):
         """Cross-attention and feed-forward, token by token of x [B, t, H]."""

@@ -122,6 +122,11 @@ class OptConfig:
         kept = 1 + patches if self.merge > 1 else self.vit_tokens
         return kept, width
 
+    @property
+    def token_grid(self) -> tuple[int, int] | None:
+        """(h, w) of the patches among these tokens: the last h * w, row by row; None of regions, which have no such places."""
+        return None if self.regions else (self.grid // self.merge, self.grid // self.merge)
+
     def to_json(self) -> str:
         """The config as canonical JSON, the form that the fingerprint is taken of."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mindspore as ms
@@ -12,11 +11,13 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from encoder.errors import UnknownDevice
+from encoder.joining import SharedWorker
 
 DEVICES = ("CPU", "Ascend")
 
-worker = ThreadPoolExecutor(1, thread_name_prefix="encoder")
-"""The thread that runs every graph of every model of this process, so that MindSpore sees one caller."""
+worker = SharedWorker("encoder")
+"""The thread that runs every graph of every model of this process, so that MindSpore sees one caller. A model's fingerprint
+belongs into the key of rows that may share a batch."""
 
 
 def use_device(name: str | None = None) -> str:
@@ -89,15 +90,16 @@ class CompiledCell:
 
     def __init__(self, cell: nn.Cell, cache: GraphCache, fingerprint: str):
         self._cell, self._cache, self._fingerprint = cell, cache, fingerprint
-        self._shapes: set[tuple] = set()
+        self.shapes: set[tuple] = set()
+        """What was compiled: the shapes of the arrays of a call."""
 
     def __call__(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         """Run the cell; gives its outputs as a tuple."""
         shapes = tuple(array.shape for array in arrays)
-        if shapes not in self._shapes:
+        if shapes not in self.shapes:
             name = [self._fingerprint, type(self._cell).__name__.strip("_")]
             self._cache.before_compiling("-".join([*name, *("x".join(map(str, shape)) for shape in shapes)]))
-            self._shapes.add(shapes)
+            self.shapes.add(shapes)
         result = self._cell(*(Tensor(np.ascontiguousarray(array)) for array in arrays))
         return tuple(value.asnumpy() for value in (result if isinstance(result, tuple) else (result,)))
 

@@ -48,5 +48,12 @@ class NoVectors(EncoderError):
     """A model that can only re-rank was chosen to find."""
 
 
+class NoAttention(EncoderError):
+    """A model that can't say where in an image it looks."""
+
+    def __init__(self, name: str):
+        super().__init__(f"{name} can't show where in a photo it looks: a model can that reads pixels as Taichu-OPT-v2 does.")
+
+
 class BadTrainingData(EncoderError):
     """Training data that is absent, or too little to train on."""

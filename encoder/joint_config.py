@@ -71,6 +71,16 @@ class JointConfig:
         return (self.regions, self.hidden_size) if self.regions else (self.grid**2, self.image_width)
 
     @property
+    def compact_tokens(self) -> bool:
+        """False: tokens are kept in 16 bits."""
+        return False
+
+    @property
+    def token_grid(self) -> None:
+        """None: no cross-attention says where among these a sentence looks."""
+        return None
+
+    @property
     def stacks(self) -> dict[str, int]:
         """The number of blocks of each part."""
         return {"image": self.image_layers, "joint": self.layers} if self.image_layers else {"joint": self.layers}

@@ -255,6 +255,14 @@ class _Fusion(nn.Cell):
             states = block(states, bias, tokens, tokens_bias)
         return self.decoder.blocks[-1].first(states, bias, tokens, tokens_bias)[:, 0]
 
+    def attention(self, states, bias, tokens):
+        """Where each text token looks in every layer, the mean over heads: [B, layers, T, L]."""
+        looks = []
+        for block in self.decoder.blocks:
+            states, weights = block.look(states, bias, tokens)
+            looks.append(weights)
+        return ops.stack(looks, 1)
+
     def crossed(self, states, bias, tokens, size: int):
         """Each text of a group with each image of it: states [G * size, T, H], tokens [G * size, L, H].
 
@@ -349,6 +357,10 @@ class OptModel(nn.Cell):
         """Pair by pair: states [B, T, H] of ids [B, T] with tokens [B, L, H] -> both ITM logits [B, 2]; 1 is match."""
         tokens_bias = unread(tokens) if self.config.regions else None
         return self.itm_head_two(self.uniter.encoder(states, self.text_bias(ids), tokens, tokens_bias))
+
+    def match_attention(self, states, ids, tokens):
+        """Where the fusion looks: states [B, T, H] of ids [B, T] with tokens [B, L, H] -> [B, layers, T, L]."""
+        return self.uniter.encoder.attention(states, self.text_bias(ids), tokens)
 
     def crossed_logits(self, states, ids, tokens, size: int):
         """Group by group: states [G * size, T, H], tokens [G * size, L, H] -> ITM logits [G * size, size, 2]."""

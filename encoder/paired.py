@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -38,6 +39,16 @@ class PairedConfig:
         return self.second.token_shape
 
     @property
+    def token_grid(self) -> tuple[int, int] | None:
+        """(h, w) of the places among these tokens, the second model's; None where it can't say where it looks."""
+        return self.second.token_grid
+
+    @property
+    def preprocessing(self) -> str:
+        """How a photo becomes the square that these places lie on: the second model's."""
+        return self.second.preprocessing
+
+    @property
     def inputs(self) -> PairInput:
         """What both read of an image."""
         return PairInput(self.first.inputs, self.second.inputs)
@@ -70,13 +81,29 @@ class PairedConfig:
 
 @dataclass(frozen=True, eq=False)
 class PairedTexts:
-    """vectors float32 [n, D] of the first model; the second reads the texts when they are matched."""
+    """vectors float32 [n, D] of the first model; the rest is the second's, which reads the texts when that is asked for."""
 
     vectors: np.ndarray
     texts: list[str]
+    reader: object
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    @cached_property
+    def read(self):
+        """The second model's encodings."""
+        return self.reader.encode_texts(self.texts)
+
+    @property
+    def states(self) -> np.ndarray:
+        """[n, T, ...], as the second model's `match` takes them."""
+        return self.read.states
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """int32 [n], the second model's tokens that are not padding."""
+        return self.read.lengths
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,12 +115,13 @@ class PairedImages:
 
 
 class PairedEncoder:
-    """An encoder's calls, answered by two encoders: `first` gives vectors, `second` tokens and match logits."""
+    """An encoder's calls, answered by two encoders: `first` gives vectors, `second` tokens, match logits and explanations."""
 
     def __init__(self, first, second):
         self.first, self.second = first, second
         self.config = PairedConfig(first.config, second.config)
         self.query_bank = first.query_bank
+        self.match_batches = second.match_batches
         self.fingerprint = paired_fingerprint(first.fingerprint, second.fingerprint)
 
     def encode_images(self, images: np.ndarray) -> PairedImages:
@@ -103,11 +131,19 @@ class PairedEncoder:
 
     def encode_texts(self, texts: list[str]) -> PairedTexts:
         """Sentences to the first model's vectors."""
-        return PairedTexts(self.first.encode_texts(texts).vectors, list(texts))
+        return PairedTexts(self.first.encode_texts(texts).vectors, list(texts), self.second)
 
     def match(self, texts: PairedTexts, tokens: np.ndarray) -> np.ndarray:
         """The second model's match logits float32 [max(n, m)]."""
-        return self.second.match(self.second.encode_texts(texts.texts), tokens)
+        return self.second.match(texts.read, tokens)
+
+    def explain(self, texts: PairedTexts, tokens: np.ndarray) -> np.ndarray:
+        """Where the second model looks, float32 [max(n, m), layers, T, L]; raises NoAttention where it can't say."""
+        return self.second.explain(texts.read, tokens)
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Where in a sentence each of the second model's tokens comes from, [start, end) in characters."""
+        return self.second.spans(text)
 
     def warm_up(self) -> None:
         """Compile every shape of both."""

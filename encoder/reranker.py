@@ -33,16 +33,24 @@ class _JointMatch(nn.Cell):
 class Reranker(Encoder):
     """An Encoder whose vectors are 0 wide, and whose texts' states are their token ids int32 [n, T].
 
-    A pair costs a whole pass of the joint blocks, so that few shapes are compiled and batches are small.
+    A pair costs a whole pass of the joint blocks, so that few shapes are compiled and batches are small. Nothing in it says
+    where a sentence looks.
     """
 
     network = JointModel
-    cells = (_JointImages, None, _JointMatch)
+    cells = (_JointImages, None, _JointMatch, None)
     text_lengths = (16, 32, 50)
-    match_batch = 4
+    match_batches = (4,)
 
-    def _encode_texts(self, texts: list[str]) -> TextEncodings:
+    def encode_texts(self, texts: list[str]) -> TextEncodings:
+        """Sentences to token ids, which are all that `match` reads of them; no graph has to run."""
         ids = self._tokenizer.ids(texts)
         lengths = np.array([len(row) for row in ids], np.int32)
         states = pad(ids, bucket_of(self._lengths, int(lengths.max(initial=1))))
         return TextEncodings(np.empty((len(texts), 0), np.float32), states, lengths)
+
+    def _compile_texts(self, bucket: int) -> None:
+        """Nothing: texts aren't read on their own."""
+
+    def _no_states(self, count: int, length: int) -> np.ndarray:
+        return np.zeros((count, length), np.int32)

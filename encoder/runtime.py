@@ -11,12 +11,13 @@ from mindspore import Tensor, nn
 from encoder import checkpoint
 from encoder.compact import pack_tokens, unpack_tokens
 from encoder.device import CompiledCell, process_cache, use_device, worker
+from encoder.errors import NoAttention
 from encoder.network import OptModel
 from encoder.query_bank import read_query_bank
 from encoder.tokenizer import Tokenizer, pad
 
 IMAGE_BATCHES = (1, 8)
-TEXT_BATCHES = (1, 32)
+TEXT_BATCHES = (1, 8, 32)
 REGION_COUNTS = (12, 36)
 
 
@@ -72,17 +73,29 @@ class _Match(nn.Cell):
         return self.model.match_logits(states, ids, tokens)[:, 1]
 
 
-class Encoder:
-    """A model folder, loaded: `encode_images`, `encode_texts`, `match`. All of it may be called from any thread.
+class _Attention(nn.Cell):
+    def __init__(self, model: OptModel):
+        super().__init__()
+        self.model = model
 
-    One worker thread runs every graph, so that MindSpore sees one caller; a batch is padded to one of a few fixed
-    shapes, each compiled once and kept in the compile cache (PANOPTES_CACHE, by default ~/.cache/panoptes).
+    def construct(self, states, ids, tokens):
+        """states [B, T, H], ids int32 [B, T], tokens [B, L, H] -> where the fusion looks [B, layers, T, L]."""
+        return self.model.match_attention(states, ids, tokens)
+
+
+class Encoder:
+    """A model folder, loaded: `encode_images`, `encode_texts`, `match`, `explain`. All of it may be called from any thread.
+
+    One worker thread runs every graph of every model, so that MindSpore sees one caller; a batch is padded to one of a few
+    fixed shapes, each compiled once and kept in the compile cache (PANOPTES_CACHE, by default ~/.cache/panoptes). Single
+    sentences, and pairs, that several threads ask of the same model at the same time share a batch.
     """
 
     network = OptModel
-    cells = (_Images, _Texts, _Match)
+    cells = (_Images, _Texts, _Match, _Attention)
     text_lengths = (8, 16, 24, 32, 50)
-    match_batch = 32
+    match_batches: tuple[int, ...] = (8, 32)
+    """How many pairs `match` reads at a time: fewer cost as much as the next of these."""
 
     def __init__(self, folder: Path, device: str | None = None):
         self.config = checkpoint.read_config(folder)
@@ -92,7 +105,7 @@ class Encoder:
         self._lengths = _buckets(self.text_lengths, self.config.text_length)
         self._counts = _buckets(REGION_COUNTS, self.config.regions)
         self._tokenizer = Tokenizer(checkpoint.vocabulary_path(folder), self.config.text_length)
-        worker.submit(self._load, folder).result()
+        worker.call(self._load, folder)
 
     def _load(self, folder: Path) -> None:
         model = self.network(self.config)
@@ -103,7 +116,7 @@ class Encoder:
             parameter.set_data(Tensor(weights[name].astype(np.float32)))
         model.set_train(False)
         cache = process_cache(self.device)
-        self._images, self._texts, self._match = (
+        self._images, self._texts, self._match, self._attention = (
             cell and CompiledCell(cell(model).set_train(False), cache, self.fingerprint) for cell in self.cells)
 
     def encode_images(self, images: np.ndarray) -> ImageEncodings:
@@ -111,47 +124,78 @@ class Encoder:
 
         The tokens of regions that aren't there are zeros.
         """
-        return worker.submit(self._encode_images, np.asarray(images, self.config.inputs.dtype)).result()
+        return worker.call(self._encode_images, np.asarray(images, self.config.inputs.dtype))
 
     def encode_texts(self, texts: list[str]) -> TextEncodings:
         """Sentences in English, Chinese or both to unit vectors and token states.
 
         T is the longest one's bucket; states beyond a sentence's own length mean nothing.
         """
-        return worker.submit(self._encode_texts, list(texts)).result()
+        ids = self._tokenizer.ids(texts)
+        if len(ids) != 1:
+            return worker.call(self._encode_texts, ids)
+        row = pad(ids, bucket_of(self._lengths, len(ids[0])))
+        key = self.fingerprint, "texts", row.shape[1]
+        vectors, states = worker.rows(key, (row,), self._run_texts, TEXT_BATCHES[1])
+        return TextEncodings(vectors, states, np.array([len(ids[0])], np.int32))
 
     def match(self, texts: TextEncodings, tokens: np.ndarray) -> np.ndarray:
         """Match logits float32 [max(n, m)] of n texts with m images' tokens [m, L, H]; n or m is 1, or they are equal."""
-        if len(texts) != len(tokens) and 1 not in (len(texts), len(tokens)):
-            raise ValueError(f"{len(texts)} texts cannot be paired with {len(tokens)} images")
-        return worker.submit(self._match_pairs, texts, tokens).result()
+        count = self._pairs(texts, tokens)
+        if count == 0:
+            return np.empty(0, np.float32)
+        columns = _paired(count, texts.states, _valid(texts), self._worth_reading(tokens))
+        key = self.fingerprint, "match", *(column.shape[1:] for column in columns)
+        return worker.rows(key, columns, self._run_match, self.match_batches[-1])[0]
+
+    def explain(self, texts: TextEncodings, tokens: np.ndarray) -> np.ndarray:
+        """Where the fusion looks when it reads each pair, float32 [max(n, m), layers, T, L]; n texts, m images as in `match`.
+
+        How much text token t takes of image token l, the mean over the heads of a layer's cross-attention: rows add up to 1.
+        Those beyond a sentence's own length mean nothing. Raises NoAttention where `config.token_grid` is None.
+        """
+        if self.config.token_grid is None:
+            raise NoAttention(self.config.name)
+        return worker.call(self._explain, texts, tokens, self._pairs(texts, tokens))
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Where in a sentence each of its tokens comes from, [start, end) in characters; empty for the marks around it."""
+        return self._tokenizer.spans(text)
 
     def warm_up(self) -> None:
-        """Compile every shape that a query or an index build uses."""
-        inputs, shape = self.config.inputs, self.config.inputs.shape
-        encoded = [self._warm_images(np.zeros((count, *shape), inputs.dtype)) for count in IMAGE_BATCHES][-1]
-        for bucket in self._lengths:
-            for count in TEXT_BATCHES:
-                texts = self.encode_texts(["a " * (bucket - 4)] * count)
-            for tokens in encoded:
-                self.match(texts, tokens)
+        """Compile every shape there is: after this, none is met that has to be."""
+        worker.call(self._compile)
 
-    def _warm_images(self, images: np.ndarray) -> list[np.ndarray]:
-        """Compile every number of regions; gives tokens [1, L, W] of each."""
-        if not self.config.regions:
-            return [self.encode_images(images).tokens[:1]]
-        encoded = []
-        for count in self._counts:
-            images[:, :count] = 1
-            encoded.append(self.encode_images(images).tokens[:1])
-        return encoded
+    def _compile(self) -> None:
+        inputs, (length, width) = self.config.inputs, self.config.token_shape
+        for count in IMAGE_BATCHES:
+            for regions in self._counts:
+                images = np.zeros((count, *inputs.shape), inputs.dtype)
+                self._images(images[:, :regions] if self.config.regions else _planes(images))
+        for bucket in self._lengths:
+            self._compile_texts(bucket)
+            for count in self.match_batches:
+                for regions in self._counts:
+                    tokens = np.zeros((count, length - self.config.regions + regions, width), np.float16)
+                    self._match(self._no_states(count, bucket), np.ones((count, bucket), np.int32), self._read(tokens))
+        if self.config.token_grid is not None:
+            ids = np.ones((1, self._lengths[-1]), np.int32)
+            self._attention(self._no_states(*ids.shape), ids, self._read(np.zeros((1, length, width), np.float16)))
+
+    def _compile_texts(self, bucket: int) -> None:
+        for count in TEXT_BATCHES:
+            self._texts(np.ones((count, bucket), np.int32))
+
+    def _no_states(self, count: int, length: int) -> np.ndarray:
+        """States of n texts, as `match` takes them, that say nothing."""
+        return np.zeros((count, length, self.config.hidden_size), np.float32)
 
     def _encode_images(self, images: np.ndarray) -> ImageEncodings:
         vectors = np.empty((len(images), self.config.dim), np.float32)
         tokens = np.zeros((len(images), *self.config.token_shape), np.float16)
-        for rows, batch in _batches(images, IMAGE_BATCHES):
+        for rows, size in _batches(len(images), IMAGE_BATCHES):
             count = rows.stop - rows.start
-            *batch_vectors, batch_tokens = self._images(self._readable(batch))
+            *batch_vectors, batch_tokens = self._images(self._readable(_filled(images[rows], size)))
             kept = pack_tokens(batch_tokens[:count]) if self.config.compact_tokens else batch_tokens[:count]
             tokens[rows, :kept.shape[1]] = kept
             for value in batch_vectors:
@@ -161,7 +205,7 @@ class Encoder:
     def _readable(self, images: np.ndarray) -> np.ndarray:
         """A batch as the network takes it: float32 planes of pixels, or no more rows of regions than its bucket."""
         if not self.config.regions:
-            return images.transpose(0, 3, 1, 2).astype(np.float32)
+            return _planes(images)
         return images[:, :bucket_of(self._counts, int((images[:, :, -1] > 0).sum(1).max()))]
 
     def _worth_reading(self, tokens: np.ndarray) -> np.ndarray:
@@ -172,36 +216,54 @@ class Encoder:
         used = np.flatnonzero(tokens.any((0, 2)))
         return tokens[:, :more + bucket_of(self._counts, max(0, int(used[-1]) + 1 - more) if len(used) else 0)]
 
-    def _encode_texts(self, texts: list[str]) -> TextEncodings:
-        ids = self._tokenizer.ids(texts)
+    def _read(self, tokens: np.ndarray) -> np.ndarray:
+        """Tokens as they are kept -> float32 [m, L, H], as the network takes them."""
+        return unpack_tokens(tokens) if self.config.compact_tokens else tokens.astype(np.float32)
+
+    def _encode_texts(self, ids: list[list[int]]) -> TextEncodings:
         lengths = np.array([len(row) for row in ids], np.int32)
         buckets = np.array([bucket_of(self._lengths, length) for length in lengths], np.int32)
         longest = int(buckets.max(initial=self._lengths[0]))
-        if len(texts) <= TEXT_BATCHES[-1]:
+        if len(ids) <= TEXT_BATCHES[-1]:
             buckets[:] = longest  # one batch, however mixed, costs less than one for each length
-        ids = pad(ids, longest)
-        vectors = np.empty((len(texts), self.config.dim), np.float32)
-        states = np.zeros((len(texts), longest, self.config.hidden_size), np.float32)
+        padded = pad(ids, longest)
+        vectors = np.empty((len(ids), self.config.dim), np.float32)
+        states = np.zeros((len(ids), longest, self.config.hidden_size), np.float32)
         for bucket in np.unique(buckets):
             own = np.flatnonzero(buckets == bucket)
-            for rows, batch in _batches(ids[own, :bucket], TEXT_BATCHES):
-                batch_vectors, batch_states = self._texts(batch)
-                vectors[own[rows]] = batch_vectors[:rows.stop - rows.start]
-                states[own[rows], :bucket] = batch_states[:rows.stop - rows.start]
+            vectors[own], states[own, :bucket] = self._run_texts(padded[own, :bucket])
         return TextEncodings(vectors, states, lengths)
 
-    def _match_pairs(self, texts: TextEncodings, tokens: np.ndarray) -> np.ndarray:
-        count, size = max(len(texts), len(tokens)), self.match_batch
-        tokens = self._worth_reading(tokens)
-        valid = (np.arange(texts.states.shape[1]) < texts.lengths[:, None]).astype(np.int32)
-        sides = [np.broadcast_to(side, (count, *side.shape[1:])) for side in (texts.states, valid, tokens)]
-        out = np.empty(count, np.float32)
-        for start in range(0, count, size):
-            states, ids, images = (_filled(side[start:start + size], size) for side in sides)
-            read = unpack_tokens(images) if self.config.compact_tokens else images.astype(np.float32)
-            (logits,) = self._match(states, ids, read)
-            out[start:start + size] = logits[:count - start]
-        return out
+    def _run_texts(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """int32 [n, T] of one bucket -> vectors [n, D], states [n, T, H]."""
+        parts = [[out[:rows.stop - rows.start] for out in self._texts(_filled(ids[rows], size))]
+                 for rows, size in _batches(len(ids), TEXT_BATCHES)]
+        vectors, states = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return vectors, states
+
+    def _run_match(self, *sides: np.ndarray) -> tuple[np.ndarray]:
+        """states of n texts, which of their tokens are real int32 [n, T], kept tokens [n, L, W] -> (match logits [n],)."""
+        parts = []
+        for rows, size in _batches(len(sides[0]), self.match_batches):
+            states, ids, images = (_filled(side[rows], size) for side in sides)
+            parts.append(self._match(states, ids, self._read(images))[0][:rows.stop - rows.start])
+        return (np.concatenate(parts),)
+
+    def _explain(self, texts: TextEncodings, tokens: np.ndarray, count: int) -> np.ndarray:
+        length, longest = texts.states.shape[1], self._lengths[-1]
+        states = np.pad(texts.states, ((0, 0), (0, longest - length), (0, 0)))
+        ids = np.pad(_valid(texts), ((0, 0), (0, longest - length)))
+        sides = _paired(count, states, ids, self._read(tokens))
+        looks = [self._attention(*(side[i:i + 1] for side in sides))[0][:, :, :length] for i in range(count)]
+        return np.concatenate([np.empty((0, self.config.fusion_layers, length, tokens.shape[1]), np.float32), *looks])
+
+    def _pairs(self, texts: TextEncodings, tokens: np.ndarray) -> int:
+        """How many pairs n texts make with m images; raises ValueError where they can't be paired."""
+        if len(texts) != len(tokens) and 1 not in (len(texts), len(tokens)):
+            raise ValueError(f"{len(texts)} texts cannot be paired with {len(tokens)} images")
+        if tokens.shape[1:] != self.config.token_shape:
+            raise ValueError(f"tokens of {list(tokens.shape[1:])}, where an image has {list(self.config.token_shape)}")
+        return max(len(texts), len(tokens)) if len(texts) and len(tokens) else 0
 
 
 def _buckets(sizes: tuple[int, ...], largest: int) -> list[int]:
@@ -214,15 +276,36 @@ def bucket_of(buckets: list[int], needed: int) -> int:
     return next(n for n in buckets if n >= needed)
 
 
-def _batches(rows: np.ndarray, sizes: tuple[int, int]):
-    """(slice, batch) pairs: one row alone, or full batches, the last of them filled up with its last row."""
-    size = sizes[0] if len(rows) == 1 else sizes[1]
-    for start in range(0, len(rows), size):
-        batch = rows[start:start + size]
-        yield slice(start, start + len(batch)), _filled(batch, size)
+def _planes(pixels: np.ndarray) -> np.ndarray:
+    """uint8 [n, S, S, 3] -> float32 [n, 3, S, S]."""
+    return pixels.transpose(0, 3, 1, 2).astype(np.float32)
+
+
+def _paired(count: int, *sides: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Arrays [1, ...] or [count, ...] as arrays [count, ...]."""
+    return tuple(np.broadcast_to(side, (count, *side.shape[1:])) for side in sides)
+
+
+def _valid(texts: TextEncodings) -> np.ndarray:
+    """1 for each text's own tokens, 0 for padding, int32 [n, T]."""
+    return (np.arange(texts.states.shape[1]) < texts.lengths[:, None]).astype(np.int32)
+
+
+def _batches(count: int, sizes: tuple[int, ...]):
+    """(rows, size) of each batch that `count` rows go into.
+
+    A size is left for the next smaller one where two of that do: on CPU they cost less than one that is filled up by half.
+    """
+    start = 0
+    while start < count:
+        left = count - start
+        size = next(size for size, larger in zip(sizes, (*sizes[1:], 0), strict=True) if left <= 2 * size or not larger)
+        yield slice(start, start + min(left, size)), size
+        start += size
 
 
 def _filled(batch: np.ndarray, size: int) -> np.ndarray:
+    """A batch with its last row repeated up to `size`."""
     if len(batch) == size:
         return batch
     return np.concatenate([batch, np.repeat(batch[-1:], size - len(batch), 0)])

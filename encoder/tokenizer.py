@@ -36,6 +36,10 @@ class Tokenizer:
         """Token ids of each text, marks included; never empty."""
         return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
 
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Where in the text each token of `ids` comes from, [start, end); empty for marks."""
+        return self._tokenizer.encode(text).offsets
+
     def pieces(self, text: str) -> list[str]:
         """The pieces of one text, marks included."""
         return self._tokenizer.encode(text).tokens

@@ -2,6 +2,7 @@
 
 from .engine import Engine
 from .errors import BadFilter, BadQuery, BadTerm, EmptyQuery, SearchError, StaleIndex, UnreadablePhoto
+from .explaining import Explanation
 from .filters import ids_where
 from .query import Query
 from .result import SearchResult
@@ -12,6 +13,7 @@ __all__ = [
     "BadTerm",
     "EmptyQuery",
     "Engine",
+    "Explanation",
     "Query",
     "SearchError",
     "SearchResult",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
-from .cursor import read_cursor, write_cursor
+from .answers import MOST, Answers
+from .cursor import digest_of, read_cursor, write_cursor
 from .errors import StaleIndex
+from .explaining import Explanation, explain
 from .filters import ids_where
 from .hits import hits_of
 from .latest import LatestSnapshot
@@ -15,6 +18,7 @@ from .listing import Listing
 from .probing import probe_query
 from .query import Query
 from .ranking import Ranking, fit_scores
+from .reading import Pace
 from .relevance import match_probabilities, relevance
 from .result import SearchResult
 from .timing import Stopwatch
@@ -31,13 +35,17 @@ class Engine:
         encoder: what `encoder.open_encoder` gives.
         snapshots: shares an already open snapshot of the same collection.
         translate: turns a sentence into a language that the model knows, where it doesn't know the sentence's own.
+        answers: how many answers are kept for those who ask the same again; 0 for none.
     """
 
     def __init__(
-        self, collection, encoder, snapshots: LatestSnapshot | None = None, translate: Translate | None = None
+        self, collection, encoder, snapshots: LatestSnapshot | None = None, translate: Translate | None = None,
+        answers: int = MOST,
     ) -> None:
         self._encoder, self._translate = encoder, translate
         self._snapshots = snapshots or LatestSnapshot(collection)
+        self._pace = Pace(encoder.match_batches)
+        self._answers = Answers(answers)
 
     def search(self, query: Query) -> SearchResult:
         """Answers one query.
@@ -53,15 +61,42 @@ class Engine:
         watch = Stopwatch(*STAGES)
         snapshot = self._snapshots.get()
         check_weights(snapshot, self._encoder.fingerprint)
-        if query.cursor is not None:
-            query = dataclasses.replace(query, cursor=None, offset=read_cursor(query.cursor, query, snapshot.version))
+        asked = query
+        if query.cursor is not None:  # the list goes on as that of a query for just what was read
+            offset, read = read_cursor(query.cursor, query, snapshot.version)
+            query = dataclasses.replace(query, cursor=None, offset=offset, rerank=read, budget_ms=None)
+        key = digest_of(query), query.offset, query.top, snapshot.version, snapshot.model_fingerprint
+        result = self._answers.get(snapshot, key)
+        if result is None:
+            result, lasting = self._answer(query, snapshot, watch)
+            if lasting:
+                self._answers.put(snapshot, key, result)
+        else:
+            watch.ms["cached"] = watch.total_ms()
+        cursor = None
+        if result.more:
+            cursor = write_cursor(asked, snapshot.version, query.offset + query.top, result.reranked)
+        return dataclasses.replace(result, query=query, cursor=cursor, took_ms=watch.ms | {"total": watch.total_ms()})
+
+    def explain(self, query: Query, image_ids: Sequence[int]) -> list[Explanation]:
+        """Where in each of these photos the words of the query are seen.
+
+        Raises NothingToExplain where the query has no sentence to read with a photo, NoHeatMap where the model can't say
+        where it looks, and what `search` raises.
+        """
+        snapshot = self._snapshots.get()
+        check_weights(snapshot, self._encoder.fingerprint)
+        return explain(query, image_ids, snapshot, self._encoder, self._translate)
+
+    def _answer(self, query: Query, snapshot, watch: Stopwatch) -> tuple[SearchResult, bool]:
+        """The answer without its times and its cursor, and whether it will be as good when it is asked for again."""
         with watch.stage("encode"):
             probe, notices = None, []
             if query.mode != "lexical":
                 probe, notices = probe_query(query, snapshot, self._encoder, self._translate)
         with watch.stage("filter"):
             allowed = None if query.where is None else ids_where(snapshot, query.where, query.to)
-        listing = Listing(query, probe, snapshot, self._encoder, allowed, watch)
+        listing = Listing(query, probe, snapshot, self._encoder, allowed, watch, self._pace)
         end = query.offset + query.top
         if query.fold is None:
             ranking = whole = listing.head(end + 1)
@@ -69,19 +104,20 @@ class Engine:
         else:
             ranking, duplicates, whole = listing.folded(end + 1, query.fold)
         with watch.stage("fetch"):
-            chances = self._chances(whole)
-            hits = hits_of(ranking.page(query.offset, query.top), query.offset, query.to, snapshot, chances, duplicates)
-        return SearchResult(
+            chances, page = self._chances(whole), ranking.page(query.offset, query.top)
+            hits = hits_of(page, query.offset, query.to, snapshot, chances, duplicates, listing.caption_scores)
+        result = SearchResult(
             query=query,
             version=snapshot.version,
             total=listing.total,
             reranked=listing.reranked,
             relevance=relevance(max(chances.values())) if chances else None,
             hits=hits,
-            took_ms=watch.ms | {"total": watch.total_ms()},
+            took_ms={},
             notices=notices,
-            cursor=write_cursor(query, snapshot.version, end) if len(ranking) > end else None,
+            more=len(ranking) > end,
         )
+        return result, not listing.cut_short and all(notice.code != "translator_failed" for notice in notices)
 
     def _chances(self, ranking: Ranking) -> dict[int, float]:
         """The match probability of each candidate that was re-ranked, by id; none without a calibration."""

@@ -51,6 +51,17 @@ class OutdatedCursor(BadQuery):
                          "begin again without it.")
 
 
+class NothingToExplain(BadQuery):
+    """A question without a sentence that the cross-modal encoder reads with a photo."""
+
+    def __init__(self) -> None:
+        super().__init__("Only a sentence can be shown in a photo: ask for photos, with words to look for.")
+
+
+class NoHeatMap(BadQuery):
+    """A model that can't say where in a photo it looks."""
+
+
 class NothingToMeasure(BadQuery):
     """An evaluation without a single caption in the languages that were asked for."""
 

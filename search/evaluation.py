@@ -100,7 +100,7 @@ class _Run:
             if self._mode != "lexical":
                 ranking = rerank_stage(first, probe, question.to, k, self.snapshot, self.encoder)
             if self._mode == "hybrid":
-                ranking = fuse(ranking, lexical.ids, lexical.speaking)
+                ranking = fuse(ranking, lexical.ids, lexical.scores, lexical.speaking)
             self._note(question, k, first, ranking, shared_ms + watch.total_ms())
 
     def _first_stage(self, question: Question, probe: Probe) -> Ranking:

@@ -74,12 +74,13 @@ class Found:
     """What has a word in common with a query: `ids` int64 [m] with `scores` float32 [m], best first, equal scores by id.
 
     `speaking` int64 [s] are the ids that could have had one: a photo without a caption, or with none in the script of the
-    query, says nothing about whether it fits.
+    query, says nothing about whether it fits. `of_captions` float32 [captions] is what each caption of the version scores.
     """
 
     ids: np.ndarray
     scores: np.ndarray
     speaking: np.ndarray
+    of_captions: np.ndarray
 
 
 class CaptionWords:
@@ -115,7 +116,7 @@ class CaptionWords:
                 avoided |= self._index.holding(term.value)
         shown = ~np.isin(self._ids, np.asarray(hidden, np.int64))
         scores, speaking = scores * shown, speaking & shown
-        ids = self._ids
+        ids, of_captions = self._ids, scores
         if to == "images" and len(ids):
             ids = self._image_ids
             scores = np.maximum.reduceat(scores[self._by_owner], self._starts)
@@ -126,7 +127,11 @@ class CaptionWords:
             found &= np.isin(ids, allowed)
         spoken, ids, scores = ids[speaking], ids[found], scores[found]
         order = best_first(scores, ids)
-        return Found(ids[order], scores[order], spoken)
+        return Found(ids[order], scores[order], spoken, of_captions)
+
+    def caption_scores(self, found: Found, caption_ids: np.ndarray) -> np.ndarray:
+        """How well each of these captions fits by its words, float32 [n]."""
+        return found.of_captions[np.searchsorted(self._ids, caption_ids)]
 
 
 _words: WeakKeyDictionary = WeakKeyDictionary()

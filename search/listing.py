@@ -6,10 +6,11 @@ import numpy as np
 
 from .columns import columns_of
 from .folding import fold
-from .lexical import words_of
+from .lexical import Found, words_of
 from .query import Query
 from .ranking import Ranking, Reading, fuse, lexical_ranking, rerank_head
-from .stages import Probe, read, retrieve
+from .reading import Pace, read_in_time
+from .stages import Probe, can_rerank, retrieve
 from .terms import positive_words
 from .timing import Stopwatch
 
@@ -24,15 +25,17 @@ class Listing:
     Args:
         probe: what the query was encoded to; None in mode "lexical", which needs none.
         allowed: int64 [a], the ids that the filter lets through; None for all.
-        watch: counts the time of both stages.
+        watch: counts the time of both stages, and since the query began.
+        pace: knows how long it takes to read pairs.
     """
 
     def __init__(
-        self, query: Query, probe: Probe | None, snapshot, encoder, allowed: np.ndarray | None, watch: Stopwatch
+        self, query: Query, probe: Probe | None, snapshot, encoder, allowed: np.ndarray | None, watch: Stopwatch, pace: Pace
     ) -> None:
         self._query, self._probe, self._snapshot, self._encoder = query, probe, snapshot, encoder
-        self._allowed, self._watch = allowed, watch
+        self._allowed, self._watch, self._pace = allowed, watch, pace
         self._reading: Reading | None = None
+        self._found: Found | None = None
         self._whole: Ranking | None = None
         self._mode = query.mode if positive_words(query.terms) else "vector"
         everything = snapshot.image_count if query.to == "images" else snapshot.caption_count
@@ -45,6 +48,20 @@ class Listing:
     def reranked(self) -> int:
         """How many candidates the cross-modal encoder read."""
         return 0 if self._reading is None else len(self._reading)
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether more would have been read if there had been time."""
+        if self._reading is None or not can_rerank(self._probe, self._query.to):
+            return False
+        return self.reranked < min(self._query.rerank, self.total)
+
+    def caption_scores(self, caption_ids: np.ndarray) -> np.ndarray:
+        """How well captions fit the query, float [n]: by their words where only these are looked for, by vector otherwise."""
+        if self._probe is None:
+            return words_of(self._snapshot).caption_scores(self._found, caption_ids)
+        vectors = self._snapshot.caption_vectors(caption_ids)
+        return (vectors * self._probe.vector).sum(axis=1)  # unlike a product of matrices, the same whatever stands beside
 
     def head(self, depth: int) -> Ranking:
         """The first `depth` at least, or all."""
@@ -59,9 +76,9 @@ class Listing:
         query = self._query
         fused = self._by_vector(self.total) if self._mode == "hybrid" else None
         with self._watch.stage("lexical"):
-            found = words_of(self._snapshot).ranking(query.terms, query.to, self._allowed, query.left_out)
+            found = self._found = words_of(self._snapshot).ranking(query.terms, query.to, self._allowed, query.left_out)
             if fused is not None:
-                return fuse(fused, found.ids, found.speaking)
+                return fuse(fused, found.ids, found.scores, found.speaking)
             self.total = len(found.ids)
             return lexical_ranking(found.ids, found.scores)
 
@@ -73,7 +90,9 @@ class Listing:
             ranking = retrieve(index, self._probe.vector, depth, self._allowed, query.left_out)
         with self._watch.stage("rerank"):
             if self._reading is None:
-                self._reading = read(ranking, self._probe, query.to, query.rerank, snapshot, self._encoder)
+                until = None if query.budget_ms is None else self._watch.started + query.budget_ms / 1000
+                self._reading = read_in_time(
+                    ranking, self._probe, query.to, query.rerank, snapshot, self._encoder, self._pace, until)
             return rerank_head(ranking, self._reading, self._encoder.config.first_stage_weight)
 
     def folded(self, wanted: int, threshold: float) -> tuple[Ranking, dict[int, list[int]], Ranking]:

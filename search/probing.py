@@ -44,7 +44,7 @@ def probe_query(query: Query, snapshot, encoder, translate: Translate | None = N
     text = None
     if sentence:
         text = encoded if said == [sentence] else encoder.encode_texts([sentence])
-    return Probe(vector, text=text, language=language_asked(sentence)), notices
+    return Probe(vector, text=text, language=language_asked(sentence), sentence=sentence), notices
 
 
 def _hear(term: Term, encoder, translate: Translate | None) -> Heard:

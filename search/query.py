@@ -31,6 +31,8 @@ class Query:
         to: "images" or "captions".
         top: how many hits to give at most.
         rerank: how many of the first stage's best the cross-modal encoder reads; 0 for none.
+        budget_ms: read only as many of these as can be read before so many milliseconds have gone by since the query began;
+            None for all. What is read decides on the order, so the next page needs the cursor, which knows it.
         offset: how many hits to pass over, for paging.
         mode: "vector" finds by meaning, "lexical" by the words of the captions, "hybrid" by the ranks of both; where a
             query has no words, "hybrid" is "vector".
@@ -52,6 +54,7 @@ class Query:
     to: str = "images"
     top: int = 10
     rerank: int = 32
+    budget_ms: int | None = None
     offset: int = 0
     mode: str = "vector"
     cursor: str | None = None
@@ -70,6 +73,11 @@ class Query:
         for name, least in (("top", 1), ("rerank", 0), ("offset", 0)):
             if getattr(self, name) < least:
                 raise BadQuery(f"{name} is {getattr(self, name)}: it must be at least {least}.")
+        if self.budget_ms is not None and self.budget_ms < 0:
+            raise BadQuery(f"budget_ms is {self.budget_ms}: it must be at least 0.")
+        if self.budget_ms is not None and self.offset:
+            raise BadQuery("With a budget, each query decides anew how much is re-ranked, and pages by offset would not fit "
+                           "together: go on with the cursor of the page before.")
         if self.offset and self.cursor is not None:
             raise BadQuery("Give an offset or a cursor, not both.")
         if self.fold is not None and not 0 < self.fold <= 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -15,8 +15,8 @@ RRF = 60
 class Ranking:
     """Candidates, best first; entry i of every array, each of shape [n], speaks of the same candidate.
 
-    `scores` never increase. `first_stage_ranks` count from 1. `match_logits` are NaN where the pair was not read,
-    `lexical_ranks` where no word was found.
+    `scores` never increase. Ranks count from 1. `match_logits`, `hub_costs`, and the place that re-ranking gave, `rerank_ranks`
+    and `rerank_scores`, are NaN where the pair was not read; `lexical_ranks` and `lexical_scores` where no word was found.
     """
 
     ids: np.ndarray
@@ -24,7 +24,11 @@ class Ranking:
     first_stage_scores: np.ndarray
     first_stage_ranks: np.ndarray
     match_logits: np.ndarray
+    hub_costs: np.ndarray
+    rerank_ranks: np.ndarray
+    rerank_scores: np.ndarray
     lexical_ranks: np.ndarray
+    lexical_scores: np.ndarray
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -35,14 +39,7 @@ class Ranking:
 
     def take(self, rows: slice | np.ndarray) -> Ranking:
         """The candidates at these positions."""
-        return Ranking(
-            self.ids[rows],
-            self.scores[rows],
-            self.first_stage_scores[rows],
-            self.first_stage_ranks[rows],
-            self.match_logits[rows],
-            self.lexical_ranks[rows],
-        )
+        return Ranking(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 def fit_scores(ranking: Ranking, weight: float) -> np.ndarray:
@@ -68,18 +65,17 @@ def first_stage_ranking(ids: np.ndarray, scores: np.ndarray, leave_out: Sequence
     order = best_first(scores, ids)
     ids, scores = ids[order], scores[order]
     ranks = np.arange(1, len(ids) + 1)
-    nothing = np.full(len(ids), np.nan)
-    return Ranking(ids, scores, scores, ranks, nothing, nothing)
+    return Ranking(ids, scores, scores, ranks, *[np.full(len(ids), np.nan)] * 6)
 
 
 def lexical_ranking(ids: np.ndarray, scores: np.ndarray) -> Ranking:
     """What was found by words, best first as it came, as a ranking."""
     ranks = np.arange(1, len(ids) + 1)
     scores = np.asarray(scores, np.float64)
-    return Ranking(ids, scores, scores, ranks, np.full(len(ids), np.nan), ranks.astype(np.float64))
+    return Ranking(ids, scores, scores, ranks, *[np.full(len(ids), np.nan)] * 4, ranks.astype(np.float64), scores)
 
 
-def fuse(ranking: Ranking, lexical_ids: np.ndarray, speaking_ids: np.ndarray) -> Ranking:
+def fuse(ranking: Ranking, lexical_ids: np.ndarray, lexical_scores: np.ndarray, speaking_ids: np.ndarray) -> Ranking:
     """Reciprocal rank fusion of a ranking of everything with what was found by words.
 
     A candidate scores 1 / (RRF + rank) for each of the lists that it is in, once however many it is in (Cormack et al., SIGIR
@@ -88,16 +84,17 @@ def fuse(ranking: Ranking, lexical_ids: np.ndarray, speaking_ids: np.ndarray) ->
 
     Args:
         ranking: everything that may be found.
-        lexical_ids: int64 [m], best first; what is not in `ranking` is passed over.
+        lexical_ids: int64 [m], best first, with `lexical_scores` float [m]; what is not in `ranking` is passed over.
         speaking_ids: int64 [s], what could have been found by words.
     """
-    lexical_ids = lexical_ids[np.isin(lexical_ids, ranking.ids)]
-    lexical = np.full(len(ranking), np.nan)
+    known = np.isin(lexical_ids, ranking.ids)
     order = np.argsort(ranking.ids)
-    lexical[order[np.searchsorted(ranking.ids, lexical_ids, sorter=order)]] = np.arange(1, len(lexical_ids) + 1)
+    rows = order[np.searchsorted(ranking.ids, lexical_ids[known], sorter=order)]
+    lexical, lexical_score = np.full((2, len(ranking)), np.nan)
+    lexical[rows], lexical_score[rows] = np.arange(1, len(rows) + 1), lexical_scores[known]
     own = 1 / (RRF + np.arange(1, len(ranking) + 1))
     by_words = np.where(np.isin(ranking.ids, speaking_ids), np.nan_to_num(1 / (RRF + lexical)), own)
-    fused = replace(ranking, scores=own + by_words, lexical_ranks=lexical)
+    fused = replace(ranking, scores=own + by_words, lexical_ranks=lexical, lexical_scores=lexical_score)
     return fused.take(best_first(fused.scores, ranking.ids))
 
 
@@ -129,7 +126,13 @@ def rerank_head(ranking: Ranking, reading: Reading, weight: float) -> Ranking:
     head_scores = logits + weight * (ranking.first_stage_scores[:size] - reading.hub_costs)
     short_by = ranking.first_stage_scores[size - 1] - ranking.first_stage_scores[size:]
     scores = np.concatenate([head_scores, head_scores.min() - short_by])
-    all_logits = np.concatenate([logits, ranking.match_logits[size:]])
     head = best_first(head_scores, ranking.ids[:size])
-    order = np.concatenate([head, np.arange(size, len(ranking))])
-    return replace(ranking, scores=scores, match_logits=all_logits).take(order)
+    ranks = np.empty(size)
+    ranks[head] = np.arange(1, size + 1)
+
+    def of_head(values: np.ndarray) -> np.ndarray:
+        return np.concatenate([values, np.full(len(ranking) - size, np.nan)])
+
+    ranked = replace(ranking, scores=scores, match_logits=of_head(logits), hub_costs=of_head(reading.hub_costs),
+                     rerank_ranks=of_head(ranks), rerank_scores=of_head(head_scores))
+    return ranked.take(np.concatenate([head, np.arange(size, len(ranking))]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 
 from .evaluation import KS
@@ -13,6 +14,9 @@ SAID = {
     "none": "nothing found: these come nearest",
 }
 """What is said above the hits, for each word of `relevance`."""
+SHADES = " ░▒▓█"
+MAPS_A_ROW = 6
+
 
 def result_lines(result: dict) -> Iterator[str]:
     """What was found, best first, and how long it took; from `SearchResult.as_json()`."""
@@ -26,14 +30,27 @@ def result_lines(result: dict) -> Iterator[str]:
         yield f"{place:3}. {name}"
         yield (f"     score {hit['score']:.3f}  first stage {hit['first_stage_score']:.3f} "
                f"(rank {hit['first_stage_rank']}){_lexical(hit)}{_match(hit)}")
-        for caption in hit.get("captions", [])[:2]:
+        for caption in _best_first(hit)[:2]:
             yield f"     {caption['text']}"
+        if "explanation" in hit:
+            yield from (f"     {line}" for line in explanation_lines(hit["explanation"]))
         if hit["duplicates"]:
             yield f"     and {len(hit['duplicates'])} near-duplicates: {', '.join(map(str, hit['duplicates']))}"
     times = ", ".join(f"{stage} {ms:.0f}" for stage, ms in result["took_ms"].items())
-    yield f"{len(result['hits'])} hits; milliseconds: {times}"
+    yield f"{len(result['hits'])} hits, {result['reranked']} re-ranked; milliseconds: {times}"
     if result["cursor"] is not None:
         yield f"next page: --cursor {result['cursor']}"
+
+
+def explanation_lines(explanation: dict) -> Iterator[str]:
+    """Maps of where the sentence and each word are seen, side by side, darkest where most; from `Explanation.as_json()`."""
+    maps = [("all of it", explanation["heat"]), *((word["word"], word["heat"]) for word in explanation["words"])]
+    width = 2 * explanation["grid"][1] + 3
+    for start in range(0, len(maps), MAPS_A_ROW):
+        row = maps[start:start + MAPS_A_ROW]
+        yield "".join(_cut(name, width) for name, _ in row).rstrip()
+        for line in zip(*(heat for _, heat in row), strict=True):
+            yield "".join("".join(2 * _shade(value) for value in values).ljust(width) for values in line).rstrip()
 
 
 def terms_as_text(terms: list[dict]) -> str:
@@ -81,6 +98,27 @@ def _term(term: dict) -> str:
     return ("without " if term["weight"] < 0 else "") + (f"{size} x " if size != "1" else "") + named
 
 
+def _best_first(hit: dict) -> list[dict]:
+    """The captions of a hit, the one that fits best first."""
+    return sorted(hit.get("captions", []), key=lambda caption: caption["id"] != hit["best_caption"])
+
+
+def _shade(value: float) -> str:
+    return SHADES[min(int(value * len(SHADES)), len(SHADES) - 1)]
+
+
+def _cut(name: str, width: int) -> str:
+    """As much of a name as fits into `width` columns with one to spare, and blanks up to there."""
+    while _columns(name) >= width:
+        name = name[:-1]
+    return name + " " * (width - _columns(name))
+
+
+def _columns(text: str) -> int:
+    """How wide a text is in a terminal, where a Chinese character takes two columns."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+
+
 def _lexical(hit: dict) -> str:
     return "" if hit["lexical_rank"] is None else f"  by words rank {hit['lexical_rank']}"
 
@@ -88,9 +126,9 @@ def _lexical(hit: dict) -> str:
 def _match(hit: dict) -> str:
     if hit["match_logit"] is None:
         return ""
-    if hit["match_probability"] is None:
-        return f"  match {hit['match_logit']:.2f}"
-    return f"  match {percent(hit['match_probability'])} ({hit['match_logit']:.2f})"
+    logit = f"{hit['match_logit']:.2f}"
+    match = logit if hit["match_probability"] is None else f"{percent(hit['match_probability'])} ({logit})"
+    return f"  match {match}" + (f"  as a hub -{hit['hub_cost']:.3f}" if hit["hub_cost"] else "")
 
 
 def _with_interval(value: float, interval: list[float]) -> str:

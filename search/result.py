@@ -31,11 +31,12 @@ class Photo:
 
 @dataclass(frozen=True)
 class Hit:
-    """What every hit tells about its place: ranks count from 1.
+    """What every hit tells about its place at each stage: ranks count from 1.
 
-    `lexical_rank` is the place by words, None where there is none or words were not looked for;
-    `match_logit` is None where the pair was not read, `match_probability` also where the weights are not calibrated.
-    `duplicates` are the ids that are folded into this hit, as far down the list as was looked.
+    `lexical_rank` and `lexical_score` are the place by words, None where there is none or words were not looked for;
+    `rerank_rank`, `rerank_score`, `match_logit` and `hub_cost`, what was taken off `first_stage_score`, are None where the pair
+    was not read, `match_probability` also where the weights are not calibrated. `duplicates` are the ids that are folded into
+    this hit, as far down the list as was looked.
     """
 
     id: int
@@ -44,20 +45,26 @@ class Hit:
     first_stage_score: float
     first_stage_rank: int
     lexical_rank: int | None
+    lexical_score: float | None
+    rerank_rank: int | None
+    rerank_score: float | None
     match_logit: float | None
     match_probability: float | None
+    hub_cost: float | None
     duplicates: list[int]
 
 
 @dataclass(frozen=True)
 class ImageHit(Hit):
-    """A photo that was found, with all of its captions."""
+    """A photo that was found, with all of its captions; `best_caption` is the id of the one that fits the query best by itself,
+    None where there is none."""
 
     uri: str
     width: int
     height: int
     metadata: dict
     captions: list[CaptionText]
+    best_caption: int | None
 
 
 @dataclass(frozen=True)
@@ -74,10 +81,11 @@ class SearchResult:
     """Hits, best first, and how they came about.
 
     `total` is how many could be reached by paging, `reranked` how many the cross-modal encoder read, `version` the
-    version of the collection that was searched, `took_ms` milliseconds by stage. `relevance` is that of the best hit of
+    version of the collection that was searched, `took_ms` milliseconds by stage; there is `cached` among them where all of it
+    was known from before. `relevance` is that of the best hit of
     the whole list, whatever the page, and None where no hit has a match probability. `notices` is what there is to know
-    about the answer, such as that the model doesn't know the query's language. `cursor` is for the query of the next page,
-    None on the last.
+    about the answer, such as that the model doesn't know the query's language. `more` says whether there is a next page, and
+    `cursor` is for its query.
     """
 
     query: Query
@@ -88,6 +96,7 @@ class SearchResult:
     hits: list[Hit]
     took_ms: dict[str, float]
     notices: list[Notice] = field(default_factory=list)
+    more: bool = False
     cursor: str | None = None
 
     def as_json(self) -> dict:

@@ -12,12 +12,15 @@ from encoder.query_bank import familiarity
 
 from .ranking import Ranking, Reading, first_stage_ranking, rerank_head
 
+DECIMALS = 4
+"""What is read is rounded: its last digits depend on what shared the batch, and what is alike must stay alike on each page."""
+
 
 @dataclass(frozen=True, eq=False)
 class Probe:
     """A query as the encoder sees it: its vector, and what the cross-modal encoder can read of it.
 
-    `vector` is float32 [D], of unit length; `text` the encoder's TextEncodings of one sentence, where the query is one, and
+    `vector` is float32 [D], of unit length; `text` the encoder's TextEncodings of one `sentence`, where the query has one, and
     `language` what it is in; `tokens` float16 [1, L, H], where it is a photo.
     """
 
@@ -25,12 +28,13 @@ class Probe:
     text: object | None = None
     tokens: np.ndarray | None = None
     language: str | None = None
+    sentence: str | None = None
 
 
 def probe_text(encoder, text: str) -> Probe:
     """Encodes one sentence."""
     encoded = encoder.encode_texts([text])
-    return Probe(encoded.vectors[0], text=encoded, language=language_asked(text))
+    return Probe(encoded.vectors[0], text=encoded, language=language_asked(text), sentence=text)
 
 
 def probe_image(encoder, image: np.ndarray) -> Probe:
@@ -70,11 +74,12 @@ def read(ranking: Ranking, probe: Probe, to: str, k: int, snapshot, encoder) -> 
     if len(head) == 0 or not can_rerank(probe, to):
         return Reading(np.empty(0), np.empty(0))
     if to == "images":
-        logits = encoder.match(probe.text, snapshot.tokens(head))
-        return Reading(logits, _hub_costs(head, snapshot.image_vectors, probe, to, encoder))
-    captions = encoder.encode_texts([caption.text for caption in snapshot.captions(head)])
-    logits = encoder.match(captions, probe.tokens)
-    return Reading(logits, _hub_costs(head, snapshot.caption_vectors, probe, to, encoder))
+        logits, vectors_of = encoder.match(probe.text, snapshot.tokens(head)), snapshot.image_vectors
+    else:
+        captions = encoder.encode_texts([caption.text for caption in snapshot.captions(head)])
+        logits, vectors_of = encoder.match(captions, probe.tokens), snapshot.caption_vectors
+    costs = _hub_costs(head, vectors_of, probe, to, encoder)
+    return Reading(np.round(logits.astype(np.float64), DECIMALS), np.round(costs, DECIMALS + 2))
 
 
 def rerank(ranking: Ranking, probe: Probe, to: str, k: int, snapshot, encoder) -> Ranking:

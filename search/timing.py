@@ -11,7 +11,7 @@ class Stopwatch:
     """Adds up the milliseconds of named stages."""
 
     def __init__(self, *stages: str) -> None:
-        self._start = perf_counter()
+        self.started = perf_counter()
         self.ms = dict.fromkeys(stages, 0.0)
 
     @contextmanager
@@ -25,4 +25,4 @@ class Stopwatch:
 
     def total_ms(self) -> float:
         """Since the stopwatch was made."""
-        return 1000 * (perf_counter() - self._start)
+        return 1000 * (perf_counter() - self.started)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from encoder.errors import NoAttention
 from encoder.inputs import PixelInput
 
 COLOURS = {
@@ -47,6 +48,7 @@ class FakeConfig:
     name: str = "fake"
     dim: int = 16
     token_shape: tuple[int, int] = (4, 8)
+    token_grid: tuple[int, int] | None = (1, 3)
     first_stage_weight: float = 1.0
     match_calibration: tuple[float, ...] | None = None
     hub_weights: tuple[float, float] = (0.0, 0.0)
@@ -65,6 +67,8 @@ class FakeEncoder:
 
     Texts that name no colour get a vector from their hash. Every call is counted in `calls`, a list of (name, n).
     """
+
+    match_batches = (8, 32)
 
     def __init__(self, fingerprint: str = "fake000000000001", config: FakeConfig | None = None, query_bank=None):
         self.fingerprint, self.config, self.query_bank = fingerprint, config or FakeConfig(), query_bank
@@ -94,6 +98,20 @@ class FakeEncoder:
         self.calls.append(("match", max(len(texts), len(tokens))))
         differences = texts.states[:, 0, :3] - tokens[:, 0, :3].astype(np.float64)
         return (-10 * np.linalg.norm(differences, axis=1)).astype(np.float32)
+
+    def explain(self, texts: TextEncodings, tokens: np.ndarray) -> np.ndarray:
+        """One layer that looks most at the place whose number is the text token's own."""
+        if self.config.token_grid is None:
+            raise NoAttention(self.config.name)
+        count = max(len(texts), len(tokens))
+        self.calls.append(("explain", count))
+        length, places = texts.states.shape[1], tokens.shape[1]
+        looks = np.ones((length, places), np.float32) + np.eye(length, places, dtype=np.float32)
+        return np.tile(looks / looks.sum(1, keepdims=True), (count, 1, 1, 1))
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """A mark, the first word, a mark."""
+        return [(0, 0), (0, len(text.split()[0])), (0, 0)]
 
     def warm_up(self) -> None:
         self.calls.append(("warm_up", 0))

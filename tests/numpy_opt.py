@@ -74,6 +74,20 @@ class NumpyOpt:
         hidden = _gelu_tanh(self._norm(self._dense(x[0], "itm_head_two.0"), "itm_head_two.1"))
         return float(self._dense(hidden, "itm_head_two.3")[1])
 
+    def match_attention(self, states: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        """The cross-attention's weights in every layer, the mean over heads: [layers, T, L]."""
+        x, looks = states, []
+        for i in range(self.config.fusion_layers):
+            name = f"uniter.encoder.decoder.blocks.{i}."
+            normed = self._norm(x, f"{name}layernorm1")
+            x = x + self._attention(normed, normed, f"{name}attention.")
+            asked = self._norm(x, f"{name}cross_attention_layernorm")
+            query, key = (self._dense(v, f"{name}cross_attention.dense{j}") for j, v in ((1, asked), (2, tokens)))
+            looks.append(np.mean(_weights(query, key, self.config.text_heads), 0))
+            x = x + self._attention(asked, tokens, f"{name}cross_attention.")
+            x = x + self._feed_forward(self._norm(x, f"{name}layernorm2"), name)
+        return np.stack(looks)
+
     def _block(self, x, name):
         normed = self._norm(x, f"{name}layernorm1")
         x = x + self._attention(normed, normed, f"{name}attention.")
@@ -139,13 +153,20 @@ class NumpyOpt:
 
 def _heads(query, key, value, heads):
     size = query.shape[1] // heads
-    parts = []
+    weights = _weights(query, key, heads)
+    return np.concatenate([weights[h] @ value[:, h * size:(h + 1) * size] for h in range(heads)], 1)
+
+
+def _weights(query, key, heads):
+    """Softmax of the scaled products, head by head: [heads, T, S]."""
+    size = query.shape[1] // heads
+    weights = []
     for h in range(heads):
         part = slice(h * size, (h + 1) * size)
         scores = query[:, part] @ key[:, part].T / math.sqrt(size)
-        weights = np.exp(scores - scores.max(1, keepdims=True))
-        parts.append(weights / weights.sum(1, keepdims=True) @ value[:, part])
-    return np.concatenate(parts, 1)
+        shifted = np.exp(scores - scores.max(1, keepdims=True))
+        weights.append(shifted / shifted.sum(1, keepdims=True))
+    return np.stack(weights)
 
 
 def _convolve(x, kernel_of, kernel, stride):

@@ -16,6 +16,7 @@ WIDTH = 8
 @dataclass(frozen=True)
 class FakeRegionConfig(FakeConfig):
     name: str = "fake-regions"
+    token_grid: None = None
 
     @property
     def inputs(self) -> RegionInput:

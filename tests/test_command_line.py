@@ -2,16 +2,21 @@
 
 import contextlib
 import dataclasses
+import json
 import math
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
+import manage as manage_module
 from indexer.gallery import sample_gallery
 from tests.commands import ROOT, answer, manage
+from tests.fakes import FakeEncoder
+from tests.galleries import build_gallery
 from tests.small_models import SMALL_MINI, write_small_model
 
 
@@ -213,6 +218,32 @@ def test_pages_by_cursor(unsure):
     first = answer("search", "a cat", "--top", 15, **unsure)
     second = answer("search", "a cat", "--top", 15, "--cursor", first["cursor"], **unsure)
     assert [hit["rank"] for hit in second["hits"]] == [16, 17, 18, 19, 20] and second["cursor"] is None
+
+
+def test_where_the_words_are_is_shown(unsure):
+    hit = answer("search", "a red car", "--top", 1, "--explain", **unsure)["hits"][0]
+    assert [word["word"] for word in hit["explanation"]["words"]] == ["a", "red", "car"]
+    assert hit["explanation"]["grid"] == [2, 2] and max(map(max, hit["explanation"]["heat"])) == 1
+    assert "all of" in manage("search", "a red car", "--top", 1, "--explain", **unsure).stdout
+    done = manage("search", "a red car", "--to", "captions", "--explain", **unsure)
+    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1 and "ask for photos" in done.stderr
+
+
+def test_a_budget_is_that_of_a_running_server(tmp_path, monkeypatch):
+    encoder = FakeEncoder()
+    build_gallery(tmp_path, encoder=encoder)
+    encoder.calls.clear()
+    monkeypatch.setattr(manage_module, "_open_encoder", lambda *_: encoder)
+
+    def search(*options):
+        return CliRunner().invoke(manage_module.cli, ["search", "red", "--home", str(tmp_path / "var"), *options])
+
+    done = search("--budget-ms", "60000", "--json")
+
+    assert json.loads(done.stdout)["reranked"] == 6 and encoder.calls[0] == ("warm_up", 0)
+    assert [name for name, _ in encoder.calls].count("match") == 2  # once before, and the one that counts
+    refused = search("--budget-ms", "9", "--offset", "3")
+    assert refused.exit_code == 2 and "cursor" in refused.stderr
 
 
 def test_hubs_are_looked_for(unsure):

@@ -61,6 +61,21 @@ def test_forward_equals_plain_numpy(config):
     assert logits.asnumpy()[0, 1] == pytest.approx(reference.match_logit(states, tokens), abs=3e-4)
 
 
+@pytest.mark.parametrize("config", [SMALL_V2, SMALL_MINI], ids=lambda c: c.name)
+def test_where_the_fusion_looks_equals_plain_numpy(config):
+    weights = random_weights(config, seed=4)
+    model, reference = loaded(config, weights), NumpyOpt(config, weights)
+    ids, tokens = [2, 5, 7, 9, 3], np.random.default_rng(2).normal(0, 1, config.token_shape)
+    padded = Tensor(np.array([ids + [0] * 3], np.int32))
+
+    looks = model.match_attention(model.text_states(padded), padded, Tensor(tokens[None].astype(np.float32))).asnumpy()[0]
+
+    expected = reference.match_attention(reference.text_states(ids), tokens)
+    assert looks.shape == (config.fusion_layers, 8, config.token_shape[0]) and np.ptp(expected) > 0.1
+    np.testing.assert_allclose(looks[:, :5], expected, atol=1e-5)
+    np.testing.assert_allclose(looks.sum(-1), 1, atol=1e-5)
+
+
 def test_trunk_and_tail_are_the_vit_in_two_parts_and_squares_can_be_left_out():
     images = loaded(SMALL_MINI, random_weights(SMALL_MINI)).uniter.img_embeddings
     pixels = Tensor(np.random.default_rng(2).integers(0, 256, (1, 3, 56, 56)).astype(np.float32))

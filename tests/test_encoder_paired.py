@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from encoder.chosen import Chosen
-from encoder.errors import NoVectors
+from encoder.errors import NoAttention, NoVectors
 from encoder.importing import import_model
 from encoder.inputs import Files, PixelInput, RegionInput, Seen, look
 from encoder.models import Models
@@ -42,6 +42,30 @@ def test_each_does_its_own_part(pair):
 def test_captions_are_read_by_the_second_only_when_they_are_matched(pair):
     pair.encode_texts(["red"] * 5)
     assert pair.second.calls == []
+
+
+def test_where_the_second_looks_is_what_the_pair_explains(pair):
+    images = pair.encode_images(np.stack([pair.config.inputs.make(Seen(photo("red"), None))] * 2))
+    texts = pair.encode_texts(["red"])
+    looks = pair.explain(texts, images.tokens)
+    np.testing.assert_array_equal(looks, pair.second.explain(pair.second.encode_texts(["red"]), images.tokens))
+    assert pair.spans("red wall") == pair.second.spans("red wall") and texts.lengths.tolist() == [3]
+    assert pair.match_batches == pair.second.match_batches
+    assert (pair.config.token_grid, pair.config.preprocessing) == (SECOND.token_grid, "resize_crop")
+    assert "explain" not in [call for call, _ in pair.first.calls]
+
+
+def test_a_second_that_cannot_say_where_it_looks_says_so():
+    pair = PairedEncoder(FakeEncoder(), FakeRegionEncoder())
+    assert pair.config.token_grid is None
+    with pytest.raises(NoAttention, match="fake-regions"):
+        pair.explain(pair.encode_texts(["red"]), np.zeros((1, *pair.config.token_shape), np.float16))
+
+
+def test_a_sentence_that_is_matched_twice_is_read_once(pair):
+    texts, tokens = pair.encode_texts(["red"]), np.zeros((1, 2, 6), np.float16)
+    pair.match(texts, tokens), pair.match(texts, tokens)
+    assert [call for call, _ in pair.second.calls] == ["encode_texts", "match", "match"]
 
 
 def test_what_the_rooms_ask_for_is_whose_it_must_be(pair):

@@ -1,5 +1,6 @@
 """The three calls, as the other rooms use them."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from encoder import open_encoder
+from encoder import open_encoder, runtime
 from tests.commands import ROOT
 from tests.small_models import SMALL_MINI, write_small_model
 
@@ -72,7 +73,108 @@ def test_calls_from_many_threads_give_what_one_thread_gives(encoder):
     expected = [encoder.encode_texts([s]).vectors[0] for s in sentences]
     with ThreadPoolExecutor(8) as pool:
         got = list(pool.map(lambda s: encoder.encode_texts([s]).vectors[0], sentences))
-    np.testing.assert_array_equal(got, expected)
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_pairs_that_share_a_batch_get_what_they_get_alone(encoder):
+    texts = [encoder.encode_texts([s]) for s in ("a dog", "the red car", "猫", "a cat on the beach in the car")]
+    tokens = encoder.encode_images(photos(37)).tokens
+    asked = [(texts[i % 4], tokens[i:i + 1 + i]) for i in range(16)]
+    expected = [encoder.match(*one) for one in asked]
+    with ThreadPoolExecutor(16) as pool:
+        got = list(pool.map(lambda one: encoder.match(*one), asked))
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_a_request_that_fails_takes_no_other_with_it(encoder):
+    texts, tokens = encoder.encode_texts(["a dog"]), encoder.encode_images(photos(3)).tokens
+    expected = encoder.match(texts, tokens)
+    with ThreadPoolExecutor(16) as pool:
+        good = [pool.submit(encoder.match, texts, tokens) for _ in range(8)]
+        bad = [pool.submit(encoder.match, texts, tokens[:, :2, :5]) for _ in range(8)]
+    assert all(one.exception() is not None for one in bad)
+    for one in good:
+        np.testing.assert_allclose(one.result(), expected, atol=1e-5)
+    np.testing.assert_allclose(encoder.match(texts, tokens), expected, atol=1e-5)
+
+
+def test_where_the_fusion_looks_does_not_depend_on_what_stands_beside(encoder):
+    texts, tokens = encoder.encode_texts(["a red car", "the dog on the beach " * 3]), encoder.encode_images(photos(3)).tokens
+    alone = encoder.encode_texts(["a red car"])
+
+    looks = encoder.explain(alone, tokens)
+
+    assert looks.shape == (3, SMALL_MINI.fusion_layers, 8, SMALL_MINI.token_shape[0]) and looks.dtype == np.float32
+    np.testing.assert_allclose(looks.sum(-1), 1, atol=1e-5)
+    np.testing.assert_allclose(encoder.explain(texts, tokens[:1])[0, :, :5], looks[0, :, :5], atol=1e-5)
+    assert np.abs(looks[0] - looks[1])[:, :5].max() > 1e-3
+    assert encoder.explain(alone, tokens[:0]).shape[0] == 0
+
+
+def test_spans_say_where_tokens_come_from(encoder):
+    sentence = "a Dog 红色"
+    assert [sentence[start:end] for start, end in encoder.spans(sentence)] == ["", "a", "Dog", "红", "色", ""]
+
+
+@pytest.mark.parametrize(("count", "sizes", "expected"), [
+    (0, (8, 32), []), (1, (1, 8), [(1, 1)]), (3, (8, 32), [(3, 8)]), (12, (8, 32), [(8, 8), (4, 8)]), (17, (8, 32), [(17, 32)]),
+    (70, (8, 32), [(32, 32), (32, 32), (6, 8)]), (2, (1, 8, 32), [(1, 1), (1, 1)]), (3, (1, 8, 32), [(3, 8)]),
+    (5, (4,), [(4, 4), (1, 4)]),
+])  # fmt: skip
+def test_rows_go_into_few_and_small_batches(count, sizes, expected):
+    found = list(runtime._batches(count, sizes))
+    assert [(rows.stop - rows.start, size) for rows, size in found] == expected
+    assert [i for rows, _ in found for i in range(rows.start, rows.stop)] == list(range(count))
+
+
+def test_two_models_that_are_asked_at_the_same_time_never_share_a_batch(encoder, tmp_path):
+    other = open_encoder(write_small_model(tmp_path / "other", seed=3))
+    pixels, encoders = photos(3), [encoder, other] * 8
+
+    def ask(one):
+        texts = one.encode_texts(["a dog"])
+        return texts.vectors[0], one.match(texts, one.encode_images(pixels).tokens)
+
+    expected = [ask(encoder), ask(other)]
+    assert np.abs(expected[0][1] - expected[1][1]).max() > 1e-2
+    with ThreadPoolExecutor(16) as pool:
+        for i, got in enumerate(pool.map(ask, encoders)):
+            for found, alone in zip(got, expected[i % 2], strict=True):
+                np.testing.assert_allclose(found, alone, atol=1e-5)
+
+
+def test_compact_tokens_are_read_and_explained(tmp_path):
+    config = dataclasses.replace(SMALL_MINI, compact_tokens=True)
+    compact, whole = (open_encoder(write_small_model(tmp_path / name, one)) for name, one in (("c", config), ("w", SMALL_MINI)))
+    texts, pixels = whole.encode_texts(["a red car"]), photos(3)
+    kept = compact.encode_images(pixels).tokens
+    compact.warm_up()
+    compiled = set(compact._match.shapes), set(compact._attention.shapes)
+
+    looks, logits = compact.explain(texts, kept), compact.match(texts, kept)
+
+    assert (set(compact._match.shapes), set(compact._attention.shapes)) == compiled
+    tokens = whole.encode_images(pixels).tokens
+    np.testing.assert_allclose(looks[:, :, :5], whole.explain(texts, tokens)[:, :, :5], atol=0.02)
+    np.testing.assert_allclose(logits, whole.match(texts, tokens), atol=0.1)
+
+
+def test_after_warm_up_no_query_compiles_anything(tmp_path):
+    encoder = open_encoder(write_small_model(tmp_path / "model", seed=2))
+    encoder.warm_up()
+    cells = (encoder._images, encoder._texts, encoder._match, encoder._attention)
+    compiled = [set(cell.shapes) for cell in cells]
+
+    images = encoder.encode_images(photos(1)), encoder.encode_images(photos(11))
+    for words in range(0, 40, 3):
+        for count in (1, 2, 5, 20, 40):
+            texts = encoder.encode_texts(["dog " * words] * count)
+            encoder.match(texts, images[0].tokens)
+        encoder.match(encoder.encode_texts(["dog " * words]), images[1].tokens)
+        encoder.explain(texts, images[0].tokens)
+
+    assert [set(cell.shapes) for cell in cells] == compiled and all(compiled)
 
 
 def test_empty_and_endless_sentences_are_encoded_too(encoder):

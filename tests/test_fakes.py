@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 
 from encoder import runtime
+from encoder.paired import PairedEncoder
 from tests import fakes
 from tests.fakes import FakeEncoder
 
 
-@pytest.mark.parametrize("call", ["encode_images", "encode_texts", "match", "warm_up"])
+@pytest.mark.parametrize("call", ["encode_images", "encode_texts", "match", "explain", "spans", "warm_up"])
 def test_each_call_has_the_real_one_s_parameters(call):
-    real, fake = getattr(runtime.Encoder, call), getattr(FakeEncoder, call)
-    assert list(inspect.signature(fake).parameters) == list(inspect.signature(real).parameters)
+    real = list(inspect.signature(getattr(runtime.Encoder, call)).parameters)
+    for other in (FakeEncoder, PairedEncoder):
+        assert list(inspect.signature(getattr(other, call)).parameters) == real
 
 
 @pytest.mark.parametrize("name", ["ImageEncodings", "TextEncodings"])

@@ -8,6 +8,7 @@ them.
 from __future__ import annotations
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import mindspore as ms
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from encoder import joint, open_encoder, published
+from encoder.errors import NoAttention
 from encoder.importing import Plan, import_model
 from encoder.models import Models
 from encoder.regions import Regions, rows_of
@@ -127,6 +129,30 @@ def test_neither_padding_nor_batch_nor_bucket_changes_a_score(encoder, form, pla
     wider = np.concatenate([encoder.match(beside_longer, tokens[i:i + 1])[:1] for i in range(len(tokens))])
     for found in (together, one_by_one, in_a_crowd, wider):
         np.testing.assert_allclose(found, expected, atol=LOGITS)
+
+
+def test_after_warm_up_no_pair_compiles_anything(encoder, form):
+    encoder.warm_up()
+    cells = encoder._images, encoder._match
+    compiled = [set(cell.shapes) for cell in cells]
+    for place in range(len(form.images)):
+        tokens = encoder.encode_images(form.images[place:place + 1]).tokens
+        for sentence in SENTENCES:
+            encoder.match(encoder.encode_texts([sentence]), np.repeat(tokens, 5, 0))
+    assert [set(cell.shapes) for cell in cells] == compiled
+
+
+def test_pairs_that_are_asked_at_the_same_time_get_what_they_get_alone(encoder, form):
+    texts, tokens = [encoder.encode_texts([sentence]) for sentence in SENTENCES], padded(form)
+    asked = [(row, place) for row in range(len(SENTENCES)) for place in range(len(tokens))]
+    with ThreadPoolExecutor(16) as pool:
+        got = list(pool.map(lambda one: encoder.match(texts[one[0]], tokens[one[1]:one[1] + 1])[0], asked))
+    np.testing.assert_allclose(got, [form.logits[one] for one in asked], atol=LOGITS)
+
+
+def test_it_cannot_say_where_it_looks(encoder, form):
+    with pytest.raises(NoAttention, match="can't show where"):
+        encoder.explain(encoder.encode_texts(["狗"]), padded(form))
 
 
 @pytest.mark.parametrize("count", [1, 2, 8, 11])

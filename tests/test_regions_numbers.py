@@ -4,6 +4,7 @@ number of regions, the padding and the batch (tests/numpy_regions.py)."""
 from __future__ import annotations
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import mindspore as ms
@@ -13,6 +14,7 @@ import pytest
 from encoder import network, open_encoder, region_stream
 from encoder.checkpoint import write_model
 from encoder.config import PRESETS
+from encoder.errors import NoAttention
 from encoder.regions import Regions, rows_of
 from tests.numpy_regions import NumpyRegions
 from tests.published_joint import detections
@@ -114,8 +116,29 @@ def test_the_order_of_regions_says_nothing(encoder, expected):
     np.testing.assert_allclose(encoder.encode_images(turned).vectors, expected.image_vectors, atol=VECTORS)
 
 
-def test_warming_up_needs_no_detector(encoder):
+def test_after_warm_up_no_number_of_regions_compiles_anything(encoder, expected):
     encoder.warm_up()
+    cells = encoder._images, encoder._texts, encoder._match
+    compiled = [set(cell.shapes) for cell in cells]
+    for sentence in SENTENCES:
+        for place in range(len(COUNTS)):
+            tokens = encoder.encode_images(expected.rows[place:place + 1]).tokens
+            for pairs in (1, 20):
+                encoder.match(encoder.encode_texts([sentence]), np.repeat(tokens, pairs, 0))
+    assert [set(cell.shapes) for cell in cells] == compiled
+
+
+def test_pairs_with_other_numbers_of_regions_get_what_they_get_alone(encoder, expected):
+    texts = [encoder.encode_texts([sentence]) for sentence in SENTENCES]
+    asked = [(row, place) for row in range(len(SENTENCES)) for place in range(len(COUNTS))]
+    with ThreadPoolExecutor(16) as pool:
+        got = list(pool.map(lambda one: encoder.match(texts[one[0]], expected.tokens[one[1]:one[1] + 1])[0], asked))
+    np.testing.assert_allclose(got, [expected.logits[one] for one in asked], atol=LOGITS)
+
+
+def test_regions_have_no_places_to_look_at(encoder, expected):
+    with pytest.raises(NoAttention, match="opt-zoo-small"):
+        encoder.explain(encoder.encode_texts(["a dog"]), expected.tokens)
 
 
 @pytest.mark.parametrize("name", [

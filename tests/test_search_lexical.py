@@ -146,7 +146,10 @@ def test_a_text_scores_where_it_has_a_word_in_common(texts, query):
 def test_fusion_keeps_everything_once(order, lexical, silent):
     lexical = [own for own in lexical if own not in silent]
     ranking = first_stage_ranking(np.array(order), -np.arange(8.0))
-    fused = fuse(ranking, np.array(lexical, np.int64), np.array([own for own in range(1, 9) if own not in silent]))
+    scores = 9.0 - np.arange(len(lexical))
+    fused = fuse(ranking, np.array(lexical, np.int64), scores, np.array([own for own in range(1, 9) if own not in silent]))
+    told = {int(own): score for own, score in zip(fused.ids, fused.lexical_scores, strict=True) if not np.isnan(score)}
+    assert told == dict(zip(lexical, scores, strict=True))
     own_score = {own: 1 / (RRF + 1 + order.index(own)) for own in order}
     by_words = {own: 1 / (RRF + 1 + lexical.index(own)) for own in lexical} | {own: own_score[own] for own in silent}
     score = {own: own_score[own] + by_words.get(own, 0) for own in order}

@@ -88,7 +88,7 @@ def test_no_cursor_crashes(token):
 
 @given(st.integers(1, 2**40), st.integers(0, 2**62))
 def test_a_cursor_is_read_as_it_was_written(version, offset):
-    assert read_cursor(write_cursor(Query(text="red"), version, offset), Query(text="red"), version) == offset
+    assert read_cursor(write_cursor(Query(text="red"), version, offset, 7), Query(text="red"), version) == (offset, 7)
 
 
 def test_a_new_version_ends_the_list(tmp_path):

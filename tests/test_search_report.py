@@ -4,7 +4,7 @@ import pytest
 
 from search import Engine, Query
 from search.evaluation import evaluate
-from search.report import evaluation_lines, percent, result_lines
+from search.report import evaluation_lines, explanation_lines, percent, result_lines
 from tests.fakes import FakeConfig, FakeEncoder
 from tests.galleries import Shot, build_gallery
 
@@ -35,7 +35,7 @@ def test_what_was_found_is_headed_by_how_well_it_fits(tmp_path, offset, said, ch
 
     assert lines[0] == said
     assert lines[1].endswith("red.jpg") and chance in lines[2]
-    assert lines[-2].startswith("2 hits; milliseconds: encode ") and lines[-1].startswith("next page: --cursor ")
+    assert lines[-2].startswith("2 hits, 6 re-ranked; milliseconds: encode ") and lines[-1].startswith("next page: --cursor ")
 
 
 @pytest.mark.parametrize(
@@ -111,3 +111,17 @@ def test_a_whole_evaluation_can_be_printed(tmp_path):
     assert sum("100.0 (100-100)" in line for line in lines) == 8
     assert sum(line.endswith("600.0") for line in lines) == 4
     assert sum("AUC 1.000 (1.000-1.000)" in line for line in lines) == 2
+
+
+def test_maps_stand_side_by_side_whatever_the_script():
+    maps = {"grid": [2, 3], "heat": [[0, 0.5, 1], [0.1, 0.3, 0.79]], "words": [
+        {"word": "红色的公共汽车", "heat": [[1, 0, 0], [0, 0, 0]]},
+        {"word": "incomprehensible", "heat": [[0, 0, 1], [0, 0, 0]]},
+    ]}  # fmt: skip
+    assert list(explanation_lines(maps)) == ["all of i 红色的公 incompre", "  ▒▒██   ██           ██", "  ░░▓▓"]
+
+
+def test_the_caption_that_fits_best_is_printed_first(tmp_path):
+    result = found(tmp_path, None)
+    result["hits"][0]["best_caption"] = next(c["id"] for c in result["hits"][0]["captions"] if c["text"] == "all of it is red")
+    assert [line.strip() for line in list(result_lines(result))[2:4]] == ["all of it is red", "a red wall"]

@@ -141,6 +141,52 @@ def test_pages_follow_each_other(client):
     assert parts[0] + parts[1] == whole
 
 
+def test_with_a_budget_pages_go_by_cursor(client):
+    first = client.get("/api/v1/search?q=red&top=2&budget_ms=60000")
+    assert_documented(first, "/api/v1/search")
+    second = client.get("/api/v1/search", query_string={"q": "red", "top": 9, "cursor": first.json["cursor"], "budget_ms": 0})
+    assert (first.json["reranked"], second.json["reranked"]) == (6, 6) and len(second.json["hits"]) == 4
+    assert client.get("/api/v1/search?q=green&budget_ms=0").json["reranked"] == 0
+
+    refused = client.get("/api/v1/search?q=red&offset=2&budget_ms=100")
+    assert refused.status_code == 400 and "cursor" in refused.json["error"]
+    assert client.get("/api/v1/search?q=red&budget_ms=soon").json["error"].startswith("budget_ms is 'soon'")
+
+
+def test_what_is_asked_again_says_so(client):
+    first, second = (client.get("/api/v1/search?q=red") for _ in range(2))
+    assert "cached" not in first.json["took_ms"] and "cached" in second.json["took_ms"]
+    assert second.json["hits"] == first.json["hits"]
+    assert_documented(second, "/api/v1/search")
+
+
+def test_a_hit_says_which_of_its_captions_fits_best(client, gallery):
+    hit = client.get("/api/v1/search", query_string={"q": "红", "top": 1, "mode": "lexical"}).json["hits"][0]
+    assert next(caption["text"] for caption in hit["captions"] if caption["id"] == hit["best_caption"]) == "红色的墙"
+    assert (hit["lexical_rank"], hit["rerank_rank"], hit["hub_cost"]) == (1, None, None) and hit["lexical_score"] > 0
+    black = client.get("/api/v1/search?q=black&top=1").json["hits"][0]
+    assert black["best_caption"] is None and black["rerank_rank"] == 1 and black["rerank_score"] == black["score"]
+
+
+def test_where_words_are_seen(client, gallery):
+    red = ids_by_name(gallery)["red"]
+    response = client.get("/api/v1/explain", query_string={"q": "red wall", "id": red})
+
+    assert response.status_code == 200 and (response.json["id"], response.json["grid"]) == (red, [1, 3])
+    assert [word["word"] for word in response.json["words"]] == ["red"]
+    assert_documented(response, "/api/v1/explain")
+
+
+@pytest.mark.parametrize(("what", "status", "says"), [
+    ("id=1", 400, "Nothing to search for"), ("q=red", 400, "There is no photo to explain: give its id."),
+    ("q=red&id=x", 400, "id is 'x'"), ("q=red&id=4711", 404, "4711"), ("q=@1&id=1", 400, "Only a sentence can be shown"),
+])  # fmt: skip
+def test_what_cannot_be_explained_is_said(client, what, status, says):
+    response = client.get(f"/api/v1/explain?{what}")
+    assert response.status_code == status and says in response.json["error"]
+    assert_documented(response, "/api/v1/explain")
+
+
 def test_a_cursor_leads_to_the_next_page_of_this_version(client, tmp_path):
     first = client.get("/api/v1/search?q=red&top=4").json
     second = client.get("/api/v1/search", query_string={"q": "red", "top": 9, "cursor": first["cursor"]})

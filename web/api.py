@@ -13,7 +13,8 @@ from search.query import LARGEST_ID
 from storage.errors import EmptyCollection, UnknownCollection
 
 from .addresses import with_addresses
-from .parameters import search_options, whole_number
+from .errors import BadParameter
+from .parameters import MOST_BUDGET_MS, search_options, whole_number
 from .service import SearchService
 from .uploads import read_upload
 
@@ -28,19 +29,29 @@ def search() -> dict:
     text = values.get("q")
     if image_id is None and text is None:
         raise EmptyQuery("Nothing to search for: give a sentence as q, or the id of a photo as image_id.")
-    query = Query(text=text, image_id=image_id, **search_options(values))
+    query = Query(text=text, image_id=image_id, **_options(values))
     return with_addresses(_service().search(query).as_json())
 
 
 @api.post("/search")
 def search_by_photo() -> dict:
     """Searches by a photo that is sent as the form field `image`, and by what else is given with it."""
-    options = search_options(request.values)
+    options = _options(request.values)
     photo = read_upload(request.files.get("image"), _service().encoder.config)
     text = request.values.get("q", "").strip() or None
     image_id = whole_number(request.values, "image_id", None, 0, LARGEST_ID)
     query = Query(text=text, image=photo.prepared, image_id=image_id, label=photo.name, **options)
     return with_addresses(_service().search(query).as_json())
+
+
+@api.get("/explain")
+def explain() -> dict:
+    """Where in a photo (`id`) the words of a sentence (`q`) are seen."""
+    query = Query(text=request.args.get("q"))
+    image_id = whole_number(request.args, "id", None, 0, LARGEST_ID)
+    if image_id is None:
+        raise BadParameter("There is no photo to explain: give its id.")
+    return {"query": query.text} | _service().explain(query, image_id).as_json()
 
 
 @api.get("/status")
@@ -57,6 +68,11 @@ def status() -> dict:
 def openapi() -> dict:
     """This API, described."""
     return _openapi()
+
+
+def _options(values) -> dict:
+    """What the page's address has, and a budget, which goes with cursors alone."""
+    return search_options(values) | {"budget_ms": whole_number(values, "budget_ms", None, 0, MOST_BUDGET_MS)}
 
 
 def _contents(service: SearchService) -> dict:

@@ -12,6 +12,7 @@ from .errors import BadParameter
 MOST_TOP = 500
 MOST_RERANK = 256
 MOST_OFFSET = 10**9
+MOST_BUDGET_MS = 60_000
 
 
 def search_options(values: Mapping[str, str], top: int = 10, rerank: int = 32) -> dict:

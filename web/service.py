@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from threading import Lock, Thread
 
-from search import Engine, Query, SearchResult
+from search import Engine, Explanation, Query, SearchResult
 from search.latest import LatestSnapshot
 
 from .errors import KNOWN_ERRORS, ModelFailed, ModelLoading
@@ -62,6 +62,10 @@ class SearchService:
         """Answers a query; raises what `Engine.search` raises, and ModelLoading."""
         return self._engine_for(self.encoder).search(query)
 
+    def explain(self, query: Query, image_id: int) -> Explanation:
+        """Where in a photo the words of a query are seen; raises what `Engine.explain` raises, and ModelLoading."""
+        return self._engine_for(self.encoder).explain(query, [image_id])[0]
+
     def _engine_for(self, encoder) -> Engine:
         snapshots = self._latest()
         with self._lock:
@@ -92,6 +96,7 @@ class SearchService:
     def _search_once(self, encoder) -> None:
         """Opens what a first query would have to wait for."""
         try:
-            self._engine_for(encoder).search(Query(text="0"))  # in no language: nothing to translate
+            for to in ("captions", "images"):
+                self._engine_for(encoder).search(Query(text="0", to=to))  # in no language: nothing to translate
         except KNOWN_ERRORS as error:  # such as nothing indexed yet: whoever asks is told
             log.info("No search is possible yet: %s", error)

@@ -51,6 +51,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "lexical": ("words", "词语"),
     "fold": ("fold", "合并"),
     "fetch": ("fetch", "读取"),
+    "cached": ("known from before", "缓存"),
     "without_reranking": ("Show without re-ranking", "不重排"),
     "with_reranking": ("Show re-ranked", "重排"),
     "was": ("was #{rank}", "原第 {rank}"),
