@@ -187,6 +187,13 @@ def test_what_cannot_be_explained_is_said(client, what, status, says):
     assert_documented(response, "/api/v1/explain")
 
 
+def test_a_model_that_cannot_say_where_it_looks_says_so(tmp_path, gallery):
+    client = create_app(Home(tmp_path / "var"), FakeEncoder(config=FakeConfig(token_grid=None))).test_client()
+    response = client.get("/api/v1/explain?q=red&id=1")
+    assert response.status_code == 400 and response.json["error"].startswith("fake can't show where")
+    assert_documented(response, "/api/v1/explain")
+
+
 def test_a_cursor_leads_to_the_next_page_of_this_version(client, tmp_path):
     first = client.get("/api/v1/search?q=red&top=4").json
     second = client.get("/api/v1/search", query_string={"q": "red", "top": 9, "cursor": first["cursor"]})
