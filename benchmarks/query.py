@@ -55,7 +55,7 @@ def ms_of(call: Callable[[], object]) -> float:
 
 def say(name: str, ms: Sequence[float], target: str = "") -> None:
     """A row: median and 95th percentile."""
-    print(f"{name:48} p50 {np.percentile(ms, 50):8.1f} ms   p95 {np.percentile(ms, 95):8.1f} ms   {target}", flush=True)
+    print(f"{name:48} p50 {np.percentile(ms, 50):8.2f} ms   p95 {np.percentile(ms, 95):8.2f} ms   {target}", flush=True)
 
 
 def ready_service(folder: Path, encoder) -> SearchService:

@@ -131,6 +131,29 @@ class Attention(nn.Cell):
         """What `construct` does with projections that are made already, all [B, .., H]."""
         return self.projection(self.attend(query, key, value, bias))
 
+    def is_cheaper_folded(self, x, memory):
+        """Whether `folded` needs clearly fewer products than `construct` for x [B, t, H] and memory [B, S, H]."""
+        few, many, width = x.shape[1], memory.shape[1], x.shape[2]
+        return few * (width + self.attend.heads * many) < 0.75 * many * (width + few)
+
+    def folded(self, x, memory):
+        """What `construct` gives where nothing is masked, for few x [B, t, H] and a long memory [B, S, H].
+
+        Keys and values are never made: with W m + b as a key, q . (W m + b) = (W^T q) . m + q . b, of which the second part is
+        the same for all of the memory and so changes no softmax; and the mean of values is the value of the mean.
+        """
+        batch, few, width = x.shape
+        heads, size = self.attend.heads, self.attend.size
+        query = (self.dense1(x) * self.attend.scale).reshape((batch * few, heads, size)).transpose((1, 0, 2))
+        asked = self.attend.mix(query, self.dense2.weight.reshape((heads, size, width)))
+        asked = asked.reshape((heads, batch, few, width)).transpose((1, 0, 2, 3)).reshape((batch, heads * few, width))
+        weights = ops.softmax(self.attend.scores(asked, memory), axis=-1)
+        mixed = self.attend.mix(weights, memory).reshape((batch, heads, few, width)).transpose((1, 0, 2, 3))
+        mixed = mixed.reshape((heads, batch * few, width))
+        value = self.attend.scores(mixed, self.dense3.weight.reshape((heads, size, width)))
+        value = value.transpose((1, 0, 2)).reshape((batch, few, width)) + self.dense3.bias
+        return self.projection(value)
+
 
 class FeedForward(nn.Cell):
     """mapping H -> F, tanh GELU, projection F -> H, both stored [in, out], or as `in_out` says."""
@@ -184,11 +207,11 @@ class DecoderBlock(nn.Cell):
 
     def construct(self, x, bias, memory, memory_bias=None):
         """x [B, T, H], memory [B, S, H], memory_bias [B, 1, 1, S] where not all of it is to be read -> [B, T, H]."""
-        return self.read(self.hear(x, bias), self.remember(memory), memory_bias)
+        return self.gather(self.hear(x, bias), memory, memory_bias)
 
     def first(self, x, bias, memory, memory_bias=None):
         """The first token of what `construct` gives, [B, 1, H], at a fraction of its cost."""
-        return self.read(self.hear_first(x, bias), self.remember(memory), memory_bias)
+        return self.gather(self.hear_first(x, bias), memory, memory_bias)
 
     def hear(self, x, bias):
         """The self-attention of the text: [B, T, H] -> [B, T, H]."""
@@ -204,6 +227,13 @@ class DecoderBlock(nn.Cell):
         """Keys and values of the image's tokens [B, S, H], for `read`: two times [B, S, H]."""
         return self.cross_attention.dense2(memory), self.cross_attention.dense3(memory)
 
+    def gather(self, x, memory, memory_bias=None):
+        """Cross-attention and feed-forward, token by token of x [B, t, H], in whichever way is cheaper."""
+        if memory_bias is None and self.cross_attention.is_cheaper_folded(x, memory):
+            x = x + self.cross_attention.folded(self.cross_attention_layernorm(x), memory)
+            return x + self.output(self.layernorm2(x))
+        return self.read(x, self.remember(memory), memory_bias)
+
     def look(self, x, bias, memory):
         """What `construct` gives, and where each text token looked, the mean over heads: [B, T, H] and [B, T, S]."""
         x, remembered = self.hear(x, bias), self.remember(memory)
@@ -212,7 +242,7 @@ class DecoderBlock(nn.Cell):
         return self.read(x, remembered), weights.mean(1)
 
     def read(self, x, remembered, memory_bias=None):
-        """Cross-attention and feed-forward, token by token of x [B, t, H]."""
+        """What `gather` does with keys and values that are made already."""
         query = self.cross_attention.dense1(self.cross_attention_layernorm(x))
         bias = self.no_bias if memory_bias is None else memory_bias
         x = x + self.cross_attention.read(query, remembered[0], remembered[1], bias)

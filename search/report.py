@@ -14,7 +14,7 @@ SAID = {
     "none": "nothing found: these come nearest",
 }
 """What is said above the hits, for each word of `relevance`."""
-SHADES = " ░▒▓█"
+SHADES = "·░▒▓█"
 MAPS_A_ROW = 6
 
 

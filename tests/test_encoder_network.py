@@ -101,6 +101,22 @@ def test_a_group_is_read_as_its_pairs_are_one_by_one():
             np.testing.assert_allclose(crossed[text, place], pair.asnumpy()[0], atol=1e-4)
 
 
+@pytest.mark.parametrize("few", [1, 3, 9])
+def test_attention_without_keys_and_values_gives_the_same(few):
+    attention = loaded(SMALL_MINI, random_weights(SMALL_MINI, seed=7)).uniter.encoder.decoder.blocks[0].cross_attention
+    rng = np.random.default_rng(8)
+    x, memory = (Tensor(rng.normal(0, 1, (2, n, SMALL_MINI.hidden_size)).astype(np.float32)) for n in (few, 7))
+    expected = attention(x, memory, Tensor(0.0)).asnumpy()
+    np.testing.assert_allclose(attention.folded(x, memory).asnumpy(), expected, atol=1e-4)
+    assert np.ptp(expected) > 0.1
+
+
+def test_attention_is_folded_where_few_read_much():
+    attention = OptModel(SMALL_MINI).uniter.encoder.decoder.blocks[0].cross_attention
+    few, many = np.zeros((1, 1, 32), np.float32), np.zeros((1, 50, 32), np.float32)
+    assert attention.is_cheaper_folded(few, many) and not attention.is_cheaper_folded(many, many)
+
+
 def test_padding_changes_nothing():
     model = loaded(SMALL_MINI, random_weights(SMALL_MINI))
     short = model.text_vectors(model.text_states(Tensor(np.array([[2, 5, 3]], np.int32)))).asnumpy()

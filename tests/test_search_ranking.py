@@ -104,3 +104,6 @@ def test_what_hubs_cost_is_taken_off_their_similarity_and_not_off_how_well_they_
     assert ranking.ids.tolist() == [2, 1, 3]
     assert ranking.scores.tolist() == pytest.approx([7.0, 6.0, 5.9])
     assert fit_scores(ranking, 10).tolist() == pytest.approx([8.0, 9.0])
+    assert ranking.rerank_ranks[:2].tolist() == [1, 2] and ranking.rerank_scores[:2].tolist() == ranking.scores[:2].tolist()
+    assert dict(zip(ranking.ids[:2].tolist(), ranking.hub_costs[:2].tolist(), strict=True)) == {1: 0.3, 2: 0.1}
+    assert np.isnan([ranking.rerank_ranks[2], ranking.rerank_scores[2], ranking.hub_costs[2]]).all()

@@ -118,7 +118,8 @@ def test_maps_stand_side_by_side_whatever_the_script():
         {"word": "红色的公共汽车", "heat": [[1, 0, 0], [0, 0, 0]]},
         {"word": "incomprehensible", "heat": [[0, 0, 1], [0, 0, 0]]},
     ]}  # fmt: skip
-    assert list(explanation_lines(maps)) == ["all of i 红色的公 incompre", "  ▒▒██   ██           ██", "  ░░▓▓"]
+    assert list(explanation_lines(maps)) == [
+        "all of i 红色的公 incompre", "··▒▒██   ██····   ····██", "··░░▓▓   ······   ······"]
 
 
 def test_the_caption_that_fits_best_is_printed_first(tmp_path):

@@ -66,6 +66,13 @@ def test_the_server_answers_while_the_model_loads(home):
     assert client.get("/api/v1/search?q=red").status_code == 200
 
 
+def test_ready_means_that_all_is_compiled_and_that_a_search_has_opened_the_collection(home):
+    encoder = FakeEncoder()
+    client = create_app(home, lambda: encoder).test_client()
+    wait_for(lambda: client.get("/readyz").status_code == 200)
+    assert encoder.calls[0] == ("warm_up", 0) and encoder.calls[-1] == ("match", 6)
+
+
 @pytest.mark.parametrize(
     ("error", "says"),
     [
