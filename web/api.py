@@ -56,7 +56,7 @@ def status() -> dict:
 @api.get("/openapi.json")
 def openapi() -> dict:
     """This API, described."""
-    return _openapi()
+    return described()
 
 
 def _contents(service: SearchService) -> dict:
@@ -78,5 +78,6 @@ def _service() -> SearchService:
 
 
 @cache
-def _openapi() -> dict:
+def described() -> dict:
+    """The OpenAPI document."""
     return json.loads((Path(__file__).parent / "openapi.json").read_text("utf-8"))

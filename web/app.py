@@ -9,9 +9,12 @@ from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from .api import api
+from .api_page import api_page
+from .collection_page import collection_page
 from .errors import KNOWN_ERRORS, status_of
 from .media import media
 from .pages import error_page, pages
+from .photo_page import photo_page
 from .service import SearchService
 from .uploads import LARGEST_UPLOAD, KeptPhotos, too_large
 from .words import interface_language
@@ -44,7 +47,7 @@ def create_app(home, encoder, collection: str = "default", config: dict | None =
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.extensions["panoptes"] = SearchService(home, encoder, collection, translate)
     app.extensions["panoptes-photos"] = KeptPhotos()
-    for blueprint in (pages, media, api):
+    for blueprint in (pages, photo_page, collection_page, media, api, api_page):
         app.register_blueprint(blueprint)
     _add_health(app)
     _add_errors(app)

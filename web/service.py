@@ -27,7 +27,7 @@ class SearchService:
     def __init__(self, home, encoder, collection: str = "default", translate=None) -> None:
         self.collection_name = collection
         self._translate = translate
-        self._home = home
+        self.home = home
         self._lock = Lock()
         self._snapshots: LatestSnapshot | None = None
         self._engine: Engine | None = None
@@ -66,14 +66,14 @@ class SearchService:
         snapshots = self._latest()
         with self._lock:
             if self._engine is None:
-                collection = self._home.collection(self.collection_name)
+                collection = self.home.collection(self.collection_name)
                 self._engine = Engine(collection, encoder, snapshots, self._translate)
             return self._engine
 
     def _latest(self) -> LatestSnapshot:
         with self._lock:
             if self._snapshots is None:
-                self._snapshots = LatestSnapshot(self._home.collection(self.collection_name))
+                self._snapshots = LatestSnapshot(self.home.collection(self.collection_name))
             return self._snapshots
 
     def _load(self, open_encoder) -> None:

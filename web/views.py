@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 NARROWEST, WIDEST = 0.5, 3.2
 
@@ -44,3 +44,32 @@ def evenly(values: Sequence[int], most: int) -> list[int]:
     if len(values) <= most:
         return list(values)
     return [values[i * len(values) // most] for i in range(most)]
+
+
+def captions_by_language(captions: Sequence) -> list[tuple[str, list]]:
+    """A photo's `CaptionRecord`s by language, languages in alphabetical order, no text twice."""
+    found: dict[str, dict[str, object]] = {}
+    for caption in captions:
+        found.setdefault(caption.language, {}).setdefault(caption.text, caption)
+    return [(language, list(own.values())) for language, own in sorted(found.items())]
+
+
+def flat(metadata: Mapping, prefix: str = "") -> list[tuple[str, str]]:
+    """Nested metadata as (path, text), in the order it came: `exif.iso`, "100"; lists with commas between."""
+    lines: list[tuple[str, str]] = []
+    for name, value in metadata.items():
+        if isinstance(value, Mapping):
+            lines += flat(value, f"{prefix}{name}.")
+        elif value is not None:
+            parts = value if isinstance(value, list) else [value]
+            lines.append((f"{prefix}{name}", ", ".join(str(part) for part in parts)))
+    return lines
+
+
+def size_in_words(count: int) -> str:
+    """ "840 B", "12 kB", "3.4 MB"; a kB is 1000 bytes."""
+    if count < 1000:
+        return f"{count} B"
+    if count < 10**6:
+        return f"{count / 1000:.0f} kB"
+    return f"{count / 10**6:.1f} MB"

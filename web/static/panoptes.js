@@ -29,6 +29,7 @@ function searchWith(file) {
   const files = new DataTransfer();
   files.items.add(file);
   photoForm.elements.image.files = files.files;
+  if (box.value.trim()) photoForm.elements.q.value = box.value;
   sendPhoto();
 }
 
@@ -94,9 +95,20 @@ async function waitForModel() {
 }
 
 for (const part of document.querySelectorAll("[data-with-script]")) part.hidden = false;
+async function watchBuilding() {
+  const section = document.querySelector("[data-building=yes]");
+  if (!section) return;
+  const page = await fetch(location.href, { cache: "no-store" }).then((answer) => answer.text()).catch(() => null);
+  const fresh = page && new DOMParser().parseFromString(page, "text/html").querySelector("[data-building]");
+  if (fresh && fresh.dataset.building === "no") return location.reload();
+  if (fresh) section.replaceChildren(...fresh.childNodes);
+  setTimeout(watchBuilding, 2000);
+}
+
 for (const form of document.forms) form.addEventListener("submit", busy);
 addEventListener("pageshow", () => { document.body.classList.remove("busy"); notice.textContent = ""; });
 watchDrops();
 watchKeys();
 watchPhotos();
 waitForModel();
+watchBuilding();
