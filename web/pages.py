@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, current_app, g, redirect, render_template, request, url_for
+from flask import Blueprint, Response, current_app, g, redirect, render_template, request
 
 from search.report import percent
 from search.terms import as_plain
@@ -19,6 +19,8 @@ from .service import SearchService
 from .uploads import KeptPhotos, read_upload
 
 pages = Blueprint("pages", __name__)
+_TITLES = {400: "bad_request", 401: "no_access", 403: "no_access", 404: "not_found", 410: "bad_request", 413: "bad_request",
+           503: "busy"}
 
 
 @pages.app_context_processor
@@ -85,7 +87,7 @@ def preview(token: str) -> Response:
 
 def error_page(message: str, status: int) -> str:
     """The page that says what is wrong, in one line."""
-    title = {400: "bad_request", 404: "not_found", 410: "bad_request", 413: "bad_request"}.get(status, "wrong")
+    title = _TITLES.get(status, "wrong")
     if _service().state != "ready" and status == 503:
         title = "failed" if _service().state == "failed" else "loading"
     return render_template("message.html", title=title, message=message)
