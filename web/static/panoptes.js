@@ -29,7 +29,7 @@ function searchWith(file) {
   const files = new DataTransfer();
   files.items.add(file);
   photoForm.elements.image.files = files.files;
-  if (box.value.trim()) photoForm.elements.q.value = box.value;
+  if (box.value !== box.defaultValue) photoForm.elements.q.value = box.value;  // typed, and not asked yet: both at once
   sendPhoto();
 }
 

@@ -3,7 +3,6 @@
 "use strict";
 
 const MOST_SHOWN = 480;
-const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 function ratiosOf(page) {
   for (const tile of page.querySelectorAll("[data-ratio]")) tile.style.setProperty("--ratio", tile.dataset.ratio);
@@ -11,7 +10,9 @@ function ratiosOf(page) {
 
 async function pageAt(address) {
   const answer = await fetch(address, { headers: { Accept: "text/html" } });
-  return { ok: answer.ok, status: answer.status, page: new DOMParser().parseFromString(await answer.text(), "text/html") };
+  // Its inline style has a nonce of its own, which is none here: ratiosOf does what that would.
+  const text = (await answer.text()).replace(/<style[^]*?<\/style>/g, "");
+  return { ok: answer.ok, status: answer.status, page: new DOMParser().parseFromString(text, "text/html") };
 }
 
 // While the cross-modal encoder reads, the first stage's results are shown; the page of the final ones follows.
@@ -39,6 +40,7 @@ function watchAsking() {
       document.body.classList.add("page", "settling");
       say(notice.dataset.settling);
       nameTiles();
+      letSettle(true);
     }).catch(() => {}).finally(() => location.assign(last));
   });
   addEventListener("pageshow", (event) => {
@@ -46,22 +48,6 @@ function watchAsking() {
     location.reload();
   });
 }
-
-// Where the browser can, photos travel from their first place to their last.
-function nameTiles() {
-  for (const tile of document.querySelectorAll("[data-results] > .tile")) tile.style.viewTransitionName = `photo-${tile.dataset.id}`;
-}
-
-addEventListener("pageswap", (event) => {
-  if (event.viewTransition && (calm.matches || !document.body.classList.contains("settling"))) event.viewTransition.skipTransition();
-});
-addEventListener("pagereveal", (event) => {
-  if (!event.viewTransition) return;
-  nameTiles();
-  event.viewTransition.finished.finally(() => {
-    for (const tile of document.querySelectorAll("[data-results] > .tile")) tile.style.viewTransitionName = "";
-  });
-});
 
 function watchTheEnd() {
   const list = document.querySelector("[data-results]");
