@@ -184,18 +184,27 @@ def compare(run_a, run_b, qrels, seed, as_json):
 @cli.command()
 @HOST
 @PORT
+@click.option("--log-json", is_flag=True, envvar="PANOPTES_LOG_JSON", help="Write one line of JSON for each request to "
+              "standard error (or PANOPTES_LOG_JSON=1).")
 @MODEL
 @HOME
 @COLLECTION
-def serve(host, port, model, home, collection):
+def serve(host, port, log_json, model, home, collection):
     """Serve the search page and the HTTP API at http://HOST:PORT.
 
-    Reads HOME/collections/COLLECTION, and picks up a new version of it by itself. Writes nothing.
+    Reads HOME/collections/COLLECTION, and picks up a new version of it by itself. Writes nothing. Where PANOPTES_TOKEN or
+    PANOPTES_READ_TOKEN is set, every request needs it, as a bearer token or a browser's password; the latter is not good for
+    sending photos. Any HOST that others can reach needs PANOPTES_TOKEN.
     """
     from encoder.checkpoint import fingerprint
     from search.engine import check_weights
     from storage import Home
+    from web.access import Tokens, check_address
+    from web.observing import log_as_json
 
+    check_address(host, Tokens.of(os.environ))
+    if log_json:
+        log_as_json()
     with _naming_models(home):
         check_weights(Home(home).collection(collection).open_snapshot(), fingerprint(_model_folder(home, model)))
     _serve(home, collection, host, port, lambda: _open_encoder(home, model))
@@ -242,7 +251,9 @@ def demo(host, port, model, home, collection):
     from indexer import open_source
     from indexer.gallery import demo_collection, sample_gallery
     from storage import Home
+    from web.access import Tokens, check_address
 
+    check_address(host, Tokens.of(os.environ))
     named = os.environ.get("PANOPTES_DATA")
     stored = Home(home)
     source = open_source(Path(named) if named else sample_gallery(home / "gallery"), None)
@@ -419,13 +430,14 @@ def _serve(home: Path, collection: str, host: str, port: int, open_encoder) -> N
     from search.translation import translator
     from storage import Home
     from web import create_app, run
+    from web.access import Tokens
     from web.errors import PortTaken
 
-    translate = translator()
+    translate, tokens = translator(), Tokens.of(os.environ)
     said = f"Serving http://{host}:{port} (Ctrl+C stops it); the first answer waits until the model is loaded."
     code = 0
     try:
-        app = create_app(Home(home), open_encoder, collection, translate=translate)
+        app = create_app(Home(home), open_encoder, collection, translate=translate, tokens=tokens, local_only=not tokens)
         run(app, host, port, listening=lambda: click.echo(said))
     except KeyboardInterrupt:
         pass

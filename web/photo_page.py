@@ -16,6 +16,7 @@ from .asked import Asked
 from .errors import ModelFailed, ModelLoading
 from .parameters import MOST_OFFSET, MOST_TOP, whole_number
 from .views import captions_by_language, flat
+from .words import interface_language
 
 photo_page = Blueprint("photo_page", __name__)
 MOST_SIMILAR = 8
@@ -59,7 +60,7 @@ def photo(image_id: int) -> str:
         "photo.html",
         record=record,
         photo=photo_addresses(image_id),
-        captions=captions_by_language(snapshot.captions_of([image_id])[image_id]),
+        captions=captions_by_language(snapshot.captions_of([image_id])[image_id], interface_language()),
         known=flat(record.metadata),
         asked=asked,
         found=found,

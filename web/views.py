@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 NARROWEST, WIDEST = 0.5, 3.2
+LONGEST_VALUE = 300
 
 
 def tile_ratio(width: int, height: int) -> float:
@@ -46,23 +47,24 @@ def evenly(values: Sequence[int], most: int) -> list[int]:
     return [values[i * len(values) // most] for i in range(most)]
 
 
-def captions_by_language(captions: Sequence) -> list[tuple[str, list]]:
-    """A photo's `CaptionRecord`s by language, languages in alphabetical order, no text twice."""
+def captions_by_language(captions: Sequence, language: str) -> list[tuple[str, list]]:
+    """A photo's `CaptionRecord`s by language, the interface's own first, no text twice."""
     found: dict[str, dict[str, object]] = {}
     for caption in captions:
         found.setdefault(caption.language, {}).setdefault(caption.text, caption)
-    return [(language, list(own.values())) for language, own in sorted(found.items())]
+    return [(code, list(found[code].values())) for code in sorted(found, key=lambda code: (code != language, code))]
 
 
 def flat(metadata: Mapping, prefix: str = "") -> list[tuple[str, str]]:
-    """Nested metadata as (path, text), in the order it came: `exif.iso`, "100"; lists with commas between."""
+    """Nested metadata as (path, text), in the order it came: `exif.iso`, "100"; lists with commas between, long ones cut."""
     lines: list[tuple[str, str]] = []
     for name, value in metadata.items():
         if isinstance(value, Mapping):
             lines += flat(value, f"{prefix}{name}.")
         elif value is not None:
             parts = value if isinstance(value, list) else [value]
-            lines.append((f"{prefix}{name}", ", ".join(str(part) for part in parts)))
+            text = ", ".join(str(part) for part in parts)
+            lines.append((f"{prefix}{name}", text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"))
     return lines
 
 

@@ -38,6 +38,7 @@ _WORDS: dict[str, tuple[str, str]] = {
         "This collection has no captions to search.",
         "图库中没有可搜索的描述。",
     ),
+    "nothing_fits_filter": ("Nothing in this collection fits the filter.", "图库中没有符合筛选条件的内容。"),
     "past_the_end": ("The list ends before this page.", "列表到此为止。"),
     "one_images": ("1 photo", "1 张照片"),
     "many_images": ("{n} photos", "{n} 张照片"),
