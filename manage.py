@@ -66,11 +66,13 @@ def build_index(source, source_format, limit, rebuild, workers, model, home, col
 @click.option("--fold-duplicates", is_flag=True, help="Show near-duplicates once, and say how many there are.")
 @click.option("--duplicate-cosine", type=float, help="From which cosine on they are duplicates (default: 0.95; 1: only files "
               "that are the same).")
+@click.option("--server", metavar="URL", help="Ask a running `serve`, such as http://127.0.0.1:8000, which need not be on this "
+              "machine and has its model loaded.")
 @MODEL
 @HOME
 @COLLECTION
 @JSON
-def search(query, image, to, top, rerank, mode, where, offset, cursor, fold_duplicates, duplicate_cosine, model, home,
+def search(query, image, to, top, rerank, mode, where, offset, cursor, fold_duplicates, duplicate_cosine, server, model, home,
            collection, as_json):
     """Find photos (or captions) for QUERY, a sentence in English or Chinese, or for a photo.
 
@@ -81,7 +83,16 @@ def search(query, image, to, top, rerank, mode, where, offset, cursor, fold_dupl
     --image FILE --to images finds similar photos. Above the hits stands whether the best of those that were re-ranked is a
     strong match, a weak one, or nothing was found and these come nearest; weights without a calibration say nothing. Where
     the model doesn't know the sentence's language, a notice says so, and PANOPTES_TRANSLATOR=module:callable translates it.
+
+    With --server nothing is read here: the server searches its own collection, by words only, and gets PANOPTES_TOKEN or
+    PANOPTES_READ_TOKEN where it is set.
     """
+    if server is not None:
+        if image is not None:
+            raise click.UsageError("--server takes no --image: it searches by words.")
+        return _ask_server(server, {"q": query, "to": to, "top": top, "rerank": rerank, "mode": mode, "where": where,
+                                    "offset": offset or None, "cursor": cursor,
+                                    "fold_duplicates": duplicate_cosine or fold_duplicates}, as_json)
     from encoder.checkpoint import read_config
     from search import Engine, Query
     from search.folding import SAME
@@ -369,6 +380,14 @@ def calibrate(name, data, validation, seed, home):
     from encoder.training.scoring import fit_ranking
 
     fit_ranking(_model_folder(home, name), [read_photos(one) for one in data], read_photos(validation), seed, say=click.echo)
+
+
+def _ask_server(server: str, parameters: dict, as_json: bool) -> None:
+    from search.report import result_lines
+    from web.client import search as ask
+    from web.client import token_of_environment
+
+    say(ask(server, parameters, token_of_environment()), result_lines, as_json)
 
 
 def _lines_of_status(report: dict):

@@ -1,12 +1,9 @@
 """The page in a real browser."""
 
 import base64
-import socket
 import threading
-import time
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import urlopen
 
 import pytest
 
@@ -14,7 +11,8 @@ from storage import Home
 from tests.chromium import chromium, needs_chromium
 from tests.fakes import FakeConfig, FakeEncoder, jpeg
 from tests.galleries import Shot, build_gallery, ids_by_name
-from web import create_app, run
+from tests.serving import serve
+from web import create_app
 
 pytestmark = needs_chromium
 LONG = "a very long caption about a panorama that goes on and on " * 4 + "x" * 120
@@ -29,22 +27,6 @@ SHOTS = [
 NAME_OF_FOCUSED = "(e => e.ariaLabel || e.title || e.innerText)(document.activeElement)"
 FOCUS_IS_VISIBLE = """(e => e.id === "q" || getComputedStyle(e).outlineStyle !== "none")(document.activeElement)"""
 WATCH_POLICY = "addEventListener('securitypolicyviolation', event => console.error('CSP', event.violatedDirective))"
-
-
-def serve(app) -> str:
-    """Serves from a thread of its own; the address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    threading.Thread(target=run, args=(app,), kwargs={"port": port}, daemon=True).start()
-    address = f"http://127.0.0.1:{port}"
-    for _ in range(200):
-        try:
-            with urlopen(f"{address}/healthz"):
-                return address
-        except OSError:
-            time.sleep(0.05)
-    raise TimeoutError(address)
 
 
 @pytest.fixture(scope="module")

@@ -94,6 +94,17 @@ class PortTaken(WebError):
     """The server can't listen where it was told to."""
 
 
+class Unreachable(WebError):
+    """A server that can't be asked."""
+
+    def __init__(self, server: str, problem: str) -> None:
+        super().__init__(f"Can't ask {server} ({problem}): check the address, and that `python manage.py serve` runs there.")
+
+
+class ServerRefused(WebError):
+    """What a server said that did not answer; the message is its own."""
+
+
 class Unguarded(WebError):
     """The server would be open to others."""
 
