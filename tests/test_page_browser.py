@@ -91,7 +91,7 @@ def open_page(browser, address):
 def ask(page, sentence: str) -> None:
     page.get_by_role("searchbox").fill(sentence)
     page.get_by_role("searchbox").press("Enter")
-    page.wait_for_selector("[data-results]")
+    page.wait_for_selector("body:not(.busy) [data-results]")
 
 
 def shown(page) -> list[int]:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from storage import Home
+from storage import Home, VersionRecord
 from tests.fakes import FakeConfig, FakeEncoder, jpeg
 from tests.galleries import build_gallery, ids_by_name
 from web import create_app
 from web.answers import PROBLEM
+from web.parameters import search_options
 from web.uploads import LARGEST_UPLOAD
 
 
@@ -39,7 +40,7 @@ def fits(value, schema: dict, document: dict) -> bool:
         return fits(value, document["components"][kind][name], document)
     if "anyOf" in schema:
         return any(fits(value, option, document) for option in schema["anyOf"])
-    kinds = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "null": type(None)}
+    kinds = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float), "null": type(None)}
     wanted = schema.get("type", list(kinds))
     known = schema.get("properties", {})
     return (
@@ -309,6 +310,54 @@ def test_every_route_is_described_and_every_description_has_a_route(app):
         for method in rule.methods - {"HEAD", "OPTIONS"}
     }
     assert routes == described
+
+
+def test_what_is_described_is_what_is_answered(client, tmp_path):
+    catalog = Home(tmp_path / "var").catalog
+    catalog.record_version("default", VersionRecord(1, "fake000000000001", 6, 10, "2026-05-01T10:00:00+00:00"))
+    catalog.update_run(catalog.start_run("default", "/photos", 7), done=3)
+    document = client.get("/api/v1/openapi.json").json
+
+    for path in ("/api/v1/status", "/api/v1/collections", "/api/v1/openapi.json", "/healthz", "/readyz"):
+        assert_documented(client.get(path), path)
+    for what in ("versions", "runs"):
+        found = client.get(f"/api/v1/collections/default/{what}")
+        assert_documented(found, f"/api/v1/collections/{{name}}/{what}")
+        assert len(found.json[what]) == 1
+        for name in ("nothing", "..", "a" * 99, "%00"):
+            missing = client.get(f"/api/v1/collections/{name}/{what}")
+            assert missing.status_code == 404 and missing.mimetype == PROBLEM
+    assert client.get("/api/v1/collections/default/runs").json["runs"][0]["done"] == 3
+    assert client.get("/api/v1/collections/default/runs?limit=0").status_code == 400
+    assert client.get("/metrics").mimetype in document["paths"]["/metrics"]["get"]["responses"]["200"]["content"]
+
+
+class Recorder(dict):
+    """Parameters that note which of them were asked for."""
+
+    def get(self, name, default=None):
+        self[name] = ""
+        return default
+
+
+def test_the_described_parameters_are_those_that_are_read(app):
+    document = app.test_client().get("/api/v1/openapi.json").json
+    asked = document["paths"]["/api/v1/search"]["get"]["parameters"]
+    named = {one.get("name") or document["components"]["parameters"][one["$ref"].split("/")[-1]]["name"] for one in asked}
+    read = Recorder()
+    search_options(read)
+
+    assert named == {"q", "image_id", *read}
+
+
+def test_the_description_is_a_page_too(client):
+    page = client.get("/api").text
+    document = client.get("/api/v1/openapi.json").json
+    for path, methods in document["paths"].items():
+        for method in methods:
+            assert f"{method.upper()} {path}" in page
+    for name in document["components"]["schemas"]:
+        assert f'id="{name}"' in page
 
 
 def test_described_limits_are_the_real_ones(app):

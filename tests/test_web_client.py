@@ -78,12 +78,17 @@ def test_a_token_of_the_environment_is_sent(gallery):
         search(guarded, {"q": "red"})
 
 
+ODD_ANSWERS = {
+    "/empty": (200, b"{}"), "/no-json": (200, b"<html>"), "/list": (200, b"[]"), "/teapot": (418, b"tea"),
+    "/odd": (400, json.dumps({"detail": "a\nb"}).encode()),
+}  # fmt: skip
+
+
 class Stranger(BaseHTTPRequestHandler):
     """A server that is none of ours."""
 
     def do_GET(self):
-        status, content = {"/empty": (200, b"{}"), "/no-json": (200, b"<html>"), "/list": (200, b"[]"), "/teapot": (418, b"tea"),
-                           "/odd": (400, json.dumps({"detail": "a\nb"}).encode())}[self.path.partition("?")[0]]  # fmt: skip
+        status, content = ODD_ANSWERS[self.path.partition("?")[0]]
         self.send_response(status)
         self.end_headers()
         self.wfile.write(content)
@@ -94,7 +99,8 @@ class Stranger(BaseHTTPRequestHandler):
 
 @pytest.mark.parametrize(
     ("path", "error", "says"),
-    [("/empty", Unreachable, "not that of Panoptes"), ("/no-json", Unreachable, "no JSON"), ("/list", Unreachable, "not that of Panoptes"),
+    [("/empty", Unreachable, "not that of Panoptes"), ("/list", Unreachable, "not that of Panoptes"),
+     ("/no-json", Unreachable, "no JSON"),
      ("/teapot", ServerRefused, "answers 418"), ("/odd", ServerRefused, "^a b$")],
 )  # fmt: skip
 def test_a_server_that_is_none_of_ours_is_said_in_one_line(path, error, says):
