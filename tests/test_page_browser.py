@@ -73,7 +73,7 @@ def open_page(browser, address):
 
     def open_one(path="/", base=None, expected=None, **options):
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "locale": "en-GB", **options})
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(30_000)
         contexts.append(context)
         page = context.new_page()
         if options.get("java_script_enabled", True):

@@ -40,7 +40,8 @@ def fits(value, schema: dict, document: dict) -> bool:
         return fits(value, document["components"][kind][name], document)
     if "anyOf" in schema:
         return any(fits(value, option, document) for option in schema["anyOf"])
-    kinds = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float), "null": type(None)}
+    kinds = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float),
+             "null": type(None)}  # fmt: skip
     wanted = schema.get("type", list(kinds))
     known = schema.get("properties", {})
     return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from threading import Thread
 
 from flask import Flask, Response, g, request
 
@@ -18,7 +19,7 @@ from .observing import observe
 from .pages import pages
 from .photo_page import photo_page
 from .service import SearchService
-from .uploads import LARGEST_UPLOAD, KeptPhotos
+from .uploads import LARGEST_UPLOAD, KeptPhotos, decoder
 from .words import interface_language
 
 FORM_AROUND_UPLOAD = 2**16
@@ -60,6 +61,8 @@ def create_app(
     metrics = app.extensions["panoptes-metrics"] = Metrics(service)
     for blueprint in (pages, photo_page, collection_page, media, api, api_page, health):
         app.register_blueprint(blueprint)
+    if callable(encoder):  # there is time while it loads
+        Thread(target=decoder.warm_up, name="start-decoder", daemon=True).start()
     _add_headers(app)
     observe(app, metrics)
     guard(app, tokens, local_only)

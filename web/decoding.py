@@ -50,6 +50,11 @@ class PhotoDecoder:
             raise UnreadablePhoto(answer)
         return answer
 
+    def warm_up(self) -> None:
+        """Starts the worker, so that the first photo need not wait for it."""
+        with self._lock:
+            self._ensure()
+
     def close(self) -> None:
         """Ends the worker."""
         if self._process is not None:
@@ -59,9 +64,7 @@ class PhotoDecoder:
         self._process = self._connection = None
 
     def _ask(self, content: bytes, config: SimpleNamespace) -> tuple[np.ndarray, bytes] | str:
-        if self._process is None or not self._process.is_alive():
-            self.close()
-            self._start()
+        self._ensure()
         try:
             self._connection.send((content, config))
             if self._connection.poll(self._seconds):
@@ -72,7 +75,10 @@ class PhotoDecoder:
         self.close()
         return said
 
-    def _start(self) -> None:
+    def _ensure(self) -> None:
+        if self._process is not None and self._process.is_alive():
+            return
+        self.close()
         # Not forked: the encoder's threads hold locks that a forked child would wait for without end.
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()

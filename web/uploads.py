@@ -17,7 +17,7 @@ from .errors import NotKept, TooLarge
 from .gate import Gate
 
 LARGEST_UPLOAD = 20 * 1024 * 1024
-_decoder = PhotoDecoder()
+decoder = PhotoDecoder()
 _decoding = Gate(most=1, most_waiting=4, patience=20.0)  # a small file can unfold to hundreds of megabytes
 
 
@@ -75,7 +75,7 @@ def read_upload(upload: FileStorage | None, config) -> KeptPhoto:
     if len(content) > LARGEST_UPLOAD:
         raise TooLarge(too_large())
     with _decoding.passing():
-        prepared, preview = _decoder.read(content, config)
+        prepared, preview = decoder.read(content, config)
     return KeptPhoto(prepared, upload.filename or "", preview)
 
 
