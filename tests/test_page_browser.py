@@ -458,6 +458,27 @@ def test_first_results_show_at_once_and_settle_into_their_order(open_page, home)
     page.wait_for_selector(".hero")
 
 
+@pytest.mark.parametrize("key", ["ArrowDown", "Escape", "/"])
+def test_keys_of_an_input_method_are_its_own(open_page, key):
+    page = open_page("/?q=red")
+    page.get_by_role("searchbox").focus()
+
+    page.evaluate(
+        """key => document.activeElement.dispatchEvent(
+            new KeyboardEvent("keydown", {key, isComposing: true, bubbles: true, cancelable: true}))""",
+        key,
+    )
+
+    assert page.evaluate("document.activeElement.id") == "q"
+
+
+def test_a_word_that_is_also_a_setting_is_searched_for(open_page):
+    page = open_page()
+
+    ask(page, "images")
+    page.wait_for_url("**/?q=images")
+
+
 def test_arrows_walk_over_the_photos_and_enter_opens(open_page):
     page = open_page("/?q=red")
     focused = "document.activeElement.closest('li')?.dataset.id"

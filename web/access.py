@@ -15,7 +15,6 @@ from .errors import BadToken, CrossSite, NotAllowed, Unauthorized, Unguarded, Wr
 SHORTEST_TOKEN = 16
 READING = ("GET", "HEAD", "OPTIONS")
 OPEN = ("health.healthz", "health.readyz", "static")
-LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def check_address(host: str, tokens: Tokens) -> None:
 
 
 def is_local(host: str) -> bool:
-    """Whether only this machine can reach an address that is listened on."""
+    """Whether an address, or the name in a request's, is of this machine alone."""
     if host == "localhost":
         return True
     try:
@@ -65,7 +64,7 @@ def guard(app: Flask, tokens: Tokens, local_only: bool) -> None:
 
     @app.before_request
     def allowed() -> None:
-        if local_only and _name(request.environ.get("HTTP_HOST", "")) not in LOCAL_NAMES:
+        if local_only and not is_local(_name(request.environ.get("HTTP_HOST", ""))):
             raise WrongHost
         if request.method not in READING and request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
             raise CrossSite

@@ -58,6 +58,7 @@ function watchDrops() {
 
 function watchKeys() {
   addEventListener("keydown", (event) => {
+    if (event.isComposing) return;  // keys of an input method, such as one for Chinese
     const typing = event.target.closest("input, textarea, select, [contenteditable]");
     if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
       event.preventDefault();

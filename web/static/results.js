@@ -19,14 +19,14 @@ async function pageAt(address) {
 function watchAsking() {
   const form = document.querySelector("[data-ask]");
   const main = document.getElementById("content");
-  let before = null;
+  let changed = false;
   form.addEventListener("submit", (event) => {
     const asked = new FormData(form);
     if (event.defaultPrevented || !asked.get("q").trim() || asked.get("to") === "captions" || asked.get("mode") === "lexical") return;
     event.preventDefault();
     busy();
     const last = new URL(form.action);
-    for (const [name, value] of asked) if (value && value !== "images") last.searchParams.set(name, value);
+    for (const [name, value] of asked) if (value && `${name}=${value}` !== "to=images") last.searchParams.set(name, value);
     const first = new URL(last);
     first.searchParams.set("rerank", "0");
     pageAt(first).then(({ ok, page }) => {
@@ -34,7 +34,7 @@ function watchAsking() {
       if (!ok || !found) return;
       ratiosOf(found);
       for (const part of found.querySelectorAll("[data-timing], [data-pager], .filters")) part.remove();
-      before = [...main.childNodes];
+      changed = true;
       main.replaceChildren(...document.adoptNode(found).childNodes);
       document.body.classList.remove("start");
       document.body.classList.add("page", "settling");
@@ -43,10 +43,7 @@ function watchAsking() {
       letSettle(true);
     }).catch(() => {}).finally(() => location.assign(last));
   });
-  addEventListener("pageshow", (event) => {
-    if (!event.persisted || !before) return;
-    location.reload();
-  });
+  addEventListener("pageshow", (event) => { if (event.persisted && changed) location.reload(); });
 }
 
 function watchTheEnd() {
@@ -116,7 +113,7 @@ function watchTheEnd() {
 // Arrows go from photo to photo, as they lie; Enter opens, as with every link.
 function watchArrows() {
   addEventListener("keydown", (event) => {
-    if (!event.key.startsWith("Arrow") || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    if (event.isComposing || !event.key.startsWith("Arrow") || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
     const walk = document.querySelector("[data-walk]");
     const typing = event.target.closest("input, textarea, select, summary, [contenteditable]");
     if (typing && !(event.target.id === "q" && event.key === "ArrowDown")) return;
@@ -151,7 +148,7 @@ function neighbour(links, at, key) {
 
 function watchEscape() {
   addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || event.defaultPrevented || event.target.closest("input, details[open]")) return;
+    if (event.isComposing || event.key !== "Escape" || event.defaultPrevented || event.target.closest("input, details[open]")) return;
     const back = document.querySelector("[data-back]");
     if (back) back.click();
   });
