@@ -82,9 +82,10 @@ def test_a_signature_of_one_kind_and_the_rest_of_another_is_damaged(decoder):
 
 
 def test_a_photo_that_takes_too_long_is_given_up_and_the_next_one_is_read():
-    decoder = PhotoDecoder(seconds=0.2)
+    decoder = PhotoDecoder(seconds=60)
     try:
         decoder.read(jpeg("red"), CONFIG)
+        decoder._seconds = 0.2
         os.kill(decoder._process.pid, signal.SIGSTOP)  # a decoder that is stuck
         with pytest.raises(UnreadablePhoto, match=r"longer than 0\.2 s"):
             decoder.read(jpeg("red"), CONFIG)
