@@ -129,13 +129,15 @@ def download(dataset, to, server):
 @click.option("--fold-duplicates", is_flag=True, help="Show near-duplicates once, and say how many there are.")
 @click.option("--duplicate-cosine", type=float, help="From which cosine on they are duplicates (default: 0.95; 1: only files "
               "that are the same).")
+@click.option("--server", metavar="URL", help="Ask a running `serve`, such as http://127.0.0.1:8000, which need not be on this "
+              "machine and has its model loaded.")
 @MODEL
 @RERANKER
 @HOME
 @COLLECTION
 @JSON
 def search(query, image, to, top, rerank, budget_ms, explain, mode, where, offset, cursor, fold_duplicates, duplicate_cosine,
-           model, reranker, home, collection, as_json):
+           server, model, reranker, home, collection, as_json):
     """Find photos (or captions) for QUERY, a sentence in English or Chinese, or for a photo.
 
     QUERY may add up several things: `beach sunset -people`, `2*dog + photo` with --image, `@17` for more like photo 17, @c17
@@ -146,7 +148,19 @@ def search(query, image, to, top, rerank, budget_ms, explain, mode, where, offse
     strong match, a weak one, or nothing was found and these come nearest; weights without a calibration say nothing. Where
     the model doesn't know the sentence's language, a notice says so, and PANOPTES_TRANSLATOR=module:callable translates it.
     With --budget-ms, all is compiled and the query is asked once before, so that the time is that of a running server.
+
+    With --server nothing is read here: the server searches its own collection, by words only, and gets PANOPTES_TOKEN or
+    PANOPTES_READ_TOKEN where it is set.
     """
+    if server is not None:
+        if image is not None:
+            raise click.UsageError("--server takes no --image: it searches by words.")
+        if explain:
+            raise click.UsageError("--server takes no --explain: ask its /api/v1/explain.")
+        return _ask_server(server, {"q": query, "to": to, "top": top, "rerank": rerank, "mode": mode, "where": where,
+                                    "budget_ms": budget_ms,
+                                    "offset": offset or None, "cursor": cursor,
+                                    "fold_duplicates": duplicate_cosine or fold_duplicates}, as_json)
     from search import Engine, Query
     from search.folding import SAME
     from search.photos import read_photo
@@ -259,18 +273,27 @@ def compare(run_a, run_b, qrels, seed, as_json):
 @cli.command()
 @HOST
 @PORT
+@click.option("--log-json", is_flag=True, envvar="PANOPTES_LOG_JSON", help="Write one line of JSON for each request to "
+              "standard error (or PANOPTES_LOG_JSON=1).")
 @MODEL
 @RERANKER
 @HOME
 @COLLECTION
-def serve(host, port, model, reranker, home, collection):
+def serve(host, port, log_json, model, reranker, home, collection):
     """Serve the search page and the HTTP API at http://HOST:PORT.
 
-    Reads HOME/collections/COLLECTION, and picks up a new version of it by itself. Writes nothing.
+    Reads HOME/collections/COLLECTION, and picks up a new version of it by itself. Writes nothing. Where PANOPTES_TOKEN or
+    PANOPTES_READ_TOKEN is set, every request needs it, as a bearer token or a browser's password; the latter is not good for
+    sending photos. Any HOST that others can reach needs PANOPTES_TOKEN.
     """
     from search.engine import check_weights
     from storage import Home
+    from web.access import Tokens, check_address
+    from web.observing import log_as_json
 
+    check_address(host, Tokens.of(os.environ))
+    if log_json:
+        log_as_json()
     chosen = chosen_models(home, model, reranker)
     with _naming_models(home):
         check_weights(Home(home).collection(collection).open_snapshot(), chosen.fingerprint)
@@ -319,7 +342,9 @@ def demo(host, port, model, reranker, home, collection):
     from indexer import open_source
     from indexer.gallery import demo_collection, sample_gallery
     from storage import Home
+    from web.access import Tokens, check_address
 
+    check_address(host, Tokens.of(os.environ))
     named = os.environ.get("PANOPTES_DATA")
     stored = Home(home)
     source = open_source(Path(named) if named else sample_gallery(home / "gallery"), None)
@@ -438,6 +463,14 @@ def calibrate(name, data, validation, seed, home):
     fit_ranking(models_of(home).chosen(name), [read_photos(one) for one in data], read_photos(validation), seed, say=click.echo)
 
 
+def _ask_server(server: str, parameters: dict, as_json: bool) -> None:
+    from search.report import result_lines
+    from web.client import search as ask
+    from web.client import token_of_environment
+
+    say(ask(server, parameters, token_of_environment()), result_lines, as_json)
+
+
 def _lines_of_status(report: dict):
     from search.hubs import hub_lines
     from storage.status import status_lines
@@ -469,13 +502,14 @@ def _serve(home: Path, collection: str, host: str, port: int, open_encoder) -> N
     from search.translation import translator
     from storage import Home
     from web import create_app, run
+    from web.access import Tokens
     from web.errors import PortTaken
 
-    translate = translator()
+    translate, tokens = translator(), Tokens.of(os.environ)
     said = f"Serving http://{host}:{port} (Ctrl+C stops it); the first answer waits until the model is loaded."
     code = 0
     try:
-        app = create_app(Home(home), open_encoder, collection, translate=translate)
+        app = create_app(Home(home), open_encoder, collection, translate=translate, tokens=tokens, local_only=not tokens)
         run(app, host, port, listening=lambda: click.echo(said))
     except KeyboardInterrupt:
         pass

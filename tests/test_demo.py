@@ -1,6 +1,7 @@
 """What a newcomer sees: `manage.py demo` in a process of its own, with the shipped weights, and its page in a browser."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -76,7 +77,7 @@ def test_a_newcomer_types_a_sentence_and_sees_the_photo(address, sentence, name)
         page.goto(address)
         page.fill("#q", sentence)
         page.keyboard.press("Enter")
-        page.wait_for_selector(".tile img")
+        page.wait_for_selector("body:not(.busy) [data-results] img")
         first = page.locator(".tile").evaluate_all("tiles => tiles.slice(0, 3).map(tile => Number(tile.dataset.id))")
         assert page.locator(".tile img").first.evaluate("img => img.decode().then(() => img.naturalWidth)") > 0
         assert id_of(address, name) in first
@@ -90,9 +91,31 @@ def test_a_newcomer_gives_a_photo_and_finds_its_like(address, tmp_path):
         page.goto(address)
         page.locator("[data-by-photo] summary").first.click()
         page.locator("input[type=file]").first.set_input_files(manifest.parent / "motorcycle_right.png")
-        page.wait_for_selector(".tile img")
+        page.wait_for_selector("body:not(.busy) [data-results] img")
         first = page.locator(".tile").evaluate_all("tiles => tiles.slice(0, 2).map(tile => Number(tile.dataset.id))")
         assert set(first) == {id_of(address, "motorcycle_left.png"), id_of(address, "motorcycle_right.png")}
+
+
+VIEWS = [
+    ("page", "/?q=a+cat+looks+at+you", {"viewport": {"width": 1280, "height": 860}}),
+    ("start-zh", "/?lang=zh", {"viewport": {"width": 1280, "height": 860}, "color_scheme": "dark"}),
+    ("photo", "/photo/{cat}?q=a+cat+looks+at+you", {"viewport": {"width": 1280, "height": 860}}),
+    ("collection", "/collection", {"viewport": {"width": 1280, "height": 860}}),
+    ("phone", "/?q=一只猫&lang=zh&where=width+>+height", {"viewport": {"width": 360, "height": 740}, "color_scheme": "dark"}),
+]
+
+
+@needs_chromium
+@pytest.mark.parametrize(("name", "path", "options"), VIEWS, ids=[view[0] for view in VIEWS])
+def test_the_main_views_as_pictures(address, tmp_path, name, path, options):
+    """With PANOPTES_SCREENSHOTS=docs they are those of the documentation."""
+    target = Path(os.environ.get("PANOPTES_SCREENSHOTS", tmp_path)) / f"{name}.jpg"
+    with chromium() as browser:
+        page = browser.new_context(**options).new_page()
+        page.goto(address + path.format(cat=id_of(address, "chelsea.png")), wait_until="networkidle")
+        page.screenshot(path=target, type="jpeg", quality=72)
+        assert page.evaluate("[...document.images].filter(i => i.loading !== 'lazy').every(i => i.naturalWidth > 0)")
+    assert 10_000 < target.stat().st_size < 250_000
 
 
 def id_of(address: str, name: str) -> int:

@@ -1,12 +1,9 @@
 """The page in a real browser."""
 
 import base64
-import socket
 import threading
-import time
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import urlopen
 
 import pytest
 
@@ -14,7 +11,8 @@ from storage import Home
 from tests.chromium import chromium, needs_chromium
 from tests.fakes import FakeConfig, FakeEncoder, jpeg
 from tests.galleries import Shot, build_gallery, ids_by_name
-from web import create_app, run
+from tests.serving import serve
+from web import create_app
 
 pytestmark = needs_chromium
 LONG = "a very long caption about a panorama that goes on and on " * 4 + "x" * 120
@@ -29,22 +27,6 @@ SHOTS = [
 NAME_OF_FOCUSED = "(e => e.ariaLabel || e.title || e.innerText)(document.activeElement)"
 FOCUS_IS_VISIBLE = """(e => e.id === "q" || getComputedStyle(e).outlineStyle !== "none")(document.activeElement)"""
 WATCH_POLICY = "addEventListener('securitypolicyviolation', event => console.error('CSP', event.violatedDirective))"
-
-
-def serve(app) -> str:
-    """Serves from a thread of its own; the address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    threading.Thread(target=run, args=(app,), kwargs={"port": port}, daemon=True).start()
-    address = f"http://127.0.0.1:{port}"
-    for _ in range(200):
-        try:
-            with urlopen(f"{address}/healthz"):
-                return address
-        except OSError:
-            time.sleep(0.05)
-    raise TimeoutError(address)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +73,7 @@ def open_page(browser, address):
 
     def open_one(path="/", base=None, expected=None, **options):
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "locale": "en-GB", **options})
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(30_000)
         contexts.append(context)
         page = context.new_page()
         if options.get("java_script_enabled", True):
@@ -109,7 +91,7 @@ def open_page(browser, address):
 def ask(page, sentence: str) -> None:
     page.get_by_role("searchbox").fill(sentence)
     page.get_by_role("searchbox").press("Enter")
-    page.wait_for_selector("[data-results]")
+    page.wait_for_selector("body:not(.busy) [data-results]")
 
 
 def shown(page) -> list[int]:
@@ -205,13 +187,25 @@ def test_more_like_this(open_page, ids):
     assert ids["yellow"] not in shown(page)
 
 
-def test_the_original_of_a_photo_can_be_opened(open_page, ids):
+def test_a_result_opens_on_a_page_of_its_own_that_says_why_it_was_found(open_page, ids):
     page = open_page("/?q=green")
 
     page.locator("[data-results] > li .photo").first.click()
-    page.wait_for_url(f"**/images/{ids['green']}")
+    page.wait_for_url(f"**/photo/{ids['green']}?*q=green*")
 
-    assert page.evaluate("document.images[0].naturalWidth") == 400
+    assert page.evaluate("document.querySelector('figure img').naturalWidth") == 400
+    why = page.get_by_role("region", name="Why it was found").inner_text()
+    assert "In the end\t1\t" in why and "cross-modal encoder" in why
+    assert page.get_by_text("a green meadow").first.is_visible() and page.get_by_text("绿色的草地").first.is_visible()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url("**at=2*")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_url(f"**/photo/{ids['green']}?*")
+    page.keyboard.press("Escape")
+    page.wait_for_url("**/?q=green")
+    page.goto(f"{page.url.split('/?')[0]}/photo/{ids['green']}")
+    page.get_by_role("link", name="Original").click()
+    page.wait_for_url(f"**/images/{ids['green']}")
 
 
 def test_a_picked_photo_is_searched_with(open_page, ids):
@@ -224,6 +218,23 @@ def test_a_picked_photo_is_searched_with(open_page, ids):
     assert shown(page)[0] == ids["blue"]
     assert page.get_by_text("mine.jpg").is_visible()
     assert page.evaluate("document.querySelector('.asked-photo').naturalWidth") > 0
+
+
+def test_words_and_a_photo_at_once(open_page, ids):
+    page = open_page()
+
+    page.get_by_role("searchbox").fill("5*green")
+    page.get_by_label("Search with a photo").click()
+    page.set_input_files("input[type=file]", {"name": "mine.jpg", "mimeType": "image/jpeg", "buffer": jpeg("red")})
+    page.wait_for_url("**/by-image/*q=5*")
+
+    assert shown(page)[0] == ids["green"]
+    assert page.get_by_role("searchbox").input_value() == "5*green"
+    ask(page, "5*blue")
+    page.wait_for_url("**/by-image/*q=5*blue*")
+    assert shown(page)[0] == ids["blue"]
+    page.get_by_role("link", name="Take the photo out of the search").click()
+    page.wait_for_url("**/?q=5*blue")
 
 
 @pytest.mark.parametrize("gesture", ["drop", "paste"])
@@ -268,8 +279,8 @@ def test_everything_but_dropping_works_without_javascript(open_page, ids):
     page.wait_for_url("**/by-image/*?to=captions")
     assert page.locator(".sentence").first.inner_text() in ("a red wall", "it is red", "红色的墙")
     page.goto(page.url.split("/by-image")[0] + "/?q=red")
-    page.get_by_role("link", name="Next").click()
-    page.wait_for_url("**offset=24*")
+    page.get_by_role("link", name="More", exact=True).click()
+    page.wait_for_url("**cursor=*")
     assert len(shown(page)) == 6
 
 
@@ -363,3 +374,168 @@ def test_an_error_is_a_page_too(open_page):
 
     assert page.get_by_role("alert").get_by_text("top is 'many'").is_visible()
     ask(page, "green")
+
+
+def scroll_to_the_end(page, count: int) -> None:
+    for _ in range(40):
+        page.mouse.wheel(0, 3000)
+        page.wait_for_timeout(50)
+        if len(shown(page)) >= count:
+            return
+    raise AssertionError(f"{len(shown(page))} photos after scrolling to the end")
+
+
+def test_scrolling_goes_on_and_the_address_keeps_it(open_page):
+    page = open_page("/?q=red", viewport={"width": 700, "height": 500})
+    first = page.locator("[data-results] > li .photo").nth(3).bounding_box()
+
+    scroll_to_the_end(page, len(SHOTS))
+    whole = shown(page)
+
+    assert len(set(whole)) == len(whole) == len(SHOTS)
+    assert "top=30" in page.url and page.locator("[rel=next]").count() == 0
+    last = page.locator("[data-results] > li").last
+    ratio = last.locator(".photo").bounding_box()
+    width, height = (int(last.locator("img").get_attribute(side)) for side in ("width", "height"))
+    assert ratio["width"] / ratio["height"] == pytest.approx(min(max(width / height, 0.5), 3.2), rel=0.03)
+    page.reload()
+    assert shown(page) == whole
+    page.locator("[data-results] > li .photo").nth(28).click()
+    page.wait_for_url("**/photo/*")
+    page.go_back()
+    page.wait_for_selector("[data-results]")
+    assert shown(page) == whole and page.locator("[data-results] > li").nth(28).is_visible()
+    page.evaluate("scrollTo(0, 0)")
+    assert page.locator("[data-results] > li .photo").nth(3).bounding_box() == pytest.approx(first, abs=1)
+
+
+def test_a_filter_is_added_shown_as_a_chip_and_taken_away(open_page, ids):
+    page = open_page("/?q=green")
+
+    page.get_by_text("Filters", exact=True).click()
+    page.get_by_role("link", name="Portrait").click()
+    page.wait_for_url("**where=*")
+    assert set(shown(page)) >= {ids["green"], ids["black"]} and ids["red"] not in shown(page)
+    page.get_by_text("Filters", exact=True).click()
+    page.get_by_label("Only what fits this filter").fill("height > width and width >= 300")
+    page.get_by_role("button", name="Apply").click()
+    page.wait_for_url("**width*300*")
+    assert ids["black"] not in shown(page)
+    ask(page, "black")
+    assert ids["black"] not in shown(page)
+    page.get_by_role("link", name="Remove the filter width >= 300").click()
+    page.wait_for_selector("[data-results]")
+    assert ids["black"] in shown(page) and page.locator(".chips .chip").count() == 1
+
+
+class ContraryReader(FakeEncoder):
+    """Re-ranks into the opposite order."""
+
+    def match(self, texts, tokens):
+        return -super().match(texts, tokens)
+
+
+NOTE_WHAT_SETTLES = """addEventListener("DOMContentLoaded", () => new MutationObserver(() => {
+    const ids = [...document.querySelectorAll(".settling [data-results] > li")].map(tile => Number(tile.dataset.id));
+    if (ids.length) sessionStorage.settling = JSON.stringify([ids, document.querySelector("[data-notice]").textContent]);
+}).observe(document.body, {subtree: true, childList: true, attributes: true, characterData: true}))"""
+
+
+def test_first_results_show_at_once_and_settle_into_their_order(open_page, home):
+    page = open_page(base=serve(create_app(home, ContraryReader())))
+    page.add_init_script(NOTE_WHAT_SETTLES)
+    page.reload()
+
+    ask(page, "red")
+    page.wait_for_url("**/?q=red")
+    last = shown(page)
+    first, said = page.evaluate("JSON.parse(sessionStorage.settling)")
+
+    assert set(first) <= set(range(1, len(SHOTS) + 1)) and len(first) == len(last) and first != last
+    assert said == "First results, putting them in order…"
+    assert "was #" in page.locator("[data-results] > li").first.inner_text()
+    page.go_back()
+    page.wait_for_selector(".hero")
+
+
+@pytest.mark.parametrize("key", ["ArrowDown", "Escape", "/"])
+def test_keys_of_an_input_method_are_its_own(open_page, key):
+    page = open_page("/?q=red")
+    page.get_by_role("searchbox").focus()
+
+    page.evaluate(
+        """key => document.activeElement.dispatchEvent(
+            new KeyboardEvent("keydown", {key, isComposing: true, bubbles: true, cancelable: true}))""",
+        key,
+    )
+
+    assert page.evaluate("document.activeElement.id") == "q"
+
+
+def test_a_word_that_is_also_a_setting_is_searched_for(open_page):
+    page = open_page()
+
+    ask(page, "images")
+    page.wait_for_url("**/?q=images")
+
+
+def test_arrows_walk_over_the_photos_and_enter_opens(open_page):
+    page = open_page("/?q=red")
+    focused = "document.activeElement.closest('li')?.dataset.id"
+
+    page.get_by_role("searchbox").press("ArrowDown")
+    order = [str(one) for one in shown(page)]
+    assert page.evaluate(focused) == order[0]
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate(focused) == order[1]
+    page.keyboard.press("ArrowDown")
+    below = page.evaluate(focused)
+    assert below not in order[:2]
+    page.keyboard.press("ArrowUp")
+    assert page.evaluate(focused) in order[:3]
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/photo/*")
+
+
+def test_the_page_of_the_collection_shows_a_build_going_on(open_page, tmp_path):
+    build_gallery(tmp_path, SHOTS[:5])
+    own = Home(tmp_path / "var")
+    run = own.catalog.start_run("default", "/photos/summer", 400)
+    own.catalog.update_run(run, done=100)
+    page = open_page("/collection", base=serve(create_app(own, FakeEncoder())))
+    progress = page.get_by_role("progressbar", name="/photos/summer")
+    assert float(progress.get_attribute("value")) == 0.25
+    assert page.get_by_role("img", name="Captions by language: English 5, Chinese 3").is_visible()
+
+    own.catalog.update_run(run, done=300)
+    page.get_by_text("300 of 400 photos").wait_for()
+    own.catalog.finish_run(run, "done", done=400, version=1)
+    page.get_by_text("Nothing is being indexed.").wait_for()
+
+
+AXE_PAGES = {
+    "start": "/", "results": "/?q=red&where=width+>+300", "captions": "/?q=red&to=captions", "photo": "/photo/1?q=red",
+    "collection": "/collection", "reference": "/api", "similar": "/similar/1",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", AXE_PAGES.values(), ids=AXE_PAGES.keys())
+def test_axe_finds_nothing_against_wcag_2_2_aa(open_page, path, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page = open_page(path, color_scheme=scheme, reduced_motion="reduce")
+    rules = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+
+    found = axe.run(page, options={"runOnly": rules}).response["violations"]
+
+    assert [(one["id"], [node["target"] for node in one["nodes"]][:3]) for one in found] == []
+
+
+@pytest.mark.parametrize("path", ["/photo/1?q=red", "/collection", "/api", "/?q=red&where=width+>+height+and+width+>+200"])
+def test_other_pages_fit_a_phone(open_page, path):
+    page = open_page(path, viewport={"width": 360, "height": 740})
+
+    scroll, client = widths(page)
+    assert scroll <= client

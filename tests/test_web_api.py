@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from storage import Home
+from storage import Home, VersionRecord
 from tests.fakes import FakeConfig, FakeEncoder, jpeg
 from tests.galleries import build_gallery, ids_by_name
 from web import create_app
+from web.answers import PROBLEM
+from web.parameters import search_options
 from web.uploads import LARGEST_UPLOAD
 
 
@@ -38,7 +40,8 @@ def fits(value, schema: dict, document: dict) -> bool:
         return fits(value, document["components"][kind][name], document)
     if "anyOf" in schema:
         return any(fits(value, option, document) for option in schema["anyOf"])
-    kinds = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "null": type(None)}
+    kinds = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float),
+             "null": type(None)}  # fmt: skip
     wanted = schema.get("type", list(kinds))
     known = schema.get("properties", {})
     return (
@@ -57,7 +60,8 @@ def assert_documented(response, path: str, method: str = "get") -> None:
     answer = document["paths"][path][method]["responses"][str(response.status_code)]
     if "$ref" in answer:
         answer = document["components"]["responses"][answer["$ref"].split("/")[-1]]
-    assert fits(response.json, answer["content"]["application/json"]["schema"], document), response.json
+    assert response.mimetype in answer["content"], response.mimetype
+    assert fits(response.json, answer["content"][response.mimetype]["schema"], document), response.json
 
 
 def test_a_sentence(client, gallery):
@@ -203,7 +207,7 @@ def test_a_cursor_leads_to_the_next_page_of_this_version(client, tmp_path):
     build_gallery(tmp_path)
 
     outdated = client.get("/api/v1/search", query_string={"q": "red", "cursor": first["cursor"]})
-    assert outdated.status_code == 410 and "version 2 is searched now" in outdated.json["error"]
+    assert outdated.status_code == 410 and "version 2 is searched now" in outdated.json["detail"]
     assert_documented(outdated, "/api/v1/search")
 
 
@@ -244,7 +248,7 @@ def test_a_wrong_parameter_is_400_with_one_line(client, parameters, says):
     response = client.get(f"/api/v1/search?{parameters}")
 
     assert response.status_code == 400
-    assert response.json["error"].startswith(says) and "\n" not in response.json["error"]
+    assert response.json["detail"].startswith(says) and "\n" not in response.json["detail"]
     assert_documented(response, "/api/v1/search")
 
 
@@ -256,7 +260,7 @@ def test_odd_sentences_are_answered(client, q):
 def test_an_unknown_photo_is_404(client):
     response = client.get("/api/v1/search?image_id=4711")
 
-    assert response.status_code == 404 and "4711" in response.json["error"]
+    assert response.status_code == 404 and "4711" in response.json["detail"]
     assert_documented(response, "/api/v1/search")
 
 
@@ -267,7 +271,7 @@ def test_an_unreadable_photo_is_400_with_one_line(client, content):
     response = upload(client, content)
 
     assert response.status_code == 400
-    assert "the uploaded photo" in response.json["error"] and "\n" not in response.json["error"]
+    assert "the uploaded photo" in response.json["detail"] and "\n" not in response.json["detail"]
     assert_documented(response, "/api/v1/search", "post")
 
 
@@ -276,7 +280,7 @@ def test_no_photo_is_400(client, data):
     response = client.post("/api/v1/search", data=data, content_type="multipart/form-data")
 
     assert response.status_code == 400
-    assert response.json["error"] == "No photo was sent: choose a file for the form field 'image'."
+    assert response.json["detail"] == "No photo was sent: choose a file for the form field 'image'."
 
 
 @pytest.mark.parametrize("size", [LARGEST_UPLOAD + 1, LARGEST_UPLOAD + 2**20])
@@ -284,7 +288,7 @@ def test_a_photo_beyond_the_limit_is_413(client, size):
     response = upload(client, jpeg("red").ljust(size, b"\0"))
 
     assert response.status_code == 413
-    assert response.json["error"] == "The photo is too large: 20 MB is the most."
+    assert response.json["detail"] == "The photo is too large: 20 MB is the most."
     assert_documented(response, "/api/v1/search", "post")
 
 
@@ -307,7 +311,7 @@ def test_nothing_indexed(tmp_path):
     client = create_app(Home(tmp_path), FakeEncoder()).test_client()
 
     response = client.get("/api/v1/search?q=red")
-    assert response.status_code == 404 and "python manage.py build-index" in response.json["error"]
+    assert response.status_code == 404 and "python manage.py build-index" in response.json["detail"]
     status = client.get("/api/v1/status")
     assert (status.json["version"], status.json["images"], status.json["index_fingerprint"]) == (0, 0, None)
     assert_documented(status, "/api/v1/status")
@@ -327,7 +331,7 @@ def test_an_index_of_other_weights_is_503(tmp_path, gallery):
 
     response = client.get("/api/v1/search?q=red")
 
-    assert response.status_code == 503 and "--rebuild" in response.json["error"]
+    assert response.status_code == 503 and "--rebuild" in response.json["detail"]
     assert_documented(response, "/api/v1/search")
 
 
@@ -339,14 +343,15 @@ def test_what_we_did_not_foresee_is_a_500_without_details(app, monkeypatch):
     response = app.test_client().get("/api/v1/search?q=red")
 
     assert response.status_code == 500
-    assert response.json == {"error": "Something went wrong here: the server's log says what."}
+    assert response.json["detail"] == "Something went wrong here: the server's log says what."
+    assert "secret" not in response.text and response.mimetype == PROBLEM
 
 
 def test_what_is_not_there_is_json_too(client):
     assert client.get("/api/v1/nothing").status_code == 404
-    assert "error" in client.get("/api/v1/nothing").json
+    assert client.get("/api/v1/nothing").json["type"] == "urn:panoptes:problem:not-found"
     refused = client.put("/api/v1/search")
-    assert refused.status_code == 405 and "GET" in refused.headers["Allow"] and "error" in refused.json
+    assert refused.status_code == 405 and "GET" in refused.headers["Allow"] and refused.mimetype == PROBLEM
 
 
 def test_every_route_is_described_and_every_description_has_a_route(app):
@@ -355,10 +360,58 @@ def test_every_route_is_described_and_every_description_has_a_route(app):
     routes = {
         (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method)
         for rule in app.url_map.iter_rules()
-        if not rule.endpoint.startswith(("pages.", "static"))
+        if rule.endpoint.partition(".")[0] in ("api", "media", "health")
         for method in rule.methods - {"HEAD", "OPTIONS"}
     }
     assert routes == described
+
+
+def test_what_is_described_is_what_is_answered(client, tmp_path):
+    catalog = Home(tmp_path / "var").catalog
+    catalog.record_version("default", VersionRecord(1, "fake000000000001", 6, 10, "2026-05-01T10:00:00+00:00"))
+    catalog.update_run(catalog.start_run("default", "/photos", 7), done=3)
+    document = client.get("/api/v1/openapi.json").json
+
+    for path in ("/api/v1/status", "/api/v1/collections", "/api/v1/openapi.json", "/healthz", "/readyz"):
+        assert_documented(client.get(path), path)
+    for what in ("versions", "runs"):
+        found = client.get(f"/api/v1/collections/default/{what}")
+        assert_documented(found, f"/api/v1/collections/{{name}}/{what}")
+        assert len(found.json[what]) == 1
+        for name in ("nothing", "..", "a" * 99, "%00"):
+            missing = client.get(f"/api/v1/collections/{name}/{what}")
+            assert missing.status_code == 404 and missing.mimetype == PROBLEM
+    assert client.get("/api/v1/collections/default/runs").json["runs"][0]["done"] == 3
+    assert client.get("/api/v1/collections/default/runs?limit=0").status_code == 400
+    assert client.get("/metrics").mimetype in document["paths"]["/metrics"]["get"]["responses"]["200"]["content"]
+
+
+class Recorder(dict):
+    """Parameters that note which of them were asked for."""
+
+    def get(self, name, default=None):
+        self[name] = ""
+        return default
+
+
+def test_the_described_parameters_are_those_that_are_read(app):
+    document = app.test_client().get("/api/v1/openapi.json").json
+    asked = document["paths"]["/api/v1/search"]["get"]["parameters"]
+    named = {one.get("name") or document["components"]["parameters"][one["$ref"].split("/")[-1]]["name"] for one in asked}
+    read = Recorder()
+    search_options(read)
+
+    assert named == {"q", "image_id", *read}
+
+
+def test_the_description_is_a_page_too(client):
+    page = client.get("/api").text
+    document = client.get("/api/v1/openapi.json").json
+    for path, methods in document["paths"].items():
+        for method in methods:
+            assert f"{method.upper()} {path}" in page
+    for name in document["components"]["schemas"]:
+        assert f'id="{name}"' in page
 
 
 def test_described_limits_are_the_real_ones(app):

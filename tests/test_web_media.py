@@ -8,7 +8,7 @@ from storage import Home
 from tests.fakes import FakeEncoder, jpeg, photo
 from tests.galleries import Shot, build_gallery, ids_by_name
 from web import create_app
-from web.media import browser_type
+from web.signatures import browser_type
 
 SHOTS = [
     Shot("a.jpg", "red"), Shot("b.png", "green"), Shot("c.webp", "blue"), Shot("d.gif", "white"),

@@ -54,7 +54,7 @@ def test_the_server_answers_while_the_model_loads(home):
     assert page.status_code == 503 and "The model is waking up" in page.text and 'value="red"' in page.text
     answer = client.get("/api/v1/search?q=red")
     assert answer.status_code == 503 and answer.headers["Retry-After"] == "3"
-    assert answer.json == {"error": "The model is still loading: try again in a few seconds."}
+    assert answer.json["detail"] == "The model is still loading: try again in a few seconds."
     assert client.get("/api/v1/status").json["model"] == {"state": "loading", "name": None, "fingerprint": None}
     assert client.post("/by-image").status_code == 503
 
@@ -88,7 +88,7 @@ def test_a_model_that_cannot_be_loaded_is_said(home, error, says):
     wait_for(lambda: client.get("/readyz").json["status"] == "failed")
 
     assert client.get("/readyz").status_code == 503
-    assert client.get("/api/v1/search?q=red").json == {"error": says}
+    assert client.get("/api/v1/search?q=red").json["detail"] == says
     page = client.get("/?q=red")
     assert page.status_code == 503 and "secret" not in page.text
     assert client.get("/").status_code == 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from .service import SearchService
 from .uploads import read_upload
 
 api = Blueprint("api", __name__, url_prefix="/api/v1")
+MOST_LISTED = 500
 
 
 @api.get("/search")
@@ -64,10 +66,41 @@ def status() -> dict:
     return {"collection": service.collection_name, "model": model} | _contents(service)
 
 
+@api.get("/collections")
+def collections() -> dict:
+    """The collections of the home, and which of them is searched here."""
+    home, searched = _service().home, _service().collection_name
+    return {"collections": [
+        {"name": name, "version": home.collection(name).manifest.version, "searched": name == searched}
+        for name in home.collection_names()
+    ]}  # fmt: skip
+
+
+@api.get("/collections/<name>/versions")
+def versions(name: str) -> dict:
+    """The published versions of a collection, newest first."""
+    _service().home.collection(name)
+    return {"collection": name, "versions": [asdict(one) for one in _service().home.catalog.versions(name)]}
+
+
+@api.get("/collections/<name>/runs")
+def runs(name: str) -> dict:
+    """The latest index runs of a collection, newest first, with the progress of one that is under way."""
+    _service().home.collection(name)
+    limit = whole_number(request.args, "limit", 20, 1, MOST_LISTED)
+    return {"collection": name, "runs": [asdict(one) for one in _service().home.catalog.runs(name, limit)]}
+
+
 @api.get("/openapi.json")
 def openapi() -> dict:
     """This API, described."""
-    return _openapi()
+    return described()
+
+
+@cache
+def described() -> dict:
+    """The OpenAPI document."""
+    return json.loads((Path(__file__).parent / "openapi.json").read_text("utf-8"))
 
 
 def _options(values) -> dict:
@@ -91,8 +124,3 @@ def _contents(service: SearchService) -> dict:
 
 def _service() -> SearchService:
     return current_app.extensions["panoptes"]
-
-
-@cache
-def _openapi() -> dict:
-    return json.loads((Path(__file__).parent / "openapi.json").read_text("utf-8"))

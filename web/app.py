@@ -1,31 +1,43 @@
-"""The application factory: blueprints, errors, and the headers that every answer carries."""
+"""The application factory: blueprints, who may ask, and the headers that every answer carries."""
 
 from __future__ import annotations
 
-import logging
 import secrets
+from threading import Thread
 
-from flask import Flask, Response, g, jsonify, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from flask import Flask, Response, g, request
 
+from .access import Tokens, guard
+from .answers import add_errors
 from .api import api
-from .errors import KNOWN_ERRORS, status_of
+from .api_page import api_page
+from .collection_page import collection_page
+from .health import health
 from .media import media
-from .pages import error_page, pages
+from .metrics import Metrics
+from .observing import observe
+from .pages import pages
+from .photo_page import photo_page
 from .service import SearchService
-from .uploads import LARGEST_UPLOAD, KeptPhotos, too_large
+from .uploads import LARGEST_UPLOAD, KeptPhotos, decoder
 from .words import interface_language
 
-log = logging.getLogger(__name__)
 FORM_AROUND_UPLOAD = 2**16
-RETRY_AFTER_S = 3
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'nonce-{nonce}'; object-src 'none'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 
 
-def create_app(home, encoder, collection: str = "default", config: dict | None = None, translate=None) -> Flask:
+def create_app(
+    home,
+    encoder,
+    collection: str = "default",
+    config: dict | None = None,
+    translate=None,
+    tokens: Tokens = Tokens(),  # noqa: B008 - it is frozen
+    local_only: bool = False,
+) -> Flask:
     """Makes the application that serves one collection.
 
     Args:
@@ -35,6 +47,8 @@ def create_app(home, encoder, collection: str = "default", config: dict | None =
         collection: its name; it need not exist yet.
         config: settings of Flask's to override.
         translate: for sentences in a language that the model doesn't know (see `search.translation`).
+        tokens: what has to be given to be let in.
+        local_only: answer to this machine's own names only.
     """
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_UPLOAD + FORM_AROUND_UPLOAD
@@ -42,63 +56,18 @@ def create_app(home, encoder, collection: str = "default", config: dict | None =
     app.json.ensure_ascii = False
     app.json.sort_keys = False
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.extensions["panoptes"] = SearchService(home, encoder, collection, translate)
+    service = app.extensions["panoptes"] = SearchService(home, encoder, collection, translate)
     app.extensions["panoptes-photos"] = KeptPhotos()
-    for blueprint in (pages, media, api):
+    metrics = app.extensions["panoptes-metrics"] = Metrics(service)
+    for blueprint in (pages, photo_page, collection_page, media, api, api_page, health):
         app.register_blueprint(blueprint)
-    _add_health(app)
-    _add_errors(app)
+    if callable(encoder):  # there is time while it loads
+        Thread(target=decoder.warm_up, name="start-decoder", daemon=True).start()
     _add_headers(app)
+    observe(app, metrics)
+    guard(app, tokens, local_only)
+    add_errors(app)
     return app
-
-
-def _add_health(app: Flask) -> None:
-    service: SearchService = app.extensions["panoptes"]
-
-    @app.get("/healthz")
-    def healthz() -> dict:
-        """The server answers."""
-        return {"status": "ok"}
-
-    @app.get("/readyz")
-    def readyz() -> tuple[dict, int]:
-        """The encoder is loaded and warmed up."""
-        return {"status": service.state}, 200 if service.state == "ready" else 503
-
-
-def _add_errors(app: Flask) -> None:
-    def known(error: Exception):
-        status = status_of(error)
-        if status == 500:
-            log.error("%s %s: %s", request.method, request.path, error)
-        return _answer(str(error), status)
-
-    for kind in KNOWN_ERRORS:
-        app.register_error_handler(kind, known)
-
-    @app.errorhandler(RequestEntityTooLarge)
-    def upload_too_large(error: RequestEntityTooLarge):
-        return _answer(too_large(), 413)
-
-    @app.errorhandler(HTTPException)
-    def refused(error: HTTPException):
-        response = _answer(error.description or error.name, error.code or 500)
-        response.headers.update({k: v for k, v in error.get_headers() if k in ("Allow", "Location")})
-        return response
-
-    @app.errorhandler(Exception)
-    def unforeseen(error: Exception):
-        log.error("%s %s", request.method, request.path, exc_info=error)
-        return _answer("Something went wrong here: the server's log says what.", 500)
-
-
-def _answer(message: str, status: int) -> Response:
-    as_json = request.path.startswith("/api/")
-    response = jsonify(error=message) if as_json else Response(error_page(message, status), mimetype="text/html")
-    response.status_code = status
-    if status == 503:
-        response.headers["Retry-After"] = str(RETRY_AFTER_S)
-    return response
 
 
 def _add_headers(app: Flask) -> None:
@@ -112,6 +81,7 @@ def _add_headers(app: Flask) -> None:
         headers["X-Content-Type-Options"] = "nosniff"
         headers["Referrer-Policy"] = "no-referrer"
         headers["Cross-Origin-Resource-Policy"] = "same-origin"
+        headers["Cross-Origin-Opener-Policy"] = "same-origin"
         if not response.mimetype.startswith("image/"):  # browsers style a photo that is opened by itself, inline
             headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY.format(nonce=g.nonce)
         if response.mimetype == "text/html":

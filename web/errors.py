@@ -1,8 +1,10 @@
 """What can go wrong between a browser and a search, and the HTTP status of every error that is meant for a person."""
 
+import re
+
 from search import BadQuery, StaleIndex
 from search.errors import HOUSE_ERRORS, OutdatedCursor
-from storage.errors import EmptyCollection, UnknownCollection, UnknownId
+from storage.errors import EmptyCollection, InvalidName, UnknownCollection, UnknownId
 
 
 class WebError(Exception):
@@ -41,8 +43,74 @@ class ModelFailed(WebError):
     status = 503
 
 
+class Busy(WebError):
+    """More ask at once than can be answered soon."""
+
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__("Too many are asking at once: try again in a few seconds.")
+
+
+class Unauthorized(WebError):
+    """A request without a token, where one is needed."""
+
+    status = 401
+
+    def __init__(self) -> None:
+        super().__init__("This server needs a token: send it as `Authorization: Bearer TOKEN`, or in a browser as the "
+                         "password.")
+
+
+class NotAllowed(WebError):
+    """A request that the token for reading is not good for."""
+
+    status = 403
+
+    def __init__(self) -> None:
+        super().__init__("The token is for reading only: sending photos needs the other one.")
+
+
+class CrossSite(WebError):
+    """A request that a page elsewhere had a browser send."""
+
+    status = 403
+
+    def __init__(self) -> None:
+        super().__init__("Nothing may be sent here from another site's page.")
+
+
+class WrongHost(WebError):
+    """A request to a name that this machine does not go by."""
+
+    status = 421
+
+    def __init__(self) -> None:
+        super().__init__("This server answers to localhost and 127.0.0.1 only: use one of these in the address, or set "
+                         "PANOPTES_TOKEN.")
+
+
 class PortTaken(WebError):
     """The server can't listen where it was told to."""
+
+
+class Unreachable(WebError):
+    """A server that can't be asked."""
+
+    def __init__(self, server: str, problem: str) -> None:
+        super().__init__(f"Can't ask {server} ({problem}): check the address, and that `python manage.py serve` runs there.")
+
+
+class ServerRefused(WebError):
+    """What a server said that did not answer; the message is its own."""
+
+
+class Unguarded(WebError):
+    """The server would be open to others."""
+
+
+class BadToken(WebError):
+    """A token in the environment that is none."""
 
 
 KNOWN_ERRORS = (WebError, *HOUSE_ERRORS)
@@ -50,7 +118,7 @@ KNOWN_ERRORS = (WebError, *HOUSE_ERRORS)
 
 _STATUSES = (
     (OutdatedCursor, 410), (BadQuery, 400), (UnknownId, 404), (UnknownCollection, 404), (EmptyCollection, 404),
-    (StaleIndex, 503),
+    (InvalidName, 404), (StaleIndex, 503),
 )  # fmt: skip
 
 
@@ -59,3 +127,8 @@ def status_of(error: Exception) -> int:
     if isinstance(error, WebError):
         return error.status
     return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
+
+
+def code_of(error: Exception) -> str:
+    """What programs tell an error by: "outdated-cursor" of OutdatedCursor."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(error).__name__).lower()

@@ -12,24 +12,9 @@ from storage.errors import UnknownId
 from storage.places import Place
 
 from .errors import NotKept
+from .signatures import browser_type
 
 media = Blueprint("media", __name__)
-
-_SIGNATURES = (
-    (0, b"\xff\xd8\xff", "image/jpeg"),
-    (0, b"\x89PNG\r\n\x1a\n", "image/png"),
-    (0, b"GIF87a", "image/gif"),
-    (0, b"GIF89a", "image/gif"),
-    (0, b"BM", "image/bmp"),
-    (8, b"WEBP", "image/webp"),
-    (4, b"ftypavif", "image/avif"),
-)
-
-
-def browser_type(head: bytes) -> str | None:
-    """The media type of a file by its first 16 bytes, or None where browsers can't show it."""
-    return next((kind for at, signature, kind in _SIGNATURES if head[at:].startswith(signature)), None)
-
 
 @media.get("/images/<int:image_id>")
 def original(image_id: int) -> Response:

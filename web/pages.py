@@ -1,36 +1,26 @@
-"""The pages: a search box, results, and what is said when there are none."""
+"""The pages of searching: a box, results, and what is said when there are none."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from flask import Blueprint, Response, current_app, g, redirect, render_template, request
 
-from flask import Blueprint, Response, current_app, g, redirect, render_template, request, url_for
-
-from search import Query
 from search.report import percent
 from search.terms import as_plain
 from storage.errors import EmptyCollection, UnknownCollection
 
-from . import views, words
-from .addresses import photo_addresses, with_addresses
+from . import chips, views, words
+from .addresses import with_addresses
+from .asked import Asked
 from .errors import ModelLoading
-from .parameters import search_options
+from .links import PLACE_IN_LIST, here, link
+from .parameters import MOST_TOP
 from .samples import examples, gallery
 from .service import SearchService
-from .uploads import KeptPhoto, KeptPhotos, read_upload
+from .uploads import KeptPhotos, read_upload
 
 pages = Blueprint("pages", __name__)
-PAGE_SIZE = 24
-KEPT_IN_ADDRESS = ("q", "to", "top", "rerank", "offset", "mode", "where", "fold_duplicates", "lang")
-
-
-@dataclass(frozen=True)
-class Asked:
-    """How the question is shown above its results: as words, or as a photo with a line below."""
-
-    text: str | None = None
-    photo_url: str | None = None
-    name: str | None = None
+_TITLES = {400: "bad_request", 401: "no_access", 403: "no_access", 404: "not_found", 410: "bad_request", 413: "bad_request",
+           503: "busy"}
 
 
 @pages.app_context_processor
@@ -41,37 +31,23 @@ def _for_templates() -> dict:
         "language_name": words.language_name,
         "language": words.interface_language(),
         "views": views,
+        "chips": chips,
         "percent": percent,
         "as_plain": as_plain,
         "link": link,
         "here": here,
+        "anew": PLACE_IN_LIST,
+        "most_top": MOST_TOP,
         "nonce": g.get("nonce", ""),
         "model_state": _service().state,
     }
 
 
-def link(endpoint: str, **values: object) -> str:
-    """An address that keeps the interface language where the present one names it."""
-    lang = request.args.get("lang")
-    keep = {"lang": lang} if lang in words.LANGUAGES else {}
-    return url_for(endpoint, **keep | values)
-
-
-def here(**changes: object) -> str:
-    """The present address with some of its parameters changed; None takes one out."""
-    kept = {name: request.args[name] for name in KEPT_IN_ADDRESS if name in request.args}
-    values = kept | (request.view_args or {}) | changes
-    given = {name: value for name, value in values.items() if value is not None}
-    return url_for(request.endpoint or "pages.index", **given)
-
-
 @pages.get("/")
 def index() -> str | tuple[str, int]:
     """The start, or the results for the sentence `q`."""
-    text = request.args.get("q", "")
-    if not text.strip():
-        return _start()
-    return _results(Asked(text=text.strip()), text=text)
+    asked = Asked(request.args.get("q", "").strip())
+    return _results(asked) if asked else _start()
 
 
 @pages.get("/favicon.ico")
@@ -82,24 +58,23 @@ def favicon() -> Response:
 
 @pages.get("/similar/<int:image_id>")
 def similar(image_id: int) -> str | tuple[str, int]:
-    """Photos like one of the collection's, or captions that fit it."""
-    return _results(Asked(photo_url=photo_addresses(image_id)["thumbnail_url"]), image_id=image_id)
+    """Photos like one of the collection's, or captions that fit it; words may be added."""
+    return _results(Asked.of(request.args, _photos(), like=image_id))
 
 
 @pages.post("/by-image")
 def by_image() -> Response:
-    """Takes a photo to search with, and sends on to its results."""
+    """Takes a photo to search with, and words beside it, and sends on to the results."""
     photo = read_upload(request.files.get("image"), _service().encoder.config)
     to = "captions" if request.form.get("to") == "captions" else None
-    return redirect(link("pages.by_kept_image", token=_photos().keep(photo), to=to), 303)
+    asked = Asked(request.form.get("q", "").strip(), sent=_photos().keep(photo), photo=photo)
+    return redirect(asked.address(to=to), 303)
 
 
 @pages.get("/by-image/<token>")
 def by_kept_image(token: str) -> str | tuple[str, int]:
-    """The results for a photo that was sent."""
-    photo: KeptPhoto = _photos().get(token)
-    preview = url_for("pages.preview", token=token)
-    return _results(Asked(photo_url=preview, name=photo.name), image=photo.prepared, label=photo.name)
+    """The results for a photo that was sent, and words that may be added."""
+    return _results(Asked.of(request.args, _photos(), sent=token))
 
 
 @pages.get("/by-image/<token>/preview.jpg")
@@ -112,7 +87,7 @@ def preview(token: str) -> Response:
 
 def error_page(message: str, status: int) -> str:
     """The page that says what is wrong, in one line."""
-    title = {400: "bad_request", 404: "not_found", 413: "bad_request"}.get(status, "wrong")
+    title = _TITLES.get(status, "wrong")
     if _service().state != "ready" and status == 503:
         title = "failed" if _service().state == "failed" else "loading"
     return render_template("message.html", title=title, message=message)
@@ -131,9 +106,8 @@ def _start() -> str:
     )
 
 
-def _results(asked: Asked, **what: object) -> str | tuple[str, int]:
-    options = search_options(request.args, top=PAGE_SIZE)
-    query = Query(**what, **options)
+def _results(asked: Asked) -> str | tuple[str, int]:
+    query = asked.query(request.args)
     try:
         result = _service().search(query)
     except ModelLoading as loading:
@@ -141,10 +115,9 @@ def _results(asked: Asked, **what: object) -> str | tuple[str, int]:
     except (EmptyCollection, UnknownCollection):
         return render_template("empty.html", collection=_service().collection_name, asked=asked), 404
     answer = with_addresses(result.as_json())
+    before, _ = views.pages_around(answer["offset"], query.top, answer["total"])
     notices = [words.notice(one) for one in result.notices]
-    before, after = views.pages_around(query.offset, query.top, answer["total"])
-    return render_template("results.html", asked=asked, query=query, answer=answer, notices=notices, before=before,
-                           after=after)
+    return render_template("results.html", asked=asked, query=query, answer=answer, notices=notices, before=before)
 
 
 def _service() -> SearchService:

@@ -12,15 +12,20 @@ from .errors import PortTaken
 LARGEST_BODY = 64 * 1024 * 1024
 """Beyond this waitress itself refuses a request; the application's own, lower limit has a better answer."""
 
+LARGEST_HEADER = 32 * 1024
+MOST_CONNECTIONS = 200
+SILENT_SECONDS = 30
+"""After so long without a byte a connection is closed."""
+
 
 def run(
     app: Flask,
     host: str = "127.0.0.1",
     port: int = 8000,
-    threads: int = 8,
+    threads: int = 16,
     listening: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serves until interrupted; calls `listening` once connections are taken.
+    """Serves until interrupted or told to exit, and ends what is being answered; calls `listening` once it takes connections.
 
     Raises PortTaken where `host:port` can't be listened on.
     """
@@ -32,6 +37,9 @@ def run(
             threads=threads,
             ident="panoptes",
             max_request_body_size=LARGEST_BODY,
+            max_request_header_size=LARGEST_HEADER,
+            connection_limit=MOST_CONNECTIONS,
+            channel_timeout=SILENT_SECONDS,
         )
     except OSError as error:
         raise PortTaken(

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from threading import Lock, Thread
 
 from search import Engine, Explanation, Query, SearchResult
 from search.latest import LatestSnapshot
 
 from .errors import KNOWN_ERRORS, ModelFailed, ModelLoading
+from .gate import Gate
 
 log = logging.getLogger(__name__)
+SEARCHES_AT_ONCE = 4
+SEARCHES_WAITING = 8
+PATIENCE_S = 20.0
 
 
 class SearchService:
@@ -26,8 +31,10 @@ class SearchService:
 
     def __init__(self, home, encoder, collection: str = "default", translate=None) -> None:
         self.collection_name = collection
+        self.gate = Gate(SEARCHES_AT_ONCE, SEARCHES_WAITING, PATIENCE_S)
+        self.on_search: Callable[[dict[str, float]], None] = lambda took_ms: None
         self._translate = translate
-        self._home = home
+        self.home = home
         self._lock = Lock()
         self._snapshots: LatestSnapshot | None = None
         self._engine: Engine | None = None
@@ -59,8 +66,12 @@ class SearchService:
         return self._latest().get()
 
     def search(self, query: Query) -> SearchResult:
-        """Answers a query; raises what `Engine.search` raises, and ModelLoading."""
-        return self._engine_for(self.encoder).search(query)
+        """Answers a query; raises what `Engine.search` raises, ModelLoading, and Busy where too many ask."""
+        engine = self._engine_for(self.encoder)
+        with self.gate.passing():
+            result = engine.search(query)
+        self.on_search(result.took_ms)
+        return result
 
     def explain(self, query: Query, image_id: int) -> Explanation:
         """Where in a photo the words of a query are seen; raises what `Engine.explain` raises, and ModelLoading."""
@@ -70,14 +81,14 @@ class SearchService:
         snapshots = self._latest()
         with self._lock:
             if self._engine is None:
-                collection = self._home.collection(self.collection_name)
+                collection = self.home.collection(self.collection_name)
                 self._engine = Engine(collection, encoder, snapshots, self._translate)
             return self._engine
 
     def _latest(self) -> LatestSnapshot:
         with self._lock:
             if self._snapshots is None:
-                self._snapshots = LatestSnapshot(self._home.collection(self.collection_name))
+                self._snapshots = LatestSnapshot(self.home.collection(self.collection_name))
             return self._snapshots
 
     def _load(self, open_encoder) -> None:

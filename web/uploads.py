@@ -11,12 +11,14 @@ import numpy as np
 from werkzeug.datastructures import FileStorage
 
 from search import EmptyQuery
-from search.photos import read_photo_with_preview
 
+from .decoding import PhotoDecoder
 from .errors import NotKept, TooLarge
+from .gate import Gate
 
 LARGEST_UPLOAD = 20 * 1024 * 1024
-_decoding = Lock()  # one photo at a time: a small file can unfold to hundreds of megabytes
+decoder = PhotoDecoder()
+_decoding = Gate(most=1, most_waiting=4, patience=20.0)  # a small file can unfold to hundreds of megabytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,14 +67,15 @@ def read_upload(upload: FileStorage | None, config) -> KeptPhoto:
         EmptyQuery: no file was sent.
         TooLarge: it is beyond LARGEST_UPLOAD bytes.
         UnreadablePhoto: it is no photo that can be read.
+        Busy: too many photos wait to be decoded.
     """
     content = upload.stream.read(LARGEST_UPLOAD + 1) if upload is not None else b""
     if not content:
         raise EmptyQuery("No photo was sent: choose a file for the form field 'image'.")
     if len(content) > LARGEST_UPLOAD:
         raise TooLarge(too_large())
-    with _decoding:
-        prepared, preview = read_photo_with_preview(content, config)
+    with _decoding.passing():
+        prepared, preview = decoder.read(content, config)
     return KeptPhoto(prepared, upload.filename or "", preview)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 WITHOUT_PHOTO = ".npz"
 NARROWEST, WIDEST = 0.5, 3.2
+LONGEST_VALUE = 300
 
 
 def tile_ratio(width: int, height: int) -> float:
@@ -52,3 +53,33 @@ def evenly(values: Sequence[int], most: int) -> list[int]:
     if len(values) <= most:
         return list(values)
     return [values[i * len(values) // most] for i in range(most)]
+
+
+def captions_by_language(captions: Sequence, language: str) -> list[tuple[str, list]]:
+    """A photo's `CaptionRecord`s by language, the interface's own first, no text twice."""
+    found: dict[str, dict[str, object]] = {}
+    for caption in captions:
+        found.setdefault(caption.language, {}).setdefault(caption.text, caption)
+    return [(code, list(found[code].values())) for code in sorted(found, key=lambda code: (code != language, code))]
+
+
+def flat(metadata: Mapping, prefix: str = "") -> list[tuple[str, str]]:
+    """Nested metadata as (path, text), in the order it came: `exif.iso`, "100"; lists with commas between, long ones cut."""
+    lines: list[tuple[str, str]] = []
+    for name, value in metadata.items():
+        if isinstance(value, Mapping):
+            lines += flat(value, f"{prefix}{name}.")
+        elif value is not None:
+            parts = value if isinstance(value, list) else [value]
+            text = ", ".join(str(part) for part in parts)
+            lines.append((f"{prefix}{name}", text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"))
+    return lines
+
+
+def size_in_words(count: int) -> str:
+    """ "840 B", "12 kB", "3.4 MB"; a kB is 1000 bytes."""
+    if count < 1000:
+        return f"{count} B"
+    if count < 10**6:
+        return f"{count / 1000:.0f} kB"
+    return f"{count / 10**6:.1f} MB"

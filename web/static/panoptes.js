@@ -29,6 +29,7 @@ function searchWith(file) {
   const files = new DataTransfer();
   files.items.add(file);
   photoForm.elements.image.files = files.files;
+  if (box.value !== box.defaultValue) photoForm.elements.q.value = box.value;  // typed, and not asked yet: both at once
   sendPhoto();
 }
 
@@ -57,6 +58,7 @@ function watchDrops() {
 
 function watchKeys() {
   addEventListener("keydown", (event) => {
+    if (event.isComposing) return;  // keys of an input method, such as one for Chinese
     const typing = event.target.closest("input, textarea, select, [contenteditable]");
     if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
       event.preventDefault();
@@ -94,9 +96,20 @@ async function waitForModel() {
 }
 
 for (const part of document.querySelectorAll("[data-with-script]")) part.hidden = false;
+async function watchBuilding() {
+  const section = document.querySelector("[data-building=yes]");
+  if (!section) return;
+  const page = await fetch(location.href, { cache: "no-store" }).then((answer) => answer.text()).catch(() => null);
+  const fresh = page && new DOMParser().parseFromString(page, "text/html").querySelector("[data-building]");
+  if (fresh && fresh.dataset.building === "no") return location.reload();
+  if (fresh) section.replaceChildren(...fresh.childNodes);
+  setTimeout(watchBuilding, 2000);
+}
+
 for (const form of document.forms) form.addEventListener("submit", busy);
 addEventListener("pageshow", () => { document.body.classList.remove("busy"); notice.textContent = ""; });
 watchDrops();
 watchKeys();
 watchPhotos();
 waitForModel();
+watchBuilding();

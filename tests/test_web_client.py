@@ -1,0 +1,112 @@
+"""`manage.py search --server`: the API, spoken from the command line."""
+
+import json
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from storage import Home
+from tests.commands import answer, manage
+from tests.fakes import FakeEncoder
+from tests.galleries import build_gallery, ids_by_name
+from tests.serving import serve
+from web import create_app
+from web.access import Tokens
+from web.client import search
+from web.errors import ServerRefused, Unreachable
+
+READ = "only-reading-0123456789"
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory):
+    return build_gallery(tmp_path_factory.mktemp("gallery"))
+
+
+@pytest.fixture(scope="module")
+def server(gallery):
+    return serve(create_app(Home(gallery.folder.parent.parent), FakeEncoder()))
+
+
+def test_the_command_prints_what_the_server_finds(server, gallery):
+    found = answer("search", "红色", "--server", server, "--top", 2, "--where", "width = 96", "--fold-duplicates")
+
+    assert found["hits"][0]["id"] == ids_by_name(gallery)["red"] and len(found["hits"]) == 2
+    assert found["where"] == "width = 96"
+    assert answer("search", "red", "--server", server, "--rerank", 0)["reranked"] == 0
+    lines = manage("search", "red", "--server", f"{server}/", "--top", 1).stdout
+    assert "red.jpg" in lines and "next page: --cursor" in lines
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["red", "--where", "widht = 1"], "Error: The filter can't be used at character 1"),
+        (["-people", "--to", "images"], "No such option"),
+        (["red", "--cursor", "abc"], "Error: That is no cursor"),
+        (["red", "--top", "501"], "Error: top is '501': it must be a whole number from 1 to 500."),
+    ],
+)
+def test_what_the_server_refuses_is_its_own_line(server, arguments, says):
+    done = manage("search", *arguments, "--server", server)
+
+    assert done.returncode == 2 and says in done.stderr and "Traceback" not in done.stderr
+
+
+def test_no_server_is_one_line():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        done = manage("search", "red", "--server", f"http://127.0.0.1:{unused.getsockname()[1]}")
+
+    assert done.returncode == 2 and done.stderr.startswith("Error: Can't ask http://127.0.0.1:")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("address", ["localhost:8000", "ftp://x", "http://", "", "file:///etc/passwd"])
+def test_what_is_no_address_is_said(address):
+    with pytest.raises(Unreachable, match="no address such as"):
+        search(address, {"q": "red"})
+
+
+def test_a_token_of_the_environment_is_sent(gallery):
+    guarded = serve(create_app(Home(gallery.folder.parent.parent), FakeEncoder(), tokens=Tokens(read=READ)))
+
+    assert answer("search", "red", "--server", guarded, PANOPTES_READ_TOKEN=READ)["total"] == 6
+    with pytest.raises(ServerRefused, match="needs a token"):
+        search(guarded, {"q": "red"})
+
+
+ODD_ANSWERS = {
+    "/empty": (200, b"{}"), "/no-json": (200, b"<html>"), "/list": (200, b"[]"), "/teapot": (418, b"tea"),
+    "/odd": (400, json.dumps({"detail": "a\nb"}).encode()),
+}  # fmt: skip
+
+
+class Stranger(BaseHTTPRequestHandler):
+    """A server that is none of ours."""
+
+    def do_GET(self):
+        status, content = ODD_ANSWERS[self.path.partition("?")[0]]
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "says"),
+    [("/empty", Unreachable, "not that of Panoptes"), ("/list", Unreachable, "not that of Panoptes"),
+     ("/no-json", Unreachable, "no JSON"),
+     ("/teapot", ServerRefused, "answers 418"), ("/odd", ServerRefused, "^a b$")],
+)  # fmt: skip
+def test_a_server_that_is_none_of_ours_is_said_in_one_line(path, error, says):
+    with HTTPServer(("127.0.0.1", 0), Stranger) as stranger:
+        threading.Thread(target=stranger.serve_forever, daemon=True).start()
+        with pytest.raises(error, match=says) as raised:
+            search(f"http://127.0.0.1:{stranger.server_port}", {"q": "red"}, path=path)
+        stranger.shutdown()
+    assert "\n" not in str(raised.value)

@@ -1,0 +1,96 @@
+"""How many may search at once, and what the others are told."""
+
+import threading
+
+import pytest
+
+from storage import Home
+from tests.fakes import FakeEncoder
+from tests.galleries import build_gallery
+from web import create_app
+from web.answers import PROBLEM
+from web.errors import Busy
+from web.gate import Gate
+
+
+class Holder:
+    """Stands in a gate until it is let go."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.inside, self.go = threading.Event(), threading.Event()
+        self.thread = threading.Thread(target=self._stand, args=(gate,))
+        self.thread.start()
+
+    def _stand(self, gate: Gate) -> None:
+        with gate.passing():
+            self.inside.set()
+            self.go.wait(20)
+
+    def leave(self) -> None:
+        self.go.set()
+        self.thread.join()
+
+
+def test_one_more_than_may_wait_is_told_at_once():
+    gate = Gate(most=1, most_waiting=0, patience=20)
+    holder = Holder(gate)
+    holder.inside.wait(10)
+
+    with pytest.raises(Busy, match="try again"), gate.passing():
+        pass
+    holder.leave()
+    with gate.passing():
+        assert gate.inside == 1
+    assert (gate.inside, gate.waiting) == (0, 0)
+
+
+def test_who_waits_comes_in_when_another_leaves():
+    gate = Gate(most=1, most_waiting=1, patience=20)
+    first = Holder(gate)
+    first.inside.wait(10)
+    second = Holder(gate)
+    assert not second.inside.is_set()
+
+    first.leave()
+
+    assert second.inside.wait(10)
+    second.leave()
+
+
+def test_patience_ends():
+    gate = Gate(most=1, most_waiting=1, patience=0.01)
+    holder = Holder(gate)
+    holder.inside.wait(10)
+
+    with pytest.raises(Busy), gate.passing():
+        pass
+    assert gate.waiting == 0
+    holder.leave()
+
+
+def test_an_error_inside_frees_the_place():
+    gate = Gate(most=1, most_waiting=0, patience=1)
+    with pytest.raises(ZeroDivisionError), gate.passing():
+        raise ZeroDivisionError
+    with gate.passing():
+        pass
+
+
+def test_a_search_too_many_is_503_and_says_when_to_ask_again(tmp_path):
+    build_gallery(tmp_path)
+    app = create_app(Home(tmp_path / "var"), FakeEncoder())
+    gate = app.extensions["panoptes"].gate = Gate(most=1, most_waiting=0, patience=1)
+    holder = Holder(gate)
+    holder.inside.wait(10)
+    client = app.test_client()
+
+    refused = client.get("/api/v1/search?q=red")
+
+    assert refused.status_code == 503 and refused.mimetype == PROBLEM
+    assert refused.headers["Retry-After"] == "1" and refused.json["type"] == "urn:panoptes:problem:busy"
+    page = client.get("/?q=red")
+    assert page.status_code == 503 and "Too much at once" in page.text
+    assert client.get("/thumbnails/1").status_code == client.get("/").status_code == 200
+    assert "panoptes_searches_running 1.0" in client.get("/metrics").text
+    holder.leave()
+    assert client.get("/api/v1/search?q=red").status_code == 200

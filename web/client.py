@@ -1,0 +1,66 @@
+"""Asks a server of Panoptes over HTTP, as `manage.py search --server` does."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from http.client import HTTPException
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlencode, urlsplit
+from urllib.request import Request, urlopen
+
+from .errors import ServerRefused, Unreachable
+
+SECONDS = 60
+LARGEST_ANSWER = 64 * 1024 * 1024
+LONGEST_DETAIL = 500
+EXPECTED = {"terms", "notices", "relevance", "hits", "took_ms", "cursor"}
+
+
+def search(server: str, parameters: Mapping[str, object], token: str | None = None, path: str = "/api/v1/search") -> dict:
+    """What `server` finds, as `SearchResult.as_json()`; parameters that are None or False are left out.
+
+    Args:
+        server: such as "http://127.0.0.1:8000".
+        token: sent as a bearer token where it is given.
+
+    Raises ServerRefused with the server's own line, and Unreachable where there is no such server, or none of ours.
+    """
+    if urlsplit(server).scheme not in ("http", "https") or not urlsplit(server).netloc:
+        raise Unreachable(server, "it is no address such as http://127.0.0.1:8000")
+    given = {name: "true" if value is True else value for name, value in parameters.items()
+             if value is not None and value is not False}
+    headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    request = Request(f"{server.rstrip('/')}{path}?{urlencode(given)}", headers=headers)
+    try:
+        with urlopen(request, timeout=SECONDS) as response:
+            return _json(response.read(LARGEST_ANSWER), server)
+    except HTTPError as error:
+        raise ServerRefused(_detail(error)) from error
+    except (URLError, HTTPException, OSError, ValueError) as error:
+        raise Unreachable(server, " ".join(str(getattr(error, "reason", error)).split())) from error
+
+
+def token_of_environment() -> str | None:
+    """The token to send: PANOPTES_TOKEN, or else PANOPTES_READ_TOKEN."""
+    return os.environ.get("PANOPTES_TOKEN") or os.environ.get("PANOPTES_READ_TOKEN") or None
+
+
+def _json(content: bytes, server: str) -> dict:
+    try:
+        answer = json.loads(content)
+    except ValueError as error:
+        raise Unreachable(server, "its answer is no JSON") from error
+    if not isinstance(answer, dict) or not answer.keys() >= EXPECTED:
+        raise Unreachable(server, "its answer is not that of Panoptes")
+    return answer
+
+
+def _detail(error: HTTPError) -> str:
+    """The `detail` of a problem document on one line, or the status where there is none."""
+    try:
+        detail = json.loads(error.read(LARGEST_ANSWER))["detail"]
+        return " ".join(str(detail).split())[:LONGEST_DETAIL]
+    except (ValueError, LookupError, TypeError, OSError, HTTPException):
+        return f"The server answers {error.code} {error.reason}: is it one of Panoptes, and the address right?"

@@ -1,0 +1,31 @@
+// Where the browser can, photos travel from their place in the first stage to their last, which is on the next page.
+// Runs before anything is drawn: a page hears of the transition that leads to it no later than that.
+"use strict";
+
+const settlingStyle = document.querySelector("[data-settling-style]");
+const settlingMedia = settlingStyle.media;
+
+function letSettle(settles) {
+  settlingStyle.media = settles ? settlingMedia : "not all";
+}
+
+function nameTiles() {
+  for (const tile of document.querySelectorAll("[data-results] > .tile")) tile.style.viewTransitionName = `photo-${tile.dataset.id}`;
+}
+
+function forgetNames() {
+  for (const tile of document.querySelectorAll("[data-results] > .tile")) tile.style.viewTransitionName = "";
+}
+
+function whateverBecomesOf(transition) {
+  for (const part of [transition.ready, transition.updateCallbackDone, transition.finished]) part.catch(() => {});
+}
+
+addEventListener("pagereveal", ({ viewTransition }) => {
+  if (!viewTransition) return;
+  whateverBecomesOf(viewTransition);
+  nameTiles();
+  viewTransition.finished.then(forgetNames, forgetNames);
+});
+addEventListener("pageswap", ({ viewTransition }) => { if (viewTransition) whateverBecomesOf(viewTransition); });
+addEventListener("load", () => letSettle(false));
