@@ -66,7 +66,7 @@ def test_what_has_no_photo_shows_its_name_and_where_the_regions_lie(client):
     seen = _Images(page)
     assert "What a detector saw in red" in seen.alts and "a green meadow" in seen.alts
     assert '<p class="caption file-name">blue</p>' in page and "a red wall" in page
-    assert sum(link.startswith("/images/") for link in seen.links) == 2  # twice for the only photo
+    assert sum(link.startswith("/images/") for link in seen.links) == 1  # that of the only photo
     chinese = client.get("/?q=red&lang=zh").text
     assert "检测器在 red 中看到的区域" in chinese
 
@@ -85,7 +85,7 @@ def test_a_photo_cannot_be_searched_with_and_one_line_says_so(client):
     sent = {"image": (io.BytesIO(jpeg("red")), "red.jpg")}
     answer = client.post("/api/v1/search", data=sent)
     assert answer.status_code == 400
-    assert "fake-regions reads a detector's features" in answer.json["error"] and "\n" not in answer.json["error"]
+    assert "fake-regions reads a detector's features" in answer.json["detail"] and "\n" not in answer.json["detail"]
 
 
 def test_features_can_be_searched_with(home, tmp_path):

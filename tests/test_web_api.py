@@ -10,7 +10,7 @@ from tests.fakes import FakeConfig, FakeEncoder, jpeg
 from tests.galleries import build_gallery, ids_by_name
 from web import create_app
 from web.answers import PROBLEM
-from web.parameters import search_options
+from web.parameters import api_options
 from web.uploads import LARGEST_UPLOAD
 
 
@@ -153,8 +153,8 @@ def test_with_a_budget_pages_go_by_cursor(client):
     assert client.get("/api/v1/search?q=green&budget_ms=0").json["reranked"] == 0
 
     refused = client.get("/api/v1/search?q=red&offset=2&budget_ms=100")
-    assert refused.status_code == 400 and "cursor" in refused.json["error"]
-    assert client.get("/api/v1/search?q=red&budget_ms=soon").json["error"].startswith("budget_ms is 'soon'")
+    assert refused.status_code == 400 and "cursor" in refused.json["detail"]
+    assert client.get("/api/v1/search?q=red&budget_ms=soon").json["detail"].startswith("budget_ms is 'soon'")
 
 
 def test_what_is_asked_again_says_so(client):
@@ -187,14 +187,14 @@ def test_where_words_are_seen(client, gallery):
 ])  # fmt: skip
 def test_what_cannot_be_explained_is_said(client, what, status, says):
     response = client.get(f"/api/v1/explain?{what}")
-    assert response.status_code == status and says in response.json["error"]
+    assert response.status_code == status and says in response.json["detail"]
     assert_documented(response, "/api/v1/explain")
 
 
 def test_a_model_that_cannot_say_where_it_looks_says_so(tmp_path, gallery):
     client = create_app(Home(tmp_path / "var"), FakeEncoder(config=FakeConfig(token_grid=None))).test_client()
     response = client.get("/api/v1/explain?q=red&id=1")
-    assert response.status_code == 400 and response.json["error"].startswith("fake can't show where")
+    assert response.status_code == 400 and response.json["detail"].startswith("fake can't show where")
     assert_documented(response, "/api/v1/explain")
 
 
@@ -399,7 +399,7 @@ def test_the_described_parameters_are_those_that_are_read(app):
     asked = document["paths"]["/api/v1/search"]["get"]["parameters"]
     named = {one.get("name") or document["components"]["parameters"][one["$ref"].split("/")[-1]]["name"] for one in asked}
     read = Recorder()
-    search_options(read)
+    api_options(read)
 
     assert named == {"q", "image_id", *read}
 

@@ -15,7 +15,7 @@ from storage.errors import EmptyCollection, UnknownCollection
 
 from .addresses import with_addresses
 from .errors import BadParameter
-from .parameters import MOST_BUDGET_MS, search_options, whole_number
+from .parameters import api_options, whole_number
 from .service import SearchService
 from .uploads import read_upload
 
@@ -31,14 +31,14 @@ def search() -> dict:
     text = values.get("q")
     if image_id is None and text is None:
         raise EmptyQuery("Nothing to search for: give a sentence as q, or the id of a photo as image_id.")
-    query = Query(text=text, image_id=image_id, **_options(values))
+    query = Query(text=text, image_id=image_id, **api_options(values))
     return with_addresses(_service().search(query).as_json())
 
 
 @api.post("/search")
 def search_by_photo() -> dict:
     """Searches by a photo that is sent as the form field `image`, and by what else is given with it."""
-    options = _options(request.values)
+    options = api_options(request.values)
     photo = read_upload(request.files.get("image"), _service().encoder.config)
     text = request.values.get("q", "").strip() or None
     image_id = whole_number(request.values, "image_id", None, 0, LARGEST_ID)
@@ -101,11 +101,6 @@ def openapi() -> dict:
 def described() -> dict:
     """The OpenAPI document."""
     return json.loads((Path(__file__).parent / "openapi.json").read_text("utf-8"))
-
-
-def _options(values) -> dict:
-    """What the page's address has, and a budget, which goes with cursors alone."""
-    return search_options(values) | {"budget_ms": whole_number(values, "budget_ms", None, 0, MOST_BUDGET_MS)}
 
 
 def _contents(service: SearchService) -> dict:

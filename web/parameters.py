@@ -34,6 +34,11 @@ def search_options(values: Mapping[str, str], top: int = 10, rerank: int = 32) -
     }
 
 
+def api_options(values: Mapping[str, str]) -> dict:
+    """What the page's address has, and `budget_ms`, which goes with cursors alone; raises BadParameter."""
+    return search_options(values) | {"budget_ms": whole_number(values, "budget_ms", None, 0, MOST_BUDGET_MS)}
+
+
 def whole_number(values: Mapping[str, str], name: str, default: int | None, least: int, most: int) -> int | None:
     """One parameter as a number from `least` to `most`; raises BadParameter."""
     raw = values.get(name, "").strip()
