@@ -32,7 +32,7 @@ class TransposedLinear(nn.Cell):
 
     def construct(self, x):
         """x [..., in] -> [..., out]."""
-        flat = ops.matmul(x.reshape((-1, self.inputs)), self.weight) + self.bias
+        flat = ops.bias_add(ops.matmul(x.reshape((-1, self.inputs)), self.weight), self.bias)
         return flat.reshape(x.shape[:-1] + (self.outputs,))
 
 
@@ -101,10 +101,10 @@ class _Heads(nn.Cell):
         """[B, T, H] -> [B, heads, T, H / heads]."""
         return x.reshape((x.shape[0], x.shape[1], self.heads, self.size)).transpose((0, 2, 1, 3))
 
-    def construct(self, query, key, value, bias):
+    def construct(self, query, key, value, bias=None):
         """query [B, T, H], key and value [B, S, H], bias [B, 1, T or 1, S] added to the scores -> [B, T, H]."""
         scores = self.scores(self.split(query) * self.scale, self.split(key))
-        weights = ops.softmax(scores + bias, axis=-1)
+        weights = ops.softmax(scores if bias is None else scores + bias, axis=-1)
         mixed = self.mix(weights, self.split(value))
         return mixed.transpose((0, 2, 1, 3)).reshape(query.shape)
 
@@ -177,7 +177,6 @@ class DecoderBlock(nn.Cell):
         self.attention = Attention(width, heads)
         self.cross_attention = Attention(width, heads)
         self.output = FeedForward(width, intermediate)
-        self.no_bias = Tensor(0.0, ms.float32)
 
     def construct(self, x, bias, memory, memory_bias=None):
         """x [B, T, H], memory [B, S, H], memory_bias [B, 1, 1, S] where not all of it is to be read -> [B, T, H]."""
@@ -204,8 +203,7 @@ class DecoderBlock(nn.Cell):
     def read(self, x, remembered, memory_bias=None):
         """Cross-attention and feed-forward, token by token of x [B, t, H]."""
         query = self.cross_attention.dense1(self.cross_attention_layernorm(x))
-        bias = self.no_bias if memory_bias is None else memory_bias
-        x = x + self.cross_attention.read(query, remembered[0], remembered[1], bias)
+        x = x + self.cross_attention.read(query, remembered[0], remembered[1], memory_bias)
         return x + self.output(self.layernorm2(x))
 
 
@@ -219,11 +217,10 @@ class VitAttention(nn.Cell):
         self.q_proj = dense(width, width)
         self.out_proj = dense(width, width)
         self.attend = _Heads(width, heads)
-        self.no_bias = Tensor(0.0, ms.float32)
 
     def construct(self, x):
         """[B, T, W] -> [B, T, W]; every token reads every token."""
-        return self.out_proj(self.attend(self.q_proj(x), self.k_proj(x), self.v_proj(x), self.no_bias))
+        return self.out_proj(self.attend(self.q_proj(x), self.k_proj(x), self.v_proj(x)))
 
 
 class VitMlp(nn.Cell):
