@@ -8,7 +8,7 @@ but for the model zoo's OPT, which has all of them as [out, in] (`in_out=False`)
 from __future__ import annotations
 
 import mindspore as ms
-from mindspore import Parameter, Tensor, nn, ops
+from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import Normal, initializer
 
 INIT_STD = 0.02

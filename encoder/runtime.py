@@ -83,11 +83,11 @@ class Encoder:
     text_lengths = (8, 16, 24, 32, 50)
     match_batch = 32
 
-    def __init__(self, folder: Path, device: str | None = None):
+    def __init__(self, folder: Path, device: str | None = None, number: int | None = None):
         self.config = checkpoint.read_config(folder)
         self.fingerprint = checkpoint.fingerprint(folder)
         self.query_bank = read_query_bank(folder, self.config.dim)
-        self.device = use_device(device)
+        self.device = use_device(device, number)
         self._lengths = _buckets(self.text_lengths, self.config.text_length)
         self._counts = _buckets(REGION_COUNTS, self.config.regions)
         self._tokenizer = Tokenizer(checkpoint.vocabulary_path(folder), self.config.text_length)
