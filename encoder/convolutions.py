@@ -123,12 +123,14 @@ class _Squeeze(nn.Cell):
         self.fc1 = _Pointwise(width, inner)
         self.fc2 = _Pointwise(inner, width)
         self.mean = Tensor(np.full((size * size, 1), 1.0 / size**2, np.float32))
+        self.ones = Tensor(np.ones((1, size * size), np.float32))
 
     def construct(self, x):
         """[C, B, h, w] -> the same, weighed."""
         width, batch = x.shape[:2]
         pooled = ops.matmul(x.reshape((width * batch, -1)), self.mean).reshape((width, batch))
-        return x * ops.sigmoid(self.fc2(swish(self.fc1(pooled)))).reshape((width, batch, 1, 1))
+        weights = ops.sigmoid(self.fc2(swish(self.fc1(pooled))))
+        return x * ops.matmul(weights.reshape((-1, 1)), self.ones).reshape(x.shape)  # a product, as in `biased`
 
 
 class _Block(nn.Cell):
