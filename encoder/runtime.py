@@ -9,7 +9,7 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from encoder import checkpoint
-from encoder.device import CompiledCell, process_cache, use_device, worker
+from encoder.device import CompiledCell, give_back_memory, process_cache, use_device, worker
 from encoder.network import OptModel
 from encoder.query_bank import read_query_bank
 from encoder.tokenizer import Tokenizer, pad
@@ -92,6 +92,7 @@ class Encoder:
         self._counts = _buckets(REGION_COUNTS, self.config.regions)
         self._tokenizer = Tokenizer(checkpoint.vocabulary_path(folder), self.config.text_length)
         worker.submit(self._load, folder).result()
+        give_back_memory()
 
     def _load(self, folder: Path) -> None:
         model = self.network(self.config)
