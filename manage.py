@@ -60,13 +60,16 @@ def cli():
 @click.option("--keep-missing", "missing", flag_value="keep", help="Keep photos that SOURCE has no more.")
 @click.option("--drop-missing", "missing", flag_value="drop", help="Remove them, even if that is more than half.")
 @click.option("--workers", type=click.IntRange(0), help="Processes that decode photos (default: one a core).")
+@click.option("--device", type=click.Choice(["CPU", "Ascend"]), help="What encodes (default: PANOPTES_DEVICE, or CPU).")
+@click.option("--devices", type=click.IntRange(1), default=1, show_default=True,
+              help="Processes that encode, each on a card of its own; on CPU they share the cores, and each takes its memory.")
 @MODEL
 @RERANKER
 @HOME
 @COLLECTION
 @JSON
-def build_index(source, source_format, captions, lang, max_ms, max_memory, limit, rebuild, missing, workers, model, reranker,
-                home, collection, as_json):
+def build_index(source, source_format, captions, lang, max_ms, max_memory, limit, rebuild, missing, workers, device, devices,
+                model, reranker, home, collection, as_json):
     """Index the photos and captions of SOURCE into a collection.
 
     Reads SOURCE: a COCO folder (annotations/captions_*.json and its image folders), a manifest in JSON Lines ({"image": path,
@@ -82,9 +85,9 @@ def build_index(source, source_format, captions, lang, max_ms, max_memory, limit
     from storage.index_choice import Budget
 
     opened = open_source(source, source_format, captions, lang)
-    encoder = chosen_models(home, model, reranker).open()
-    summary = index_source(opened, limit, rebuild, workers, Home(home), collection, encoder, quiet=as_json,
-                           missing=missing or "guard", budget=Budget.of(max_ms, max_memory))
+    with chosen_models(home, model, reranker).opened(device, devices) as encoder:
+        summary = index_source(opened, limit, rebuild, workers, Home(home), collection, encoder, quiet=as_json,
+                               missing=missing or "guard", budget=Budget.of(max_ms, max_memory))
     say(summary_json(summary), lambda _: summary_lines(summary, collection), as_json)
     if not as_json:
         print_failures(summary)

@@ -17,12 +17,13 @@ __all__ = ["open_encoder"]
 os.environ.setdefault("GLOG_v", "3")  # MindSpore's warnings on standard error are not for the people who use Panoptes
 
 
-def open_encoder(folder: Path | None = None, device: str | None = None) -> Encoder:
+def open_encoder(folder: Path | None = None, device: str | None = None, number: int | None = None) -> Encoder:
     """The encoder of a model folder: the shipped opt-mini unless `folder` or PANOPTES_MODEL names another.
 
     A model that can only re-rank gives a `Reranker`, whose vectors are 0 wide.
 
-    `device` is "CPU" or "Ascend" (default: PANOPTES_DEVICE, then CPU). Raises BadCheckpoint or UnknownDevice.
+    `device` is "CPU" or "Ascend" (default: PANOPTES_DEVICE, then CPU), `number` which of several cards. Raises BadCheckpoint
+    or UnknownDevice.
     """
     from encoder.checkpoint import chosen_folder, read_config
 
@@ -30,7 +31,7 @@ def open_encoder(folder: Path | None = None, device: str | None = None) -> Encod
     if read_config(folder).dim == 0:
         from encoder.reranker import Reranker
 
-        return Reranker(folder, device)
+        return Reranker(folder, device, number)
     from encoder.runtime import Encoder
 
-    return Encoder(folder, device)
+    return Encoder(folder, device, number)

@@ -8,7 +8,7 @@ but for the model zoo's OPT, which has all of them as [out, in] (`in_out=False`)
 from __future__ import annotations
 
 import mindspore as ms
-from mindspore import Parameter, Tensor, nn, ops
+from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import Normal, initializer
 
 INIT_STD = 0.02
@@ -32,7 +32,7 @@ class TransposedLinear(nn.Cell):
 
     def construct(self, x):
         """x [..., in] -> [..., out]."""
-        flat = ops.matmul(x.reshape((-1, self.inputs)), self.weight) + self.bias
+        flat = ops.bias_add(ops.matmul(x.reshape((-1, self.inputs)), self.weight), self.bias)
         return flat.reshape(x.shape[:-1] + (self.outputs,))
 
 
@@ -101,12 +101,12 @@ class _Heads(nn.Cell):
         """[B, T, H] -> [B, heads, T, H / heads]."""
         return x.reshape((x.shape[0], x.shape[1], self.heads, self.size)).transpose((0, 2, 1, 3))
 
-    def weigh(self, query, key, bias):
+    def weigh(self, query, key, bias=None):
         """How much of each key every query takes: query [B, T, H], key [B, S, H] -> [B, heads, T, S], rows adding up to 1."""
         scores = self.scores(self.split(query) * self.scale, self.split(key))
-        return ops.softmax(scores + bias, axis=-1)
+        return ops.softmax(scores if bias is None else scores + bias, axis=-1)
 
-    def construct(self, query, key, value, bias):
+    def construct(self, query, key, value, bias=None):
         """query [B, T, H], key and value [B, S, H], bias [B, 1, T or 1, S] added to the scores -> [B, T, H]."""
         mixed = self.mix(self.weigh(query, key, bias), self.split(value))
         return mixed.transpose((0, 2, 1, 3)).reshape(query.shape)
@@ -203,7 +203,6 @@ class DecoderBlock(nn.Cell):
         self.attention = Attention(width, heads)
         self.cross_attention = Attention(width, heads)
         self.output = FeedForward(width, intermediate)
-        self.no_bias = Tensor(0.0, ms.float32)
 
     def construct(self, x, bias, memory, memory_bias=None):
         """x [B, T, H], memory [B, S, H], memory_bias [B, 1, 1, S] where not all of it is to be read -> [B, T, H]."""
@@ -238,14 +237,13 @@ class DecoderBlock(nn.Cell):
         """What `construct` gives, and where each text token looked, the mean over heads: [B, T, H] and [B, T, S]."""
         x, remembered = self.hear(x, bias), self.remember(memory)
         query = self.cross_attention.dense1(self.cross_attention_layernorm(x))
-        weights = self.cross_attention.attend.weigh(query, remembered[0], self.no_bias)
+        weights = self.cross_attention.attend.weigh(query, remembered[0])
         return self.read(x, remembered), weights.mean(1)
 
     def read(self, x, remembered, memory_bias=None):
         """What `gather` does with keys and values that are made already."""
         query = self.cross_attention.dense1(self.cross_attention_layernorm(x))
-        bias = self.no_bias if memory_bias is None else memory_bias
-        x = x + self.cross_attention.read(query, remembered[0], remembered[1], bias)
+        x = x + self.cross_attention.read(query, remembered[0], remembered[1], memory_bias)
         return x + self.output(self.layernorm2(x))
 
 
@@ -259,11 +257,10 @@ class VitAttention(nn.Cell):
         self.q_proj = dense(width, width)
         self.out_proj = dense(width, width)
         self.attend = _Heads(width, heads)
-        self.no_bias = Tensor(0.0, ms.float32)
 
     def construct(self, x):
         """[B, T, W] -> [B, T, W]; every token reads every token."""
-        return self.out_proj(self.attend(self.q_proj(x), self.k_proj(x), self.v_proj(x), self.no_bias))
+        return self.out_proj(self.attend(self.q_proj(x), self.k_proj(x), self.v_proj(x)))
 
 
 class VitMlp(nn.Cell):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from encoder.checkpoint import fingerprint, read_config
 from encoder.errors import NoVectors
 from encoder.paired import PairedConfig, PairedEncoder, paired_fingerprint
+from encoder.sharded import ShardedEncoder
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,18 @@ class Chosen:
         """The fingerprint of the encoder that `open` gives."""
         return paired_fingerprint(fingerprint(self.first), None if self.reranker is None else fingerprint(self.reranker))
 
-    def open(self, device: str | None = None):
-        """The encoder: an `Encoder`, or a PairedEncoder of two."""
+    def open(self, device: str | None = None, number: int | None = None):
+        """The encoder on a device, the card `number` of several: an `Encoder`, or a PairedEncoder of two."""
         from encoder import open_encoder
 
-        first = open_encoder(self.first, device)
-        return first if self.reranker is None else PairedEncoder(first, open_encoder(self.reranker, device))
+        first = open_encoder(self.first, device, number)
+        return first if self.reranker is None else PairedEncoder(first, open_encoder(self.reranker, device, number))
+
+    @contextmanager
+    def opened(self, device: str | None = None, devices: int = 1):
+        """The encoder, or of several `devices` a ShardedEncoder, which only encodes, for a `with`."""
+        if devices == 1:
+            yield self.open(device)
+            return
+        with ShardedEncoder(partial(self.open, device), self.config, self.fingerprint, devices) as encoder:
+            yield encoder

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import fcntl
 import hashlib
 import os
 from pathlib import Path
@@ -20,19 +23,28 @@ worker = SharedWorker("encoder")
 belongs into the key of rows that may share a batch."""
 
 
-def use_device(name: str | None = None) -> str:
-    """Graph mode on `name`, or on PANOPTES_DEVICE, or on CPU; gives the device's name. Raises UnknownDevice."""
+def use_device(name: str | None = None, number: int | None = None) -> str:
+    """Graph mode on `name`, or on PANOPTES_DEVICE, or on CPU; gives the device's name. Raises UnknownDevice.
+
+    `number` is the card of this process where there are several; there is one CPU.
+    """
     name = name or os.environ.get("PANOPTES_DEVICE") or "CPU"
     if name not in DEVICES:
         raise UnknownDevice(f"PANOPTES_DEVICE is {name!r}; set it to CPU or Ascend.")
     try:
         ms.set_context(mode=ms.GRAPH_MODE)
-        ms.set_device(name)
+        ms.set_device(name, None if name == "CPU" else number)
     except (RuntimeError, ValueError) as error:
         if ms.get_context("device_target") == name:  # the process has run a graph on it already
             return name
         raise UnknownDevice(f"The device {name} does not answer; check its driver, or set PANOPTES_DEVICE=CPU.") from error
     return name
+
+
+def give_back_memory() -> None:
+    """Give back to the system what C's allocator keeps of what was freed: loading and compiling leave hundreds of MB."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library keeps less
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class GraphCache:
@@ -60,6 +72,19 @@ class GraphCache:
         if self._ended:
             self.end()
         self._compiled += 1
+
+    @contextlib.contextmanager
+    def alone(self):
+        """Keep the other processes that use this cache from compiling, for what one writes another must not read by half."""
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            lock = open(self._root / "lock", "w")  # noqa: SIM115
+        except OSError:
+            yield  # no folder to write to: there is no cache
+            return
+        with lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def end(self) -> None:
         """Compile without the cache from now on."""
@@ -96,10 +121,17 @@ class CompiledCell:
     def __call__(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         """Run the cell; gives its outputs as a tuple."""
         shapes = tuple(array.shape for array in arrays)
-        if shapes not in self.shapes:
-            name = [self._fingerprint, type(self._cell).__name__.strip("_")]
+        if shapes in self.shapes:
+            return self._run(arrays)
+        name = [self._fingerprint, type(self._cell).__name__.strip("_")]
+        with self._cache.alone():
             self._cache.before_compiling("-".join([*name, *("x".join(map(str, shape)) for shape in shapes)]))
             self.shapes.add(shapes)
+            result = self._run(arrays)
+        give_back_memory()
+        return result
+
+    def _run(self, arrays: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
         result = self._cell(*(Tensor(np.ascontiguousarray(array)) for array in arrays))
         return tuple(value.asnumpy() for value in (result if isinstance(result, tuple) else (result,)))
 

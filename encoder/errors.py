@@ -17,6 +17,14 @@ class UnknownDevice(EncoderError):
     """PANOPTES_DEVICE names neither CPU nor Ascend, or the device does not answer."""
 
 
+class DeviceLost(EncoderError):
+    """A process that had a device to itself ended before it had answered."""
+
+    def __init__(self, number: int, code: int | None):
+        super().__init__(f"The process that encodes on device {number} ended (exit code {code}), for want of memory perhaps; "
+                         "run the same command again to go on, with fewer --devices if that is so.")
+
+
 class BadCheckpoint(EncoderError):
     """A checkpoint that is absent, damaged, or does not fit the network."""
 

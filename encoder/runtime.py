@@ -10,7 +10,7 @@ from mindspore import Tensor, nn
 
 from encoder import checkpoint
 from encoder.compact import pack_tokens, unpack_tokens
-from encoder.device import CompiledCell, process_cache, use_device, worker
+from encoder.device import CompiledCell, give_back_memory, process_cache, use_device, worker
 from encoder.errors import NoAttention
 from encoder.network import OptModel
 from encoder.query_bank import read_query_bank
@@ -97,15 +97,16 @@ class Encoder:
     match_batches: tuple[int, ...] = (8, 32)
     """How many pairs `match` reads at a time: fewer cost as much as the next of these."""
 
-    def __init__(self, folder: Path, device: str | None = None):
+    def __init__(self, folder: Path, device: str | None = None, number: int | None = None):
         self.config = checkpoint.read_config(folder)
         self.fingerprint = checkpoint.fingerprint(folder)
         self.query_bank = read_query_bank(folder, self.config.dim)
-        self.device = use_device(device)
+        self.device = use_device(device, number)
         self._lengths = _buckets(self.text_lengths, self.config.text_length)
         self._counts = _buckets(REGION_COUNTS, self.config.regions)
         self._tokenizer = Tokenizer(checkpoint.vocabulary_path(folder), self.config.text_length)
         worker.call(self._load, folder)
+        give_back_memory()
 
     def _load(self, folder: Path) -> None:
         model = self.network(self.config)
