@@ -66,6 +66,8 @@ class FakeEncoder:
     Texts that name no colour get a vector from their hash. Every call is counted in `calls`, a list of (name, n).
     """
 
+    device = "CPU"
+
     def __init__(self, fingerprint: str = "fake000000000001", config: FakeConfig | None = None, query_bank=None):
         self.fingerprint, self.config, self.query_bank = fingerprint, config or FakeConfig(), query_bank
         self.calls: list[tuple[str, int]] = []
