@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
+BENCH := .venv-bench
 PORT ?= 8000
 
 .PHONY: demo test test-browser lint bench clean
@@ -18,8 +19,8 @@ test-browser: $(VENV)/ready-dev
 lint: $(VENV)/ready-dev
 	$(PY) -m ruff check .
 
-bench: $(VENV)/ready
-	$(PY) -m benchmarks.encoder
+bench: $(VENV)/ready $(BENCH)/ready
+	$(PY) -m benchmarks.encoder --torch-python $(BENCH)/bin/python
 
 $(VENV)/bin/python:
 	@echo "Making the environment in $(VENV)"
@@ -35,5 +36,11 @@ $(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt
 	$(PY) -m pip install --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
+$(BENCH)/ready: requirements-bench.txt
+	@echo "Making the environment of PyTorch and ONNX Runtime in $(BENCH)"
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --disable-pip-version-check -r requirements-bench.txt
+	@touch $@
+
 clean:
-	rm -rf $(VENV) var
+	rm -rf $(VENV) $(BENCH) var

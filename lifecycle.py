@@ -47,21 +47,28 @@ def add(files, captions, lang, model, reranker, home, collection, as_json):
 
 
 @click.command()
-@click.argument("ids", type=click.IntRange(1), nargs=-1, required=True, metavar="ID...")
+@click.argument("ids", type=click.IntRange(1), nargs=-1, metavar="[ID...]")
+@click.option("--where", help="Delete what fits this filter, e.g. \"album = 'summer'\" (see docs/searching.md).")
 @DROP
 @HOME
 @COLLECTION
 @JSON
-def delete(ids, drop_unfinished, home, collection, as_json):
-    """Delete images and their captions from a collection, by the ids that `search --json` gives.
+def delete(ids, where, drop_unfinished, home, collection, as_json):
+    """Delete images and their captions from a collection, by the ids that `search --json` gives, or by a filter.
 
     Reads and Writes HOME/collections/COLLECTION; photos are left where they are. A photo that is still in its source comes
     back with the next build-index. `rollback` undoes it; `compact` frees the space.
     """
+    from search import ids_where
     from storage import Home
     from storage.maintenance import changed_lines, delete_images
 
-    say(delete_images(Home(home), collection, ids, drop_unfinished), changed_lines, as_json)
+    if bool(ids) == (where is not None):
+        raise click.UsageError("give either ids or --where")
+    stored = Home(home)
+    if where is not None:
+        ids = ids_where(stored.collection(collection).open_rows(), where).tolist()
+    say(delete_images(stored, collection, ids, drop_unfinished), changed_lines, as_json)
 
 
 @click.command()

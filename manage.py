@@ -365,9 +365,10 @@ def model():
 @click.option("--vocab", type=click.Path(path_type=Path), help="The vocabulary it was trained with, bert-base-chinese's "
               "vocab.txt (default: one that lies beside FILE).")
 @click.option("--replace", is_flag=True, help="Replace a model that has this name.")
+@click.option("--compact", is_flag=True, help="Keep an eighth of an image's tokens: patches averaged 2 x 2, in 8 bits.")
 @HOME
 @JSON
-def import_model(file, name, vocab, replace, home, as_json):
+def import_model(file, name, vocab, replace, compact, home, as_json):
     """Make a model of FILE, a published .ckpt of Taichu-OPT-v2, Taichu-OPT-v1 or the model zoo's OPT.
 
     Reads FILE and the vocabulary; needs neither an Ascend card nor the run that wrote it. Writes HOME/models/NAME, when all
@@ -376,7 +377,7 @@ def import_model(file, name, vocab, replace, home, as_json):
     from encoder.importing import import_model as run
     from encoder.report import import_lines
 
-    report = run(file, models_of(home), name, vocab, replace).as_json()
+    report = run(file, models_of(home), name, vocab, replace, compact).as_json()
     say(report, import_lines, as_json)
 
 

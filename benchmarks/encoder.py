@@ -1,63 +1,149 @@
-"""What the encoder costs on this machine, compilation excluded: `python -m benchmarks.encoder`.
+"""The encoder beside PyTorch and ONNX Runtime, the same network with the same weights in all three: `make bench`.
 
-Prints the median over repeated calls of the shipped model (or PANOPTES_MODEL's) beside the bound that opt-mini keeps on two
-CPU cores: 32 candidates re-ranked in 250 ms, a sentence in 25 ms, 6 photos a second, 50 KB of tokens an image.
+    python -m benchmarks.encoder --torch-python .venv-bench/bin/python
+
+Every framework works in a process of its own, one after the other, round after round in another order; a figure is the median
+over the rounds. Where the second environment is missing, only our own rows are printed. Exit code 1: the three disagree.
 """
 
 from __future__ import annotations
 
 import json
-import statistics
+import os
+import platform
+import shutil
+import subprocess
 import sys
-import time
-from collections.abc import Callable
+import tempfile
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
 
+import click
 import numpy as np
 
-from encoder import open_encoder
-from encoder.runtime import IMAGE_BATCHES
+from benchmarks.comparison import NAMES, OURS, Measured, disagreements, table
+from benchmarks.material import write_inputs, write_opt_v2_base
+from encoder.checkpoint import SHIPPED, read_config
 
-SENTENCE = "a dog runs along the beach"
-LONGER = "a man in a red jacket and a woman with a blue umbrella walk past a row of parked bicycles in the rain"
-
-
-def median_ms(call: Callable[[], object], times: int) -> float:
-    """Median milliseconds of `call` over `times` calls, after one that is not counted."""
-    call()
-    taken = []
-    for _ in range(times):
-        start = time.perf_counter()
-        call()
-        taken.append(1000 * (time.perf_counter() - start))
-    return statistics.median(taken)
+ROOT = Path(__file__).parent.parent
 
 
-def main() -> None:
-    """Measure and print."""
-    encoder = open_encoder()
-    encoder.warm_up()
-    length, width = encoder.config.token_shape
-    size = encoder.config.image_size
-    rng = np.random.default_rng(0)
-    photos = rng.integers(0, 256, (IMAGE_BATCHES[-1], size, size, 3)).astype(np.uint8)
-    tokens = encoder.encode_images(photos).tokens
-    candidates = np.concatenate([tokens, tokens])[:32]
-    short, longer = encoder.encode_texts([SENTENCE]), encoder.encode_texts([LONGER])
-    rows = {
-        "sentence_ms": (median_ms(lambda: encoder.encode_texts([SENTENCE]), 50), "<= 25"),
-        "longer_sentence_ms": (median_ms(lambda: encoder.encode_texts([LONGER]), 50), "<= 25"),
-        "rerank_32_ms": (median_ms(lambda: encoder.match(short, candidates), 20), "<= 250"),
-        "rerank_32_longer_ms": (median_ms(lambda: encoder.match(longer, candidates), 20), "<= 250"),
-        "photos_per_second": (1000 * len(photos) / median_ms(lambda: encoder.encode_images(photos), 8), ">= 6"),
-        "one_photo_ms": (median_ms(lambda: encoder.encode_images(photos[:1]), 10), ""),
-        "image_tokens": (length, "<= 64"),
-        "token_bytes_an_image": (length * width * 2, "<= 50000"),
-    }
-    if "--json" in sys.argv:
-        print(json.dumps({name: round(value, 2) for name, (value, _) in rows.items()}))
-        return
-    for name, (value, bound) in rows.items():
-        print(f"{name:22} {value:10.1f}   {bound}")
+@dataclass(frozen=True)
+class Bench:
+    """One run: its folder, the two interpreters (`other` is None where there is no PyTorch), seconds for each row."""
+
+    folder: Path
+    other: str | None
+    seconds: float
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def frameworks(self) -> tuple[str, ...]:
+        """Who takes part."""
+        return tuple(NAMES) if self.other else (OURS,)
+
+    def prepare(self, name: str) -> None:
+        """A model folder with its inputs and, where ONNX Runtime takes part, its exported graphs."""
+        model = self.folder / name
+        if name == "opt-mini":
+            shutil.copytree(SHIPPED, model)
+        else:
+            write_opt_v2_base(model)
+        write_inputs(model, self._inputs(name))
+        if self.other:
+            self._run("export", self.other, name)
+
+    def measure(self, framework: str, name: str) -> tuple[dict, dict[str, np.ndarray]]:
+        """{"ms": {row: milliseconds}, "peak": GFLOP/s} of one framework on one model, and what it computed."""
+        outputs = self.folder / "outputs.npz"
+        said = self._run(framework, sys.executable if framework == OURS else self.other, name, str(outputs))
+        with np.load(outputs) as values:
+            return json.loads(said.splitlines()[-1]), dict(values)
+
+    def _inputs(self, name: str) -> Path:
+        return self.folder / f"{name}.npz"
+
+    def _run(self, task: str, python: str, name: str, *outputs: str) -> str:
+        command = [python, "-m", "benchmarks.frameworks", task, str(self.folder / name), str(self._inputs(name)), *outputs,
+                   "--seconds", str(self.seconds)]
+        done = subprocess.run(command, cwd=ROOT, env=os.environ | self.environment, capture_output=True, text=True)
+        if done.returncode:
+            raise click.ClickException(f"{task} failed on {name}:\n{done.stderr[-2000:]}")
+        return done.stdout
+
+
+@click.command()
+@click.option("--torch-python", default=".venv-bench/bin/python", show_default=True,
+              help="The interpreter of an environment with requirements-bench.txt.")
+@click.option("--rounds", default=5, show_default=True)
+@click.option("--seconds", default=3.0, show_default=True, help="How long each row is repeated in a round.")
+@click.option("--model", "models", multiple=True, type=click.Choice(["opt-mini", "opt-v2-base"]),
+              default=["opt-mini", "opt-v2-base"], show_default=True)
+@click.option("--bounds/--no-bounds", default=True, help="Also what opt-mini is bound to keep (benchmarks.bounds).")
+def main(torch_python: str, rounds: int, seconds: float, models: tuple[str, ...], bounds: bool) -> None:
+    """Measure and print Markdown."""
+    if bounds:
+        subprocess.run([sys.executable, "-m", "benchmarks.bounds"], cwd=ROOT, check=True)
+        print(flush=True)
+    found = versions(torch_python)
+    (ROOT / "var").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT / "var") as folder:
+        bench = Bench(Path(folder), torch_python if found else None, seconds, {"PANOPTES_CACHE": f"{folder}/graphs"})
+        load = os.getloadavg()[0]
+        measured, problems = _compare(bench, models, rounds)
+    against = f", {found}" if found else ""
+    print(f"{_machine()}, load {load:.1f} at the start; rounds: {rounds}; MindSpore {version('mindspore')}{against}\n")
+    print(table(measured))
+    if not found:
+        print(f"\nPyTorch and ONNX Runtime are missing: {torch_python} cannot import them; `make bench` installs "
+              "requirements-bench.txt beside ours.")
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    sys.exit(1 if problems else 0)
+
+
+def _compare(bench: Bench, models: tuple[str, ...], rounds: int) -> tuple[Measured, list[str]]:
+    measured, problems = Measured(), []
+    for name in models:
+        _say(f"preparing {name}")
+        bench.prepare(name)
+        measured.configs[name] = read_config(bench.folder / name)
+    for place in range(rounds):
+        order = bench.frameworks[place % len(bench.frameworks):] + bench.frameworks[:place % len(bench.frameworks)]
+        for name in models:
+            outputs = {}
+            for framework in order:
+                _say(f"round {place + 1} of {rounds}: {name} with {framework}")
+                said, outputs[framework] = bench.measure(framework, name)
+                measured.add(name, framework, said)
+            measured.differences[name], found = disagreements(outputs)
+            problems += [f"{name}: {problem}" for problem in found]
+    return measured, problems
+
+
+def versions(python: str) -> str | None:
+    """What the other environment holds, or None where it holds no PyTorch or no ONNX Runtime."""
+    code = "import torch, onnxruntime; print('PyTorch', torch.__version__ + ', ONNX Runtime', onnxruntime.__version__)"
+    try:
+        done = subprocess.run([python, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _machine() -> str:
+    """The processor's name, as Linux knows it, and the number of its cores."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

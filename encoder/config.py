@@ -20,7 +20,8 @@ class OptConfig:
     of the contrastive space. The image stream is a pre-LN ViT; `merge` > 1 averages each `merge` x `merge` square of
     its patch tokens after the last norm; where there are `grid_stages` (those of an EfficientNet, see
     convolutions.Stage) its `grid_features` features of each place are added to them, and `adapter_layers` more blocks read
-    the sum. Matrices whose names begin as `int8_weights` say are stored in 8 bits.
+    the sum. With `compact_tokens` what is kept of an image is `compact.pack_tokens` of its tokens.
+    Matrices whose names begin as `int8_weights` say are stored in 8 bits.
 
     `match_calibration` (a, m, b), fitted on validation, says how likely a re-ranked candidate of score s is a match:
     sigmoid(a * s + m * mean of the scores of all that were re-ranked with it + b), scores without what hubs cost.
@@ -59,6 +60,7 @@ class OptConfig:
     patch_bias: bool = False
     registers: int = 0
     merge: int = 1
+    compact_tokens: bool = False
     adapter_layers: int = 0
     type_vocab_size: int = 3
     published_extras: bool = False
@@ -112,12 +114,13 @@ class OptConfig:
 
     @property
     def token_shape(self) -> tuple[int, int]:
-        """(L, H) of the tokens kept for an image: class token first, then (merged) patches row by row, or regions."""
+        """(L, W) of the tokens kept for an image: class token first, then (merged) patches row by row, or regions."""
+        width = self.hidden_size // 2 + 1 if self.compact_tokens else self.hidden_size
         if self.regions:
-            return 1 + self.regions, self.hidden_size
+            return 1 + self.regions, width
         patches = (self.grid // self.merge) ** 2
         kept = 1 + patches if self.merge > 1 else self.vit_tokens
-        return kept, self.hidden_size
+        return kept, width
 
     def to_json(self) -> str:
         """The config as canonical JSON, the form that the fingerprint is taken of."""

@@ -5,6 +5,7 @@ Needs neither MindSpore nor an Ascend card.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable
@@ -16,7 +17,7 @@ import numpy as np
 from encoder.checkpoint import CONFIG, WEIGHTS
 from encoder.ckpt_file import FLOATS, CheckpointFile
 from encoder.config import OptConfig
-from encoder.errors import BadCheckpoint
+from encoder.errors import BadCheckpoint, UnusableForm
 from encoder.joint_config import JointConfig
 from encoder.models import RECORD, Models
 from encoder.published import usable_form
@@ -63,11 +64,12 @@ class ImportReport:
 
 
 def import_model(file: Path, models: Models, name: str | None = None, vocabulary: Path | None = None,
-                 replace: bool = False) -> ImportReport:
+                 replace: bool = False, compact: bool = False) -> ImportReport:
     """Make the model `name` (default: the file's own name) of a published `.ckpt`.
 
     Its numbers stay as they are, float16 or float32. `vocabulary` is the WordPiece file it was trained with (default: a
-    vocab.txt or bert-base-chinese-vocab.txt beside the checkpoint). Nothing is written under the name before it is whole.
+    vocab.txt or bert-base-chinese-vocab.txt beside the checkpoint). With `compact`, the tokens that an image keeps are few and
+    in 8 bits (see `compacted`). Nothing is written under the name before it is whole.
 
     Raises NotACheckpoint, UnusableForm (no OPT, or of sizes that cannot be), BadCheckpoint (weights missing or misshaped, a
     vocabulary that doesn't fit), BadModelName or UnusableModels.
@@ -75,6 +77,8 @@ def import_model(file: Path, models: Models, name: str | None = None, vocabulary
     name = models.new_name(name or Path(file).stem, replace)
     with CheckpointFile(file) as checkpoint:
         plan = Plan(checkpoint)
+        if compact:
+            plan.config = compacted(plan.config)
         vocabulary = _vocabulary(vocabulary, Path(file), plan.config)
         facts = {"file": Path(file).name, "sha256": _sha256(Path(file)), **plan.facts()}
         with models.new_folder(name, replace) as folder:
@@ -84,6 +88,14 @@ def import_model(file: Path, models: Models, name: str | None = None, vocabulary
             (folder / RECORD).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     return ImportReport(name, plan.form.key, plan.form.title, plan.config, len(plan.sources), plan.parameters, plan.ignored,
                         plan.taken, plan.filled_in, plan.left_over, models.fingerprint(name), str(models.path(name)))
+
+
+def compacted(config: OptConfig | JointConfig) -> OptConfig:
+    """The config with the fewest bytes an image that leave its vector as it is: patches averaged 2 x 2 after the last norm,
+    where the grid has an even side, and numbers in 8 bits. Raises UnusableForm where there is no stream of pixels."""
+    if isinstance(config, JointConfig) or config.regions:
+        raise UnusableForm("only models with an image stream of pixels can be made compact; import it without --compact.")
+    return dataclasses.replace(config, merge=2 if config.grid % 2 == 0 else config.merge, compact_tokens=True)
 
 
 class Plan:

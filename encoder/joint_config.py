@@ -47,6 +47,7 @@ class JointConfig:
     first_stage_weight: float = 0.0
     match_calibration: None = None
     form: str = FORM
+    compact_tokens = False
 
     @property
     def dim(self) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from encoder import checkpoint
+from encoder.compact import pack_tokens, unpack_tokens
 from encoder.device import CompiledCell, give_back_memory, process_cache, use_device, worker
 from encoder.network import OptModel
 from encoder.query_bank import read_query_bank
@@ -152,7 +153,8 @@ class Encoder:
         for rows, batch in _batches(images, IMAGE_BATCHES):
             count = rows.stop - rows.start
             *batch_vectors, batch_tokens = self._images(self._readable(batch))
-            tokens[rows, :batch_tokens.shape[1]] = batch_tokens[:count]
+            kept = pack_tokens(batch_tokens[:count]) if self.config.compact_tokens else batch_tokens[:count]
+            tokens[rows, :kept.shape[1]] = kept
             for value in batch_vectors:
                 vectors[rows] = value[:count]
         return ImageEncodings(vectors, tokens)
@@ -197,7 +199,8 @@ class Encoder:
         out = np.empty(count, np.float32)
         for start in range(0, count, size):
             states, ids, images = (_filled(side[start:start + size], size) for side in sides)
-            (logits,) = self._match(states, ids, images.astype(np.float32))
+            read = unpack_tokens(images) if self.config.compact_tokens else images.astype(np.float32)
+            (logits,) = self._match(states, ids, read)
             out[start:start + size] = logits[:count - start]
         return out
 

@@ -1,11 +1,11 @@
-"""Matrices in 8 bits: close to what they were, and no further from it when packed again."""
+"""Numbers in 8 bits: matrices and tokens, close to what they were, and no further from it when packed again."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from encoder.compact import STEPS, pack, unpack
+from encoder.compact import STEPS, pack, pack_tokens, unpack, unpack_tokens
 
 MATRICES = arrays(np.float32, array_shapes(min_dims=2, max_dims=4, max_side=5),
                   elements=st.floats(-100, 100, width=32, allow_subnormal=False))
@@ -28,3 +28,22 @@ def test_packing_again_changes_nothing(values):
 
 def test_a_row_of_zeros_stays_zero():
     np.testing.assert_array_equal(unpack(*pack(np.zeros((2, 3), np.float32))), np.zeros((2, 3)))
+
+
+TOKENS = arrays(np.float16, array_shapes(min_dims=3, max_dims=3, max_side=5).map(lambda s: (s[0], s[1], 2 * s[2])),
+                elements=st.floats(-1000, 1000, width=16))
+
+
+@given(TOKENS)
+def test_tokens_take_half_the_bytes_and_a_scale_and_move_by_little_more_than_half_a_step(tokens):
+    packed = pack_tokens(tokens)
+    assert packed.dtype == np.float16 and packed.shape == (*tokens.shape[:2], tokens.shape[2] // 2 + 1)
+    step = np.abs(tokens).astype(np.float32).max(2, keepdims=True) / STEPS
+    assert (np.abs(unpack_tokens(packed) - tokens) <= 0.57 * step + 1e-5).all()
+
+
+@given(TOKENS)
+def test_packed_tokens_go_through_a_file_bit_by_bit(tokens):
+    packed = pack_tokens(tokens)
+    copied = np.frombuffer(packed.tobytes(), np.float16).reshape(packed.shape)
+    np.testing.assert_array_equal(unpack_tokens(copied), unpack_tokens(packed))

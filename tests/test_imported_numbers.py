@@ -15,7 +15,9 @@ import pytest
 
 from encoder import open_encoder, published
 from encoder.blocks import MASKED
-from encoder.importing import Plan, import_model
+from encoder.compact import unpack_tokens
+from encoder.errors import UnusableForm
+from encoder.importing import Plan, compacted, import_model
 from encoder.models import Models
 from encoder.network import OptModel
 from tests.numpy_opt import NumpyOpt
@@ -168,3 +170,32 @@ def test_the_accepted_alias_gives_the_same_numbers(expected, tmp_path):
     weights[TABLE] = weights.pop(published.WORDS)
     found = errors(encoder_of(weights, tmp_path), expected)
     assert found["text"] < VECTORS and found["logit"] < LOGITS
+
+
+def test_a_compact_import_keeps_vectors_and_few_bytes_and_reads_the_averaged_patches(tmp_path):
+    config = dataclasses.replace(SMALL_PUBLISHED, image_size=64)
+    weights = published_weights(config)
+    file = write_published(tmp_path / "file", weights)
+    models = Models(tmp_path / "models")
+    plain, small = (import_model(file, models, name, compact=name == "small") for name in ("plain", "small"))
+    assert plain.fingerprint != small.fingerprint
+    full, compact = (open_encoder(models.path(name)) for name in ("plain", "small"))
+    assert (full.config.token_shape, compact.config.token_shape) == ((17, 128), (5, 65))
+    pixels = np.random.default_rng(3).integers(0, 256, (3, 64, 64, 3)).astype(np.uint8)
+
+    images, few = full.encode_images(pixels), compact.encode_images(pixels)
+
+    np.testing.assert_allclose(few.vectors, images.vectors, atol=1e-6)
+    patches = images.tokens[:, 1:].astype(np.float32).reshape(3, 2, 2, 2, 2, 128).mean((2, 4)).reshape(3, 4, 128)
+    averaged = np.concatenate([images.tokens[:, :1].astype(np.float32), patches], 1)
+    np.testing.assert_allclose(unpack_tokens(few.tokens), averaged, atol=0.6 * np.abs(averaged).max() / 127)
+    reference = NumpyOpt(config, weights)
+    for sentence in SENTENCES[:3]:
+        states = reference.text_states(ids_of(sentence))
+        expected = [reference.match_logit(states, tokens) for tokens in unpack_tokens(few.tokens)]
+        np.testing.assert_allclose(compact.match(compact.encode_texts([sentence]), few.tokens), expected, atol=LOGITS)
+
+
+def test_only_a_dual_stream_of_pixels_can_be_compact():
+    with pytest.raises(UnusableForm, match="without --compact"):
+        compacted(dataclasses.replace(SMALL_PUBLISHED, regions=4, region_width=8))

@@ -166,3 +166,19 @@ def test_a_collection_that_is_not_there_is_one_line(tmp_path, command):
     done = manage(*command, "--home", tmp_path)
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
     assert "build-index SOURCE" in done.stderr and list(tmp_path.iterdir()) == []
+
+
+def test_delete_takes_a_filter_or_ids_and_never_both(tmp_path):
+    collection = build_gallery(tmp_path)
+    home = ("--home", collection.folder.parent.parent, "--collection", collection.name)
+    ids = ids_by_name(collection)
+    for wrong in (["delete"], ["delete", 1, "--where", "width > 1"], ["delete", "--where", "colour = 'red'"]):
+        done = manage(*wrong, *home)
+        assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "no column is called colour" in done.stderr
+
+    done = answer("delete", "--where", "name = 'red.jpg' or name like 'gr%'", *home)
+    assert done["deleted"] == sorted([ids["red"], ids["green"]])
+    nothing = answer("delete", "--where", "width > 100000", *home)
+    assert (nothing["deleted"], nothing["changed"]) == ([], False)
+    assert set(ids_by_name(collection)) == set(ids) - {"red", "green"}

@@ -1,5 +1,7 @@
 """A photo to search with is prepared as the model's config says, as those of the index are."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,7 +9,7 @@ from PIL import Image
 from encoder.pixels import decode, prepare
 from indexer.photos import Job, load_photo
 from search.errors import UnreadablePhoto
-from search.photos import read_indexed, read_photo, read_photo_with_preview
+from search.photos import read_photo, read_photo_with_preview, read_stored
 from storage.places import Place
 from tests.fakes import FakeConfig, jpeg, save_photo
 from tests.test_indexer_shards import write_shard
@@ -32,8 +34,8 @@ def test_a_photo_is_read_by_its_records_uri_wherever_it_lies(tmp_path):
     save_photo(tmp_path / "new.png", "green").rename(odd)
     expected = prepare(decode(jpeg("green")), FakeConfig.image_size)
     for place in (Place(shard, "green.jpg"), Place(odd)):
-        np.testing.assert_allclose(read_indexed(place.uri, FakeConfig()), expected, atol=3)
+        np.testing.assert_allclose(read_stored(SimpleNamespace(uri=place.uri, metadata={}), FakeConfig()), expected, atol=3)
     gone = Place(shard, "gone.jpg"), Place(tmp_path / "gone.tar", "x.jpg"), Place(tmp_path / "gone.jpg")
     for place in (*gone, Place(shard, "x.jpg")):
         with pytest.raises(UnreadablePhoto):
-            read_indexed(place.uri, FakeConfig())
+            read_stored(SimpleNamespace(uri=place.uri, metadata={}), FakeConfig())

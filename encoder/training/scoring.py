@@ -12,7 +12,7 @@ from encoder.checkpoint import write_ranking
 from encoder.errors import BadTrainingData
 from encoder.pixels import decode, prepare
 from encoder.query_bank import QueryBank, familiarity
-from encoder.runtime import Encoder
+from encoder.runtime import Encoder, TextEncodings
 from encoder.training.calibration import fit_calibration
 from encoder.training.dataset import Photo
 
@@ -126,8 +126,10 @@ def _best(encoder, sentences: Sentences, gallery: Gallery) -> np.ndarray:
     similar = sentences.vectors @ gallery.vectors.T
     nearest = np.argsort(-similar, axis=1, kind="stable")[:, :READ]
     scores = encoder.config.first_stage_weight * np.take_along_axis(similar, nearest, 1)
-    for i, text in enumerate(sentences.texts):
-        scores[i] += encoder.match(encoder.encode_texts([text]), gallery.tokens[nearest[i]])
+    said = encoder.encode_texts(sentences.texts)
+    for i in range(len(said)):
+        one = TextEncodings(said.vectors[i:i + 1], said.states[i:i + 1], said.lengths[i:i + 1])
+        scores[i] += encoder.match(one, gallery.tokens[nearest[i]])
     return scores.max(1).astype(np.float64)
 
 
