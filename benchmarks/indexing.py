@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from encoder import open_encoder
+from encoder.runtime import IMAGE_BATCHES
 from indexer import build_index, open_source
 from indexer.filling import IMAGE_BATCH, TEXT_BATCH
 from indexer.readers import default_workers
@@ -44,7 +45,7 @@ def main(photos: int, data: Path | None, rounds: int, workers: tuple[int, ...]):
         source = open_source(data or made_up(folder / "photos", photos))
         items = list(islice(source, photos))
         texts = [caption.text for item in items for caption in item.captions]
-        alone_on(encoder, IMAGE_BATCH, texts[:TEXT_BATCH])
+        alone_on(encoder, IMAGE_BATCHES[-1], texts[:TEXT_BATCH])  # compiles
         alone, built, memory = [], {count: [] for count in workers or (default_workers(len(items), encoder.device),)}, Memory()
         for number in range(rounds):
             alone.append(alone_on(encoder, len(items), texts))
