@@ -47,7 +47,8 @@ class ShardedEncoder:
         self._idle: queue.SimpleQueue[_Child] = queue.SimpleQueue()
         self._children: list[_Child] = []
         try:
-            self._children += [_Child(partial(opened, number), number) for number in range(devices)]
+            for number in range(devices):
+                self._children.append(_Child(partial(opened, number), number))
             for child in self._children:
                 child.answer()
                 self._idle.put(child)
