@@ -59,7 +59,8 @@ def cli():
 @click.option("--rebuild", is_flag=True, help="Encode everything anew, e.g. with other weights, and swap at the end.")
 @click.option("--keep-missing", "missing", flag_value="keep", help="Keep photos that SOURCE has no more.")
 @click.option("--drop-missing", "missing", flag_value="drop", help="Remove them, even if that is more than half.")
-@click.option("--workers", type=click.IntRange(0), help="Processes that decode photos (default: one a core).")
+@click.option("--workers", type=click.IntRange(0), help="Processes that decode photos (default: one for two "
+              "cores; one a core, where an Ascend card encodes).")
 @click.option("--device", type=click.Choice(["CPU", "Ascend"]), help="What encodes (default: PANOPTES_DEVICE, or CPU).")
 @click.option("--devices", type=click.IntRange(1), default=1, show_default=True,
               help="Processes that encode, each on a card of its own; on CPU they share the cores, and each takes its memory.")

@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from encoder import open_encoder
+from encoder.runtime import IMAGE_BATCHES
 from indexer import build_index, open_source
 from indexer.filling import IMAGE_BATCH, TEXT_BATCH
 from indexer.readers import default_workers
@@ -44,15 +45,17 @@ def main(photos: int, data: Path | None, rounds: int, workers: tuple[int, ...]):
         source = open_source(data or made_up(folder / "photos", photos))
         items = list(islice(source, photos))
         texts = [caption.text for item in items for caption in item.captions]
-        alone_on(encoder, IMAGE_BATCH, texts[:TEXT_BATCH])
-        alone, built, memory = [], {count: [] for count in workers or (default_workers(len(items)),)}, Memory()
+        alone_on(encoder, IMAGE_BATCHES[-1], texts[:TEXT_BATCH])  # compiles
+        alone, built, memory = [], {count: [] for count in workers or (default_workers(len(items), encoder.device),)}, Memory()
         for number in range(rounds):
             alone.append(alone_on(encoder, len(items), texts))
+            print(f"round {number + 1}: alone {alone[-1]:.2f} photos/s", flush=True)
             for count, rates in built.items():
                 home = Home(folder / f"home-{number}-{count}")
                 with memory:
                     summary = build_index(home, "photos", source, encoder, limit=photos, workers=count)
                 rates.append(summary.images_per_second)
+                print(f"round {number + 1}: build-index, {count} that decode, {rates[-1]:.2f} photos/s", flush=True)
     best = statistics.median(alone)
     print(f"{len(items)} photos, {len(texts)} captions, {rounds} rounds; load {os.getloadavg()[0]:.1f} at the end")
     print(f"encoder alone                {best:6.2f} photos/s   ({said(alone)})")

@@ -29,10 +29,11 @@ class TransposedLinear(nn.Cell):
         self.bias = Parameter(initializer("zeros", (outputs,), ms.float32))
         self.inputs = inputs
         self.outputs = outputs
+        self.add = ops.BiasAdd()
 
     def construct(self, x):
         """x [..., in] -> [..., out]."""
-        flat = ops.bias_add(ops.matmul(x.reshape((-1, self.inputs)), self.weight), self.bias)
+        flat = self.add(ops.matmul(x.reshape((-1, self.inputs)), self.weight), self.bias)
         return flat.reshape(x.shape[:-1] + (self.outputs,))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -49,5 +50,6 @@ class Chosen:
         if devices == 1:
             yield self.open(device)
             return
-        with ShardedEncoder(partial(self.open, device), self.config, self.fingerprint, devices) as encoder:
+        device = device or os.environ.get("PANOPTES_DEVICE") or "CPU"
+        with ShardedEncoder(partial(self.open, device), self.config, self.fingerprint, devices, device) as encoder:
             yield encoder

@@ -76,14 +76,11 @@ class GraphCache:
     @contextlib.contextmanager
     def alone(self):
         """Keep the other processes that use this cache from compiling, for what one writes another must not read by half."""
-        try:
-            self._root.mkdir(parents=True, exist_ok=True)
-            lock = open(self._root / "lock", "w")  # noqa: SIM115
-        except OSError:
-            yield  # no folder to write to: there is no cache
-            return
-        with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):  # no folder to write to, or none that locks
+                self._root.mkdir(parents=True, exist_ok=True)
+                lock = stack.enter_context(open(self._root / "lock", "w"))
+                fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def end(self) -> None:

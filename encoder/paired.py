@@ -119,6 +119,7 @@ class PairedEncoder:
 
     def __init__(self, first, second):
         self.first, self.second = first, second
+        self.device = first.device
         self.config = PairedConfig(first.config, second.config)
         self.query_bank = first.query_bank
         self.match_batches = second.match_batches

@@ -34,20 +34,21 @@ class ShardedTexts:
 class ShardedEncoder:
     """`encode_images` and `encode_texts` of `devices` processes; as many threads may call at once, each call goes to one.
 
-    `opened(number)` gives the encoder of process 0, 1, ...; it must be importable in a fresh process. `config` and
-    `fingerprint` are those of what it opens. Use it in a `with`, or `close` it.
+    `opened(number)` gives the encoder of process 0, 1, ...; it must be importable in a fresh process. `config`, `fingerprint`
+    and `device` are those of what it opens. Use it in a `with`, or `close` it.
 
     Raises what opening raises, and DeviceLost where a process ends before it has answered.
     """
 
     query_bank = None
 
-    def __init__(self, opened: Callable[[int], object], config, fingerprint: str, devices: int):
-        self.config, self.fingerprint, self.devices = config, fingerprint, devices
+    def __init__(self, opened: Callable[[int], object], config, fingerprint: str, devices: int, device: str = "CPU"):
+        self.config, self.fingerprint, self.device, self.devices = config, fingerprint, device, devices
         self._idle: queue.SimpleQueue[_Child] = queue.SimpleQueue()
         self._children: list[_Child] = []
         try:
-            self._children += [_Child(partial(opened, number), number) for number in range(devices)]
+            for number in range(devices):
+                self._children.append(_Child(partial(opened, number), number))
             for child in self._children:
                 child.answer()
                 self._idle.put(child)

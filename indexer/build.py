@@ -76,7 +76,7 @@ def build_index(
     Photos that cannot be read are recorded and listed in the summary; the run goes on. It can be killed at any
     instant: the published version stays as it is, and the next run continues with what was finished. With `rebuild`
     everything is encoded anew, also what came from other sources, and replaces what was there in one instant.
-    `workers` is how many processes decode (0: this one decodes; None: one for each processor). `budget` says what a search
+    `workers` is how many processes decode (0: this one decodes; None: as `default_workers` says). `budget` says what a search
     may cost before an approximate index is tried (None: as in the version before).
 
     Images of this source that it has no more are removed; `missing` is "guard" to refuse where these are more than half,
@@ -142,7 +142,9 @@ class _Build:
             self._fail(str(self._source.root), problem)
         by_uri = {one.uri: one for one in work}
         self._progress("photos", 0, self._total)
-        with PhotoReader(default_workers(len(work)) if workers is None else workers) as reader:
+        if workers is None:
+            workers = default_workers(len(work), getattr(self._encoder, "device", "CPU"))
+        with PhotoReader(workers) as reader:
             for job, result in reader.read(self._jobs(work)):
                 self._settle(by_uri[job.uri], result)
         self._advance(self._filler.finish())

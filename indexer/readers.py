@@ -80,9 +80,16 @@ class PhotoReader:
             return Failure(job.uri, "crashed", f"{job.uri} ended the process that read it; replace or remove the file.")
 
 
-def default_workers(photos: int) -> int:
-    """One for each processor that is ours; 0 for so few photos that starting processes would take longer."""
-    return len(os.sched_getaffinity(0)) if photos > FEW else 0
+def default_workers(photos: int, device: str = "CPU") -> int:
+    """0 for so few photos that starting processes would take longer; else one for each processor that is ours.
+
+    Half of that where the encoder needs the processors too: enough while reading a photo takes no more of them than encoding
+    one does.
+    """
+    if photos <= FEW:
+        return 0
+    processors = len(os.sched_getaffinity(0))
+    return max(1, processors // 2) if device == "CPU" else processors
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:

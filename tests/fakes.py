@@ -68,6 +68,7 @@ class FakeEncoder:
     Texts that name no colour get a vector from their hash. Every call is counted in `calls`, a list of (name, n).
     """
 
+    device = "CPU"
     match_batches = (8, 32)
 
     def __init__(self, fingerprint: str = "fake000000000001", config: FakeConfig | None = None, query_bank=None):

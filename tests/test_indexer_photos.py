@@ -155,7 +155,9 @@ def test_processes_that_never_start_are_an_error_and_not_a_list_of_bad_photos(mo
 
 
 def test_few_photos_need_no_processes():
-    assert (default_workers(FEW), default_workers(FEW + 1)) == (0, len(os.sched_getaffinity(0)))
+    processors = len(os.sched_getaffinity(0))
+    assert (default_workers(FEW), default_workers(FEW + 1)) == (0, max(1, processors // 2))
+    assert default_workers(FEW + 1, "Ascend") == processors
 
 
 def test_workers_import_no_network_and_no_database():
