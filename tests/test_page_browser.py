@@ -134,12 +134,15 @@ def test_photos_stand_in_full_rows_at_their_true_ratio(open_page, ids):
 
 
 def test_nothing_moves_while_photos_arrive(open_page, ids):
-    watch_shifts = """new Promise(done => new PerformanceObserver(list => done(list.getEntries().length))
-        .observe({type: "layout-shift", buffered: true}) || setTimeout(() => done(0), 400))"""
+    watch_shifts = """new Promise(done => {
+        let sum = 0;
+        new PerformanceObserver(list => list.getEntries().forEach(one => sum += one.value))
+            .observe({type: "layout-shift", buffered: true});
+        setTimeout(() => done(sum), 400); })"""
     page = open_page("/?q=red")
     page.wait_for_load_state("networkidle")
 
-    assert page.evaluate(watch_shifts) == 0
+    assert page.evaluate(watch_shifts) < 0.05  # half of what counts as good; 0 unless the machine is very busy
 
 
 @pytest.fixture(scope="module")
