@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -233,7 +234,8 @@ def test_a_budget_is_that_of_a_running_server(tmp_path, monkeypatch):
     encoder = FakeEncoder()
     build_gallery(tmp_path, encoder=encoder)
     encoder.calls.clear()
-    monkeypatch.setattr(manage_module, "_open_encoder", lambda *_: encoder)
+    chosen = SimpleNamespace(config=encoder.config, fingerprint=encoder.fingerprint, open=lambda: encoder)
+    monkeypatch.setattr(manage_module, "chosen_models", lambda *_: chosen)
 
     def search(*options):
         return CliRunner().invoke(manage_module.cli, ["search", "red", "--home", str(tmp_path / "var"), *options])
