@@ -62,13 +62,13 @@ class _Run:
         self.depths = depths
         self.rows: dict[tuple[str, str, int], _Row] = {}
         self.done = self.total = 0
-        self._mode, self._progress, self._keep = mode, progress, keep
+        self.mode, self._progress, self._keep = mode, progress, keep
         self._words = words_of(snapshot) if mode != "vector" else None
 
     def ask_by_sentence(self, question: Question) -> None:
         """Encodes the caption, and asks."""
         watch = Stopwatch()
-        probe = probe_text(self.encoder, question.caption.text) if self._mode != "lexical" else None
+        probe = probe_text(self.encoder, question.caption.text) if self.mode != "lexical" else None
         self._ask(question, probe, watch.total_ms())
         self.step()
 
@@ -92,14 +92,14 @@ class _Run:
         """Retrieves once, then re-ranks anew for each K."""
         watch = Stopwatch()
         lexical = self._by_words(question)
-        first = lexical_ranking(lexical.ids, lexical.scores) if self._mode == "lexical" else self._first_stage(question, probe)
+        first = lexical_ranking(lexical.ids, lexical.scores) if self.mode == "lexical" else self._first_stage(question, probe)
         shared_ms = encode_ms + watch.total_ms()
         for k in self.depths:
             watch = Stopwatch()
             ranking = first
-            if self._mode != "lexical":
+            if self.mode != "lexical":
                 ranking = rerank_stage(first, probe, question.to, k, self.snapshot, self.encoder)
-            if self._mode == "hybrid":
+            if self.mode == "hybrid":
                 ranking = fuse(ranking, lexical.ids, lexical.scores, lexical.speaking)
             self._note(question, k, first, ranking, shared_ms + watch.total_ms())
 
@@ -107,7 +107,7 @@ class _Run:
         index = self.snapshot.image_index if question.to == "images" else self.snapshot.caption_index
         count = index.count if question.allowed is None else len(question.allowed)
         deep = DEEPEST_KEPT if self._keep is not None else max(KS) + len(question.relevant)
-        depth = count if self._mode == "hybrid" else min(max(*self.depths, deep), count)
+        depth = count if self.mode == "hybrid" else min(max(*self.depths, deep), count)
         return retrieve(index, probe.vector, depth, question.allowed)
 
     def _by_words(self, question: Question) -> Found | None:
@@ -180,21 +180,28 @@ def evaluate(
     trials = [absence.plan(snapshot, language, absent, seed) for language in spoken] if absent else []
     encoder.warm_up()
     run = _Run(snapshot, encoder, sorted(set(rerank)), mode, progress, keep)
-    sentences = [one for fold in folds for one in text_questions(snapshot, fold, queries, seed)]
-    photos = [one for fold in folds for one in image_questions(snapshot, fold, queries, seed)] if mode == "vector" else []
-    run.total = len(sentences) + len(photos) + 2 * absent * len(trials)
-    for question in sentences:
-        run.ask_by_sentence(question)
-    for questions in photos:
-        run.ask_by_photo(questions)
+    by_photo = _ask_all(run, folds, queries, seed, 2 * absent * len(trials))
     rows = [_summary(key, run.rows[key], seed) for key in sorted(run.rows, key=_row_order(spoken))]
     report = {"images": snapshot.image_count, "seed": seed, "mode": mode, "protocol": protocol, "folds": len(folds),
-              "results": rows, "rsum": _rsums(rows) if photos else [],
+              "results": rows, "rsum": _rsums(rows) if by_photo else [],
               "notices": [notice.sentence for notice in measured(spoken, encoder.config)]}
     if trials:
         deepest = run.depths[-1]
         report["relevance"] = [absence.measure(one, snapshot, encoder, deepest, seed, run.step) for one in trials]
     return report
+
+
+def _ask_all(run: _Run, folds, queries: int | None, seed: int, more: int) -> bool:
+    """Asks every question of every fold, of which `more` others will follow; whether any was asked by a photo."""
+    sentences = [one for fold in folds for one in text_questions(run.snapshot, fold, queries, seed)]
+    by_photo = run.mode == "vector"
+    photos = [one for fold in folds for one in image_questions(run.snapshot, fold, queries, seed)] if by_photo else []
+    run.total = len(sentences) + len(photos) + more
+    for question in sentences:
+        run.ask_by_sentence(question)
+    for questions in photos:
+        run.ask_by_photo(questions)
+    return bool(photos)
 
 
 def _row_order(languages: Iterable[str]) -> Callable[[tuple[str, str, int]], tuple]:

@@ -1,0 +1,84 @@
+"""The commands about models: `manage.py model ...`; what they do lies in encoder/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from console import HOME, JSON, models_of, say
+
+
+@click.group()
+def model():
+    """Import OPT checkpoints as they were published, and say which models there are."""
+
+
+@model.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--as", "name", metavar="NAME", help="The model's name (default: FILE's own).")
+@click.option("--vocab", type=click.Path(path_type=Path), help="The vocabulary it was trained with, bert-base-chinese's "
+              "vocab.txt (default: one that lies beside FILE).")
+@click.option("--replace", is_flag=True, help="Replace a model that has this name.")
+@click.option("--compact", is_flag=True, help="Keep an eighth of an image's tokens: patches averaged 2 x 2, in 8 bits.")
+@HOME
+@JSON
+def import_model(file, name, vocab, replace, compact, home, as_json):
+    """Make a model of FILE, a published .ckpt of Taichu-OPT-v2, Taichu-OPT-v1 or the model zoo's OPT.
+
+    Reads FILE and the vocabulary; needs neither an Ascend card nor the run that wrote it. Writes HOME/models/NAME, when all
+    of it is there and fits. Prints which tensors were loaded, which were ignored and why, and which nobody knows.
+    """
+    from encoder.importing import import_model as run
+    from encoder.report import import_lines
+
+    report = run(file, models_of(home), name, vocab, replace, compact).as_json()
+    say(report, import_lines, as_json)
+
+
+@model.command("list")
+@HOME
+@JSON
+def list_models(home, as_json):
+    """List the models: the shipped one, and those that were imported.
+
+    Reads HOME/models; writes nothing.
+    """
+    from encoder.report import list_lines
+
+    say({"models": models_of(home).list()}, list_lines, as_json)
+
+
+@model.command("show")
+@click.argument("name")
+@HOME
+@JSON
+def show_model(name, home, as_json):
+    """Say what the model NAME is, and what it was imported from.
+
+    Reads HOME/models/NAME; writes nothing.
+    """
+    from encoder.report import model_lines
+
+    found = models_of(home).describe(name)
+    say(found, model_lines, as_json)
+
+
+@model.command("calibrate")
+@click.argument("name")
+@click.option("--data", type=click.Path(path_type=Path), multiple=True, required=True,
+              help="A JSON Lines manifest of captioned photos, of which the query bank is made; may be given several times.")
+@click.option("--val", "validation", type=click.Path(path_type=Path), required=True,
+              help="A manifest of other captioned photos, on which the weights are chosen.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of what is drawn from DATA and VAL.")
+@HOME
+def calibrate(name, data, validation, seed, home):
+    """Fit how the model NAME combines its scores: what hubs cost, and from which score on a photo is a match.
+
+    Reads the manifests and their photos. Writes query_bank.safetensors and ranking.json into the model's folder; what is
+    indexed stays as it is. `train` does this at its end; models that were imported need it once to tell matches at all.
+    """
+    from encoder.training.dataset import read_photos
+    from encoder.training.scoring import fit_ranking
+
+    fit_ranking(models_of(home).chosen(name), [read_photos(one) for one in data], read_photos(validation), seed, say=click.echo)
