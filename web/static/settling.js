@@ -13,19 +13,20 @@ function nameTiles() {
   for (const tile of document.querySelectorAll("[data-results] > .tile")) tile.style.viewTransitionName = `photo-${tile.dataset.id}`;
 }
 
-function forgetNames() {
+function haveSettled() {
   for (const tile of document.querySelectorAll("[data-results] > .tile")) tile.style.viewTransitionName = "";
+  letSettle(false);
 }
 
 function whateverBecomesOf(transition) {
   for (const part of [transition.ready, transition.updateCallbackDone, transition.finished]) part.catch(() => {});
 }
 
+// Not at load: that may come before the page is revealed, and the transition to it would be skipped.
 addEventListener("pagereveal", ({ viewTransition }) => {
-  if (!viewTransition) return;
+  if (!viewTransition) return letSettle(false);
   whateverBecomesOf(viewTransition);
   nameTiles();
-  viewTransition.finished.then(forgetNames, forgetNames);
+  viewTransition.finished.then(haveSettled, haveSettled);
 });
 addEventListener("pageswap", ({ viewTransition }) => { if (viewTransition) whateverBecomesOf(viewTransition); });
-addEventListener("load", () => letSettle(false));
