@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from search import cursor, where
 from search.folding import SAME
 from search.query import LARGEST_ID, LONGEST_TEXT, MODES, TARGETS
+from storage.home import NAME
 
 from .errors import BadParameter
 
@@ -37,6 +38,7 @@ class Text(Parameter):
     """Text of so many characters at most, which whoever uses it checks."""
 
     longest: int | None = None
+    pattern: str | None = None
 
     def read(self, values: Mapping[str, str]) -> str | None:
         """The text without blanks around it; None where there is none."""
@@ -44,7 +46,7 @@ class Text(Parameter):
 
     @property
     def schema(self) -> dict:
-        return _given(type="string", maxLength=self.longest)
+        return _given(type="string", maxLength=self.longest, pattern=self.pattern)
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ ADDED_PHOTO = Whole("image_id", "A photo of the collection that is added to the 
 SENTENCE = Text("q", "A sentence in either language, or terms with signs, of which the words to look for are read.",
                 LONGEST_TEXT, required=True, example="a dog on the beach")
 PHOTO_ID = Whole("id", "A photo of the collection", required=True)
-NAME_IN_PATH = Text("name", "The name of a collection")
+NAME_IN_PATH = Text("name", "The name of a collection", pattern=f"^{NAME.pattern}$")
 PHOTO_IN_PATH = Whole("image_id", "A photo of the collection")
 LIMIT = Whole("limit", "How many at most", 1, MOST_LISTED, 20)
 LIKE = Whole("like", "A photo of the collection, for the page")
