@@ -87,6 +87,26 @@ def test_every_mode_is_explained(client, ids, mode):
     assert ("similarity of the vectors" in told) == (mode != "lexical")
 
 
+def test_a_photo_that_was_found_shows_where_its_words_are_seen(client, ids):
+    page = client.get(f"/photo/{ids['red']}?q=a+red+wall").text
+
+    assert "Where its words are seen" in page and page.count("<svg id=\"shade-") == 1
+    assert "#look-1:checked) #shade-1{display:block}" in page
+
+
+@pytest.mark.parametrize("query", ["", "?like=2"])
+def test_without_words_nothing_is_shown_in_the_photo(client, ids, query):
+    assert "Where its words are seen" not in client.get(f"/photo/{ids['red']}{query}").text
+
+
+def test_a_model_that_cannot_say_where_it_looks_shows_none(tmp_path, gallery, ids):
+    client = create_app(Home(tmp_path / "var"), FakeEncoder(config=FakeConfig(token_grid=None))).test_client()
+
+    page = client.get(f"/photo/{ids['red']}?q=red")
+
+    assert page.status_code == 200 and "Where its words are seen" not in page.text and "Why it was found" in page.text
+
+
 def test_found_by_a_photo_and_words(client, ids):
     sent = client.post("/by-image", data={"image": (io.BytesIO(jpeg("red")), "a.jpg"), "q": "3*green"}).headers["Location"]
     assert "q=3*green" in sent

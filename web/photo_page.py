@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from flask import Blueprint, current_app, render_template, request, url_for
 
 from search import Query
+from search.errors import NoHeatMap, NothingToExplain
 from search.query import LARGEST_ID
 from search.relevance import relevance
 from storage.errors import UnknownId
@@ -14,6 +15,7 @@ from storage.errors import UnknownId
 from .addresses import photo_addresses, with_addresses
 from .asked import Asked
 from .errors import ModelFailed, ModelLoading
+from .looks import Look, looks_of
 from .parameters import AT, MOST_TOP
 from .views import captions_by_language, flat
 from .words import interface_language
@@ -53,9 +55,10 @@ def photo(image_id: int) -> str:
     asked = Asked.of(request.args, current_app.extensions["panoptes-photos"])
     try:
         found = _found(asked, image_id) if asked else None
+        looks = _looks(asked, record) if found else []
         around = _around(image_id)
     except (ModelLoading, ModelFailed):
-        found, around = None, Around()
+        found, looks, around = None, [], Around()
     return render_template(
         "photo.html",
         record=record,
@@ -64,6 +67,7 @@ def photo(image_id: int) -> str:
         known=flat(record.metadata),
         asked=asked,
         found=found,
+        looks=looks,
         around=around,
         back=asked.address(**_options()) if asked else None,
         neighbour=lambda place: url_for("photo_page.photo", image_id=place[0], at=place[1], **_question(asked)),
@@ -99,6 +103,15 @@ def _placed(answer: dict, i: int) -> Found:
     chance = hits[i]["match_probability"]
     places = [None if hit is None else (hit["id"], hit["rank"]) for hit in (before, after)]
     return Found(hits[i], None if chance is None else relevance(chance), answer["reranked"], *places)
+
+
+def _looks(asked: Asked, record) -> list[Look]:
+    """Where in the photo the words were seen; nothing where there are none to be read with it, or the model can't say."""
+    try:
+        explained = _service().explain(asked.query(request.args, to="images", cursor=None), record.image_id)
+    except (NothingToExplain, NoHeatMap):
+        return []
+    return looks_of(explained, record.width, record.height)
 
 
 def _around(image_id: int) -> Around:
