@@ -16,6 +16,7 @@ from .health import health
 from .media import media
 from .metrics import Metrics
 from .observing import observe
+from .openapi import document
 from .pages import pages
 from .photo_page import photo_page
 from .service import SearchService
@@ -59,8 +60,9 @@ def create_app(
     service = app.extensions["panoptes"] = SearchService(home, encoder, collection, translate)
     app.extensions["panoptes-photos"] = KeptPhotos()
     metrics = app.extensions["panoptes-metrics"] = Metrics(service)
-    for blueprint in (pages, photo_page, collection_page, media, api, api_page, health):
+    for blueprint in (api, media, health, pages, photo_page, collection_page, api_page):
         app.register_blueprint(blueprint)
+    app.extensions["panoptes-document"] = document(app)
     if callable(encoder):  # there is time while it loads
         Thread(target=decoder.warm_up, name="start-decoder", daemon=True).start()
     _add_headers(app)
