@@ -65,13 +65,14 @@ def cli():
 @click.option("--device", type=click.Choice(["CPU", "Ascend"]), help="What encodes (default: PANOPTES_DEVICE, or CPU).")
 @click.option("--devices", type=click.IntRange(1), default=1, show_default=True,
               help="Processes that encode, each on a card of its own; on CPU they share the cores, and each takes its memory.")
+@click.option("--announced", type=int, hidden=True, help="The run's id, where a server has noted it already.")
 @MODEL
 @RERANKER
 @HOME
 @COLLECTION
 @JSON
 def build_index(source, source_format, captions, lang, max_ms, max_memory, limit, rebuild, missing, workers, device, devices,
-                model, reranker, home, collection, as_json):
+                announced, model, reranker, home, collection, as_json):
     """Index the photos and captions of SOURCE into a collection.
 
     Reads SOURCE: a COCO folder (annotations/captions_*.json and its image folders), a manifest in JSON Lines ({"image": path,
@@ -89,7 +90,7 @@ def build_index(source, source_format, captions, lang, max_ms, max_memory, limit
     opened = open_source(source, source_format, captions, lang)
     with chosen_models(home, model, reranker).opened(device, devices) as encoder:
         summary = index_source(opened, limit, rebuild, workers, Home(home), collection, encoder, quiet=as_json,
-                               missing=missing or "guard", budget=Budget.of(max_ms, max_memory))
+                               missing=missing or "guard", budget=Budget.of(max_ms, max_memory), announced=announced)
     say(summary_json(summary), lambda _: summary_lines(summary, collection), as_json)
     if not as_json:
         print_failures(summary)
