@@ -9,12 +9,13 @@ import pytest
 from indexer import build_index, open_source
 from indexer.errors import MissingPhoto, MostVanished
 from indexer.items import captions_from
-from indexer.upkeep import added_photos, added_summary, check_sample, encode_again, failures, retry_failures
+from indexer.upkeep import added_photos, added_summary, check_sample, encode_again, retry_failures
 from storage import Home
 from storage.errors import OtherWeights
 from storage.maintenance import versions
 from storage.places import beginnings
 from storage.repairing import repair
+from storage.status import failures
 from storage.verification import verify
 from tests.fakes import FakeEncoder, save_photo
 
