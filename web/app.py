@@ -11,7 +11,10 @@ from .access import Tokens, guard
 from .answers import add_errors
 from .api import api
 from .api_page import api_page
+from .builds import builds
+from .changes import changes
 from .collection_page import collection_page
+from .editing import Editor
 from .health import health
 from .media import media
 from .metrics import Metrics
@@ -37,6 +40,7 @@ def create_app(
     translate=None,
     tokens: Tokens = Tokens(),  # noqa: B008 - it is frozen
     local_only: bool = False,
+    editor: Editor | None = None,
 ) -> Flask:
     """Makes the application that serves one collection.
 
@@ -49,6 +53,7 @@ def create_app(
         translate: for sentences in a language that the model doesn't know (see `search.translation`).
         tokens: what has to be given to be let in.
         local_only: answer to this machine's own names only.
+        editor: what changes collections; without it they can only be searched.
     """
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_UPLOAD + FORM_AROUND_UPLOAD
@@ -58,8 +63,9 @@ def create_app(
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     service = app.extensions["panoptes"] = SearchService(home, encoder, collection, translate)
     app.extensions["panoptes-photos"] = KeptPhotos()
+    app.extensions["panoptes-editor"] = editor
     metrics = app.extensions["panoptes-metrics"] = Metrics(service)
-    for blueprint in (pages, photo_page, collection_page, media, api, api_page, health):
+    for blueprint in (pages, photo_page, collection_page, media, api, changes, builds, api_page, health):
         app.register_blueprint(blueprint)
     if callable(encoder):  # there is time while it loads
         Thread(target=decoder.warm_up, name="start-decoder", daemon=True).start()

@@ -1,0 +1,86 @@
+"""Index runs are started, watched and cancelled, and what they could not read is listed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from flask import Blueprint, current_app, request, url_for
+
+from search.query import LARGEST_ID
+from storage.errors import UnknownRun
+from storage.status import failures as failures_of
+
+from .api import MOST_LISTED
+from .editing import editor
+from .errors import BadParameter
+from .parameters import whole_number
+
+builds = Blueprint("builds", __name__, url_prefix="/api/v1/collections/<name>")
+
+
+@builds.get("/builds")
+def sources(name: str) -> dict:
+    """What the collection can be built from again: the sources of its index runs."""
+    known = _home().catalog.sources(_home().collection(name).name)
+    return {"collection": name, "sources": [{"source": source, **told} for source, told in known.items()]}
+
+
+@builds.post("/builds")
+def start(name: str) -> tuple[dict, int, dict]:
+    """Starts `build-index` again on one of the collection's sources, as it was last run on it."""
+    _home().collection(name)
+    run_id = editor().builds.start(name, _source())
+    return _described(name, run_id), 202, {"Location": url_for("builds.watch", name=name, run_id=run_id)}
+
+
+@builds.get("/builds/<int:run_id>")
+def watch(name: str, run_id: int) -> dict:
+    """How far a run is, or how it ended."""
+    return _described(name, run_id)
+
+
+@builds.delete("/builds/<int:run_id>")
+def cancel(name: str, run_id: int) -> tuple[dict, int]:
+    """Has a run that this server started end soon; what was encoded stays for the next one."""
+    _home().collection(name)
+    editor().builds.cancel(name, _known(name, run_id))
+    return _described(name, run_id), 202
+
+
+@builds.get("/failures")
+def failures(name: str) -> dict:
+    """The files that could not be read when they were last tried."""
+    limit = whole_number(request.args, "limit", 100, 1, MOST_LISTED)
+    found = failures_of(_home(), name)["failures"]
+    return {"collection": name, "total": len(found), "failures": found[:limit]}
+
+
+def _source() -> str:
+    sent = request.get_json(silent=True)
+    source = sent.get("source") if isinstance(sent, dict) else None
+    if not isinstance(source, str) or not source:
+        raise BadParameter('No source was named: send JSON such as {"source": "/photos"}, as application/json.')
+    return source
+
+
+def _described(name: str, run_id: int) -> dict:
+    home, editing = _home(), current_app.extensions["panoptes-editor"]
+    run = home.catalog.run(home.collection(name).name, _known(name, run_id))
+    ours = editing.builds if editing is not None else None
+    return {
+        "collection": name,
+        **asdict(run),
+        "cancellable": ours is not None and ours.is_running(run_id),
+        "problem": ours.problem(run_id) if ours is not None else None,
+    }
+
+
+def _known(name: str, run_id: int) -> int:
+    """The id, unless no database could hold it."""
+    if run_id > LARGEST_ID:
+        raise UnknownRun(name, run_id)
+    return run_id
+
+
+def _home():
+    return current_app.extensions["panoptes"].home
