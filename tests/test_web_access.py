@@ -69,7 +69,8 @@ def test_only_the_full_token_may_send_a_photo(client, path):
 
 
 CHANGES = [("POST", "/api/v1/images"), ("DELETE", "/api/v1/images/1"), ("POST", "/api/v1/collections/default/builds"),
-           ("DELETE", "/api/v1/collections/default/builds/1")]  # fmt: skip
+           ("DELETE", "/api/v1/collections/default/builds/1"), ("POST", "/collection/builds"),
+           ("POST", "/collection/builds/1/stop")]  # fmt: skip
 
 
 @pytest.mark.parametrize(("method", "path"), CHANGES)

@@ -1,6 +1,7 @@
 """Builds that are started, watched and cancelled over HTTP."""
 
 import json
+import re
 import signal
 import sys
 import time
@@ -238,3 +239,48 @@ def test_a_server_that_was_given_no_editor_builds_nothing(home, photos):
     client = create_app(home, FakeEncoder()).test_client()
     assert start(client, photos).status_code == client.delete(f"{BUILDS}/1").status_code == 403
     assert client.get(f"{BUILDS}/1").json["cancellable"] is False
+
+
+def forms(page):
+    """Where each form of the page with a button of this kind leads to."""
+    return re.findall(r'<form method="post" action="(/collection/[^"]*)">', page)
+
+
+def test_the_page_brings_a_source_up_to_date_and_stops_it(client, home, photos, monkeypatch):
+    slowly(monkeypatch, photos)
+    page = client.get("/collection").text
+    assert forms(page) == ["/collection/builds"] and f'value="{photos}"' in page and "Bring up to date" in page
+
+    begun = client.post("/collection/builds", data={"source": str(photos)})
+
+    assert (begun.status_code, begun.headers["Location"]) == (303, "/collection")
+    run_id = home.catalog.runs("default")[0].run_id
+    page = client.get("/collection?lang=zh").text
+    assert forms(page) == [f"/collection/builds/{run_id}/stop?lang=zh"] and "停止" in page
+    stopped = client.post(forms(page)[0])
+    assert (stopped.status_code, stopped.headers["Location"]) == (303, "/collection?lang=zh")
+    until(client, run_id, "interrupted")
+    assert forms(client.get("/collection").text) == ["/collection/builds"]
+
+
+def test_the_page_says_why_nothing_was_begun_or_what_went_wrong(client, home, photos):
+    unknown = client.post("/collection/builds", data={"source": "/etc"})
+    assert unknown.status_code == 422 and "That can&#39;t be done now" in unknown.text and str(photos) in unknown.text
+    assert client.post("/collection/builds/99/stop").status_code == 404
+    with locked(home.collection("default").folder):
+        assert client.post("/collection/builds", data={"source": str(photos)}).status_code == 409
+
+    (photos.parent / "french.json").unlink()
+    client.post("/collection/builds", data={"source": str(photos)})
+    until(client, home.catalog.runs("default")[0].run_id, "failed")
+    assert "The last run failed" in client.get("/collection").text and "上次任务失败" in client.get("/collection?lang=zh").text
+
+
+def test_a_run_that_was_killed_elsewhere_does_not_hide_the_button(client, home, photos):
+    home.catalog.start_run("default", str(photos), 40)
+    assert forms(client.get("/collection").text) == ["/collection/builds"]
+
+
+def test_the_page_of_a_server_that_only_reads_has_no_buttons(home, photos):
+    page = create_app(home, FakeEncoder()).test_client().get("/collection").text
+    assert forms(page) == [] and str(photos) in page
