@@ -1,16 +1,15 @@
 import io
-import json
 import re
 from pathlib import Path
 
 import pytest
 
-from storage import Home, VersionRecord
+from storage import Home
+from tests.documented import assert_documented
 from tests.fakes import FakeConfig, FakeEncoder, jpeg
 from tests.galleries import build_gallery, ids_by_name
 from web import create_app
 from web.answers import PROBLEM
-from web.parameters import api_options
 from web.uploads import LARGEST_UPLOAD
 
 
@@ -31,37 +30,6 @@ def client(app):
 
 def upload(client, content: bytes, name: str = "mine.jpg", **more):
     return client.post("/api/v1/search", data={"image": (io.BytesIO(content), name), **more})
-
-
-def fits(value, schema: dict, document: dict) -> bool:
-    """As much of JSON Schema as openapi.json uses."""
-    if "$ref" in schema:
-        *_, kind, name = schema["$ref"].split("/")
-        return fits(value, document["components"][kind][name], document)
-    if "anyOf" in schema:
-        return any(fits(value, option, document) for option in schema["anyOf"])
-    kinds = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float),
-             "null": type(None)}  # fmt: skip
-    wanted = schema.get("type", list(kinds))
-    known = schema.get("properties", {})
-    return (
-        all(fits(value, part, document) for part in schema.get("allOf", []))
-        and value in schema.get("enum", [value])
-        and any(isinstance(value, kinds[kind]) for kind in ([wanted] if isinstance(wanted, str) else wanted))
-        and all(name in value for name in schema.get("required", []))
-        and (schema.get("additionalProperties", True) or set(value) <= set(known))
-        and all(fits(value[name], part, document) for name, part in known.items() if name in value)
-        and (not isinstance(value, list) or all(fits(item, schema.get("items", {}), document) for item in value))
-    )
-
-
-def assert_documented(response, path: str, method: str = "get") -> None:
-    document = json.loads((Path(__file__).parent.parent / "web" / "openapi.json").read_text("utf-8"))
-    answer = document["paths"][path][method]["responses"][str(response.status_code)]
-    if "$ref" in answer:
-        answer = document["components"]["responses"][answer["$ref"].split("/")[-1]]
-    assert response.mimetype in answer["content"], response.mimetype
-    assert fits(response.json, answer["content"][response.mimetype]["schema"], document), response.json
 
 
 def test_a_sentence(client, gallery):
@@ -352,75 +320,6 @@ def test_what_is_not_there_is_json_too(client):
     assert client.get("/api/v1/nothing").json["type"] == "urn:panoptes:problem:not-found"
     refused = client.put("/api/v1/search")
     assert refused.status_code == 405 and "GET" in refused.headers["Allow"] and refused.mimetype == PROBLEM
-
-
-def test_every_route_is_described_and_every_description_has_a_route(app):
-    document = app.test_client().get("/api/v1/openapi.json").json
-    described = {(path, method.upper()) for path, methods in document["paths"].items() for method in methods}
-    routes = {
-        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method)
-        for rule in app.url_map.iter_rules()
-        if rule.endpoint.partition(".")[0] in ("api", "media", "health")
-        for method in rule.methods - {"HEAD", "OPTIONS"}
-    }
-    assert routes == described
-
-
-def test_what_is_described_is_what_is_answered(client, tmp_path):
-    catalog = Home(tmp_path / "var").catalog
-    catalog.record_version("default", VersionRecord(1, "fake000000000001", 6, 10, "2026-05-01T10:00:00+00:00"))
-    catalog.update_run(catalog.start_run("default", "/photos", 7), done=3)
-    document = client.get("/api/v1/openapi.json").json
-
-    for path in ("/api/v1/status", "/api/v1/collections", "/api/v1/openapi.json", "/healthz", "/readyz"):
-        assert_documented(client.get(path), path)
-    for what in ("versions", "runs"):
-        found = client.get(f"/api/v1/collections/default/{what}")
-        assert_documented(found, f"/api/v1/collections/{{name}}/{what}")
-        assert len(found.json[what]) == 1
-        for name in ("nothing", "..", "a" * 99, "%00"):
-            missing = client.get(f"/api/v1/collections/{name}/{what}")
-            assert missing.status_code == 404 and missing.mimetype == PROBLEM
-    assert client.get("/api/v1/collections/default/runs").json["runs"][0]["done"] == 3
-    assert client.get("/api/v1/collections/default/runs?limit=0").status_code == 400
-    assert client.get("/metrics").mimetype in document["paths"]["/metrics"]["get"]["responses"]["200"]["content"]
-
-
-class Recorder(dict):
-    """Parameters that note which of them were asked for."""
-
-    def get(self, name, default=None):
-        self[name] = ""
-        return default
-
-
-def test_the_described_parameters_are_those_that_are_read(app):
-    document = app.test_client().get("/api/v1/openapi.json").json
-    asked = document["paths"]["/api/v1/search"]["get"]["parameters"]
-    named = {one.get("name") or document["components"]["parameters"][one["$ref"].split("/")[-1]]["name"] for one in asked}
-    read = Recorder()
-    api_options(read)
-
-    assert named == {"q", "image_id", *read}
-
-
-def test_the_description_is_a_page_too(client):
-    page = client.get("/api").text
-    document = client.get("/api/v1/openapi.json").json
-    for path, methods in document["paths"].items():
-        for method in methods:
-            assert f"{method.upper()} {path}" in page
-    for name in document["components"]["schemas"]:
-        assert f'id="{name}"' in page
-
-
-def test_described_limits_are_the_real_ones(app):
-    parameters = app.test_client().get("/api/v1/openapi.json").json["components"]["parameters"]
-    for name in ("top", "rerank", "offset"):
-        schema = parameters[name]["schema"]
-        for at, status in (("minimum", 200), ("maximum", 200)):
-            assert app.test_client().get(f"/api/v1/search?q=red&{name}={schema[at]}").status_code == status
-        assert app.test_client().get(f"/api/v1/search?q=red&{name}={schema['maximum'] + 1}").status_code == 400
 
 
 def test_the_examples_in_the_documentation_are_real(client):

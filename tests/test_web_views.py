@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from web import views
 from web.errors import BadParameter
-from web.parameters import search_options, whole_number
+from web.parameters import Whole, search_options
 
 
 def test_a_tile_has_the_photos_own_ratio():
@@ -63,7 +63,7 @@ def test_what_a_request_does_not_say_is_as_given():
 @given(st.text(max_size=60))
 def test_a_number_is_within_its_range_or_refused(raw):
     try:
-        number = whole_number({"n": raw}, "n", 3, 1, 500)
+        number = Whole("n", "", 1, 500, 3).read({"n": raw})
     except BadParameter as refused:
         assert "must be a whole number from 1 to 500" in str(refused)
     else:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from flask import Flask, request
 from werkzeug.datastructures import Authorization
 
-from .errors import BadToken, CrossSite, NotAllowed, Unauthorized, Unguarded, WrongHost
+from .errors import BadToken, CrossSite, NotAllowed, Unauthorized, Unguarded, WebError, WrongHost
 
 SHORTEST_TOKEN = 16
 READING = ("GET", "HEAD", "OPTIONS")
@@ -70,6 +70,17 @@ def guard(app: Flask, tokens: Tokens, local_only: bool) -> None:
             raise CrossSite
         if tokens and request.endpoint not in OPEN:
             _check(given(request.authorization), tokens)
+
+
+def refusals(endpoint: str, method: str) -> tuple[type[WebError], ...]:
+    """What `guard` may refuse a request to a route with, for the API's document."""
+    sends, guarded = method not in READING, endpoint not in OPEN
+    return (
+        WrongHost,
+        *([CrossSite] if sends else []),
+        *([Unauthorized] if guarded else []),
+        *([NotAllowed] if sends and guarded else []),
+    )
 
 
 def given(authorization: Authorization | None) -> str:

@@ -28,7 +28,7 @@ def add_errors(app: Flask) -> None:
     """Answers every error, foreseen or not."""
 
     def known(error: Exception):
-        status = status_of(error)
+        status = status_of(type(error))
         if status == 500:
             log.error("%s %s: %s", request.method, request.path, error)
         response = _answer(str(error), status, code_of(error))

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
-from functools import cache
-from pathlib import Path
 
 from flask import Blueprint, current_app, request
 
-from search import EmptyQuery, Query
-from search.query import LARGEST_ID
-from storage.errors import EmptyCollection, UnknownCollection
+from search import BadQuery, EmptyQuery, Query, StaleIndex
+from search.errors import OutdatedCursor
+from storage.errors import EmptyCollection, InvalidName, UnknownCollection, UnknownId
 
+from . import parameters, schemas
 from .addresses import with_addresses
-from .errors import BadParameter
-from .parameters import api_options, whole_number
+from .describing import Answer, describe
+from .errors import BadParameter, Busy, ModelFailed, ModelLoading, TooLarge
+from .parameters import api_options
 from .service import SearchService
 from .uploads import read_upload
 
 api = Blueprint("api", __name__, url_prefix="/api/v1")
-MOST_LISTED = 500
+
+UNREADY = (UnknownCollection, EmptyCollection, ModelLoading, ModelFailed, StaleIndex)
+UNANSWERED = (BadParameter, BadQuery, UnknownId, OutdatedCursor, Busy, *UNREADY)
+HITS = Answer(200, "Hits, best first", schemas.Result)
 
 
 @api.get("/search")
+@describe(HITS, takes=(parameters.Q, parameters.IMAGE_ID, *parameters.OPTIONS), problems=UNANSWERED)
 def search() -> dict:
-    """Searches by a sentence (`q`), by a photo of the collection (`image_id`), or by both added up."""
+    """Search by a sentence, by a photo of the collection, or by both added up."""
     values = request.args
-    image_id = whole_number(values, "image_id", None, 0, LARGEST_ID)
-    text = values.get("q")
+    image_id = parameters.IMAGE_ID.read(values)
+    text = values.get(parameters.Q.name)
     if image_id is None and text is None:
         raise EmptyQuery("Nothing to search for: give a sentence as q, or the id of a photo as image_id.")
     query = Query(text=text, image_id=image_id, **api_options(values))
@@ -36,27 +39,39 @@ def search() -> dict:
 
 
 @api.post("/search")
+@describe(
+    HITS,
+    takes=parameters.OPTIONS,
+    form=(parameters.IMAGE, parameters.ADDED_WORDS, parameters.ADDED_PHOTO),
+    problems=(*UNANSWERED, TooLarge),
+)
 def search_by_photo() -> dict:
-    """Searches by a photo that is sent as the form field `image`, and by what else is given with it."""
+    """Search by a photo that is sent; the parameters may be form fields as well."""
     options = api_options(request.values)
-    photo = read_upload(request.files.get("image"), _service().encoder.config)
-    text = request.values.get("q", "").strip() or None
-    image_id = whole_number(request.values, "image_id", None, 0, LARGEST_ID)
+    photo = read_upload(request.files.get(parameters.IMAGE.name), _service().encoder.config)
+    text = parameters.ADDED_WORDS.read(request.values)
+    image_id = parameters.ADDED_PHOTO.read(request.values)
     query = Query(text=text, image=photo.prepared, image_id=image_id, label=photo.name, **options)
     return with_addresses(_service().search(query).as_json())
 
 
 @api.get("/explain")
+@describe(
+    Answer(200, "Heat maps", schemas.Explanation),
+    takes=(parameters.SENTENCE, parameters.PHOTO_ID),
+    problems=(BadParameter, BadQuery, UnknownId, *UNREADY),
+)
 def explain() -> dict:
-    """Where in a photo (`id`) the words of a sentence (`q`) are seen."""
-    query = Query(text=request.args.get("q"))
-    image_id = whole_number(request.args, "id", None, 0, LARGEST_ID)
+    """Where in a photo the words of a sentence are seen."""
+    query = Query(text=request.args.get(parameters.SENTENCE.name))
+    image_id = parameters.PHOTO_ID.read(request.args)
     if image_id is None:
         raise BadParameter("There is no photo to explain: give its id.")
     return {"query": query.text} | _service().explain(query, image_id).as_json()
 
 
 @api.get("/status")
+@describe(Answer(200, "The state of things", schemas.Status))
 def status() -> dict:
     """What is indexed, and whether the model is ready."""
     service = _service()
@@ -67,8 +82,9 @@ def status() -> dict:
 
 
 @api.get("/collections")
+@describe(Answer(200, "All of them", schemas.Collections))
 def collections() -> dict:
-    """The collections of the home, and which of them is searched here."""
+    """The collections there are, and which of them is searched here."""
     home, searched = _service().home, _service().collection_name
     return {"collections": [
         {"name": name, "version": home.collection(name).manifest.version, "searched": name == searched}
@@ -77,30 +93,35 @@ def collections() -> dict:
 
 
 @api.get("/collections/<name>/versions")
+@describe(
+    Answer(200, "Newest first", schemas.Versions),
+    takes=(parameters.NAME_IN_PATH,),
+    problems=(UnknownCollection, InvalidName),
+)
 def versions(name: str) -> dict:
-    """The published versions of a collection, newest first."""
+    """The published versions of a collection."""
     _service().home.collection(name)
     return {"collection": name, "versions": [asdict(one) for one in _service().home.catalog.versions(name)]}
 
 
 @api.get("/collections/<name>/runs")
+@describe(
+    Answer(200, "Newest first", schemas.Runs),
+    takes=(parameters.NAME_IN_PATH, parameters.LIMIT),
+    problems=(BadParameter, UnknownCollection, InvalidName),
+)
 def runs(name: str) -> dict:
-    """The latest index runs of a collection, newest first, with the progress of one that is under way."""
+    """The latest index runs of a collection, with the progress of one that is under way."""
     _service().home.collection(name)
-    limit = whole_number(request.args, "limit", 20, 1, MOST_LISTED)
+    limit = parameters.LIMIT.read(request.args)
     return {"collection": name, "runs": [asdict(one) for one in _service().home.catalog.runs(name, limit)]}
 
 
 @api.get("/openapi.json")
+@describe(Answer(200, "An OpenAPI 3.1 document", dict))
 def openapi() -> dict:
-    """This API, described."""
-    return described()
-
-
-@cache
-def described() -> dict:
-    """The OpenAPI document."""
-    return json.loads((Path(__file__).parent / "openapi.json").read_text("utf-8"))
+    """This document."""
+    return current_app.extensions["panoptes-document"]
 
 
 def _contents(service: SearchService) -> dict:

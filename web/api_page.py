@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template
-
-from .api import described
+from flask import Blueprint, current_app, render_template
 
 api_page = Blueprint("api_page", __name__)
 
@@ -12,12 +10,4 @@ api_page = Blueprint("api_page", __name__)
 @api_page.get("/api")
 def reference() -> str:
     """What can be asked, with which parameters, and what is answered."""
-    return render_template("reference.html", document=described(), resolved=resolved)
-
-
-def resolved(part: dict) -> dict:
-    """A part of the description, or what its `$ref` names."""
-    if "$ref" not in part:
-        return part
-    *_, kind, name = part["$ref"].split("/")
-    return described()["components"][kind][name]
+    return render_template("reference.html", document=current_app.extensions["panoptes-document"])

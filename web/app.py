@@ -19,6 +19,7 @@ from .health import health
 from .media import media
 from .metrics import Metrics
 from .observing import observe
+from .openapi import document
 from .pages import pages
 from .photo_page import photo_page
 from .service import SearchService
@@ -65,8 +66,9 @@ def create_app(
     app.extensions["panoptes-photos"] = KeptPhotos()
     app.extensions["panoptes-editor"] = editor
     metrics = app.extensions["panoptes-metrics"] = Metrics(service)
-    for blueprint in (pages, photo_page, collection_page, media, api, changes, builds, api_page, health):
+    for blueprint in (api, changes, builds, media, health, pages, photo_page, collection_page, api_page):
         app.register_blueprint(blueprint)
+    app.extensions["panoptes-document"] = document(app)
     if callable(encoder):  # there is time while it loads
         Thread(target=decoder.warm_up, name="start-decoder", daemon=True).start()
     _add_headers(app)

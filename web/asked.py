@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from flask import url_for
 
 from search import Query
-from search.query import LARGEST_ID
 
 from .addresses import photo_addresses
 from .links import link
-from .parameters import search_options, whole_number
+from .parameters import LIKE, search_options
 from .uploads import KeptPhoto, KeptPhotos
 
 PAGE_SIZE = 24
@@ -30,7 +29,7 @@ class Asked:
     @classmethod
     def of(cls, values: Mapping[str, str], photos: KeptPhotos, like: int | None = None, sent: str | None = None) -> Asked:
         """What the parameters of a request ask; raises NotKept where they name a photo that is no longer kept."""
-        like = whole_number(values, "like", None, 0, LARGEST_ID) if like is None else like
+        like = LIKE.read(values) if like is None else like
         sent = sent or values.get("sent")
         return cls(values.get("q", "").strip(), like, sent, photos.get(sent) if sent else None)
 

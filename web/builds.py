@@ -10,10 +10,9 @@ from search.query import LARGEST_ID
 from storage.errors import UnknownRun
 from storage.status import failures as failures_of
 
-from .api import MOST_LISTED
 from .editing import editor
 from .errors import BadParameter
-from .parameters import whole_number
+from .parameters import LIMIT
 
 builds = Blueprint("builds", __name__, url_prefix="/api/v1/collections/<name>")
 
@@ -50,7 +49,7 @@ def cancel(name: str, run_id: int) -> tuple[dict, int]:
 @builds.get("/failures")
 def failures(name: str) -> dict:
     """The files that could not be read when they were last tried."""
-    limit = whole_number(request.args, "limit", 100, 1, MOST_LISTED)
+    limit = LIMIT.read(request.args)
     found = failures_of(_home(), name)["failures"]
     return {"collection": name, "total": len(found), "failures": found[:limit]}
 

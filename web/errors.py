@@ -186,11 +186,11 @@ _STATUSES = (
 )  # fmt: skip
 
 
-def status_of(error: Exception) -> int:
+def status_of(kind: type[Exception]) -> int:
     """The HTTP status of one of KNOWN_ERRORS."""
-    if isinstance(error, WebError):
-        return error.status
-    return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
+    if issubclass(kind, WebError):
+        return kind.status
+    return next((status for known, status in _STATUSES if issubclass(kind, known)), 500)
 
 
 def _shown(text: str, most: int = 200) -> str:

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, current_app
 
+from .describing import Answer, describe
 from .metrics import TEXT
+from .schemas import State
 
 health = Blueprint("health", __name__)
 
 
 @health.get("/healthz")
+@describe(Answer(200, "It does", State))
 def healthz() -> dict:
     """The server answers."""
     return {"status": "ok"}
 
 
 @health.get("/readyz")
+@describe(
+    Answer(200, "It is: status is ready", State),
+    Answer(503, "It is not: status is loading or failed", State),
+)
 def readyz() -> tuple[dict, int]:
-    """The encoder is loaded and warmed up."""
+    """The model is loaded and warmed up."""
     state = current_app.extensions["panoptes"].state
     return {"status": state}, 200 if state == "ready" else 503
 
 
 @health.get("/metrics")
+@describe(Answer(200, "One sample a line", str, "text/plain"))
 def metrics() -> Response:
     """Counters and times in Prometheus' text format."""
     return Response(current_app.extensions["panoptes-metrics"].text(), content_type=TEXT)

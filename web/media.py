@@ -8,15 +8,29 @@ from pathlib import Path
 from flask import Blueprint, Response, current_app, request, send_file
 
 from search.query import LARGEST_ID
-from storage.errors import UnknownId
+from storage.errors import EmptyCollection, UnknownCollection, UnknownId
 from storage.places import Place
 
+from .describing import Answer, describe
 from .errors import NotKept
+from .parameters import PHOTO_IN_PATH
 from .signatures import browser_type
 
 media = Blueprint("media", __name__)
+NOT_HERE = (UnknownId, UnknownCollection, EmptyCollection)
+UNCHANGED = Answer(304, "Unchanged since it was fetched", media=None)
+
 
 @media.get("/images/<int:image_id>")
+@describe(
+    Answer(200, "The photo", media="image/*"),
+    Answer(206, "A part of the photo, where a range was asked for", media="image/*"),
+    UNCHANGED,
+    Answer(416, "A range that the file does not have", media="text/html"),
+    takes=(PHOTO_IN_PATH,),
+    problems=(*NOT_HERE, NotKept),
+    operation="image",
+)
 def original(image_id: int) -> Response:
     """The photo's own file; its thumbnail where browsers can't show the format."""
     snapshot = _snapshot_with(image_id)
@@ -32,8 +46,16 @@ def original(image_id: int) -> Response:
 
 
 @media.get("/thumbnails/<int:image_id>")
+@describe(
+    Answer(200, "The thumbnail", media="image/jpeg"),
+    Answer(206, "A part of it, where a range was asked for", media="image/jpeg"),
+    UNCHANGED,
+    Answer(416, "A range that it does not have", media="text/html"),
+    takes=(PHOTO_IN_PATH,),
+    problems=NOT_HERE,
+)
 def thumbnail(image_id: int) -> Response:
-    """The small JPEG made when the photo was indexed."""
+    """A small JPEG of the photo, made when it was indexed."""
     snapshot = _snapshot_with(image_id)
     return _jpeg(snapshot.thumbnail(image_id), snapshot.images([image_id])[0].sha256)
 

@@ -1,64 +1,177 @@
-"""From the parameters of a request to those of a query."""
+"""Every parameter of a request: how it is read, within which limits, and what the API's document says of it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from search import cursor, where
 from search.folding import SAME
+from search.query import LARGEST_ID, LONGEST_TEXT, MODES, TARGETS
+from storage.home import NAME
 
 from .errors import BadParameter
 
 MOST_TOP = 500
-MOST_RERANK = 256
 MOST_OFFSET = 10**9
-MOST_BUDGET_MS = 60_000
+MOST_LISTED = 500
 
 
-def search_options(values: Mapping[str, str], top: int = 10, rerank: int = 32) -> dict:
+@dataclass(frozen=True)
+class Parameter:
+    """One by its name; `meaning` is a line for a person. What is required is asked for by the view, in words of its own."""
+
+    name: str
+    meaning: str
+    required: bool = field(default=False, kw_only=True)
+    example: str | None = field(default=None, kw_only=True)
+
+    @property
+    def schema(self) -> dict:
+        """What may be given, as a JSON Schema."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Text(Parameter):
+    """Text of so many characters at most, which whoever uses it checks."""
+
+    longest: int | None = None
+    pattern: str | None = None
+
+    def read(self, values: Mapping[str, str]) -> str | None:
+        """The text without blanks around it; None where there is none."""
+        return values.get(self.name, "").strip() or None
+
+    @property
+    def schema(self) -> dict:
+        return _given(type="string", maxLength=self.longest, pattern=self.pattern)
+
+
+@dataclass(frozen=True)
+class Choice(Parameter):
+    """One of several words; the first stands for all who say nothing. `search.Query` refuses others."""
+
+    options: tuple[str, ...]
+
+    def read(self, values: Mapping[str, str]) -> str:
+        """The word as it was given."""
+        return values.get(self.name, self.options[0])
+
+    @property
+    def schema(self) -> dict:
+        return {"enum": list(self.options), "default": self.options[0]}
+
+
+@dataclass(frozen=True)
+class Whole(Parameter):
+    """A whole number from `least` to `most`."""
+
+    least: int = 0
+    most: int = LARGEST_ID
+    default: int | None = None
+
+    def read(self, values: Mapping[str, str], default: int | None = None) -> int | None:
+        """The number; `default`, or the parameter's own, where nothing is given. Raises BadParameter."""
+        raw = values.get(self.name, "").strip()
+        if not raw:
+            return self.default if default is None else default
+        number = int(raw) if raw.isascii() and raw.isdigit() and len(raw) <= 19 else None
+        if number is None or not self.least <= number <= self.most:
+            shown = raw if len(raw) <= 40 else f"{raw[:40]}..."
+            raise BadParameter(f"{self.name} is {shown!r}: it must be a whole number from {self.least} to {self.most}.")
+        return number
+
+    @property
+    def schema(self) -> dict:
+        return _given(type="integer", minimum=self.least, maximum=self.most, default=self.default)
+
+
+@dataclass(frozen=True)
+class Cosine(Parameter):
+    """A cosine above 0, or "true" for what is usual."""
+
+    def read(self, values: Mapping[str, str]) -> float | None:
+        """The cosine; SAME for "true", None for "false" or nothing. Raises BadParameter."""
+        raw = values.get(self.name, "").strip().lower()
+        if raw in ("", "false"):
+            return None
+        if raw == "true":
+            return SAME
+        number = float(raw) if re.fullmatch(r"[01](\.[0-9]{1,9})?", raw) else 0.0
+        if not 0 < number <= 1:
+            raise BadParameter(f"{self.name} is {raw[:40]!r}: it must be true, false, or a cosine above 0 and at most 1.")
+        return number
+
+    @property
+    def schema(self) -> dict:
+        return {"anyOf": [{"type": "boolean"}, {"type": "number", "exclusiveMinimum": 0, "maximum": 1}], "default": False}
+
+
+@dataclass(frozen=True)
+class File(Parameter):
+    """A file in a form; `uploads` reads it."""
+
+    @property
+    def schema(self) -> dict:
+        return {"type": "string", "format": "binary"}
+
+
+Q = Text("q", "A sentence in either language, or terms with signs, such as `beach -people` or `2*dog + @17`.", LONGEST_TEXT,
+         example="a dog on the beach")
+IMAGE_ID = Whole("image_id", "A photo of the collection, added to q where both are given: finds what is like it, and leaves "
+                 "itself out.")
+TO = Choice("to", "What to find", TARGETS)
+TOP = Whole("top", "How many hits at most", 1, MOST_TOP, 10)
+RERANK = Whole("rerank", "How many of the first stage's best the cross-modal encoder reads; 0 for none", 0, 256, 32)
+BUDGET = Whole("budget_ms", "Re-rank only as many of these as can be read within so many milliseconds of the query's "
+               "beginning. Not with an offset: the cursor remembers how many these were.", 0, 60_000)
+MODE = Choice("mode", "Find by meaning, by the words of the captions, or by the ranks of both", MODES)
+WHERE = Text("where", "A filter on what may be found, such as `width >= 640 and language = 'zh'`", where.LONGEST)
+OFFSET = Whole("offset", "How many hits to pass over", 0, MOST_OFFSET, 0)
+CURSOR = Text("cursor", "Instead of an offset: the cursor of the page before", cursor.LONGEST)
+FOLD = Cosine("fold_duplicates", "Show near-duplicates once: true, or the cosine from which on two count as one")
+OPTIONS = (TO, TOP, RERANK, BUDGET, MODE, WHERE, OFFSET, CURSOR, FOLD)
+"""What goes with a question, whatever is asked."""
+
+IMAGE = File("image", "JPEG, PNG, WebP, GIF, BMP or TIFF, at most 20 MB", required=True)
+ADDED_WORDS = Text("q", "Words that are added to the photo, which they may call `photo`, as in `2*snow + photo`",
+                   LONGEST_TEXT)
+ADDED_PHOTO = Whole("image_id", "A photo of the collection that is added to the photo")
+SENTENCE = Text("q", "A sentence in either language, or terms with signs, of which the words to look for are read.",
+                LONGEST_TEXT, required=True, example="a dog on the beach")
+PHOTO_ID = Whole("id", "A photo of the collection", required=True)
+NAME_IN_PATH = Text("name", "The name of a collection", pattern=f"^{NAME.pattern}$")
+PHOTO_IN_PATH = Whole("image_id", "A photo of the collection")
+LIMIT = Whole("limit", "How many at most", 1, MOST_LISTED, 20)
+LIKE = Whole("like", "A photo of the collection, for the page")
+AT = Whole("at", "The rank that a photo was found at, for the page", 1, MOST_OFFSET, 1)
+
+
+def search_options(values: Mapping[str, str], top: int | None = None) -> dict:
     """`to`, `top`, `rerank`, `mode`, `where`, `offset`, `cursor` and `fold` for a `search.Query`; raises BadParameter.
 
     Args:
         values: the request's parameters.
-        top, rerank: what they are where the request does not say.
+        top: what it is where the request does not say, if not what the API takes.
     """
     return {
-        "to": values.get("to", "images"),
-        "top": whole_number(values, "top", top, 1, MOST_TOP),
-        "rerank": whole_number(values, "rerank", rerank, 0, MOST_RERANK),
-        "mode": values.get("mode", "vector"),
-        "where": values.get("where", "").strip() or None,
-        "offset": whole_number(values, "offset", 0, 0, MOST_OFFSET),
-        "cursor": values.get("cursor", "").strip() or None,
-        "fold": _cosine(values, "fold_duplicates"),
+        "to": TO.read(values),
+        "top": TOP.read(values, top),
+        "rerank": RERANK.read(values),
+        "mode": MODE.read(values),
+        "where": WHERE.read(values),
+        "offset": OFFSET.read(values),
+        "cursor": CURSOR.read(values),
+        "fold": FOLD.read(values),
     }
 
 
 def api_options(values: Mapping[str, str]) -> dict:
     """What the page's address has, and `budget_ms`, which goes with cursors alone; raises BadParameter."""
-    return search_options(values) | {"budget_ms": whole_number(values, "budget_ms", None, 0, MOST_BUDGET_MS)}
+    return search_options(values) | {"budget_ms": BUDGET.read(values)}
 
 
-def whole_number(values: Mapping[str, str], name: str, default: int | None, least: int, most: int) -> int | None:
-    """One parameter as a number from `least` to `most`; raises BadParameter."""
-    raw = values.get(name, "").strip()
-    if not raw:
-        return default
-    number = int(raw) if raw.isascii() and raw.isdigit() and len(raw) <= 19 else None
-    if number is None or not least <= number <= most:
-        shown = raw if len(raw) <= 40 else f"{raw[:40]}..."
-        raise BadParameter(f"{name} is {shown!r}: it must be a whole number from {least} to {most}.")
-    return number
-
-
-def _cosine(values: Mapping[str, str], name: str) -> float | None:
-    """A cosine above 0; SAME for "true", None for "false" or nothing. Raises BadParameter."""
-    raw = values.get(name, "").strip().lower()
-    if raw in ("", "false"):
-        return None
-    if raw == "true":
-        return SAME
-    number = float(raw) if re.fullmatch(r"[01](\.[0-9]{1,9})?", raw) else 0.0
-    if not 0 < number <= 1:
-        raise BadParameter(f"{name} is {raw[:40]!r}: it must be true, false, or a cosine above 0 and at most 1.")
-    return number
+def _given(**members: object) -> dict:
+    return {name: value for name, value in members.items() if value is not None}

@@ -16,7 +16,7 @@ from .addresses import photo_addresses, with_addresses
 from .asked import Asked
 from .errors import ModelFailed, ModelLoading
 from .looks import Look, looks_of
-from .parameters import MOST_OFFSET, MOST_TOP, whole_number
+from .parameters import AT, MOST_TOP
 from .views import captions_by_language, flat
 from .words import interface_language
 
@@ -86,7 +86,7 @@ def _options() -> dict:
 
 def _found(asked: Asked, image_id: int) -> Found | None:
     """Looked for where `at` says, then among the first MOST_TOP, then by itself; None where a filter leaves it out."""
-    at = whole_number(request.args, "at", 1, 1, MOST_OFFSET)
+    at = AT.read(request.args)
     for window in ({"offset": max(at - 2, 0), "top": 3}, {"offset": 0, "top": MOST_TOP}):
         answer = _search(asked.query(request.args, cursor=None, to="images", **window))
         ids = [hit["id"] for hit in answer["hits"]]
