@@ -13,6 +13,7 @@ from editor import HomeEditor
 from indexer import build_index, open_source
 from storage import Home
 from storage.locking import locked
+from tests.documented import assert_documented
 from tests.fakes import FakeEncoder, save_photo
 from web import create_app
 from web.answers import PROBLEM
@@ -79,7 +80,9 @@ def test_a_collection_is_brought_up_to_date(client, home, photos):
     run_id = begun.json["run_id"]
     assert begun.status_code == 202 and begun.headers["Location"] == f"{BUILDS}/{run_id}"
     assert (begun.json["state"], begun.json["source"], begun.json["cancellable"]) == ("starting", str(photos), True)
+    assert_documented(begun, "/api/v1/collections/{name}/builds", "post")
     ended = until(client, run_id, "done")
+    assert_documented(client.get(f"{BUILDS}/{run_id}"), "/api/v1/collections/{name}/builds/{run_id}")
     assert (ended["added"], ended["unchanged"], ended["done"], ended["total"], ended["version"]) == (1, 2, 3, 3, 2)
     assert (ended["cancellable"], ended["problem"]) == (False, None)
     assert client.get("/api/v1/status").json | {"model": 0} == {
@@ -89,6 +92,7 @@ def test_a_collection_is_brought_up_to_date(client, home, photos):
 
 
 def test_the_sources_are_listed_with_how_they_were_opened(client, photos, tmp_path):
+    assert_documented(client.get(BUILDS), "/api/v1/collections/{name}/builds")
     assert client.get(BUILDS).json == {"collection": "default", "sources": [
         {"source": str(photos), "format": None, "captions": [str(tmp_path / "french.json")], "languages": ["fr"], "limit": None,
          "keep_missing": False}]}  # fmt: skip
@@ -106,6 +110,7 @@ def test_nothing_but_a_known_source_is_ever_read(client, home, photos, source):
     refused = start(client, source)
     assert refused.status_code == (422 if source else 400) and refused.mimetype == PROBLEM
     assert str(photos) in refused.json["detail"] or not source
+    assert_documented(refused, "/api/v1/collections/{name}/builds", "post")
     assert len(home.catalog.runs("default")) == 1
 
 
@@ -137,6 +142,7 @@ def test_a_build_is_cancelled_and_goes_on_with_what_it_had(client, home, photos,
     cancelled = client.delete(f"{BUILDS}/{run_id}")
 
     assert cancelled.status_code == 202
+    assert_documented(cancelled, "/api/v1/collections/{name}/builds/{run_id}", "delete")
     ended = until(client, run_id, "interrupted")
     assert (ended["total"], ended["problem"], ended["version"]) == (14, None, None)
     monkeypatch.setenv("PANOPTES_FAKE_SECONDS", "0")
@@ -225,7 +231,9 @@ def test_what_could_not_be_read_is_listed(client, home, photos):
         (photos / f"{name}.png").write_text("no photo")
     build_index(home, "default", open_source(photos), FakeEncoder(), workers=0)
 
-    found = client.get("/api/v1/collections/default/failures?limit=1").json
+    answer = client.get("/api/v1/collections/default/failures?limit=1")
+    assert_documented(answer, "/api/v1/collections/{name}/failures")
+    found = answer.json
 
     assert found["total"] == 2
     assert found["failures"] == [{"uri": str(photos / "blue.png"), "source": str(photos), "reason": "not_an_image",

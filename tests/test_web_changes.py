@@ -18,6 +18,7 @@ from storage.errors import CatalogError
 from storage.locking import locked
 from storage.maintenance import compact, roll_back
 from storage.verification import verify
+from tests.documented import assert_documented
 from tests.fakes import FakeConfig, FakeEncoder, jpeg, photo, save_photo
 from tests.galleries import build_gallery, ids_by_name
 from web import create_app
@@ -65,6 +66,7 @@ def test_a_photo_is_added_and_found(client, home):
     assert added.json == {"id": image_id, "version": 2, "existed": False, "thumbnail_url": f"/thumbnails/{image_id}",
                           "image_url": f"/images/{image_id}"}  # fmt: skip
     assert added.headers["Location"] == f"/images/{image_id}"
+    assert_documented(added, "/api/v1/images", "post")
     assert client.get(f"/images/{image_id}").data == jpeg(PURPLE)
     found = client.get(f"/api/v1/search?q=purple&mode=lexical&where=id={image_id}").json["hits"][0]
     assert (found["id"], [caption["language"] for caption in found["captions"]]) == (image_id, ["en", "zh"])
@@ -105,6 +107,7 @@ def test_what_is_there_already_is_not_added_again(client, home):
     first = add(client, caption="a purple wall")
     again = add(client, caption="a purple wall")
     assert (again.status_code, again.json) == (200, first.json | {"existed": True})
+    assert_documented(again, "/api/v1/images", "post")
 
     more = add(client, caption="all of it is purple")
     assert (more.status_code, more.json["existed"], more.json["version"]) == (200, True, 3)
@@ -151,13 +154,14 @@ def test_a_photo_beyond_the_limit_is_413(client, home):
 
 @pytest.mark.parametrize(
     ("form", "says"),
-    [({"lang": "english, please"}, "lang is 'english, please': it must be the code"),
+    [({"lang": "english, please"}, "lang is 'english, please': it must be a code such as en."),
      ({"caption": "a" * 2001}, "A caption is 2001 characters long: 2000 is the most."),
-     ({"caption": ["a"] * 101}, "There are 101 captions: 100 is the most.")],
+     ({"caption": ["a"] * 101}, "caption is there 101 times: 100 is the most.")],
 )  # fmt: skip
 def test_a_wrong_caption_is_400(client, home, form, says):
     refused = add(client, **form)
     assert refused.status_code == 400 and refused.json["detail"].startswith(says)
+    assert_documented(refused, "/api/v1/images", "post")
     assert home.collection("default").manifest.version == 1
 
 
@@ -201,6 +205,8 @@ def test_while_another_writes_a_change_is_409(client, home):
     with locked(home.collection("default").folder):
         for refused in (add(client), client.delete("/api/v1/images/1")):
             assert refused.status_code == 409 and refused.json["type"] == "urn:panoptes:problem:collection-busy"
+            assert_documented(refused, "/api/v1/images" if refused.request.method == "POST" else "/api/v1/images/{image_id}",
+                              refused.request.method.lower())
             assert refused.headers["Retry-After"] == "5" and "is being written by another command" in refused.json["detail"]
     assert uploads(home) == []
 
@@ -233,6 +239,7 @@ def test_a_deleted_photo_is_not_found_any_more(client, home, tmp_path):
     done = client.delete(f"/api/v1/images/{red}")
 
     assert (done.status_code, done.json) == (200, {"id": red, "version": 2, "images": 5, "captions": 7})
+    assert_documented(done, "/api/v1/images/{image_id}", "delete")
     assert red not in [hit["id"] for hit in client.get("/api/v1/search?q=red").json["hits"]]
     assert client.get(f"/images/{red}").status_code == 404
     assert (tmp_path / "photos" / "red.jpg").exists()
