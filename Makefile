@@ -5,7 +5,9 @@ PY := $(VENV)/bin/python
 BENCH := .venv-bench
 PORT ?= 8000
 
-.PHONY: demo test test-browser lint bench clean
+ROOMS := console.py lifecycle.py manage.py model_commands.py encoder storage indexer search web benchmarks
+
+.PHONY: demo test test-browser lint audit bench clean
 
 demo: $(VENV)/ready
 	$(PY) manage.py demo --port $(PORT)
@@ -18,6 +20,10 @@ test-browser: $(VENV)/ready-dev
 
 lint: $(VENV)/ready-dev
 	$(PY) -m ruff check .
+
+audit: $(VENV)/ready-dev
+	$(PY) -m bandit -q -ll -r $(ROOMS)
+	$(PY) -m pip_audit --strict --disable-pip --no-deps -r requirements.txt
 
 bench: $(VENV)/ready $(BENCH)/ready
 	$(PY) -m benchmarks.encoder --torch-python $(BENCH)/bin/python

@@ -122,7 +122,7 @@ class Models:
             raise UnusableModels(f"The folder {self.folder} cannot be written to ({error.strerror or error}).") from error
 
     def _put(self, temporary: Path, name: str) -> None:
-        os.chmod(temporary, 0o755)
+        os.chmod(temporary, 0o755)  # nosec B103 # a model holds no secret, and a server may run as somebody else
         for path in [*temporary.iterdir(), temporary]:
             _sync(path)
         final, old = self.folder / name, temporary.with_name(temporary.name + "-old")

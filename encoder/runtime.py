@@ -9,6 +9,7 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from encoder import checkpoint
+from encoder.blocks import TransposedLinear
 from encoder.compact import pack_tokens, unpack_tokens
 from encoder.device import CompiledCell, give_back_memory, process_cache, use_device, worker
 from encoder.errors import NoAttention
@@ -115,6 +116,9 @@ class Encoder:
         checkpoint.check({name: p.shape for name, p in parameters.items()}, weights, folder)
         for name, parameter in parameters.items():
             parameter.set_data(Tensor(weights[name].astype(np.float32)))
+        for _, cell in model.cells_and_names():
+            if isinstance(cell, TransposedLinear):
+                cell.turn()
         model.set_train(False)
         cache = process_cache(self.device)
         self._images, self._texts, self._match, self._attention = (

@@ -1,12 +1,12 @@
 import io
 import re
-from html.parser import HTMLParser
 
 import pytest
 
 from storage import Home
 from tests.fakes import FakeConfig, FakeEncoder, jpeg
 from tests.galleries import Shot, build_gallery, ids_by_name
+from tests.parsed_pages import Found
 from web import create_app
 from web.words import _WORDS
 
@@ -21,21 +21,6 @@ def gallery(tmp_path):
 @pytest.fixture
 def client(tmp_path, gallery):
     return create_app(Home(tmp_path / "var"), FakeEncoder()).test_client()
-
-
-class Found(HTMLParser):
-    """The tags of a page with their attributes."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict]] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def all(self, tag: str) -> list[dict]:
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 def tile_ids(page: str) -> list[int]:

@@ -34,7 +34,7 @@ def search(server: str, parameters: Mapping[str, object], token: str | None = No
     headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
     request = Request(f"{server.rstrip('/')}{path}?{urlencode(given)}", headers=headers)
     try:
-        with urlopen(request, timeout=SECONDS) as response:
+        with urlopen(request, timeout=SECONDS) as response:  # nosec B310 # only http and https get here
             return _json(response.read(LARGEST_ANSWER), server)
     except HTTPError as error:
         raise ServerRefused(_detail(error)) from error

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+import select
 from collections.abc import Callable
 
 import waitress
 from flask import Flask
 
 from .errors import PortTaken
+from .patience import Patience, be_patient
 
 LARGEST_BODY = 64 * 1024 * 1024
 """Beyond this waitress itself refuses a request; the application's own, lower limit has a better answer."""
 
 LARGEST_HEADER = 32 * 1024
-MOST_CONNECTIONS = 200
-SILENT_SECONDS = 30
-"""After so long without a byte a connection is closed."""
+LARGEST_PENDING = 64 * 1024 * 1024
+"""So much of an answer may wait, on disk, for a client to take it; beyond, its thread waits too."""
+
+MOST_CONNECTIONS = 1000
+"""Beyond so many none is accepted; that is never reached as long as `Patience.crowd` are fewer."""
 
 
 def run(
@@ -24,14 +29,18 @@ def run(
     port: int = 8000,
     threads: int = 16,
     listening: Callable[[], None] = lambda: None,
+    patience: Patience = Patience(),  # noqa: B008 - it is frozen
 ) -> None:
     """Serves until interrupted or told to exit, and ends what is being answered; calls `listening` once it takes connections.
+    `patience` is what slow clients are allowed.
 
     Raises PortTaken where `host:port` can't be listened on.
     """
+    sockets: dict[int, object] = {}
     try:
         server = waitress.create_server(
             app,
+            map=sockets,
             host=host,
             port=port,
             threads=threads,
@@ -39,7 +48,9 @@ def run(
             max_request_body_size=LARGEST_BODY,
             max_request_header_size=LARGEST_HEADER,
             connection_limit=MOST_CONNECTIONS,
-            channel_timeout=SILENT_SECONDS,
+            channel_timeout=int(patience.heading),
+            outbuf_high_watermark=LARGEST_PENDING,
+            asyncore_use_poll=hasattr(select, "poll"),  # select() can't take file descriptors beyond 1023
         )
     except OSError as error:
         raise PortTaken(
@@ -47,6 +58,8 @@ def run(
         ) from error
     except ValueError as error:  # what waitress makes of a host that can't be resolved
         raise PortTaken(f"Can't listen on {host}:{port}: name an address of this machine with --host.") from error
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # else a line for each request that has to wait
+    be_patient(sockets.values(), patience)
     listening()
     try:
         server.run()

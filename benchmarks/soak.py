@@ -1,0 +1,166 @@
+"""Many clients at once for a while, against the real server: `python -m benchmarks.soak SOURCE --clients 200 --seconds 60`.
+
+Indexes the first photos of SOURCE (whatever `build-index` reads) into a temporary home, starts `manage.py serve` there on a
+free port of 127.0.0.1, lets the clients ask until the time is over, and prints what they were answered and what memory the
+server took. Only 200, and 429 or 503 for those who are too many, are right; anything else ends it with an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+from urllib.request import urlopen
+
+import click
+import numpy as np
+
+from benchmarks.load import Client, Request
+
+ROOT = Path(__file__).parent.parent
+RIGHT = {200, 429, 503}
+STARTING_SECONDS = 180
+COLOURS = ("red", "green", "blue", "small", "old", "wooden", "红色的", "白色的", "两个")
+THINGS = ("dog", "bus", "boat", "horse", "bicycle", "man on a beach", "table with fruit", "孩子", "海滩", "街道")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One answer: what was asked (a kind of Request), its status (0: none came), and milliseconds."""
+
+    kind: str
+    status: int
+    ms: float
+
+
+def requests(seed: int, photo: bytes, ids: list[int]) -> Iterator[Request]:
+    """What one client asks, without end: mostly sentences, half of which nobody has asked before."""
+    rng = random.Random(seed)
+    for number in range(sys.maxsize):
+        sentence = f"{rng.choice(COLOURS)} {rng.choice(THINGS)}"
+        new = quote(f"{sentence} {seed}-{number}")
+        yield rng.choices(
+            [
+                Request("new sentence", f"/api/v1/search?q={new}"),
+                Request("sentence", f"/api/v1/search?q={quote(sentence)}"),
+                Request("captions", f"/api/v1/search?q={new}&to=captions&mode=hybrid"),
+                Request("photo of the collection", f"/api/v1/search?image_id={rng.choice(ids)}&rerank=0"),
+                Request("photo that is sent", "/api/v1/search?rerank=0", photo),
+                Request("page", f"/?q={quote(sentence)}"),
+                Request("thumbnail", f"/thumbnails/{rng.choice(ids)}"),
+                Request("status", "/api/v1/status"),
+            ],
+            weights=[6, 4, 2, 2, 1, 2, 8, 1],
+        )[0]
+
+
+async def ask_until(end: float, address: str, seed: int, photo: bytes, ids: list[int]) -> list[Outcome]:
+    """One client: asks, waits for the answer, and asks again; who is told to come again later does that."""
+    outcomes = []
+    async with Client(address) as client:
+        for request in requests(seed, photo, ids):
+            if time.monotonic() >= end:
+                return outcomes
+            began = time.perf_counter()
+            status, headers = await client.ask(request)
+            outcomes.append(Outcome(request.kind, status, 1000 * (time.perf_counter() - began)))
+            if status in (429, 503):
+                await asyncio.sleep(min(float(headers.get("retry-after", 1)), max(end - time.monotonic(), 0)))
+    return outcomes
+
+
+async def soak(address: str, clients: int, seconds: float, photo: bytes, ids: list[int]) -> list[Outcome]:
+    """What all clients were answered."""
+    end = time.monotonic() + seconds
+    each = await asyncio.gather(*(ask_until(end, address, seed, photo, ids) for seed in range(clients)))
+    return [outcome for outcomes in each for outcome in outcomes]
+
+
+def memory_of(pid: int) -> float:
+    """Megabytes that a process and its children hold (resident; Linux)."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    own = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(own.split()[1]) / 1000 + sum(memory_of(int(child)) for child in children)
+
+
+def table(outcomes: list[Outcome]) -> Iterator[str]:
+    """Lines of Markdown: for each kind of request its answers by status, and how long those with 200 took."""
+    statuses = sorted({outcome.status for outcome in outcomes})
+    yield "| asked for | " + " | ".join(str(status or "none") for status in statuses) + " | p50 | p95 |"
+    yield "| --- " * (len(statuses) + 3) + "|"
+    kinds = Counter(outcome.kind for outcome in outcomes)
+    for kind in [*(kind for kind, _ in kinds.most_common()), "all"]:
+        own = [outcome for outcome in outcomes if kind in (outcome.kind, "all")]
+        counts = Counter(outcome.status for outcome in own)
+        ms = [outcome.ms for outcome in own if outcome.status == 200]
+        times = [f"{np.percentile(ms, part):.0f} ms" if ms else "" for part in (50, 95)]
+        yield f"| {kind} | " + " | ".join(f"{counts[status]:,}" for status in statuses) + f" | {times[0]} | {times[1]} |"
+
+
+@contextmanager
+def served(home: Path) -> Iterator[tuple[str, int]]:
+    """The real server of a home, ready: its address and process id."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    command = [sys.executable, "manage.py", "serve", "--home", str(home), "--port", str(port)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    try:
+        wait_until_ready(f"http://127.0.0.1:{port}", process)
+        yield f"http://127.0.0.1:{port}", process.pid
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def wait_until_ready(address: str, process: subprocess.Popen) -> None:
+    """Raises ClickException where the server ends or is not ready in STARTING_SECONDS."""
+    end = time.monotonic() + STARTING_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            with urlopen(f"{address}/readyz"):  # nosec B310 # our own server
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise click.ClickException("The server did not get ready.")
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path, exists=True))
+@click.option("--clients", type=click.IntRange(1, 2000), default=200, show_default=True)
+@click.option("--seconds", type=click.FloatRange(1, 3600), default=60, show_default=True)
+@click.option("--photos", type=click.IntRange(1), default=200, show_default=True, help="How many photos of SOURCE to index.")
+def main(source, clients, seconds, photos):
+    """Ask a server of SOURCE's first photos with many clients at once, and print a table."""
+    with tempfile.TemporaryDirectory() as folder:
+        index = ["build-index", str(source.resolve()), "--limit", str(photos), "--home", folder]
+        subprocess.run([sys.executable, "manage.py", *index], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        ids = list(range(1, photos + 1))
+        with served(Path(folder)) as (address, pid):
+            with urlopen(f"{address}/thumbnails/1") as answer:  # nosec B310 # our own server
+                photo = answer.read()
+            asyncio.run(soak(address, clients, 15, photo, ids))  # from here on buffers and caches are full
+            before = memory_of(pid)
+            outcomes = asyncio.run(soak(address, clients, seconds, photo, ids))
+            time.sleep(2)
+            after = memory_of(pid)
+    click.echo(f"{clients} clients, {seconds:g} s, {photos} photos, {os.cpu_count()} cores: {len(outcomes) / seconds:.0f} "
+               f"answers a second; memory of the server {before:.0f} MB before, {after:.0f} MB after\n")
+    click.echo("\n".join(table(outcomes)))
+    wrong = {outcome.status for outcome in outcomes} - RIGHT
+    if wrong:
+        raise click.ClickException(f"Answers that must not be: {sorted(wrong)}")
+
+
+if __name__ == "__main__":
+    main()
