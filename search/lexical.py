@@ -42,11 +42,13 @@ class LexicalIndex:
 
     def __init__(self, texts: Sequence[str]) -> None:
         self._count = len(texts)
-        split = [tokens(text) for text in texts]
-        self._scripts = np.array([scripts(words) for words in split], bool).reshape(-1, 2)
-        self._index = bm25s.BM25() if any(split) else None
+        vocabulary: dict[str, int] = {}
+        split = [[vocabulary.setdefault(word, len(vocabulary)) for word in tokens(text)] for text in texts]
+        chinese = np.array([HAN.match(word) is not None for word in vocabulary], bool)
+        self._scripts = np.array([(chinese[words].any(), not chinese[words].all()) for words in split], bool).reshape(-1, 2)
+        self._index = bm25s.BM25() if vocabulary else None
         if self._index is not None:
-            self._index.index(split, show_progress=False)
+            self._index.index((split, vocabulary), show_progress=False)
 
     def scores(self, text: str) -> np.ndarray:
         """How well each text fits, float32 [n]; 0 where they have no word in common."""

@@ -128,3 +128,11 @@ def test_a_taken_port_is_said(home):
         port = holder.getsockname()[1]
         with pytest.raises(PortTaken, match=rf"Can't listen on 127.0.0.1:{port} .*--port"):
             run(create_app(home, FakeEncoder()), port=port)
+
+
+def test_once_it_is_ready_no_query_waits_for_the_words_to_be_indexed(home, monkeypatch):
+    client = create_app(home, lambda: FakeEncoder()).test_client()
+    wait_for(lambda: client.get("/readyz").status_code == 200)
+    monkeypatch.setattr("search.lexical.CaptionWords", None)
+
+    assert client.get("/api/v1/search?q=red&mode=lexical").json["total"] > 0

@@ -107,7 +107,8 @@ class SearchService:
     def _search_once(self, encoder) -> None:
         """Opens what a first query would have to wait for."""
         try:
-            for to in ("captions", "images"):
-                self._engine_for(encoder).search(Query(text="0", to=to))  # in no language: nothing to translate
+            engine = self._engine_for(encoder)
+            for query in (Query(text="0", to="captions"), Query(text="0"), Query(text="0", mode="lexical")):
+                engine.search(query)  # in no language: nothing to translate
         except KNOWN_ERRORS as error:  # such as nothing indexed yet: whoever asks is told
             log.info("No search is possible yet: %s", error)
