@@ -55,9 +55,10 @@ def retry_failures(home: Home, name: str, encoder, progress: Progress | None = N
     failed: dict[str, list[str]] = {}
     for failure in home.catalog.failures(home.collection(name).name):
         failed.setdefault(failure.source, []).append(failure.uri)
+    known = home.catalog.sources(name)
     for root, uris in failed.items():
         try:
-            source = _part_of(root, uris)
+            source = _part_of(root, uris, known.get(root, {}))
         except IndexerError:
             continue  # it stays listed
         build_index(home, name, source, encoder, progress=progress, missing=KEEP, partial=True)
@@ -138,12 +139,13 @@ def _uri(item: SourceItem) -> str:
     return Place(item.uri, item.member).uri
 
 
-def _part_of(root: str, failed: list[str]) -> Source:
-    """The photos of a source that failed, or that something of theirs failed for: a text file, or a folder. Raises
-    IndexerError."""
+def _part_of(root: str, failed: list[str], told: dict) -> Source:
+    """The photos of a source that failed, or that something of theirs failed for: a text file, or a folder. It is opened as it
+    was before, of which `told` tells. Raises IndexerError."""
     if root == str(ADDED):
         return Source(ADDED, [_item(uri) for uri in failed])
-    source, wanted = open_source(root), set(failed)
+    source = open_source(root, told.get("format"), told.get("captions", ()), told.get("languages", ()))
+    wanted = set(failed)
     folders = tuple(os.path.join(uri, "") for uri in failed)
 
     def concerned(uri: str) -> bool:
