@@ -56,12 +56,12 @@ class CommandBuilds:
         if source not in known:
             raise UnknownSource(collection, source, list(known))
         with self._lock:
-            if self._latest is not None and _runs(self._latest):
+            if self._latest is not None and not self._is_over(self._latest):
                 raise BuildRunning(self._latest.collection, self._latest.run_id)
             _check_free(self._home, stored)
             run_id = catalog.announce_run(collection, source)
-            build = self._latest = self._begun(collection, run_id, [source, *told_options(known[source])])
-            self._problem = None
+            build = self._begun(collection, run_id, [source, *told_options(known[source])])
+            self._problem, self._latest = None, build
         Thread(target=self._settle, args=(build,), name=f"build-{run_id}", daemon=True).start()
         return run_id
 
@@ -83,8 +83,7 @@ class CommandBuilds:
 
     def problem(self, run_id: int) -> str | None:
         """See `Builds.problem`."""
-        with self._lock:
-            return self._problem if self._latest is not None and self._latest.run_id == run_id else None
+        return self._problem if self._latest is not None and self._latest.run_id == run_id else None
 
     def close(self, patience_s: float = PATIENCE_S) -> None:
         """Ends what is being built and waits for that; what was encoded stays for the next run."""
@@ -99,6 +98,14 @@ class CommandBuilds:
             build.process.kill()
             build.process.wait()
         self._note_end(build)
+
+    def _is_over(self, build: _Build) -> bool:
+        """Whether it has ended; one whose run has is waited for, for a process takes a moment to take itself down."""
+        if self._home.catalog.run(build.collection, build.run_id).state in (STARTING, RUNNING):
+            return not _runs(build)
+        with suppress(subprocess.TimeoutExpired):
+            build.process.wait(PATIENCE_S)
+        return not _runs(build)
 
     def _begun(self, collection: str, run_id: int, arguments: list[str]) -> _Build:
         said = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the build

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from flask import Blueprint, current_app, request, url_for
 
 from search.query import LARGEST_ID
+from storage.catalog import RUNNING, STARTING
 from storage.errors import CollectionBusy, EmptyCollection, InvalidName, UnknownCollection, UnknownRun, UnusableHome
 from storage.status import failures as failures_of
 
@@ -97,7 +98,7 @@ def _described(name: str, run_id: int) -> dict:
     return {
         "collection": name,
         **asdict(run),
-        "cancellable": ours is not None and ours.is_running(run_id),
+        "cancellable": run.state in (STARTING, RUNNING) and ours is not None and ours.is_running(run_id),
         "problem": ours.problem(run_id) if ours is not None else None,
     }
 
