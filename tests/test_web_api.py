@@ -342,7 +342,7 @@ def test_the_examples_in_the_documentation_are_real(tmp_path, gallery):
     added, built, cancelled, bad = sorted(other, key=other.get)
     assert ("top=many" in bad, other[bad]) == (True, 400)
     assert ("caption=" in added, other[added]) == (True, 201)
-    assert other[built] == other[cancelled] == 202 and "/builds" in built and "/builds/2" in cancelled
+    assert other[built] == other[cancelled] == 202 and "/builds" in built and "/builds/3" in cancelled
 
 
 def run(client, command: str):
