@@ -140,6 +140,11 @@ def chosen_models(home: Path, model: str | None, reranker: str | None):
     return Chosen(models.chosen(model), models.chosen(reranker) if reranker else None)
 
 
+def model_options(model: str | None, reranker: str | None) -> list[str]:
+    """The options that choose these models, for another command."""
+    return [*(["--model", model] if model else []), *(["--reranker", reranker] if reranker else [])]
+
+
 def index_source(source, limit, rebuild, workers, home, collection, encoder, quiet=False, **options):
     """Index a source that is open, with a progress bar."""
     from indexer import build_index as build

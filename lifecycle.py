@@ -169,10 +169,11 @@ def repair(no_encode, drop_unfinished, model, reranker, home, collection, as_jso
     anew, leaves damaged segments out and encodes their photos again (under new ids), and brings the catalog in step. Exits
     with 3 when photos are lost that could not be encoded again.
     """
-    from indexer.upkeep import encode_again, failures
+    from indexer.upkeep import encode_again
     from storage import Home
     from storage.repairing import repair as run
     from storage.repairing import repair_lines
+    from storage.status import failures
 
     stored = Home(home)
     answer, lost = run(stored, collection, drop_unfinished)
@@ -197,9 +198,9 @@ def failures(home, collection, as_json):
 
     Reads the catalog and HOME/collections/COLLECTION; writes nothing.
     """
-    from indexer.upkeep import failures as list_failures
-    from indexer.upkeep import failures_lines
     from storage import Home
+    from storage.status import failures as list_failures
+    from storage.status import failures_lines
 
     say(list_failures(Home(home), collection), failures_lines, as_json)
 
@@ -215,9 +216,9 @@ def retry_failures(model, reranker, home, collection, as_json):
 
     Reads those files and their sources; Writes HOME/collections/COLLECTION. Exits with 3 when some fail still.
     """
-    from indexer.upkeep import failures, failures_lines
     from indexer.upkeep import retry_failures as run
     from storage import Home
+    from storage.status import failures, failures_lines
 
     stored = Home(home)
     answer = failures(stored, collection) | {"tried": 0}

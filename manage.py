@@ -28,6 +28,7 @@ from console import (
     exit_without_images,
     index_source,
     integers,
+    model_options,
     models_of,
     print_failures,
     print_summary,
@@ -65,13 +66,14 @@ def cli():
 @click.option("--device", type=click.Choice(["CPU", "Ascend"]), help="What encodes (default: PANOPTES_DEVICE, or CPU).")
 @click.option("--devices", type=click.IntRange(1), default=1, show_default=True,
               help="Processes that encode, each on a card of its own; on CPU they share the cores, and each takes its memory.")
+@click.option("--announced", type=int, hidden=True, help="The run's id, where a server has noted it already.")
 @MODEL
 @RERANKER
 @HOME
 @COLLECTION
 @JSON
 def build_index(source, source_format, captions, lang, max_ms, max_memory, limit, rebuild, missing, workers, device, devices,
-                model, reranker, home, collection, as_json):
+                announced, model, reranker, home, collection, as_json):
     """Index the photos and captions of SOURCE into a collection.
 
     Reads SOURCE: a COCO folder (annotations/captions_*.json and its image folders), a manifest in JSON Lines ({"image": path,
@@ -89,7 +91,7 @@ def build_index(source, source_format, captions, lang, max_ms, max_memory, limit
     opened = open_source(source, source_format, captions, lang)
     with chosen_models(home, model, reranker).opened(device, devices) as encoder:
         summary = index_source(opened, limit, rebuild, workers, Home(home), collection, encoder, quiet=as_json,
-                               missing=missing or "guard", budget=Budget.of(max_ms, max_memory))
+                               missing=missing or "guard", budget=Budget.of(max_ms, max_memory), announced=announced)
     say(summary_json(summary), lambda _: summary_lines(summary, collection), as_json)
     if not as_json:
         print_failures(summary)
@@ -280,16 +282,18 @@ def compare(run_a, run_b, qrels, seed, as_json):
 @PORT
 @click.option("--log-json", is_flag=True, envvar="PANOPTES_LOG_JSON", help="Write one line of JSON for each request to "
               "standard error (or PANOPTES_LOG_JSON=1).")
+@click.option("--read-only", is_flag=True, help="Only search: nobody adds or deletes photos, or starts builds, over HTTP.")
 @MODEL
 @RERANKER
 @HOME
 @COLLECTION
-def serve(host, port, log_json, model, reranker, home, collection):
+def serve(host, port, log_json, read_only, model, reranker, home, collection):
     """Serve the search page and the HTTP API at http://HOST:PORT.
 
-    Reads HOME/collections/COLLECTION, and picks up a new version of it by itself. Writes nothing. Where PANOPTES_TOKEN or
-    PANOPTES_READ_TOKEN is set, every request needs it, as a bearer token or a browser's password; the latter is not good for
-    sending photos. Any HOST that others can reach needs PANOPTES_TOKEN.
+    Reads HOME/collections/COLLECTION, and picks up a new version of it by itself. Writes to it what is asked for over HTTP:
+    photos that are added and deleted, and builds of sources that it was built from before; with --read-only nothing. Where
+    PANOPTES_TOKEN or PANOPTES_READ_TOKEN is set, every request needs it, as a bearer token or a browser's password; the latter
+    is not good for sending photos or for changes. Any HOST that others can reach needs PANOPTES_TOKEN.
     """
     from search.engine import check_weights
     from storage import Home
@@ -302,7 +306,7 @@ def serve(host, port, log_json, model, reranker, home, collection):
     chosen = chosen_models(home, model, reranker)
     with _naming_models(home):
         check_weights(Home(home).collection(collection).open_snapshot(), chosen.fingerprint)
-    _serve(home, collection, host, port, chosen.open)
+    _serve(home, collection, host, port, chosen.open, None if read_only else model_options(model, reranker))
 
 
 @cli.command()
@@ -361,7 +365,7 @@ def demo(host, port, model, reranker, home, collection):
     summary = index_source(source, None, other_weights, None, stored, collection, encoder, missing="keep")
     print_summary(summary, collection)
     exit_without_images(summary)
-    _serve(home, collection, host, port, lambda: encoder)
+    _serve(home, collection, host, port, lambda: encoder, model_options(model, reranker))
 
 
 @cli.command()
@@ -423,29 +427,35 @@ def _naming_models(home: Path):
 
 
 
-def _serve(home: Path, collection: str, host: str, port: int, open_encoder) -> None:
-    """Serve until Ctrl-C, then end the process at once.
+def _serve(home: Path, collection: str, host: str, port: int, open_encoder, build_options: list[str] | None) -> None:
+    """Serve until Ctrl-C, then end the process at once; without `build_options` nothing can be changed.
 
-    A thread may still be loading the model, and MindSpore aborts with a trace in an interpreter that shuts down; nothing
-    that is served from is written to.
+    A thread may still be loading the model, and MindSpore aborts with a trace in an interpreter that shuts down; what is
+    being written can be killed at any instant.
     """
+    from builds import CommandBuilds
+    from editor import HomeEditor
     from search.translation import translator
     from storage import Home
     from web import create_app, run
     from web.access import Tokens
     from web.errors import PortTaken
 
-    translate, tokens = translator(), Tokens.of(os.environ)
+    translate, tokens, stored = translator(), Tokens.of(os.environ), Home(home)
+    builds = CommandBuilds(stored, build_options or [])
+    editor = None if build_options is None else HomeEditor(stored, builds)
     said = f"Serving http://{host}:{port} (Ctrl+C stops it); the first answer waits until the model is loaded."
     code = 0
     try:
-        app = create_app(Home(home), open_encoder, collection, translate=translate, tokens=tokens, local_only=not tokens)
+        app = create_app(stored, open_encoder, collection, translate=translate, tokens=tokens, local_only=not tokens,
+                         editor=editor)
         run(app, host, port, listening=lambda: click.echo(said))
     except KeyboardInterrupt:
         pass
     except PortTaken as error:
         click.echo(f"Error: {error}", err=True)
         code = 2
+    builds.close()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -70,6 +70,7 @@ def build_index(
     missing: str = GUARD,
     partial: bool = False,
     budget: Budget | None = None,
+    announced: int | None = None,
 ) -> BuildSummary:
     """Bring the collection up to what the source (its first `limit` photos) has now, and publish.
 
@@ -77,7 +78,8 @@ def build_index(
     instant: the published version stays as it is, and the next run continues with what was finished. With `rebuild`
     everything is encoded anew, also what came from other sources, and replaces what was there in one instant.
     `workers` is how many processes decode (0: this one decodes; None: as `default_workers` says). `budget` says what a search
-    may cost before an approximate index is tried (None: as in the version before).
+    may cost before an approximate index is tried (None: as in the version before). `announced` is the run's id where
+    `Catalog.announce_run` has given it one.
 
     Images of this source that it has no more are removed; `missing` is "guard" to refuse where these are more than half,
     "drop" to remove them all the same, "keep" to remove none. With a `limit`, or a source that is only a `partial` list,
@@ -92,7 +94,7 @@ def build_index(
         with collection.writer(encoder.fingerprint, rebuild) as writer:
             writer.budget = budget
             build = _Build(home, collection, writer, source, encoder, progress)
-            return build.run(limit, rebuild, workers, missing, partial or limit is not None)
+            return build.run(limit, rebuild, workers, missing, partial or limit is not None, announced)
     except OSError as error:
         raise unusable(home.path, error) from error
 
@@ -118,13 +120,16 @@ class _Build:
         self._records: list[FileRecord] = []
         self._done = self._unchanged = 0
 
-    def run(self, limit: int | None, rebuild: bool, workers: int | None, missing: str, partial: bool) -> BuildSummary:
+    def run(
+        self, limit: int | None, rebuild: bool, workers: int | None, missing: str, partial: bool, announced: int | None
+    ) -> BuildSummary:
         started = time.perf_counter()
         self._plan = Plan(self._collection, self._writer, rebuild)
         work = self._plan.work(str(self._source.root), list(islice(self._source, limit)))
         self._named = {one.uri for one in work}
         self._total = len(work)
-        self._run_id = self._catalog.start_run(self._collection.name, str(self._source.root), self._total)
+        told = self._source.told and {**self._source.told, "limit": limit, "keep_missing": missing == KEEP}
+        self._run_id = self._catalog.start_run(self._collection.name, str(self._source.root), self._total, told, announced)
         try:
             self._read_all(work, workers)
             if not partial and missing != KEEP:

@@ -18,6 +18,7 @@ from storage.errors import OtherWeights
 from storage.home import Home
 from storage.places import Place
 from storage.records import CaptionRecord, ImageRecord
+from storage.status import failures
 
 ADDED = Path("added")
 LEAST_COSINE = 0.999
@@ -30,7 +31,11 @@ def added_photos(home: Home, name: str, paths: Sequence[Path], captions: Sequenc
     for place in places:
         if not place.path.is_file():
             raise MissingPhoto(printable(place.path))
-    uris = [place.uri for place in places]
+    return captioned_photos(home, name, [place.uri for place in places], captions)
+
+
+def captioned_photos(home: Home, name: str, uris: Sequence[str], captions: Sequence[SourceCaption]) -> Source:
+    """The same by uri, of which nothing is looked at here."""
     exists = name in home.collection_names() and home.collection(name).manifest.version
     had = _recorded(home.collection(name), uris) if exists else {}
     items = []
@@ -50,36 +55,16 @@ def retry_failures(home: Home, name: str, encoder, progress: Progress | None = N
     failed: dict[str, list[str]] = {}
     for failure in home.catalog.failures(home.collection(name).name):
         failed.setdefault(failure.source, []).append(failure.uri)
+    known = home.catalog.sources(name)
     for root, uris in failed.items():
         try:
-            source = _part_of(root, uris)
+            source = _part_of(root, uris, known.get(root, {}))
         except IndexerError:
             continue  # it stays listed
         build_index(home, name, source, encoder, progress=progress, missing=KEEP, partial=True)
         named = {_uri(item) for item in source} | {problem.uri for problem in source.problems}
         home.catalog.forget_files(name, [uri for uri in uris if uri not in named])
     return {"tried": sum(map(len, failed.values())), **failures(home, name)}
-
-
-def failures(home: Home, name: str) -> dict:
-    """Every file that could not be read or encoded when it was last tried. `searchable` are those that the collection still
-    has as they were before."""
-    collection = home.collection(name)
-    failed = home.catalog.failures(name)
-    known = collection.open_rows().find([one.uri for one in failed]) if collection.manifest.version and failed else {}
-    listed = [{"uri": one.uri, "source": one.source, "reason": one.reason, "sentence": one.sentence,
-               "searchable": one.uri in known} for one in failed]
-    return {"collection": name, "failures": listed}
-
-
-def failures_lines(answer: dict) -> Iterable[str]:
-    """One line a file."""
-    for one in answer["failures"]:
-        yield f"{one['reason']}: {one['sentence']}" + (" It is searchable as it was." if one["searchable"] else "")
-    if "tried" in answer:
-        yield f"{answer['tried']} tried again, {len(answer['failures'])} still fail"
-    elif not answer["failures"]:
-        yield f"Every file of {answer['collection']} is searchable."
 
 
 def encode_again(
@@ -154,12 +139,13 @@ def _uri(item: SourceItem) -> str:
     return Place(item.uri, item.member).uri
 
 
-def _part_of(root: str, failed: list[str]) -> Source:
-    """The photos of a source that failed, or that something of theirs failed for: a text file, or a folder. Raises
-    IndexerError."""
+def _part_of(root: str, failed: list[str], told: dict) -> Source:
+    """The photos of a source that failed, or that something of theirs failed for: a text file, or a folder. It is opened as it
+    was before, of which `told` tells. Raises IndexerError."""
     if root == str(ADDED):
         return Source(ADDED, [_item(uri) for uri in failed])
-    source, wanted = open_source(root), set(failed)
+    source = open_source(root, told.get("format"), told.get("captions", ()), told.get("languages", ()))
+    wanted = set(failed)
     folders = tuple(os.path.join(uri, "") for uri in failed)
 
     def concerned(uri: str) -> bool:

@@ -1,5 +1,6 @@
 """The catalog: what changes while the program works, in a database."""
 
+import json
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -13,10 +14,10 @@ from sqlalchemy import URL, Connection, Engine, Row, create_engine, delete, even
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from storage.errors import CatalogError
-from storage.tables import collections, files, metadata, runs, versions
+from storage.errors import CatalogError, UnknownRun
+from storage.tables import collections, files, metadata, runs, sources, versions
 
-RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
+STARTING, RUNNING, DONE, FAILED, INTERRUPTED = "starting", "running", "done", "failed", "interrupted"
 INDEXED = "indexed"
 BUSY_MS = 10_000
 ROWS_A_STATEMENT = 400
@@ -40,7 +41,8 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One index run. `state` is "running", "done", "failed" or "interrupted"; times are ISO 8601 in UTC."""
+    """One index run. `state` is "starting" (announced, and nothing listed yet), "running", "done", "failed" or "interrupted";
+    times are ISO 8601 in UTC."""
 
     run_id: int
     source: str
@@ -76,15 +78,35 @@ class Catalog:
         self._url = url or file_url(self._file)
         self._opened: Engine | None = None
 
-    def start_run(self, collection: str, source: str, total: int) -> int:
-        """Note that a run began; its id. Runs that still seem to be running were killed, and are marked so: call this
-        as the collection's only writer."""
+    def announce_run(self, collection: str, source: str) -> int:
+        """Note that a run is about to begin; its id, for `start_run`."""
+        with self._writing() as connection:
+            return self._new_run(connection, self._owner(connection, collection), source, STARTING, 0)
+
+    def start_run(
+        self, collection: str, source: str, total: int, told: dict | None = None, announced: int | None = None
+    ) -> int:
+        """Note that a run began; its id, which is that of the `announced` one if there is one. `told` is what the source was
+        opened with, for `sources`. Runs that still seem to be running were killed, and are marked so: call this as the
+        collection's only writer."""
         with self._writing() as connection:
             owner = self._owner(connection, collection)
-            killed = update(runs).where(runs.c.collection_id == owner, runs.c.state == RUNNING)
+            mine, ours = runs.c.run_id == (announced or 0), runs.c.collection_id == owner
+            killed = update(runs).where(ours, runs.c.state.in_((STARTING, RUNNING)), ~mine)
             connection.execute(killed.values(state=INTERRUPTED))
-            row = {"collection_id": owner, "source": source, "state": RUNNING, "started_at": _now(), "total": total}
-            return connection.execute(insert(runs).values(row)).inserted_primary_key[0]
+            if told is not None:
+                same = (sources.c.collection_id == owner) & (sources.c.source == source)
+                connection.execute(delete(sources).where(same))
+                connection.execute(insert(sources).values(collection_id=owner, source=source, told=json.dumps(told)))
+            begins = update(runs).where(ours, mine).values(state=RUNNING, started_at=_now(), total=total)
+            if announced and connection.execute(begins).rowcount:
+                return announced
+            return self._new_run(connection, owner, source, RUNNING, total)
+
+    def sources(self, collection: str) -> dict[str, dict]:
+        """What `build-index` was run on, by absolute path in alphabetical order, with what `start_run` was told of it last."""
+        rows = self._select(sources, collection, order=sources.c.source)
+        return {row.source: json.loads(row.told) for row in rows}
 
     def update_run(self, run_id: int, **columns: object) -> None:
         """Set columns of RunRecord, such as `done`."""
@@ -99,6 +121,13 @@ class Catalog:
         """The latest runs, newest first."""
         rows = self._select(runs, collection, order=runs.c.run_id.desc(), limit=limit)
         return [_record(RunRecord, row) for row in rows]
+
+    def run(self, collection: str, run_id: int) -> RunRecord:
+        """One run by its id. Raises UnknownRun."""
+        rows = self._select(runs, collection, runs.c.run_id == run_id, order=runs.c.run_id)
+        if not rows:
+            raise UnknownRun(collection, run_id)
+        return _record(RunRecord, rows[0])
 
     def record_version(self, collection: str, record: VersionRecord) -> None:
         """Note a publication; noting it twice is fine."""
@@ -168,6 +197,10 @@ class Catalog:
         mine = joined.where(collections.c.home == self._home, collections.c.name == collection, *conditions)
         with self._transaction() as connection:
             return list(connection.execute(mine.order_by(order).limit(limit)))
+
+    def _new_run(self, connection: Connection, owner: int, source: str, state: str, total: int) -> int:
+        row = {"collection_id": owner, "source": source, "state": state, "started_at": _now(), "total": total}
+        return connection.execute(insert(runs).values(row)).inserted_primary_key[0]
 
     def _owner(self, connection: Connection, collection: str) -> int:
         """The collection's number, given when it is first written to."""

@@ -78,6 +78,13 @@ class UnknownVersion(StorageError):
         super().__init__(f"Can't go back to version {version} ({known}): `python manage.py versions` lists them")
 
 
+class UnknownRun(StorageError):
+    """An index run that the catalog knows nothing of."""
+
+    def __init__(self, name: str, run_id: int):
+        super().__init__(f"Collection {name!r} has no index run {run_id}: take an id from the list of its runs")
+
+
 class OtherWeights(StorageError):
     """The collection's vectors were made by other weights than the encoder's."""
 

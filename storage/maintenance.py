@@ -15,6 +15,7 @@ from storage.manifest import Manifest
 from storage.merging import spoiled
 from storage.segments import MERGE, SegmentInfo
 from storage.snapshot import Snapshot
+from storage.uploads import Uploads
 from storage.writer import Writer, now
 
 
@@ -111,13 +112,15 @@ def delete_images(home: Home, name: str, ids: Sequence[int], drop_unfinished: bo
 
 
 def compact(home: Home, name: str, keep: int = KEPT, drop_unfinished: bool = False) -> dict:
-    """Write segments with tombstoned images anew, and keep only `keep` versions before the current one."""
+    """Write segments with tombstoned images anew, and keep only `keep` versions before the current one, and only the uploaded
+    photos that are still named."""
     folder = home.collection(name).folder
     before = size_of(folder)
 
     def change(writer: Maintenance) -> Manifest:
         manifest = writer.compact()
         writer.prune(keep)
+        Uploads(folder).sweep()
         return manifest
 
     answer = changed(home, name, change, drop_unfinished)

@@ -76,6 +76,11 @@ class SegmentSet:
             found.update(zip(segment.images["uri"].take(rows).to_pylist(), segment.image_ids[rows].tolist(), strict=True))
         return found
 
+    def with_content(self, sha256: str) -> list[int]:
+        """The ids of the images of this content, upwards."""
+        table = self.image_table()
+        return table["image_id"].filter(pc.equal(table["sha256"], sha256)).to_pylist()
+
     def captions(self, caption_ids: Ids) -> list[CaptionRecord]:
         """The captions' records in the order asked. Raises UnknownId."""
         return self._fetch(

@@ -1,6 +1,6 @@
 """What a collection holds, and what it does not."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from storage.home import Home
 
@@ -41,6 +41,27 @@ def _described(choice: dict) -> str:
         return f"exact, {choice['ms']:.1f} ms ({choice['why']})"
     return (f"{choice['factory']}, {choice['ms']:.1f} ms in place of {choice['exact_ms']:.1f}, finds {choice['recall']:.4f} of "
             f"the 10 best ({choice['queries']} queries; {choice['why']})")
+
+
+def failures(home: Home, name: str) -> dict:
+    """Every file that could not be read or encoded when it was last tried. `searchable` are those that the collection still
+    has as they were before."""
+    collection = home.collection(name)
+    failed = home.catalog.failures(name)
+    known = collection.open_rows().find([one.uri for one in failed]) if collection.manifest.version and failed else {}
+    listed = [{"uri": one.uri, "source": one.source, "reason": one.reason, "sentence": one.sentence,
+               "searchable": one.uri in known} for one in failed]
+    return {"collection": name, "failures": listed}
+
+
+def failures_lines(answer: dict) -> Iterable[str]:
+    """One line a file."""
+    for one in answer["failures"]:
+        yield f"{one['reason']}: {one['sentence']}" + (" It is searchable as it was." if one["searchable"] else "")
+    if "tried" in answer:
+        yield f"{answer['tried']} tried again, {len(answer['failures'])} still fail"
+    elif not answer["failures"]:
+        yield f"Every file of {answer['collection']} is searchable."
 
 
 def only_from(home: Home, name: str, source: str) -> bool:

@@ -55,6 +55,14 @@ runs = Table(
     Column("version", Integer),
 )
 
+sources = Table(
+    "sources",
+    metadata,
+    Column("collection_id", ForeignKey(collections.c.collection_id), primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("told", Text, nullable=False),
+)
+
 files = Table(
     "files",
     metadata,

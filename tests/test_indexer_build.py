@@ -90,6 +90,27 @@ def test_a_run_is_in_the_catalog(home, photos):
     assert (version.version, version.images, version.captions) == (1, 4, 8)
 
 
+def test_a_run_that_was_announced_goes_by_its_id(home, photos):
+    announced = home.catalog.announce_run("walls", str(photos))
+    build(home, photos, announced=announced)
+    assert [(run.run_id, run.state, run.total) for run in home.catalog.runs("walls")] == [(announced, "done", 4)]
+
+
+def test_how_a_source_was_opened_is_remembered(home, photos, tmp_path):
+    more = tmp_path / "more.json"
+    more.write_text(json.dumps({"images": [{"id": 1, "file_name": "red.png"}],
+                                "annotations": [{"image_id": 1, "caption": "rouge"}]}))  # fmt: skip
+    source = open_source(photos, "folder", [os.path.relpath(more)], ["fr"])
+    build_index(home, "walls", source, FakeEncoder(), workers=0, limit=2, missing="keep")
+    listed = Source(tmp_path / "listed", list(source))  # nobody can open that again
+    build_index(home, "walls", listed, FakeEncoder(), workers=0)
+    assert home.catalog.sources("walls") == {str(photos): {
+        "format": "folder", "captions": [str(more)], "languages": ["fr"], "limit": 2, "keep_missing": True}}  # fmt: skip
+    build(home, photos)
+    assert home.catalog.sources("walls")[str(photos)] == {
+        "format": None, "captions": [], "languages": [], "limit": None, "keep_missing": False}  # fmt: skip
+
+
 def test_progress_counts_every_photo_once(home, photos):
     (photos / "bad.png").write_text("x")
     told = []

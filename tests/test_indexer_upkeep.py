@@ -1,5 +1,6 @@
 """Photos that leave their source, photos that are added by path or tried again, and vectors that are checked."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,12 +10,13 @@ import pytest
 from indexer import build_index, open_source
 from indexer.errors import MissingPhoto, MostVanished
 from indexer.items import captions_from
-from indexer.upkeep import added_photos, added_summary, check_sample, encode_again, failures, retry_failures
+from indexer.upkeep import added_photos, added_summary, check_sample, encode_again, retry_failures
 from storage import Home
 from storage.errors import OtherWeights
 from storage.maintenance import versions
 from storage.places import beginnings
 from storage.repairing import repair
+from storage.status import failures
 from storage.verification import verify
 from tests.fakes import FakeEncoder, save_photo
 
@@ -221,6 +223,17 @@ def test_failures_are_tried_again_as_their_sources_tell_of_them_now(home, photos
         ("worse.png", "not_an_image", False)]
     assert names(home) == sorted([*NAMES, "bad", "single"])
     assert captions_of(home, photos / "red.png") == [("en", "a red wall")]
+
+
+def test_what_is_tried_again_has_the_captions_of_a_file_of_their_own(home, photos, tmp_path):
+    more = tmp_path / "more.json"
+    more.write_text(json.dumps({"images": [{"id": 1, "file_name": "bad.png"}, {"id": 2, "file_name": "red.png"}],
+                                "annotations": [{"image_id": 1, "caption": "méchant"}, {"image_id": 2, "caption": "rouge"}]}))
+    (photos / "bad.png").write_text("no photo")
+    build_index(home, "walls", open_source(photos, None, [more], ["fr"]), FakeEncoder(), workers=0)
+    save_photo(photos / "bad.png", "white")
+    assert retry_failures(home, "walls", FakeEncoder())["failures"] == []
+    assert ("fr", "méchant") in captions_of(home, photos / "bad.png")
 
 
 def test_failures_of_a_source_that_is_gone_stay_listed(home, photos):

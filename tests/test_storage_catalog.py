@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from storage import FileRecord, Home, VersionRecord
-from storage.errors import CatalogError
+from storage.errors import CatalogError, UnknownRun
 
 
 @pytest.fixture
@@ -58,6 +58,42 @@ def test_a_run_that_was_killed_is_marked_when_the_next_begins(catalog):
     catalog.start_run("walls", "/photos", 3)
     assert [run.state for run in catalog.runs("walls")] == ["running", "interrupted"]
     assert [run.run_id for run in catalog.runs("other") if run.state == "running"] == [elsewhere]
+
+
+def test_a_run_that_is_announced_keeps_its_id_when_it_begins(catalog):
+    run = catalog.announce_run("walls", "/photos")
+    assert catalog.run("walls", run).state == "starting"
+    assert catalog.start_run("walls", "/photos", 3, announced=run) == run
+    assert [(r.run_id, r.state, r.total) for r in catalog.runs("walls")] == [(run, "running", 3)]
+
+    other = catalog.announce_run("other", "/photos")
+    later = catalog.start_run("walls", "/photos", 3, announced=other)  # nobody's run but the collection's own
+    assert later != other
+    assert (catalog.run("walls", run).state, catalog.run("other", other).state) == ("interrupted", "starting")
+
+
+def test_a_run_that_was_announced_and_never_began_is_marked_like_one_that_was_killed(catalog):
+    announced = catalog.announce_run("walls", "/photos")
+    catalog.start_run("walls", "/photos", 3)
+    assert catalog.run("walls", announced).state == "interrupted"
+
+
+@pytest.mark.parametrize(("collection", "run"), [("walls", 99), ("other", 1)])
+def test_an_unknown_run_is_named(catalog, collection, run):
+    catalog.announce_run("walls", "/photos")
+    with pytest.raises(UnknownRun, match=f"'{collection}' has no index run {run}"):
+        catalog.run(collection, run)
+
+
+def test_a_source_is_remembered_with_what_was_told_of_it_last(catalog):
+    assert catalog.sources("walls") == {}
+    catalog.start_run("walls", "added", 1)
+    catalog.start_run("walls", "/photos", 3, {"limit": 3})
+    catalog.start_run("walls", "/before", 3, {"limit": None})
+    catalog.start_run("walls", "/photos", 9, {"limit": None, "captions": ["/a\udcff.json"]})
+    assert catalog.sources("walls") == {"/before": {"limit": None},
+                                        "/photos": {"limit": None, "captions": ["/a\udcff.json"]}}  # fmt: skip
+    assert list(catalog.sources("walls")) == ["/before", "/photos"] and catalog.sources("other") == {}
 
 
 def test_versions_newest_first(catalog):

@@ -68,6 +68,22 @@ def test_only_the_full_token_may_send_a_photo(client, path):
     assert send(client, bearer(FULL), path).status_code in (200, 303)
 
 
+CHANGES = [("POST", "/api/v1/images"), ("DELETE", "/api/v1/images/1"), ("POST", "/api/v1/collections/default/builds"),
+           ("DELETE", "/api/v1/collections/default/builds/1"), ("POST", "/collection/builds"),
+           ("POST", "/collection/builds/1/stop")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "path"), CHANGES)
+def test_only_the_full_token_may_change_the_collection(client, tmp_path, method, path):
+    assert client.open(path, method=method, headers=bearer(READ)).status_code == 403
+    assert client.open(path, method=method).status_code == 401
+    assert client.open(path, method=method, headers=bearer(FULL) | {"Sec-Fetch-Site": "cross-site"}).status_code == 403
+    assert Home(tmp_path / "var").collection("default").manifest.version == 1
+
+    allowed = client.open(path, method=method, headers=bearer(FULL))  # and no further: this one was given no editor
+    assert allowed.status_code == 403 and "--read-only" in allowed.text
+
+
 def test_what_watches_over_the_server_needs_no_token(client):
     assert client.get("/healthz").status_code == client.get("/readyz").status_code == 200
 

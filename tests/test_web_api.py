@@ -1,9 +1,13 @@
 import io
 import re
+import shlex
+import sys
 from pathlib import Path
 
 import pytest
 
+from builds import CommandBuilds
+from editor import HomeEditor
 from storage import Home
 from tests.documented import assert_documented
 from tests.fakes import FakeConfig, FakeEncoder, jpeg
@@ -322,15 +326,42 @@ def test_what_is_not_there_is_json_too(client):
     assert refused.status_code == 405 and "GET" in refused.headers["Allow"] and refused.mimetype == PROBLEM
 
 
-def test_the_examples_in_the_documentation_are_real(client):
-    page = (Path(__file__).parent.parent / "docs" / "api.md").read_text("utf-8")
-    commands = re.findall(r"^curl .*$", page, re.M)
-    assert len(commands) >= 6
-    for command in commands:
-        path = re.search(r"127\.0\.0\.1:8000(\S*?)'?(?: |$)", command)[1]
-        assert "%" not in path
-        response = upload(client, jpeg("red")) if "-F" in command else client.get(path)
-        assert response.status_code == (400 if "top=many" in command else 200), command
+def test_the_examples_in_the_documentation_are_real(tmp_path, gallery):
+    home = Home(tmp_path / "var")
+    told = {"format": None, "captions": [], "languages": [], "limit": None, "keep_missing": False}
+    home.catalog.finish_run(home.catalog.start_run("default", "/photos", 6, told), "done")
+    builds = CommandBuilds(home, command=(sys.executable, "-c", "import time; time.sleep(60)"))
+    client = create_app(home, FakeEncoder(), editor=HomeEditor(home, builds)).test_client()
+
+    commands = re.findall(r"^curl .*$", (Path(__file__).parent.parent / "docs" / "api.md").read_text("utf-8"), re.M)
+    statuses = {command: run(client, command).status_code for command in commands}
+    builds.close()
+
+    assert len(commands) >= 16 and not [command for command in commands if "%" in command]
+    other = {command: status for command, status in statuses.items() if status != 200}
+    added, built, cancelled, bad = sorted(other, key=other.get)
+    assert ("top=many" in bad, other[bad]) == (True, 400)
+    assert ("caption=" in added, other[added]) == (True, 201)
+    assert other[built] == other[cancelled] == 202 and "/builds" in built and "/builds/3" in cancelled
+
+
+def run(client, command: str):
+    """What a client answers in curl's place; of a file any will do."""
+    data, headers, method, arguments = {}, {}, "GET", iter(shlex.split(command)[1:])
+    for argument in arguments:
+        if argument == "-F":
+            name, _, value = next(arguments).partition("=")
+            data.setdefault(name, []).append((io.BytesIO(jpeg((128, 0, 128))), "red.jpg") if value.startswith("@") else value)
+            method = "POST"
+        elif argument == "-d":
+            data, method = next(arguments), "POST"
+        elif argument == "-H":
+            headers.update([next(arguments).split(": ")])
+        elif argument == "-X":
+            method = next(arguments)
+        else:
+            address = argument.removeprefix("http://127.0.0.1:8000")
+    return client.open(address, method=method, data=data or None, headers=headers)
 
 
 def test_the_documentation_names_every_field(client):

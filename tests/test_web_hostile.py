@@ -7,6 +7,8 @@ import socket
 
 import pytest
 
+from builds import CommandBuilds
+from editor import HomeEditor
 from storage import FileRecord, Home
 from tests import galleries, hostile
 from tests.documented import assert_documented
@@ -31,12 +33,18 @@ OUT = ["../web/app.py", "..%2f..%2fweb%2fapp.py", "%2e%2e/%2e%2e/web/app.py", ".
 def app(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile")
     build_gallery(folder)
-    return create_app(Home(folder / "var"), FakeEncoder())
+    home = Home(folder / "var")
+    return create_app(home, FakeEncoder(), editor=HomeEditor(home, CommandBuilds(home)))
 
 
 @pytest.fixture
 def client(app):
     return app.test_client()
+
+
+@pytest.fixture
+def home(app):
+    return app.extensions["panoptes"].home
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +73,27 @@ def test_every_upload_is_answered(client, path, case):
     assert client.get("/api/v1/search?q=red").status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/api/v1/search", "/by-image"])
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_what_is_added_is_a_photo_or_leaves_nothing(client, home, case):
+    before = home.collection("default").manifest.version, home.catalog.failures("default"), uploads(home)
+    name = os.fsencode(case.name).replace(b'"', b"%22").replace(b"\n", b"%0A")
+
+    answer = client.post("/api/v1/images", **form(name, case.content))
+
+    assert_documented(answer, "/api/v1/images", "post")
+    if answer.status_code == 400:
+        assert (home.collection("default").manifest.version, home.catalog.failures("default"), uploads(home)) == before
+    else:
+        assert case.reason is None and answer.status_code in (200, 201)
+        assert client.get(answer.json["thumbnail_url"]).status_code == 200
+        client.delete(answer.json["image_url"].replace("/images", "/api/v1/images"))
+
+
+def uploads(home):
+    return sorted(path.name for path in (home.path / "collections" / "default").glob("uploads/*"))
+
+
+@pytest.mark.parametrize("path", ["/api/v1/search", "/by-image", "/api/v1/images"])
 @pytest.mark.parametrize("sent", [
     {"data": b"", "content_type": "multipart/form-data"},
     {"data": b"\xff" * 5000, "content_type": "multipart/form-data; boundary=x"},

@@ -72,7 +72,7 @@ def test_every_route_for_programs_is_described_and_no_page(app):
     routes = {
         (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method)
         for rule in app.url_map.iter_rules()
-        if rule.endpoint.partition(".")[0] in ("api", "media", "health")
+        if rule.endpoint.partition(".")[0] in ("api", "changes", "builds", "media", "health")
         for method in rule.methods - {"HEAD", "OPTIONS"}
     }
     assert routes == described
@@ -120,7 +120,7 @@ def test_an_answer_of_another_shape_would_be_noticed(client, spoil):
 @pytest.mark.parametrize(("schema", "kind", "added"), [
     (schemas.ImageHit, ImageHit, {"thumbnail_url", "image_url"}), (schemas.CaptionHit, CaptionHit, set()),
     (schemas.Caption, CaptionText, set()), (schemas.Term, Term, set()), (schemas.Version, VersionRecord, set()),
-    (schemas.Run, RunRecord, set()),
+    (schemas.Run, RunRecord, set()), (schemas.Build, RunRecord, {"collection", "cancellable", "problem"}),
 ])  # fmt: skip
 def test_types_of_answers_have_the_fields_of_what_they_are_made_of(schema, kind, added):
     assert set(schema.__struct_fields__) == {field.name for field in dataclasses.fields(kind)} | added

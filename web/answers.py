@@ -9,7 +9,9 @@ from http import HTTPStatus
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from .errors import KNOWN_ERRORS, Busy, code_of, status_of
+from storage.errors import CollectionBusy
+
+from .errors import KNOWN_ERRORS, BuildRunning, Busy, code_of, status_of
 from .pages import error_page
 from .uploads import too_large
 
@@ -18,6 +20,7 @@ PROBLEM = "application/problem+json"
 FOR_PROGRAMS = ("/api/v1", "/healthz", "/readyz", "/metrics")
 RETRY_AFTER_S = 3
 RETRY_WHEN_BUSY_S = 1
+RETRY_WHEN_WRITTEN_S = 5
 UNFORESEEN = "Something went wrong here: the server's log says what."
 
 
@@ -31,8 +34,8 @@ def add_errors(app: Flask) -> None:
         response = _answer(str(error), status, code_of(error))
         if status == 401:
             response.headers["WWW-Authenticate"] = 'Basic realm="Panoptes", charset="UTF-8"'
-        if status == 503:
-            response.headers["Retry-After"] = str(RETRY_WHEN_BUSY_S if isinstance(error, Busy) else RETRY_AFTER_S)
+        if (after := _retry_after(error, status)) is not None:
+            response.headers["Retry-After"] = str(after)
         return response
 
     for kind in KNOWN_ERRORS:
@@ -53,6 +56,15 @@ def add_errors(app: Flask) -> None:
     def unforeseen(error: Exception):
         log.error("%s %s", request.method, request.path, exc_info=error)
         return _answer(UNFORESEEN, 500, "unforeseen")
+
+
+def _retry_after(error: Exception, status: int) -> int | None:
+    """In how many seconds it may be worth asking again; None where waiting is no help."""
+    if isinstance(error, CollectionBusy | BuildRunning):
+        return RETRY_WHEN_WRITTEN_S
+    if isinstance(error, Busy):
+        return RETRY_WHEN_BUSY_S
+    return RETRY_AFTER_S if status == 503 else None
 
 
 def problem(detail: str, status: int, code: str) -> dict:

@@ -11,7 +11,10 @@ from .access import Tokens, guard
 from .answers import add_errors
 from .api import api
 from .api_page import api_page
+from .builds import builds
+from .changes import changes
 from .collection_page import collection_page
+from .editing import Editor
 from .health import health
 from .media import media
 from .metrics import Metrics
@@ -38,6 +41,7 @@ def create_app(
     translate=None,
     tokens: Tokens = Tokens(),  # noqa: B008 - it is frozen
     local_only: bool = False,
+    editor: Editor | None = None,
 ) -> Flask:
     """Makes the application that serves one collection.
 
@@ -50,6 +54,7 @@ def create_app(
         translate: for sentences in a language that the model doesn't know (see `search.translation`).
         tokens: what has to be given to be let in.
         local_only: answer to this machine's own names only.
+        editor: what changes collections; without it they can only be searched.
     """
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_UPLOAD + FORM_AROUND_UPLOAD
@@ -59,8 +64,9 @@ def create_app(
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     service = app.extensions["panoptes"] = SearchService(home, encoder, collection, translate)
     app.extensions["panoptes-photos"] = KeptPhotos()
+    app.extensions["panoptes-editor"] = editor
     metrics = app.extensions["panoptes-metrics"] = Metrics(service)
-    for blueprint in (api, media, health, pages, photo_page, collection_page, api_page):
+    for blueprint in (api, changes, builds, media, health, pages, photo_page, collection_page, api_page):
         app.register_blueprint(blueprint)
     app.extensions["panoptes-document"] = document(app)
     if callable(encoder):  # there is time while it loads

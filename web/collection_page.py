@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from flask import Blueprint, current_app, render_template
+from flask import Blueprint, Response, current_app, redirect, render_template, request
 
 from . import plots
+from .editing import Builds, editor
 from .holdings import Holdings, progress, seconds_left
+from .links import link
 from .words import language_name
 
 collection_page = Blueprint("collection_page", __name__)
@@ -16,13 +18,40 @@ collection_page = Blueprint("collection_page", __name__)
 @collection_page.get("/collection")
 def collection() -> str:
     """Counts, versions, failures, and index runs with their progress."""
-    held = Holdings.of(current_app.extensions["panoptes"])
+    held, builds = Holdings.of(current_app.extensions["panoptes"]), _builds()
+    ours = {run.run_id for run in held.building if builds is not None and builds.is_running(run.run_id)}
     return render_template(
         "collection.html",
         held=held,
+        ours=ours,
+        may_build=builds is not None and not ours,
+        problem=builds.problem(held.runs[0].run_id) if builds is not None and held.runs else None,
         progress=progress,
         seconds_left=lambda run: seconds_left(run, datetime.now(UTC)),
         languages=plots.bars([(language_name(code), count) for code, count in held.captions_by_language.items()]),
         sizes=plots.bars(plots.size_counts(held.widths, held.heights)),
         shapes=plots.bars(plots.shape_counts(held.widths, held.heights)),
     )
+
+
+@collection_page.post("/collection/builds")
+def build() -> Response:
+    """Starts to build again from the source that the form names, and goes back to the page."""
+    editor().builds.start(_name(), request.form.get("source", ""))
+    return redirect(link("collection_page.collection"), 303)
+
+
+@collection_page.post("/collection/builds/<int:run_id>/stop")
+def stop(run_id: int) -> Response:
+    """Has a build that this server started end soon, and goes back to the page."""
+    editor().builds.cancel(_name(), run_id)
+    return redirect(link("collection_page.collection"), 303)
+
+
+def _builds() -> Builds | None:
+    editing = current_app.extensions["panoptes-editor"]
+    return None if editing is None else editing.builds
+
+
+def _name() -> str:
+    return current_app.extensions["panoptes"].collection_name

@@ -28,6 +28,7 @@ class Description:
     answers: tuple[Answer, ...]
     takes: tuple[Parameter, ...]
     form: tuple[Parameter, ...]
+    body: object
     problems: tuple[type[Exception], ...]
     operation: str | None
 
@@ -36,6 +37,7 @@ def describe(
     *answers: Answer,
     takes: tuple[Parameter, ...] = (),
     form: tuple[Parameter, ...] = (),
+    body: object = None,
     problems: tuple[type[Exception], ...] = (),
     operation: str | None = None,
 ) -> Callable:
@@ -45,13 +47,14 @@ def describe(
         answers: what it answers where all is well, and whatever else is no problem document.
         takes: its parameters; those that the route names are in the path, the others in the query.
         form: the fields of a form that is sent, where there is one.
+        body: the type of the JSON that is sent, where there is some.
         problems: the errors it may raise: each has a status and a docstring that says when. Those that any view may raise
             (see `access.refusals`) need not be named.
         operation: its name for programs, if not the view's.
     """
 
     def mark(view: Callable) -> Callable:
-        view.description = Description(answers, takes, form, problems, operation)
+        view.description = Description(answers, takes, form, body, problems, operation)
         return view
 
     return mark

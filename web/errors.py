@@ -4,7 +4,17 @@ import re
 
 from search import BadQuery, StaleIndex
 from search.errors import HOUSE_ERRORS, OutdatedCursor
-from storage.errors import EmptyCollection, InvalidName, UnknownCollection, UnknownId
+from storage.errors import (
+    CollectionBusy,
+    EmptyCollection,
+    InvalidName,
+    OtherWeights,
+    UnfinishedRun,
+    UnknownCollection,
+    UnknownId,
+    UnknownRun,
+    UnusableHome,
+)
 
 
 class WebError(Exception):
@@ -68,7 +78,7 @@ class NotAllowed(WebError):
     status = 403
 
     def __init__(self) -> None:
-        super().__init__("The token is for reading only: sending photos needs the other one.")
+        super().__init__("The token is for reading only: sending photos, and changing the collection, need the other one.")
 
 
 class CrossSite(WebError):
@@ -88,6 +98,59 @@ class WrongHost(WebError):
     def __init__(self) -> None:
         super().__init__("This server answers to localhost and 127.0.0.1 only: use one of these in the address, or set "
                          "PANOPTES_TOKEN.")
+
+
+class ReadOnly(WebError):
+    """A change, where the server was given nothing to make it with."""
+
+    status = 403
+
+    def __init__(self) -> None:
+        super().__init__("This server changes nothing: start it with `python manage.py serve` and without --read-only.")
+
+
+class NotAdded(WebError):
+    """A photo that was read and that the collection can't take; the message is the indexer's own."""
+
+    status = 400
+
+
+class UnknownSource(WebError):
+    """A source that no index run of the collection began with."""
+
+    status = 422
+
+    def __init__(self, name: str, source: str, known: list[str]) -> None:
+        built = f"it was built from {', '.join(known)}" if known else "none is known"
+        super().__init__(f"Collection {name!r} was never built from {_shown(source)} ({_shown(built, 500)}): name one of its "
+                         "sources, or run `python manage.py build-index SOURCE` where the server runs.")
+
+
+class BuildRunning(WebError):
+    """A second build, while one that this server has begun goes on."""
+
+    status = 409
+
+    def __init__(self, name: str, run_id: int) -> None:
+        super().__init__(f"Collection {name!r} is being built by run {run_id}: wait for it to end, or cancel it.")
+
+
+class NotOurBuild(WebError):
+    """A build to be cancelled that another process began, or one that died."""
+
+    status = 409
+
+    def __init__(self, run_id: int) -> None:
+        super().__init__(f"Run {run_id} was not begun by this server: end it where it was begun, with Ctrl+C.")
+
+
+class BuildEnded(WebError):
+    """A build to be cancelled that goes on no more."""
+
+    status = 409
+
+    def __init__(self, run_id: int, state: str) -> None:
+        super().__init__(f"Run {run_id} has ended ({state}): there is nothing to cancel.")
 
 
 class PortTaken(WebError):
@@ -118,7 +181,8 @@ KNOWN_ERRORS = (WebError, *HOUSE_ERRORS)
 
 _STATUSES = (
     (OutdatedCursor, 410), (BadQuery, 400), (UnknownId, 404), (UnknownCollection, 404), (EmptyCollection, 404),
-    (InvalidName, 404), (StaleIndex, 503),
+    (InvalidName, 404), (UnknownRun, 404), (CollectionBusy, 409), (UnfinishedRun, 409), (StaleIndex, 503), (OtherWeights, 503),
+    (UnusableHome, 507),
 )  # fmt: skip
 
 
@@ -127,6 +191,12 @@ def status_of(kind: type[Exception]) -> int:
     if issubclass(kind, WebError):
         return kind.status
     return next((status for known, status in _STATUSES if issubclass(kind, known)), 500)
+
+
+def _shown(text: str, most: int = 200) -> str:
+    """Text that a request or a disk gave, on one line and not without end."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[:most]}..."
 
 
 def code_of(error: Exception) -> str:

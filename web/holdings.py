@@ -8,6 +8,7 @@ from datetime import datetime
 import numpy as np
 
 from storage import FileRecord, RunRecord, VersionRecord
+from storage.catalog import RUNNING, STARTING
 from storage.errors import EmptyCollection, UnknownCollection
 
 MOST_FAILURES = 100
@@ -17,7 +18,8 @@ _NOTHING = np.zeros(0, np.int64)
 
 @dataclass(frozen=True, eq=False)
 class Holdings:
-    """Version 0 where nothing is published. `widths` and `heights` are pixels, int [images]; histories newest first."""
+    """Version 0 where nothing is published. `widths` and `heights` are pixels, int [images]; histories newest first; `sources`
+    are the paths that it was built from."""
 
     collection: str
     version: int
@@ -30,12 +32,13 @@ class Holdings:
     versions: list[VersionRecord]
     runs: list[RunRecord]
     failures: list[FileRecord]
+    sources: list[str]
 
     @classmethod
     def of(cls, service) -> Holdings:
         """Raises CatalogError, and what opening a damaged collection raises."""
         name, catalog = service.collection_name, service.home.catalog
-        history = catalog.versions(name), catalog.runs(name, MOST_RUNS), catalog.failures(name)
+        history = catalog.versions(name), catalog.runs(name, MOST_RUNS), catalog.failures(name), list(catalog.sources(name))
         try:
             snapshot = service.snapshot()
         except (EmptyCollection, UnknownCollection):
@@ -49,7 +52,7 @@ class Holdings:
     @property
     def building(self) -> list[RunRecord]:
         """The runs that are under way, as far as the catalog knows."""
-        return [run for run in self.runs if run.state == "running"]
+        return [run for run in self.runs if run.state in (STARTING, RUNNING)]
 
     @property
     def failures_shown(self) -> list[FileRecord]:

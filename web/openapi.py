@@ -13,7 +13,7 @@ from werkzeug.routing import Rule
 
 from .access import OPEN, refusals
 from .answers import FOR_PROGRAMS, PROBLEM
-from .describing import Answer, Description
+from .describing import JSON, Answer, Description
 from .errors import status_of
 from .parameters import Parameter
 from .schemas import Problem
@@ -22,7 +22,7 @@ SAYS = (
     "Searches a collection of photos and captions in English and Chinese, by a sentence or by a photo. Every answer carries "
     "X-Request-ID; one that is sent is given back. Where the server has a token, every request but those of /healthz and "
     "/readyz needs it, and is answered with 401 without it, and with 403 where the token is for reading only and a photo is "
-    "sent."
+    "sent or anything is changed."
 )
 SECURITY = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "PANOPTES_TOKEN or PANOPTES_READ_TOKEN"},
@@ -44,7 +44,7 @@ def document(app: Flask) -> dict:
     """The document of an application: of every route whose view is described (see `describing.describe`)."""
     paths: dict[str, dict] = {}
     found = list(_described(app))
-    bodies = [Problem, *(answer.body for *_, description in found for answer in description.answers if answer.body is not None)]
+    bodies = [Problem, *(body for *_, description in found for body in _bodies(description))]
     schemas, components = msgspec.json.schema_components(bodies, ref_template=_REF)
     schema_of = dict(zip(bodies, schemas, strict=True))
     for rule, method, view, description in found:
@@ -68,6 +68,11 @@ def _described(app: Flask) -> Iterable[tuple[Rule, str, Callable, Description]]:
                 yield rule, method, view, description
 
 
+def _bodies(description: Description) -> list[object]:
+    """The types of the JSON that is sent and answered."""
+    return [body for body in (description.body, *(answer.body for answer in description.answers)) if body is not None]
+
+
 def _operation(rule: Rule, method: str, view: Callable, description: Description, schema_of: dict[object, dict]) -> dict:
     operation = {
         "operationId": description.operation or _camel(view.__name__),
@@ -77,6 +82,8 @@ def _operation(rule: Rule, method: str, view: Callable, description: Description
         operation["parameters"] = [_parameter(one, rule) for one in description.takes]
     if description.form:
         operation["requestBody"] = _form(description.form)
+    if description.body is not None:
+        operation["requestBody"] = {"required": True, "content": {JSON: {"schema": schema_of[description.body]}}}
     if rule.endpoint in OPEN:
         operation["security"] = []
     media = PROBLEM if rule.rule.startswith(FOR_PROGRAMS) else "text/html"

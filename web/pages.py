@@ -19,8 +19,8 @@ from .service import SearchService
 from .uploads import KeptPhotos, read_upload
 
 pages = Blueprint("pages", __name__)
-_TITLES = {400: "bad_request", 401: "no_access", 403: "no_access", 404: "not_found", 410: "bad_request", 413: "bad_request",
-           503: "busy"}
+_TITLES = {400: "bad_request", 401: "no_access", 403: "no_access", 404: "not_found", 409: "not_done", 410: "bad_request",
+           413: "bad_request", 422: "not_done", 503: "busy"}
 
 
 @pages.app_context_processor

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from werkzeug.datastructures import MultiDict
+
 from search import cursor, where
 from search.folding import SAME
 from search.query import LARGEST_ID, LONGEST_TEXT, MODES, TARGETS
@@ -47,6 +49,39 @@ class Text(Parameter):
     @property
     def schema(self) -> dict:
         return _given(type="string", maxLength=self.longest, pattern=self.pattern)
+
+
+@dataclass(frozen=True)
+class Code(Text):
+    """Text that the pattern is held against here."""
+
+    def read(self, values: Mapping[str, str]) -> str | None:
+        """The code; None where there is none. Raises BadParameter."""
+        code = super().read(values)
+        if code is not None and not re.fullmatch(self.pattern, code):
+            raise BadParameter(f"{self.name} is {code[:40]!r}: it must be a code such as {self.example}.")
+        return code
+
+
+@dataclass(frozen=True)
+class Texts(Parameter):
+    """A field that may be there several times: so many texts at most, of so many characters."""
+
+    most: int = 100
+    longest: int = LONGEST_TEXT
+
+    def read(self, values: MultiDict) -> list[str]:
+        """The texts that aren't blank, without blanks around them. Raises BadParameter."""
+        texts = [text for text in map(str.strip, values.getlist(self.name)) if text]
+        if len(texts) > self.most:
+            raise BadParameter(f"{self.name} is there {len(texts)} times: {self.most} is the most.")
+        if (longest := max(map(len, texts), default=0)) > self.longest:
+            raise BadParameter(f"A {self.name} is {longest} characters long: {self.longest} is the most.")
+        return texts
+
+    @property
+    def schema(self) -> dict:
+        return {"type": "array", "maxItems": self.most, "items": {"type": "string", "maxLength": self.longest}}
 
 
 @dataclass(frozen=True)
@@ -144,6 +179,10 @@ SENTENCE = Text("q", "A sentence in either language, or terms with signs, of whi
 PHOTO_ID = Whole("id", "A photo of the collection", required=True)
 NAME_IN_PATH = Text("name", "The name of a collection", pattern=f"^{NAME.pattern}$")
 PHOTO_IN_PATH = Whole("image_id", "A photo of the collection")
+CAPTIONS = Texts("caption", "A sentence about the photo; may be there several times")
+LANGUAGE = Code("lang", "The language of the captions, told by their script where it isn't given",
+                pattern="^([A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3})?$", example="en")
+RUN_IN_PATH = Whole("run_id", "An index run of the collection")
 LIMIT = Whole("limit", "How many at most", 1, MOST_LISTED, 20)
 LIKE = Whole("like", "A photo of the collection, for the page")
 AT = Whole("at", "The rank that a photo was found at, for the page", 1, MOST_OFFSET, 1)

@@ -73,7 +73,9 @@ class Run(Exact):
 
     run_id: int
     source: str
-    state: Literal["running", "done", "failed", "interrupted"]
+    state: said(
+        Literal["starting", "running", "done", "failed", "interrupted"], "starting: its photos are not even listed yet"
+    )
     started_at: Time
     finished_at: Time | None
     total: said(int, "Photos of the source")
@@ -90,6 +92,75 @@ class Runs(Exact):
 
     collection: str
     runs: said(list[Run], "Newest first")
+
+
+class Build(Run):
+    """An index run, to watch."""
+
+    collection: str
+    cancellable: said(bool, "Whether this server began it and it goes on")
+    problem: said(str | None, "Why it ended before its time, where this server began it")
+
+
+class Source(Exact):
+    """What the collection was built from, and the options of `build-index` that it is built with again."""
+
+    source: said(str, "A path where the server runs")
+    format: str | None
+    captions: said(list[str], "Files with more captions")
+    languages: said(list[str], "Their languages: one of each or one for all")
+    limit: said(int | None, "Only so many of its photos")
+    keep_missing: said(bool, "Whether photos that it has no more are kept")
+
+
+class Sources(Exact):
+    """Those of one collection."""
+
+    collection: str
+    sources: list[Source]
+
+
+class Wanted(Struct):
+    """What is to be built again."""
+
+    source: said(str, "One of the collection's sources")
+
+
+class Failure(Exact):
+    """A file that could not be read when it was last tried."""
+
+    uri: str
+    source: str
+    reason: said(str, "A code, such as damaged")
+    sentence: said(str, "The same for people")
+    searchable: said(bool, "Whether the collection has it as it was before")
+
+
+class Failures(Exact):
+    """Those of one collection."""
+
+    collection: str
+    total: said(int, "How many there are")
+    failures: said(list[Failure], "The first of them, by uri")
+
+
+class Added(Exact):
+    """A photo of the collection."""
+
+    id: int
+    version: said(int, "The version of the collection that has it")
+    existed: said(bool, "Whether its content was there before")
+    thumbnail_url: str
+    image_url: str
+
+
+class Deleted(Exact):
+    """A photo that the collection has no more."""
+
+    id: int
+    version: said(int, "The version of the collection without it")
+    images: said(int, "How many are left")
+    captions: int
 
 
 class State(Exact):

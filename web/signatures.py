@@ -19,6 +19,8 @@ _FORMATS = {
     "image/tiff": "TIFF",
 }  # fmt: skip
 
+_ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "BMP": ".bmp", "WEBP": ".webp", "TIFF": ".tif"}
+
 
 def browser_type(head: bytes) -> str | None:
     """The media type of a file by its first 16 bytes, or None where browsers can't show it."""
@@ -29,6 +31,11 @@ def browser_type(head: bytes) -> str | None:
 def upload_format(head: bytes) -> str | None:
     """What Pillow calls the format of a file that may be searched with; None for all others."""
     return _FORMATS.get(_media_type(head))
+
+
+def upload_ending(head: bytes) -> str:
+    """How the name of such a file ends, such as ".jpg"; "" for all others."""
+    return _ENDINGS.get(upload_format(head), "")
 
 
 def _media_type(head: bytes) -> str | None:

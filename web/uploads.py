@@ -63,20 +63,26 @@ def read_upload(upload: FileStorage | None, config) -> KeptPhoto:
         upload: the form field `image`.
         config: the encoder's, which says how photos are prepared.
 
-    Raises:
-        EmptyQuery: no file was sent.
-        TooLarge: it is beyond LARGEST_UPLOAD bytes.
-        UnreadablePhoto: it is no photo that can be read.
-        Busy: too many photos wait to be decoded.
+    Raises what `sent_bytes` and `decoded` raise.
     """
+    return decoded(sent_bytes(upload), config, upload.filename or "")
+
+
+def sent_bytes(upload: FileStorage | None) -> bytes:
+    """All of an upload, the form field `image`; raises EmptyQuery where there is none, TooLarge beyond LARGEST_UPLOAD bytes."""
     content = upload.stream.read(LARGEST_UPLOAD + 1) if upload is not None else b""
     if not content:
         raise EmptyQuery("No photo was sent: choose a file for the form field 'image'.")
     if len(content) > LARGEST_UPLOAD:
         raise TooLarge(too_large())
+    return content
+
+
+def decoded(content: bytes, config, name: str = "") -> KeptPhoto:
+    """What was sent as a photo; raises UnreadablePhoto, and Busy where too many wait to be decoded."""
     with _decoding.passing():
         prepared, preview = decoder.read(content, config)
-    return KeptPhoto(prepared, upload.filename or "", preview)
+    return KeptPhoto(prepared, name, preview)
 
 
 def too_large() -> str:

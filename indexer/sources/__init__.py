@@ -40,6 +40,7 @@ def open_source(
     source = _open(path, format)
     for number, file in enumerate(captions):
         source = with_captions(source, Path(file), languages[number % len(languages)] if languages else None)
+    source.told = {"format": format, "captions": [os.path.abspath(file) for file in captions], "languages": [*languages]}
     return source
 
 

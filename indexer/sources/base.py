@@ -12,9 +12,11 @@ class Source:
 
     `root` is the absolute path that was opened; `problems` are files beside the photos that could not be used; `hidden` are
     beginnings of the uris of photos that there may be and that could not be listed ("": any), which are not to be missed.
+    `told` is what `open_source` was given beside the path, as JSON values; None where nobody could open it so again.
     """
 
     format: str
+    told: dict | None = None
 
     def __init__(
         self, root: Path, items: list[SourceItem], problems: list[Failure] | None = None, hidden: Iterable[str] = ()

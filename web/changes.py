@@ -1,0 +1,75 @@
+"""Photos are added to the collection that is searched, and deleted from it."""
+
+from __future__ import annotations
+
+from flask import Blueprint, current_app, request
+
+from search import BadQuery
+from search.query import LARGEST_ID
+from storage.errors import (
+    CollectionBusy,
+    EmptyCollection,
+    OtherWeights,
+    UnfinishedRun,
+    UnknownCollection,
+    UnknownId,
+    UnusableHome,
+)
+from storage.maintenance import delete_images
+
+from . import parameters, schemas
+from .addresses import photo_addresses
+from .describing import Answer, describe
+from .editing import SentPhoto, editor
+from .errors import BadParameter, Busy, ModelFailed, ModelLoading, NotAdded, ReadOnly, TooLarge
+from .gate import Gate
+from .service import SearchService
+from .signatures import upload_ending
+from .uploads import decoded, sent_bytes
+
+changes = Blueprint("changes", __name__, url_prefix="/api/v1")
+UNWRITTEN = (ReadOnly, Busy, CollectionBusy, UnusableHome)
+_changing = Gate(most=1, most_waiting=4, patience=30.0)  # a collection has one writer
+
+
+@changes.post("/images")
+@describe(
+    Answer(201, "It was added", schemas.Added),
+    Answer(200, "Its content was there already; captions that are new were added to it", schemas.Added),
+    form=(parameters.IMAGE, parameters.CAPTIONS, parameters.LANGUAGE),
+    problems=(*UNWRITTEN, BadParameter, BadQuery, NotAdded, TooLarge, ModelLoading, ModelFailed, OtherWeights),
+    operation="addPhoto",
+)
+def add() -> tuple[dict, int, dict]:
+    """Add a photo to the collection that is searched, with captions."""
+    service, adding = _service(), editor()
+    captions, language = parameters.CAPTIONS.read(request.form), parameters.LANGUAGE.read(request.form)
+    content, encoder = sent_bytes(request.files.get(parameters.IMAGE.name)), service.encoder
+    decoded(content, encoder.config)
+    photo = SentPhoto(content, upload_ending(content[:16]), captions, language)
+    with _changing.passing():
+        added = adding.add(service.collection_name, photo, encoder)
+    addresses = photo_addresses(added.image_id)
+    answer = {"id": added.image_id, "version": added.version, "existed": added.existed} | addresses
+    return answer, 200 if added.existed else 201, {"Location": addresses["image_url"]}
+
+
+@changes.delete("/images/<int:image_id>")
+@describe(
+    Answer(200, "It is not found any more", schemas.Deleted),
+    takes=(parameters.PHOTO_IN_PATH,),
+    problems=(*UNWRITTEN, UnfinishedRun, UnknownId, UnknownCollection, EmptyCollection),
+    operation="deletePhoto",
+)
+def delete(image_id: int) -> dict:
+    """Delete a photo and its captions from the collection that is searched."""
+    editor()
+    if image_id > LARGEST_ID:
+        raise UnknownId("image", image_id)
+    with _changing.passing():
+        done = delete_images(_service().home, _service().collection_name, [image_id])
+    return {"id": image_id, "version": done["version"], "images": done["images"], "captions": done["captions"]}
+
+
+def _service() -> SearchService:
+    return current_app.extensions["panoptes"]
