@@ -204,6 +204,9 @@ def search(query, image, to, top, rerank, budget_ms, explain, mode, where, offse
               help="Leave N photos a language out, and see whether \"nothing found\" can be told; 0 does not.")
 @click.option("--mode", type=MODES, default="vector", show_default=True,
               help="As `search --mode`; by words, only text to image is measured, and the query's own caption is hidden.")
+@click.option("--captions", type=click.Path(path_type=Path), multiple=True,
+              help="A file in COCO's layout with more captions of MANIFEST's photos, as for build-index; several times.")
+@click.option("--captions-lang", multiple=True, help="The language of --captions: once, or once for each.")
 @click.option("--protocol", type=click.Choice(["all", "coco-5k", "coco-1k"]), default="all", show_default=True,
               help="coco-5k: the first 5,000 photos, five captions each; coco-1k: the mean over their five folds of 1,000.")
 @click.option("--run", type=click.Path(path_type=Path), help="Write the rankings of the largest --rerank as a TREC run.")
@@ -215,8 +218,8 @@ def search(query, image, to, top, rerank, budget_ms, explain, mode, where, offse
 @HOME
 @COLLECTION
 @JSON
-def evaluate(manifest, rerank, lang, queries, absent, mode, protocol, run, qrels, page, source_format, model, reranker,
-             home, collection, as_json):
+def evaluate(manifest, rerank, lang, queries, absent, mode, captions, captions_lang, protocol, run, qrels, page, source_format,
+             model, reranker, home, collection, as_json):
     """Measure recall of a model on MANIFEST, a source with captions.
 
     Reads MANIFEST (as build-index reads SOURCE) and indexes it in a temporary home, made inside HOME, which is removed: no
@@ -241,10 +244,11 @@ def evaluate(manifest, rerank, lang, queries, absent, mode, protocol, run, qrels
 
     depths, languages = integers(rerank, "--rerank"), [part.strip() for part in lang.split(",") if part.strip()]
     exports = Exports(run, qrels, page, max(depths))
+    source = open_source(manifest, source_format, captions, captions_lang)
     encoder = chosen_models(home, model, reranker).open()
     with temporary_folder(home) as folder:
         temporary = Home(folder, catalog_url=file_url(folder.absolute() / "catalog.sqlite"))
-        summary = index_source(open_source(manifest, source_format), None, False, None, temporary, collection, encoder)
+        summary = index_source(source, None, False, None, temporary, collection, encoder)
         print_failures(summary)
         exit_without_images(summary)
         snapshot = temporary.collection(collection).open_snapshot()

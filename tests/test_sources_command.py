@@ -36,6 +36,18 @@ def test_chinese_captions_of_their_own_file_beside_coco(environment, tmp_path):
     assert wrong.returncode == 2 and wrong.stderr.startswith("Error: There are 1 caption files and 2 languages")
 
 
+def test_an_evaluation_asks_with_captions_of_another_file_too(environment, tmp_path):
+    images = [(number, f"{number:012d}.jpg") for number in (42, 285)]
+    for (_, name), colour in zip(images, ("red", "blue"), strict=True):
+        save_photo(tmp_path / "coco" / "val2017" / name, colour)
+    write_captions(tmp_path / "coco" / "annotations" / "captions_val2017.json", images, [(42, "a dog"), (285, "a bear")])
+    chinese = write_captions(tmp_path / "zh.json", images, [(285, "熊"), (285, "棕熊"), (42, "狗")])
+    report = answer("evaluate", tmp_path / "coco", "--captions", chinese, "--captions-lang", "zh", "--rerank", "0",
+                    "--home", tmp_path / "home", **environment)
+    asked = {(row["direction"], row["language"]): row["queries"] for row in report["results"]}
+    assert asked == {("text_to_image", "en"): 2, ("text_to_image", "zh"): 3, ("image_to_text", "en"): 2, ("image_to_text", "zh"): 2}
+
+
 def test_shards_and_parquet(environment, tmp_path):
     shard = write_shard(tmp_path / "shards" / "0.tar", ("a.jpg", jpeg("red")), ("a.txt", "a red wall"), ("b.jpg", jpeg("blue")))
     save_photo(tmp_path / "c.jpg", "green")
