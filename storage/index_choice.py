@@ -10,6 +10,8 @@ import numpy as np
 
 from storage.approximate import ApproximateIndex
 from storage.errors import BrokenIndex
+from storage.files import remove
+from storage.flat_file import write_flat
 from storage.tuning import WANTED, K, cheapest, lists_for, recall
 from storage.vectors import FaissFlatIndex
 
@@ -67,16 +69,27 @@ class Rows:
                 part = rows[start : start + CHUNK]
                 yield ids[part], vectors[part]
 
+    def vectors(self) -> Iterator[np.ndarray]:
+        """The same vectors alone."""
+        return (vectors for _, vectors in self.chunks())
+
+    def ids(self) -> Iterator[np.ndarray]:
+        """The same ids alone."""
+        return (ids[rows] for ids, _, rows in self._parts)
+
     def sample(self, most: int) -> np.ndarray:
         """Up to so many vectors, float32 [s, D], the same ones each time; in no order of theirs."""
         rng = np.random.default_rng(SEED)
         chosen = np.sort(rng.choice(self.count, min(most, self.count), replace=False))
-        taken, before = [], 0
+        if not self._parts:
+            return np.empty((0, 0), np.float32)
+        places = np.argsort(rng.permutation(len(chosen)))
+        sample, before, taken = np.empty((len(chosen), self._parts[0][1].shape[1]), np.float32), 0, 0
         for _, vectors, rows in self._parts:
-            inside = chosen[(chosen >= before) & (chosen < before + len(rows))] - before
-            taken.append(np.asarray(vectors[rows[inside]], np.float32))
-            before += len(rows)
-        return rng.permutation(np.concatenate(taken)) if taken else np.empty((0, 0), np.float32)
+            end = np.searchsorted(chosen, before + len(rows))
+            sample[places[taken:end]] = vectors[rows[chosen[taken:end] - before]]
+            before, taken = before + len(rows), end
+        return sample
 
 
 def write_chosen(folder: Path, dim: int, images: Rows, captions: Rows, budget: Budget) -> None:
@@ -84,10 +97,13 @@ def write_chosen(folder: Path, dim: int, images: Rows, captions: Rows, budget: B
     fits = budget.max_bytes is None or 2 * dim * (images.count + captions.count) <= budget.max_bytes
     choices = {}
     for name, rows, others in (("images", images, captions), ("captions", captions, images)):
-        index, choice = _chosen(dim, rows, others, budget, fits)
-        index.save(folder / f"{name}.faiss")
+        path = folder / f"{name}.faiss"
+        write_flat(path, dim, rows.count, rows.vectors(), rows.ids())
+        tuned, choice = _chosen(FaissFlatIndex.open(path), rows, others, budget, fits)
+        if tuned is not None:
+            remove(path)  # not written over, which would change what is open
+            tuned.save(path)
         choices[name] = asdict(choice)
-        del index  # before the next one is filled
     content = {"budget": asdict(budget), **choices}
     (folder / DESCRIPTION).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
@@ -128,26 +144,23 @@ def open_index(folder: Path, name: str, choices: dict[str, dict]) -> FaissFlatIn
 
 
 def _chosen(
-    dim: int, rows: Rows, others: Rows, budget: Budget, fits: bool
-) -> tuple[FaissFlatIndex | ApproximateIndex, Choice]:
-    """Exact search, unless it costs too much and something else finds as much for less."""
-    exact = FaissFlatIndex(dim)
-    for ids, vectors in rows.chunks():
-        exact.add(ids, vectors)
+    exact: FaissFlatIndex, rows: Rows, others: Rows, budget: Budget, fits: bool
+) -> tuple[ApproximateIndex | None, Choice]:
+    """None for exact search, unless it costs too much and something else finds as much for less."""
     queries = others.sample(2 * QUERIES)
     exact_ms = _least_ms(exact, queries[:TIMED] if len(queries) else rows.sample(TIMED))
     if not rows.count or (exact_ms <= budget.max_ms and fits):
-        return exact, Choice("exact", "within the budget", exact_ms=exact_ms, ms=exact_ms)
+        return None, Choice("exact", "within the budget", exact_ms=exact_ms, ms=exact_ms)
     if len(queries) < QUERIES // 4:
-        return exact, Choice("exact", "too few queries to measure anything else with", exact_ms=exact_ms, ms=exact_ms)
+        return None, Choice("exact", "too few queries to measure anything else with", exact_ms=exact_ms, ms=exact_ms)
     codes = "SQfp16" if fits else "SQ8"
     factory = codes if exact_ms <= budget.max_ms else f"IVF{lists_for(rows.count)},{codes}"
-    tuned, choice = tuned_index(dim, factory, rows, exact, queries, exact_ms)
+    tuned, choice = tuned_index(exact.dim, factory, rows, exact, queries, exact_ms)
     if choice.recall < WANTED:
         why = f"{factory} finds only {choice.recall:.4f} of it"
-        return exact, Choice("exact", why, exact_ms=exact_ms, ms=exact_ms)
+        return None, Choice("exact", why, exact_ms=exact_ms, ms=exact_ms)
     if fits and choice.ms >= exact_ms:
-        return exact, Choice("exact", f"{factory} is no faster", exact_ms=exact_ms, ms=exact_ms)
+        return None, Choice("exact", f"{factory} is no faster", exact_ms=exact_ms, ms=exact_ms)
     return tuned, choice
 
 

@@ -45,7 +45,7 @@ def read_segments(folder: Path, manifest: Manifest) -> tuple[list[Segment], dict
     whole, damaged = [], {}
     for name in manifest.segments:
         try:
-            segment = Segment(folder / "segments" / name)
+            segment = Segment(folder / "segments" / name, held=False)
             segment.verify()
             if segment.info.fingerprint != manifest.fingerprint:
                 raise BrokenSegment(segment.folder, "made by other weights than the manifest says")
@@ -110,25 +110,33 @@ def _differences(index: FaissFlatIndex | ApproximateIndex, dim: int, parts: list
     if index.dim != dim:
         yield f"vectors of {index.dim} numbers, not {dim}"
         return
-    ids, codes = index.ids(), index.codes() if isinstance(index, FaissFlatIndex) else None  # coarser codes are nobody's
+    ids = index.ids()
     order = np.argsort(ids)
     ids = ids[order]
-    if len(np.unique(ids)) != len(ids):
+    if (ids[1:] == ids[:-1]).any():
         yield "an id is in it twice"
+    known = np.zeros(len(ids), bool)
     for segment_ids, vectors, living in parts:
-        wanted = segment_ids[living]
-        places = np.minimum(np.searchsorted(ids, wanted), max(len(ids) - 1, 0))
-        there = ids[places] == wanted if len(ids) else np.zeros(len(wanted), bool)
+        places, there = _found(ids, segment_ids)
+        known[places[there]] = True
+        places, there = places[living], there[living]
         if not there.all():
-            yield f"{(~there).sum()} vectors are missing, the first of id {wanted[~there][0]}"
-        if codes is None:
-            continue
-        same = (codes[order[places[there]]] == vectors[living[there]]).all(axis=1)
+            yield f"{(~there).sum()} vectors are missing, the first of id {segment_ids[living][~there][0]}"
+        if isinstance(index, ApproximateIndex):
+            continue  # coarser codes are nobody's
+        same = (index.codes(order[places[there]]) == vectors[living[there]]).all(axis=1)
         if not same.all():
-            yield f"{(~same).sum()} vectors differ, the first of id {wanted[there][~same][0]}"
-    strangers = np.setdiff1d(ids, _joined(all_ids for all_ids, _, _ in parts))
+            yield f"{(~same).sum()} vectors differ, the first of id {segment_ids[living][there][~same][0]}"
+    odd = ids[~known]
+    strangers = np.unique(odd[~known[np.searchsorted(ids, odd)]])  # of an id that is in it twice the first is known
     if len(strangers):
         yield f"{len(strangers)} vectors of no row, the first of id {strangers[0]}"
+
+
+def _found(ids: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where in ids, which go upwards, each wanted one is; and whether it is there at all."""
+    places = np.minimum(np.searchsorted(ids, wanted), max(len(ids) - 1, 0))
+    return places, ids[places] == wanted if len(ids) else np.zeros(len(wanted), bool)
 
 
 def _living_ids(segments: list[Segment], manifest: Manifest) -> np.ndarray:

@@ -109,6 +109,15 @@ def test_an_unknown_id_is_named(folder, wrong):
         rows.captions([wrong])
 
 
+def test_rows_that_are_not_held_are_the_same_also_once_the_files_are_gone(folder):
+    held, read = SegmentSet([Segment(folder)]), SegmentSet([Segment(folder, held=False)])
+    for file in folder.iterdir():
+        file.unlink()
+    assert read.images([5, 1]) == held.images([5, 1]) and read.captions([7, 9]) == held.captions([7, 9])
+    assert read.image_table() == held.image_table() and read.caption_table() == held.caption_table()
+    assert read.languages == held.languages and (read.tokens([1]) == held.tokens([1])).all()
+
+
 def test_a_segment_may_have_no_caption(tmp_path):
     rows = SegmentSet([Segment(write(tmp_path, segment_data({1: "red"})))])
     assert (rows.image_count, rows.caption_count, rows.languages) == (1, 0, [])
