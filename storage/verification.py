@@ -34,7 +34,7 @@ def verify(home: Home, name: str) -> dict:
     if not damaged:
         problems += [_problem("segment", what) for what in id_problems(whole, manifest)]
         problems += [_problem("index", what) for what in index_problems(collection.folder, manifest, whole)]
-        strangers = home.catalog.strangers(name, _living_ids(whole, manifest))
+        strangers = home.catalog.strangers(name, living_ids(whole, manifest))
         problems += [_problem("catalog", f"{uri} is noted as indexed, and isn't in the collection") for uri in strangers]
     problems += [_problem("versions", what) for what in history_problems(collection.folder, manifest).values()]
     return _report(name, manifest, whole, problems)
@@ -63,7 +63,7 @@ def id_problems(segments: list[Segment], manifest: Manifest) -> Iterator[str]:
             yield f"an {kind} id is used twice" if kind == "image" else f"a {kind} id is used twice"
         if ids.max(initial=0) >= following:
             yield f"the {kind} id {ids.max()} would be given away again, from {following} on"
-    living = len(_living_ids(segments, manifest))
+    living = len(living_ids(segments, manifest))
     if manifest.change and manifest.images != living:
         yield f"{living} images where the manifest says {manifest.images}"
 
@@ -139,7 +139,8 @@ def _found(ids: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return places, ids[places] == wanted if len(ids) else np.zeros(len(wanted), bool)
 
 
-def _living_ids(segments: list[Segment], manifest: Manifest) -> np.ndarray:
+def living_ids(segments: list[Segment], manifest: Manifest) -> np.ndarray:
+    """The ids of the images that are not deleted, int64 upwards."""
     return np.setdiff1d(_joined(segment.image_ids for segment in segments), np.array(manifest.tombstones, np.int64))
 
 

@@ -5,6 +5,7 @@ import re
 import uuid
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,11 @@ class Writer:
         self._history.prune(self.manifest.version, old)
         self._sweep()
 
+    @cached_property
+    def adopted(self) -> SegmentSet:
+        """What a killed run finished; it is published with the rest."""
+        return SegmentSet(self._finished_before)
+
     @property
     def _segments(self) -> Path:
         return self._folder / "segments"
@@ -165,9 +171,8 @@ class Writer:
             raise OtherWeights(self._folder.name, indexed, self._fingerprint)
 
     def _adopt(self) -> None:
-        segments = self._opened(self._pending())
-        self.adopted = SegmentSet(segments)
-        infos = [segment.info for segment in segments]
+        self._finished_before = self._opened(self._pending())
+        infos = [segment.info for segment in self._finished_before]
         self._next_image, self._next_caption = self.manifest.next_image_id, self.manifest.next_caption_id
         self._next_image, self._next_caption = self._beyond(infos)
         for name in self._journals():
