@@ -1,6 +1,7 @@
 """The index files of a version: exact search while it is quick enough, else an approximate index that was measured."""
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -99,10 +100,7 @@ def write_chosen(folder: Path, dim: int, images: Rows, captions: Rows, budget: B
     for name, rows, others in (("images", images, captions), ("captions", captions, images)):
         path = folder / f"{name}.faiss"
         write_flat(path, dim, rows.count, rows.vectors(), rows.ids())
-        tuned, choice = _chosen(FaissFlatIndex.open(path), rows, others, budget, fits)
-        if tuned is not None:
-            remove(path)  # not written over, which would change what is open
-            tuned.save(path)
+        choice = _chosen(path, rows, others, budget, fits)
         choices[name] = asdict(choice)
     content = {"budget": asdict(budget), **choices}
     (folder / DESCRIPTION).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -143,37 +141,36 @@ def open_index(folder: Path, name: str, choices: dict[str, dict]) -> FaissFlatIn
     return FaissFlatIndex.open(path)
 
 
-def _chosen(
-    exact: FaissFlatIndex, rows: Rows, others: Rows, budget: Budget, fits: bool
-) -> tuple[ApproximateIndex | None, Choice]:
-    """None for exact search, unless it costs too much and something else finds as much for less."""
+def _chosen(path: Path, rows: Rows, others: Rows, budget: Budget, fits: bool) -> Choice:
+    """The exact index at `path`, unless it costs too much and something else, which takes its place, finds as much for less."""
+    exact, other = FaissFlatIndex.open(path), path.with_suffix(".other")
     queries = others.sample(2 * QUERIES)
     exact_ms = _least_ms(exact, queries[:TIMED] if len(queries) else rows.sample(TIMED))
     if not rows.count or (exact_ms <= budget.max_ms and fits):
-        return None, Choice("exact", "within the budget", exact_ms=exact_ms, ms=exact_ms)
+        return Choice("exact", "within the budget", exact_ms=exact_ms, ms=exact_ms)
     if len(queries) < QUERIES // 4:
-        return None, Choice("exact", "too few queries to measure anything else with", exact_ms=exact_ms, ms=exact_ms)
+        return Choice("exact", "too few queries to measure anything else with", exact_ms=exact_ms, ms=exact_ms)
     codes = "SQfp16" if fits else "SQ8"
     factory = codes if exact_ms <= budget.max_ms else f"IVF{lists_for(rows.count)},{codes}"
-    tuned, choice = tuned_index(exact.dim, factory, rows, exact, queries, exact_ms)
-    if choice.recall < WANTED:
-        why = f"{factory} finds only {choice.recall:.4f} of it"
-        return None, Choice("exact", why, exact_ms=exact_ms, ms=exact_ms)
-    if fits and choice.ms >= exact_ms:
-        return None, Choice("exact", f"{factory} is no faster", exact_ms=exact_ms, ms=exact_ms)
-    return tuned, choice
+    choice = tuned_index(other, factory, rows, exact, queries, exact_ms)[1]
+    why = f"{factory} finds only {choice.recall:.4f} of it" if choice.recall < WANTED else f"{factory} is no faster"
+    if choice.recall < WANTED or (fits and choice.ms >= exact_ms):
+        remove(other)
+        return Choice("exact", why, exact_ms=exact_ms, ms=exact_ms)
+    os.replace(other, path)
+    return choice
 
 
 def tuned_index(
-    dim: int, factory: str, rows: Rows, exact: FaissFlatIndex, queries: np.ndarray, exact_ms: float = 0.0
+    path: Path, factory: str, rows: Rows, exact: FaissFlatIndex, queries: np.ndarray, exact_ms: float = 0.0
 ) -> tuple[ApproximateIndex, Choice]:
-    """An approximate index of the rows with the least effort that finds enough for the first half of the queries; its recall
-    is measured on the second half. `queries` are float [q, D], never vectors of the index itself."""
-    index = ApproximateIndex(dim, factory)
-    index.train(rows.sample(TRAINED_WITH * lists_for(rows.count)))
-    for ids, vectors in rows.chunks():
-        index.add(ids, vectors)
-    half = len(queries) // 2
+    """An approximate index of the rows, written to `path`, with the least effort that finds enough for the first half of the
+    queries; its recall is measured on the second half. `queries` are float [q, D], never vectors of the index itself."""
+    empty = ApproximateIndex(exact.dim, factory)
+    empty.train(rows.sample(TRAINED_WITH * lists_for(rows.count)))
+    empty.write(path, rows.chunks)
+    del empty
+    index, half = ApproximateIndex.open(path, 0), len(queries) // 2
     answers = exact.search(queries, K)[1]
     effort = cheapest(index.efforts, lambda value: index.search(queries[:half], K, effort=value)[1], answers[:half])
     index.effort = index.efforts[-1] if effort is None else effort

@@ -94,7 +94,7 @@ class FaissFlatIndex:
         """Open what `save` or `write_flat` wrote: codes stay in the file, of which the system holds in memory what it can.
         A file that is removed is still there for who has it open. Raises BrokenIndex."""
         opened = cls.__new__(cls)
-        opened._index = read_faiss(path, mapped=is_flat(path))
+        opened._index = read_faiss(path, faiss.IO_FLAG_MMAP_IFC if is_flat(path) else 0)
         return opened
 
     def _checked(self, vectors: np.ndarray) -> np.ndarray:
@@ -128,11 +128,10 @@ def write_faiss(index: faiss.IndexIDMap2, path: Path) -> None:
         raise OSError(errno.EIO, f"an index file can't be written: {str(error).strip().splitlines()[-1]}") from error
 
 
-def read_faiss(path: Path, mapped: bool = False) -> faiss.IndexIDMap2:
-    """Read what `write_faiss` wrote. With `mapped`, which is for whole files only, codes stay in the file. Raises
-    BrokenIndex."""
+def read_faiss(path: Path, flags: int) -> faiss.IndexIDMap2:
+    """Read what `write_faiss` wrote, as one of faiss.IO_FLAG_* says. Raises BrokenIndex."""
     try:
-        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
+        index = faiss.read_index(str(path), flags)
     except (RuntimeError, MemoryError) as error:
         raise BrokenIndex(path, "missing, or not a FAISS index") from error
     if not isinstance(index, faiss.IndexIDMap2):
