@@ -39,6 +39,7 @@ class Recorded:
         """By id upwards."""
         self._uris, self._ids = Texts(), array("q")
         self._sources, self._numbers = array("i"), {}
+        self._asked: tuple[str | None, int | None] = None, None
         for records in record_batches(rows) if rows is not None else ():
             self._note(records)
 
@@ -49,12 +50,12 @@ class Recorded:
 
     def id_of(self, uri: str) -> int | None:
         """The image's id; None where there is none."""
-        place = self._uris.last(uri)
+        place = self._place(uri)
         return None if place is None else self._ids[place]
 
     def name(self, uri: str, named: bool = True) -> None:
         """Note that a source names this photo; or that it doesn't."""
-        if (place := self._uris.last(uri)) is not None:
+        if (place := self._place(uri)) is not None:
             self._named[place] = named
 
     def of_others(self, source: str) -> np.ndarray:
@@ -62,6 +63,11 @@ class Recorded:
         places = np.flatnonzero(~self._of(source) & ~self._named)
         last = [place for place in places.tolist() if self._uris.last(self._uris[place]) == place]
         return np.array(self._ids, np.int64)[last]
+
+    def _place(self, uri: str) -> int | None:
+        if self._asked[0] != uri:  # of one photo, several things are asked in a row
+            self._asked = uri, self._uris.last(uri)
+        return self._asked[1]
 
     @cached_property
     def _named(self) -> np.ndarray:
@@ -106,7 +112,7 @@ class KnownImages(Recorded):
 
     def get(self, uri: str, before: int | None = None) -> Known | None:
         """What is known under a uri, of what stands before the place `before`."""
-        place = self._uris.last(uri, before)
+        place = self._place(uri) if before is None else self._uris.last(uri, before)
         return None if place is None else self.at(place)
 
     def twin(self, sha256: str) -> Known | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from storage.approximate import ApproximateIndex
 from storage.errors import BrokenIndex
-from storage.files import remove
+from storage.files import give_back, remove
 from storage.flat_file import write_flat
 from storage.tuning import WANTED, K, cheapest, lists_for, recall
 from storage.vectors import FaissFlatIndex
@@ -69,6 +69,7 @@ class Rows:
             for start in range(0, len(rows), CHUNK):
                 part = rows[start : start + CHUNK]
                 yield ids[part], vectors[part]
+            give_back(vectors)
 
     def vectors(self) -> Iterator[np.ndarray]:
         """The same vectors alone."""

@@ -36,6 +36,7 @@ def merge(segments: list[Segment], tombstones: Iterable[int], begin: Callable[[]
         builder = begin()
         _copy(rows, ids[start : start + FULL], builder)
         names.append(builder.finish())
+        rows.give_back()
     return names
 
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from storage.errors import BrokenSegment
-from storage.files import sha256_of
+from storage.files import give_back, sha256_of
 from storage.records import CAPTION_SCHEMA, IMAGE_SCHEMA
 from storage.segments import SegmentInfo, refusal
 
@@ -51,6 +51,11 @@ class Segment:
         """The JPEG file of row `row`."""
         return self._thumbnails["jpeg"][row].as_py()
 
+    def give_back(self) -> None:
+        """Let the system have the memory of what was read of vectors, tokens and thumbnails."""
+        for array in (self.image_vectors, self.caption_vectors, self.tokens, self._thumbnail_file):
+            give_back(array)
+
     def _check_sizes(self) -> None:
         for name, recorded in self.info.files.items():
             path = self.folder / name
@@ -71,7 +76,8 @@ class Segment:
         self.image_vectors = self._array("image_vectors", "r")
         self.caption_vectors = self._array("caption_vectors", "r")
         self.tokens = self._array("image_tokens", "r")
-        self._thumbnails = pa.ipc.open_file(pa.memory_map(str(self.folder / "thumbnails.arrow"))).read_all()
+        self._thumbnail_file = np.memmap(self.folder / "thumbnails.arrow", np.uint8, "r")
+        self._thumbnails = pa.ipc.open_file(pa.py_buffer(self._thumbnail_file)).read_all()
 
     def _array(self, name: str, mmap_mode: str | None) -> np.ndarray:
         return np.load(self.folder / f"{name}.npy", mmap_mode=mmap_mode, allow_pickle=False)

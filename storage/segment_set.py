@@ -112,6 +112,11 @@ class SegmentSet:
         """A JPEG file of at most 512 pixels on the longer side. Raises UnknownId."""
         return self._fetch([image_id], self._images, "image", lambda s, rows: [s.thumbnail(int(rows[0]))])[0]
 
+    def give_back(self) -> None:
+        """Let the system have the memory of what was read of vectors, tokens and thumbnails."""
+        for segment in self._segments:
+            segment.give_back()
+
     def _fetch(self, ids: Ids, table: Rows, kind: str, read: Callable[[Segment, np.ndarray], Iterable]) -> list:
         """What `read` gives for each id, asked segment by segment, in the order of `ids`."""
         positions = table.positions(as_ids(ids, kind), kind)

@@ -7,6 +7,7 @@ import numpy as np
 
 from storage.approximate import ApproximateIndex
 from storage.errors import BrokenIndex, BrokenManifest, BrokenSegment, EmptyCollection
+from storage.files import give_back
 from storage.history import History
 from storage.home import Home
 from storage.index_choice import open_index, read_choices
@@ -125,6 +126,7 @@ def _differences(index: FaissFlatIndex | ApproximateIndex, dim: int, parts: list
         if isinstance(index, ApproximateIndex):
             continue  # coarser codes are nobody's
         same = (index.codes(order[places[there]]) == vectors[living[there]]).all(axis=1)
+        give_back(vectors)
         if not same.all():
             yield f"{(~same).sum()} vectors differ, the first of id {segment_ids[living][there][~same][0]}"
     odd = ids[~known]

@@ -118,6 +118,14 @@ def test_rows_that_are_not_held_are_the_same_also_once_the_files_are_gone(folder
     assert read.languages == held.languages and (read.tokens([1]) == held.tokens([1])).all()
 
 
+def test_what_was_given_back_is_read_again(folder):
+    rows = SegmentSet([Segment(folder)])
+    before = rows.image_vectors([1, 5]), rows.tokens([1, 5]), rows.thumbnail(5)
+    rows.give_back()
+    for old, new in zip(before, (rows.image_vectors([1, 5]), rows.tokens([1, 5]), rows.thumbnail(5)), strict=True):
+        assert np.array_equal(old, new)
+
+
 def test_a_segment_may_have_no_caption(tmp_path):
     rows = SegmentSet([Segment(write(tmp_path, segment_data({1: "red"})))])
     assert (rows.image_count, rows.caption_count, rows.languages) == (1, 0, [])
