@@ -231,6 +231,7 @@ class _Build:
     def _publish(self) -> SegmentSet | None:
         """The rows of the version that is published now, a new one if anything changed. None if there never was one."""
         before = self._writer.manifest.version
+        self._plan.forget()
         self._progress("publish", 0, 1)
         manifest = self._writer.publish(self._plan.change)
         rows = self._collection.open_rows() if manifest.version else None

@@ -24,7 +24,7 @@ class Plan:
     """
 
     def __init__(self, collection: Collection, writer: Writer, rebuild: bool):
-        self._writer = writer
+        self._writer, self._rebuild = writer, rebuild
         self._previous = collection.salvage() if rebuild else None
         self._recorded = Recorded(self._previous) if rebuild else None
         self._gone: set[int] = set()
@@ -49,7 +49,7 @@ class Plan:
     @property
     def change(self) -> str:
         """In words, what the next publication changes."""
-        if self._previous is not None:
+        if self._rebuild:
             return f"rebuilt, {self.added} images"
         parts = {"added": self.added - self.replaced, "replaced": self.replaced, "removed": self.removed}
         return ", ".join(f"{count} {done}" for done, count in parts.items() if count) or "nothing"
@@ -110,6 +110,10 @@ class Plan:
         """Take an image out of the collection with the next publication."""
         self._bury(known)
         self.removed += known.published
+
+    def forget(self) -> None:
+        """Once every photo is settled, what is known is needed no more; what was counted stays."""
+        del self.known, self._previous, self._recorded
 
     def _leave_old_places(self, uri: str, sha256: str, before: int | None = None) -> None:
         """Tombstones for what a photo at `uri` with this content replaces: what was there, and where it was moved from."""
