@@ -2,22 +2,28 @@
 
     python -m benchmarks.planning --images 100000
 
-Writes that many made-up images with five captions each into a temporary folder, and removes it.
+Writes that many made-up images with five captions each into a temporary folder, and removes it. Memory is what is anonymous:
+what a step leaves, and what it takes at the most while it lasts.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import multiprocessing
+import os
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.memory import Peak, memory_of
 from indexer.items import SourceCaption, SourceItem
 from indexer.planning import Plan
-from storage import CaptionRecord, Collection, Home, ImageRecord, SegmentData
+from indexer.sources.base import Source
+from storage import CaptionRecord, FileRecord, Home, ImageRecord, SegmentData
+from storage.catalog import INDEXED
 
 CAPTIONS, DIM, FULL = 5, 16, 4096
 WEIGHTS, ROOT = "0" * 16, "/photos/of/some/year"
@@ -28,27 +34,37 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100_000)
     count = parser.parse_args().images
     with tempfile.TemporaryDirectory() as folder:
-        collection = Home(folder).create_collection("planned")
-        fill(collection, count)
+        filler = multiprocessing.get_context("spawn").Process(target=fill, args=(folder, count))
+        filler.start()  # in a process of its own, or what that leaves free would be used again below
+        filler.join()
+        home = Home(folder)
+        collection = home.collection("planned")
         held = []  # so that what was measured stays in memory
-        measured("the source's list", lambda: held.append([item(number) for number in range(count)]))
+        measured("the source's list", lambda: held.append(Source(Path(ROOT), (item(number) for number in range(count)))))
         with collection.writer(WEIGHTS) as writer:
             measured("what is known", lambda: held.append(Plan(collection, writer, rebuild=False)))
-            measured("what is to be done", lambda: held.append(held[1].work(ROOT, held[0])))
+            measured("what is to be done", lambda: settle(held[1], held[0]))
         measured("rows once more, after publication", lambda: held.append(collection.open_rows()))
+        measured("files of the catalog that aren't there", lambda: home.catalog.strangers("planned", held[2].image_ids()))
 
 
 def measured(what: str, act) -> None:
     """Print by how much the process grew, and the time it took."""
     gc.collect()
-    before, started = resident(), time.perf_counter()
-    act()
-    print(f"{what:36} {resident() - before:6.0f} MB {time.perf_counter() - started:6.1f} s")
+    before, started = memory_of(os.getpid())[1], time.perf_counter()
+    with Peak() as peak:
+        act()
+    seconds = time.perf_counter() - started
+    left, most = ((size - before) / 1e6 for size in (memory_of(os.getpid())[1], peak.anonymous))
+    print(f"{what:40} {left:6.0f} MB {most:6.0f} MB at most {seconds:6.1f} s")
 
 
-def resident() -> float:
-    """Memory of this process in MB."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+def settle(plan: Plan, source: Source) -> None:
+    """As a run does with photos that are as they were, but for asking catalog and disk about their files."""
+    for work in plan.work(source, None):
+        plan.known.name(work.uri)
+        assert plan.content_to_skip(work) and plan.is_published(work)
+    assert not plan.vanished(ROOT, [])
 
 
 def item(number: int) -> SourceItem:
@@ -60,7 +76,13 @@ def text(number: int, which: int) -> str:
     return f"what sentence {which} says of photo {number}"
 
 
-def fill(collection: Collection, count: int) -> None:
+def fill(folder: str, count: int) -> None:
+    home = Home(folder)
+    collection = home.create_collection("planned")
+    for start in range(0, count, FULL):
+        home.catalog.record_files(collection.name, [
+            FileRecord(str(Path(ROOT, f"{n:08d}.jpg")), ROOT, INDEXED, 99_999, 0, f"{n:064x}", image_id=n + 1)
+            for n in range(start, min(start + FULL, count))])
     with collection.writer(WEIGHTS) as writer:
         for start in range(0, count, FULL):
             writer.add_segment(segment(writer, range(start, min(start + FULL, count))))

@@ -1,7 +1,8 @@
 """From a source to a published version of a collection."""
 
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -13,9 +14,10 @@ from indexer.filling import SegmentFiller
 from indexer.fitting import check_model
 from indexer.items import Failure, one_line
 from indexer.photos import MISSING, FileState, Job
-from indexer.planning import Plan, Work
+from indexer.planning import Plan
 from indexer.readers import PhotoReader, Result, default_workers
 from indexer.sources.base import Source
+from indexer.work import Work, Works
 from storage.catalog import DONE, FAILED, INDEXED, INTERRUPTED, FileRecord
 from storage.collection import Collection
 from storage.errors import CatalogError, unusable
@@ -116,7 +118,7 @@ class _Build:
         self._progress = progress or (lambda stage, done, total: None)
         self._filler = SegmentFiller(writer, encoder)
         self._failures: list[Failure] = []
-        self._absent: set[str] = set()
+        self._under_way: deque[Work] = deque()
         self._records: list[FileRecord] = []
         self._done = self._unchanged = 0
 
@@ -125,8 +127,7 @@ class _Build:
     ) -> BuildSummary:
         started = time.perf_counter()
         self._plan = Plan(self._collection, self._writer, rebuild)
-        work = self._plan.work(str(self._source.root), list(islice(self._source, limit)))
-        self._named = {one.uri for one in work}
+        work = self._plan.work(self._source, limit)
         self._total = len(work)
         told = self._source.told and {**self._source.told, "limit": limit, "keep_missing": missing == KEEP}
         self._run_id = self._catalog.start_run(self._collection.name, str(self._source.root), self._total, told, announced)
@@ -142,23 +143,22 @@ class _Build:
             raise
         return self._finish(rows, time.perf_counter() - started, complete=not partial)
 
-    def _read_all(self, work: list[Work], workers: int | None) -> None:
+    def _read_all(self, work: Works, workers: int | None) -> None:
         for problem in self._source.problems:
             self._fail(str(self._source.root), problem)
-        by_uri = {one.uri: one for one in work}
         self._progress("photos", 0, self._total)
         if workers is None:
             workers = default_workers(len(work), getattr(self._encoder, "device", "CPU"))
         with PhotoReader(workers) as reader:
-            for job, result in reader.read(self._jobs(work)):
-                self._settle(by_uri[job.uri], result)
+            for _, result in reader.read(self._jobs(work)):
+                self._settle(self._under_way.popleft(), result)
         self._advance(self._filler.finish())
         self._record_files()
 
     def _remove_vanished(self, guarded: bool) -> None:
         """Only now, for what was moved is found by its content. Raises MostVanished."""
         root, plan = str(self._source.root), self._plan
-        gone = plan.vanished(root, self._named - self._absent, self._source.hidden)
+        gone = plan.vanished(root, self._source.hidden)
         count, whole = sum(known.published for known in gone), plan.share_of(root)
         if guarded and count * 2 > whole:
             raise MostVanished(root, count, whole)
@@ -170,10 +170,11 @@ class _Build:
         if after * 2 < before:
             raise MostVanished(str(self._source.root), before - after, before)
 
-    def _jobs(self, work: list[Work]) -> Iterator[Job]:
-        """The photos that have to be looked into; the others are settled on the way."""
+    def _jobs(self, work: Iterable[Work]) -> Iterator[Job]:
+        """The photos that have to be looked into, which are `_under_way` then; the others are settled on the way."""
         inputs = self._encoder.config.inputs
         for one, file in self._with_files(work):
+            self._plan.known.name(one.uri)
             path, features = str(one.place.path), features_in(one.item.metadata)
             if self._plan.is_untouched(one, file, files_of(path, features, inputs).all):
                 self._keep(one)
@@ -183,12 +184,13 @@ class _Build:
             except OSError as error:
                 self._settle(one, Failure(one.uri, MISSING, f"{one_line(one.uri)} can't be read ({error.strerror})."))
                 continue
+            self._under_way.append(one)
             yield Job(one.uri, inputs, self._plan.content_to_skip(one), features, path, span)
 
-    def _with_files(self, work: list[Work]) -> Iterator[tuple[Work, FileRecord | None]]:
+    def _with_files(self, work: Iterable[Work]) -> Iterator[tuple[Work, FileRecord | None]]:
         """Each with what the catalog knows of its file, asked for a few at a time."""
-        for start in range(0, len(work), RECORDS_AT_ONCE):
-            part = work[start : start + RECORDS_AT_ONCE]
+        coming = iter(work)
+        while part := list(islice(coming, RECORDS_AT_ONCE)):
             files = self._catalog.files_of(self._collection.name, [one.uri for one in part])
             yield from ((one, files.get(one.uri)) for one in part)
 
@@ -197,10 +199,10 @@ class _Build:
         if isinstance(result, Failure):
             self._fail(work.source, result)
             if result.reason == MISSING:
-                self._absent.add(work.uri)
+                self._plan.known.name(work.uri, named=False)
             self._advance(1)
         elif isinstance(result, FileState):
-            self._record(_indexed(work, result, self._plan.known[work.uri].image_id))
+            self._record(_indexed(work, result, self._plan.known.get(work.uri).image_id))
             self._keep(work)
         else:
             entry = self._plan.entry(work, result)
@@ -234,6 +236,7 @@ class _Build:
     def _publish(self) -> SegmentSet | None:
         """The rows of the version that is published now, a new one if anything changed. None if there never was one."""
         before = self._writer.manifest.version
+        self._plan.forget()
         self._progress("publish", 0, 1)
         manifest = self._writer.publish(self._plan.change)
         rows = self._collection.open_rows() if manifest.version else None

@@ -8,12 +8,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 class Conveyor:
     """What `makers` threads make is taken by one more, in the order in which it was put on.
 
-    At most `makers` + 2 things are under way: one being taken, one being made by each maker, one to go on with. After an error
-    nothing is taken any more, so that nothing is taken without what comes before it.
+    At most `makers` + 1 things are under way: one being made by each maker and one being taken, or else, as taking is mostly
+    quicker than making, one that a maker goes on with at once. So no more than that is ever made and not yet taken, and nobody
+    waits unless taking takes longer than making. After an error nothing is taken any more, so that nothing is taken without
+    what comes before it.
     """
 
     def __init__(self, makers: int):
-        self._limit = makers + 2
+        self._limit = makers + 1
         self._makers = ThreadPoolExecutor(makers, thread_name_prefix="making")
         self._taker = ThreadPoolExecutor(1, thread_name_prefix="taking")
         self._under_way: deque[Future] = deque()

@@ -1,29 +1,17 @@
 """What is to be done with each photo: kept, looked into, or encoded, and under which ids."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import chain
 
 from indexer.filling import Entry
-from indexer.items import SourceCaption, SourceItem, description_of
-from indexer.known import Known, begun_images, known_images, record_batches
+from indexer.items import SourceCaption
+from indexer.known import Known, KnownImages, Recorded
 from indexer.photos import Photo, looks_of
+from indexer.sources.base import Source
+from indexer.work import Work, Works
 from storage.catalog import FileRecord
 from storage.collection import Collection
 from storage.places import Place
-from storage.segment_set import SegmentSet
 from storage.writer import Writer
-
-
-@dataclass(frozen=True)
-class Work:
-    """A photo that the collection should hold, at `place`, of which `uri` is the text."""
-
-    uri: str
-    place: Place
-    item: SourceItem
-    source: str
-    description: str
 
 
 class Plan:
@@ -36,18 +24,16 @@ class Plan:
     """
 
     def __init__(self, collection: Collection, writer: Writer, rebuild: bool):
-        self._writer = writer
+        self._writer, self._rebuild = writer, rebuild
         self._previous = collection.salvage() if rebuild else None
-        self._previous_ids = dict(_ids_by_uri(self._previous)) if rebuild else {}
-        self.known: dict[str, Known] = {}
+        self._recorded = Recorded(self._previous) if rebuild else None
         self._gone: set[int] = set()
         self.entries = self.replaced = self.resumed = self.removed = 0
-        if writer.manifest.version and not rebuild:
-            self.known.update((known.uri, known) for known in known_images(collection.open_rows(), published=True))
-        self._twins = {known.sha256: known for known in self.known.values()}
-        for known in chain(known_images(writer.adopted, published=False), begun_images(writer.unfinished)):
-            self._leave_old_places(known.uri, known.sha256)
-            self.known[known.uri] = known
+        published = collection.open_rows() if writer.manifest.version and not rebuild else None
+        self.known = KnownImages(published, writer.adopted, writer.unfinished)
+        for place in self.known.unpublished:
+            known = self.known.at(place)
+            self._leave_old_places(known.uri, known.sha256, before=place)
             self.resumed += 1
 
     @property
@@ -58,24 +44,19 @@ class Plan:
     @property
     def replaceable(self) -> int:
         """Images of the version that a rebuild replaces."""
-        return len(self._previous_ids)
+        return 0 if self._recorded is None else self._recorded.uris
 
     @property
     def change(self) -> str:
         """In words, what the next publication changes."""
-        if self._previous is not None:
+        if self._rebuild:
             return f"rebuilt, {self.added} images"
         parts = {"added": self.added - self.replaced, "replaced": self.replaced, "removed": self.removed}
         return ", ".join(f"{count} {done}" for done, count in parts.items() if count) or "nothing"
 
-    def work(self, root: str, items: list[SourceItem]) -> list[Work]:
-        """The source's photos; in a rebuild also those that the collection has from other sources."""
-        own = [_work(item, root) for item in items]
-        if self._previous is None:
-            return own
-        listed = {one.uri for one in own}
-        recorded = {one.uri: one for one in _recorded(self._previous)}
-        return own + [one for one in recorded.values() if one.source != root and one.uri not in listed]
+    def work(self, source: Source, limit: int | None) -> Works:
+        """The source's first `limit` photos (None: all); in a rebuild also those that the collection has from other sources."""
+        return Works(source, limit, self._previous, self._recorded)
 
     def is_untouched(self, work: Work, file: FileRecord | None, paths: list[str]) -> bool:
         """Whether it is known, and its files look as they did when they were read last (size and time of change)."""
@@ -96,13 +77,13 @@ class Plan:
 
     def is_published(self, work: Work) -> bool:
         """Whether what is known of the photo was visible before this run."""
-        return self.known[work.uri].published
+        return self.known.get(work.uri).published
 
     def entry(self, work: Work, photo: Photo) -> Entry:
         """Ids for a photo that is new or changed; what was there under its uri gets a tombstone."""
         outdated = self.known.get(work.uri)
         self._leave_old_places(work.uri, photo.file.sha256)
-        kept = self._previous_ids.get(work.uri) if outdated is None else None
+        kept = self._recorded.id_of(work.uri) if self._recorded is not None and outdated is None else None
         self.entries += 1
         return Entry(
             image_id=self._writer.new_image_id() if kept is None else kept,
@@ -111,28 +92,32 @@ class Plan:
             item=work.item,
             source=work.source,
             photo=photo,
-            twin=self._twins.get(photo.file.sha256),
+            twin=self.known.twin(photo.file.sha256),
         )
 
-    def vanished(self, root: str, named: set[str], hidden: Iterable[str]) -> list[Known]:
-        """What the collection has from this source and the source has no more: it isn't among the `named` uris, and begins
-        with none of the `hidden`, of which the source can't tell at the moment."""
+    def vanished(self, root: str, hidden: Iterable[str]) -> list[Known]:
+        """What the collection has from this source and the source has no more: `known` was not told that it is named, and its
+        uri begins with none of the `hidden`, of which the source can't tell at the moment."""
         below = tuple(hidden)
-        mine = (known for known in self.known.values() if known.source == root and known.image_id not in self._gone)
-        return [known for known in mine if known.uri not in named and not known.uri.startswith(below)]
+        return [known for known in self.known.unnamed(root)
+                if known.image_id not in self._gone and not known.uri.startswith(below)]
 
     def share_of(self, root: str) -> int:
         """How many images of this source are published."""
-        return sum(known.published for known in self.known.values() if known.source == root)
+        return self.known.published_of(root)
 
     def remove(self, known: Known) -> None:
         """Take an image out of the collection with the next publication."""
         self._bury(known)
         self.removed += known.published
 
-    def _leave_old_places(self, uri: str, sha256: str) -> None:
+    def forget(self) -> None:
+        """Once every photo is settled, what is known is needed no more; what was counted stays."""
+        del self.known, self._previous, self._recorded
+
+    def _leave_old_places(self, uri: str, sha256: str, before: int | None = None) -> None:
         """Tombstones for what a photo at `uri` with this content replaces: what was there, and where it was moved from."""
-        outdated, twin = self.known.get(uri), self._twins.get(sha256)
+        outdated, twin = self.known.get(uri, before), self.known.twin(sha256)
         moved = twin is not None and not Place.at(twin.uri).exists()
         for known in (outdated, twin if moved else None):
             if known is not None and known.image_id not in self._gone:
@@ -154,23 +139,3 @@ class Plan:
         for caption in captions:
             same = had.get((caption.language, caption.text))
             yield same.pop(0) if same else self._writer.new_caption_id()
-
-
-def _work(item: SourceItem, source: str) -> Work:
-    place = Place(item.uri, item.member)
-    return Work(place.uri, place, item, source, description_of(item.captions, item.metadata))
-
-
-def _ids_by_uri(rows: SegmentSet) -> Iterator[tuple[str, int]]:
-    for records in record_batches(rows):
-        yield from ((record.uri, record.image_id) for record in records)
-
-
-def _recorded(rows: SegmentSet) -> Iterator[Work]:
-    """The collection's own photos as work."""
-    for records in record_batches(rows):
-        captions = rows.captions_of([record.image_id for record in records])
-        for record in records:
-            own = [SourceCaption(one.language, one.text, one.origin) for one in captions[record.image_id]]
-            place = Place.at(record.uri)
-            yield _work(SourceItem(place.path, own, record.metadata, place.member), record.source)

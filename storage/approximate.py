@@ -1,11 +1,13 @@
 """Approximate search by a FAISS factory string, with parameters that go with each query."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import faiss
 import numpy as np
 
 from storage.errors import WrongShape
+from storage.ivf_file import Chunks, write_ivf
 from storage.tuning import doubling
 from storage.vectors import MISSING, QUERIES_WORTH_THREADS, in_order, padded, read_faiss, selector_of, write_faiss
 
@@ -72,15 +74,27 @@ class ApproximateIndex:
         """Write the index to a file; `effort` isn't in it. Raises OSError."""
         write_faiss(self._index, path)
 
+    def write(self, path: Path, chunks: Callable[[], Chunks]) -> None:
+        """Write to a file what this index, trained and empty, is with vectors added: each call of `chunks` gives the same ids
+        int64 [c] and vectors float [c, D], chunk by chunk. Those of an inverted file never lie in memory. Raises OSError."""
+        if self._is_ivf:
+            write_ivf(path, self._index, chunks)
+            return
+        for ids, vectors in chunks():
+            self.add(ids, vectors)
+        self.save(path)
+
     def ids(self) -> np.ndarray:
         """The id of every vector, int64 [n], in the order in which they were added."""
         return faiss.vector_to_array(self._index.id_map)
 
     @classmethod
     def open(cls, path: Path, effort: int) -> "ApproximateIndex":
-        """Read what `save` wrote. Raises BrokenIndex."""
+        """Open what `save` or `write` wrote; the lists of an inverted file stay in the file. Raises BrokenIndex."""
         opened = cls.__new__(cls)
-        opened._take(read_faiss(path), effort)
+        opened._take(read_faiss(path, faiss.IO_FLAG_MMAP), effort)
+        if opened._is_ivf:
+            faiss.downcast_InvertedLists(opened._inner.invlists).prefetch_nthread = 0  # threads for each query cost more
         return opened
 
     def _take(self, index: faiss.IndexIDMap2, effort: int) -> None:

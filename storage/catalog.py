@@ -21,6 +21,7 @@ STARTING, RUNNING, DONE, FAILED, INTERRUPTED = "starting", "running", "done", "f
 INDEXED = "indexed"
 BUSY_MS = 10_000
 ROWS_A_STATEMENT = 400
+ROWS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True)
@@ -172,9 +173,11 @@ class Catalog:
 
     def strangers(self, collection: str, living: np.ndarray) -> list[str]:
         """Files that are noted as indexed under ids which are not among the `living`, int64 [n] upwards."""
-        rows = self._select(files, collection, files.c.outcome == INDEXED, order=files.c.uri, columns=("uri", "image_id"))
-        ids = np.fromiter((row.image_id or 0 for row in rows), np.int64, len(rows))
-        return [rows[place].uri for place in np.flatnonzero(~np.isin(ids, living))]
+        indexed, found = files.c.outcome == INDEXED, []
+        for rows in self._parts(files, collection, indexed, order=files.c.uri, columns=("uri", "image_id")):
+            ids = np.fromiter((row.image_id or 0 for row in rows), np.int64, len(rows))
+            found += [rows[place].uri for place in np.flatnonzero(~np.isin(ids, living))]
+        return found
 
     def forget_files(self, collection: str, uris: Sequence[str]) -> None:
         """Drop all that is known of these files."""
@@ -189,14 +192,22 @@ class Catalog:
         rows = self._select(files, collection, files.c.outcome == FAILED, order=files.c.uri)
         return [_record(FileRecord, row) for row in rows]
 
-    def _select(self, table, collection: str, *conditions, order, limit: int | None = None, columns=()) -> list[Row]:
+    def _select(self, table, collection: str, *conditions, **wanted) -> list[Row]:
+        """As `_parts`, all at once."""
+        return [row for part in self._parts(table, collection, *conditions, **wanted) for row in part]
+
+    def _parts(
+        self, table, collection: str, *conditions, order, limit: int | None = None, columns=()
+    ) -> Iterator[Sequence[Row]]:
+        """The collection's rows of a table, some thousand at a time."""
         if self._file is not None and not self._file.exists():
-            return []
+            return
         wanted = [table.c[name] for name in columns] or [table]
         joined = select(*wanted).select_from(table).join(collections, collections.c.collection_id == table.c.collection_id)
         mine = joined.where(collections.c.home == self._home, collections.c.name == collection, *conditions)
         with self._transaction() as connection:
-            return list(connection.execute(mine.order_by(order).limit(limit)))
+            parts = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(mine.order_by(order).limit(limit))
+            yield from parts.partitions()
 
     def _new_run(self, connection: Connection, owner: int, source: str, state: str, total: int) -> int:
         row = {"collection_id": owner, "source": source, "state": state, "started_at": _now(), "total": total}

@@ -2,9 +2,12 @@
 
 import hashlib
 import json
+import mmap
 import os
 import shutil
 from pathlib import Path
+
+import numpy as np
 
 TEMPORARY = ".tmp-"
 
@@ -70,3 +73,11 @@ def remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def give_back(array: np.ndarray) -> None:
+    """Let the system have the memory that a mapped file's array takes; what is asked for again is read again. Another array is
+    left alone."""
+    file = getattr(array, "_mmap", None)
+    if file is not None and hasattr(mmap, "MADV_DONTNEED"):
+        file.madvise(mmap.MADV_DONTNEED)

@@ -1,6 +1,7 @@
 """The index files of a version: exact search while it is quick enough, else an approximate index that was measured."""
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -10,6 +11,8 @@ import numpy as np
 
 from storage.approximate import ApproximateIndex
 from storage.errors import BrokenIndex
+from storage.files import give_back, remove
+from storage.flat_file import write_flat
 from storage.tuning import WANTED, K, cheapest, lists_for, recall
 from storage.vectors import FaissFlatIndex
 
@@ -66,17 +69,29 @@ class Rows:
             for start in range(0, len(rows), CHUNK):
                 part = rows[start : start + CHUNK]
                 yield ids[part], vectors[part]
+            give_back(vectors)
+
+    def vectors(self) -> Iterator[np.ndarray]:
+        """The same vectors alone."""
+        return (vectors for _, vectors in self.chunks())
+
+    def ids(self) -> Iterator[np.ndarray]:
+        """The same ids alone."""
+        return (ids[rows] for ids, _, rows in self._parts)
 
     def sample(self, most: int) -> np.ndarray:
         """Up to so many vectors, float32 [s, D], the same ones each time; in no order of theirs."""
         rng = np.random.default_rng(SEED)
         chosen = np.sort(rng.choice(self.count, min(most, self.count), replace=False))
-        taken, before = [], 0
+        if not self._parts:
+            return np.empty((0, 0), np.float32)
+        places = np.argsort(rng.permutation(len(chosen)))
+        sample, before, taken = np.empty((len(chosen), self._parts[0][1].shape[1]), np.float32), 0, 0
         for _, vectors, rows in self._parts:
-            inside = chosen[(chosen >= before) & (chosen < before + len(rows))] - before
-            taken.append(np.asarray(vectors[rows[inside]], np.float32))
-            before += len(rows)
-        return rng.permutation(np.concatenate(taken)) if taken else np.empty((0, 0), np.float32)
+            end = np.searchsorted(chosen, before + len(rows))
+            sample[places[taken:end]] = vectors[rows[chosen[taken:end] - before]]
+            before, taken = before + len(rows), end
+        return sample
 
 
 def write_chosen(folder: Path, dim: int, images: Rows, captions: Rows, budget: Budget) -> None:
@@ -84,10 +99,10 @@ def write_chosen(folder: Path, dim: int, images: Rows, captions: Rows, budget: B
     fits = budget.max_bytes is None or 2 * dim * (images.count + captions.count) <= budget.max_bytes
     choices = {}
     for name, rows, others in (("images", images, captions), ("captions", captions, images)):
-        index, choice = _chosen(dim, rows, others, budget, fits)
-        index.save(folder / f"{name}.faiss")
+        path = folder / f"{name}.faiss"
+        write_flat(path, dim, rows.count, rows.vectors(), rows.ids())
+        choice = _chosen(path, rows, others, budget, fits)
         choices[name] = asdict(choice)
-        del index  # before the next one is filled
     content = {"budget": asdict(budget), **choices}
     (folder / DESCRIPTION).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
@@ -127,40 +142,36 @@ def open_index(folder: Path, name: str, choices: dict[str, dict]) -> FaissFlatIn
     return FaissFlatIndex.open(path)
 
 
-def _chosen(
-    dim: int, rows: Rows, others: Rows, budget: Budget, fits: bool
-) -> tuple[FaissFlatIndex | ApproximateIndex, Choice]:
-    """Exact search, unless it costs too much and something else finds as much for less."""
-    exact = FaissFlatIndex(dim)
-    for ids, vectors in rows.chunks():
-        exact.add(ids, vectors)
+def _chosen(path: Path, rows: Rows, others: Rows, budget: Budget, fits: bool) -> Choice:
+    """The exact index at `path`, unless it costs too much and something else, which takes its place, finds as much for less."""
+    exact, other = FaissFlatIndex.open(path), path.with_suffix(".other")
     queries = others.sample(2 * QUERIES)
     exact_ms = _least_ms(exact, queries[:TIMED] if len(queries) else rows.sample(TIMED))
     if not rows.count or (exact_ms <= budget.max_ms and fits):
-        return exact, Choice("exact", "within the budget", exact_ms=exact_ms, ms=exact_ms)
+        return Choice("exact", "within the budget", exact_ms=exact_ms, ms=exact_ms)
     if len(queries) < QUERIES // 4:
-        return exact, Choice("exact", "too few queries to measure anything else with", exact_ms=exact_ms, ms=exact_ms)
+        return Choice("exact", "too few queries to measure anything else with", exact_ms=exact_ms, ms=exact_ms)
     codes = "SQfp16" if fits else "SQ8"
     factory = codes if exact_ms <= budget.max_ms else f"IVF{lists_for(rows.count)},{codes}"
-    tuned, choice = tuned_index(dim, factory, rows, exact, queries, exact_ms)
-    if choice.recall < WANTED:
-        why = f"{factory} finds only {choice.recall:.4f} of it"
-        return exact, Choice("exact", why, exact_ms=exact_ms, ms=exact_ms)
-    if fits and choice.ms >= exact_ms:
-        return exact, Choice("exact", f"{factory} is no faster", exact_ms=exact_ms, ms=exact_ms)
-    return tuned, choice
+    choice = tuned_index(other, factory, rows, exact, queries, exact_ms)[1]
+    why = f"{factory} finds only {choice.recall:.4f} of it" if choice.recall < WANTED else f"{factory} is no faster"
+    if choice.recall < WANTED or (fits and choice.ms >= exact_ms):
+        remove(other)
+        return Choice("exact", why, exact_ms=exact_ms, ms=exact_ms)
+    os.replace(other, path)
+    return choice
 
 
 def tuned_index(
-    dim: int, factory: str, rows: Rows, exact: FaissFlatIndex, queries: np.ndarray, exact_ms: float = 0.0
+    path: Path, factory: str, rows: Rows, exact: FaissFlatIndex, queries: np.ndarray, exact_ms: float = 0.0
 ) -> tuple[ApproximateIndex, Choice]:
-    """An approximate index of the rows with the least effort that finds enough for the first half of the queries; its recall
-    is measured on the second half. `queries` are float [q, D], never vectors of the index itself."""
-    index = ApproximateIndex(dim, factory)
-    index.train(rows.sample(TRAINED_WITH * lists_for(rows.count)))
-    for ids, vectors in rows.chunks():
-        index.add(ids, vectors)
-    half = len(queries) // 2
+    """An approximate index of the rows, written to `path`, with the least effort that finds enough for the first half of the
+    queries; its recall is measured on the second half. `queries` are float [q, D], never vectors of the index itself."""
+    empty = ApproximateIndex(exact.dim, factory)
+    empty.train(rows.sample(TRAINED_WITH * lists_for(rows.count)))
+    empty.write(path, rows.chunks)
+    del empty
+    index, half = ApproximateIndex.open(path, 0), len(queries) // 2
     answers = exact.search(queries, K)[1]
     effort = cheapest(index.efforts, lambda value: index.search(queries[:half], K, effort=value)[1], answers[:half])
     index.effort = index.efforts[-1] if effort is None else effort

@@ -29,5 +29,4 @@ def write_index(final: Path, segments: list[Segment], dead: np.ndarray, budget: 
 
 def living_rows(segment: Segment, dead: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The rows of a segment's images that are not `dead` (int64 ids), and those of their captions."""
-    owners = segment.captions["image_id"].to_numpy()
-    return np.flatnonzero(~np.isin(segment.image_ids, dead)), np.flatnonzero(~np.isin(owners, dead))
+    return np.flatnonzero(~np.isin(segment.image_ids, dead)), np.flatnonzero(~np.isin(segment.owners, dead))

@@ -34,15 +34,17 @@ def merge(segments: list[Segment], tombstones: Iterable[int], begin: Callable[[]
     ids = rows.image_ids()
     for start in range(0, max(len(ids), min(len(segments), 1)), FULL):
         builder = begin()
-        end = min(start + FULL, len(ids))
-        for at in range(start, end, ROWS_AT_ONCE):
-            _copy(rows, ids[at : min(at + ROWS_AT_ONCE, end)], builder)
+        _copy(rows, ids[start : start + FULL], builder)
         names.append(builder.finish())
+        rows.give_back()
     return names
 
 
-def _copy(rows: SegmentSet, ids, builder: SegmentBuilder) -> None:
-    thumbnails = [rows.thumbnail(image_id) for image_id in ids]
-    builder.add_images(rows.images(ids), rows.image_vectors(ids), rows.tokens(ids), thumbnails)
+def _copy(rows: SegmentSet, ids: np.ndarray, builder: SegmentBuilder) -> None:
+    """All of one new segment; tokens and thumbnails, which are large, a few at a time."""
+    records, vectors = rows.images(ids), rows.image_vectors(ids)
+    for at in range(0, len(ids), ROWS_AT_ONCE):
+        part, own = slice(at, at + ROWS_AT_ONCE), ids[at : at + ROWS_AT_ONCE]
+        builder.add_images(records[part], vectors[part], rows.tokens(own), [rows.thumbnail(image_id) for image_id in own])
     captions = [caption for own in rows.captions_of(ids).values() for caption in own]
     builder.add_captions(captions, rows.caption_vectors([caption.caption_id for caption in captions]))

@@ -25,7 +25,7 @@ def salvaged(folder: Path) -> SegmentSet:
     segments = []
     for name in names:
         with suppress(BrokenSegment):
-            segments.append(Segment(folder / "segments" / name))
+            segments.append(Segment(folder / "segments" / name, held=False))
     return SegmentSet(segments, tombstones)
 
 

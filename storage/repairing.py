@@ -25,7 +25,7 @@ from storage.records import (
 )
 from storage.segments import SegmentInfo
 from storage.snapshot import Snapshot
-from storage.verification import history_problems, id_problems, index_problems, read_segments
+from storage.verification import history_problems, id_problems, index_problems, living_ids, read_segments
 
 SEGMENT_DAMAGED = "segment-damaged"
 Lost = list[tuple[ImageRecord, list[CaptionRecord]]]
@@ -104,9 +104,7 @@ def _rows_of(folder: Path, dead: set[int]) -> Lost:
 
 def _note_lost(home: Home, name: str, lost: Lost, damaged: dict[str, str], whole: list) -> int:
     """Make failures of what damaged segments held; how many files the catalog had wrongly as indexed."""
-    manifest = home.collection(name).manifest
-    living = {image for segment in whole for image in segment.image_ids.tolist()}.difference(manifest.tombstones)
-    strangers = home.catalog.strangers(name, sorted(living))
+    strangers = home.catalog.strangers(name, living_ids(whole, home.collection(name).manifest))
     sources = {image.uri: image.source for image, _ in lost}
     if damaged:
         sources |= {uri: record.source for uri, record in home.catalog.files_of(name, strangers).items()}

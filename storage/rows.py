@@ -7,17 +7,17 @@ from storage.errors import UnknownId
 
 
 class Rows:
-    """Where each id is: `ids` int64 upwards, and beside each its segment's number and its row in that segment."""
+    """Where each id is: `ids` int64 upwards, and beside each its segment's number and its row in that segment, int32."""
 
     def __init__(self, ids_by_segment: list[np.ndarray], hidden: np.ndarray):
         """`hidden` int64: ids to leave out."""
         sizes = [len(ids) for ids in ids_by_segment]
         ids = _joined(ids_by_segment, np.int64)
         order = np.argsort(ids, kind="stable")
-        self._order = order[~np.isin(ids[order], hidden)]
+        self._order = order[~np.isin(ids[order], hidden)].astype(np.int32 if len(ids) < 2**31 else np.int64)
         self.ids = ids[self._order]
-        self.segments = np.repeat(np.arange(len(sizes)), sizes)[self._order]
-        self.rows = _joined([np.arange(size) for size in sizes], np.int64)[self._order]
+        self.segments = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)[self._order]
+        self.rows = _joined([np.arange(size, dtype=np.int32) for size in sizes], np.int32)[self._order]
 
     def column(self, by_segment: list[np.ndarray], dtype: type) -> np.ndarray:
         """A column that is given segment by segment, as a column beside `ids`."""

@@ -20,7 +20,7 @@ class SegmentSet:
         self._segments = segments
         self._dead_images = np.array(tombstones, np.int64)
         self._images = Rows([segment.image_ids for segment in self._segments], self._dead_images)
-        owners = [segment.captions["image_id"].to_numpy() for segment in self._segments]
+        owners = [segment.owners for segment in self._segments]
         dead = [np.isin(owner, self._dead_images) for owner in owners]
         dead_captions = [segment.caption_ids[rows] for segment, rows in zip(segments, dead, strict=True)]
         self._dead_captions = np.concatenate([np.empty(0, np.int64), *dead_captions])
@@ -71,9 +71,10 @@ class SegmentSet:
         """The ids of the images that have these uris, by uri; those that none has are left out."""
         asked, found = pa.array(uris, pa.string()), {}
         for segment in self._segments:
-            rows = np.flatnonzero(pc.is_in(segment.images["uri"], value_set=asked).to_numpy(zero_copy_only=False))
+            own = segment.images["uri"]
+            rows = np.flatnonzero(pc.is_in(own, value_set=asked).to_numpy(zero_copy_only=False))
             rows = rows[~np.isin(segment.image_ids[rows], self._dead_images)]
-            found.update(zip(segment.images["uri"].take(rows).to_pylist(), segment.image_ids[rows].tolist(), strict=True))
+            found.update(zip(own.take(rows).to_pylist(), segment.image_ids[rows].tolist(), strict=True))
         return found
 
     def with_content(self, sha256: str) -> list[int]:
@@ -116,6 +117,11 @@ class SegmentSet:
         """A JPEG file of at most 512 pixels on the longer side. Raises UnknownId."""
         return self._fetch([image_id], self._images, "image", lambda s, rows: [s.thumbnail(int(rows[0]))])[0]
 
+    def give_back(self) -> None:
+        """Let the system have the memory of what was read of vectors, tokens and thumbnails."""
+        for segment in self._segments:
+            segment.give_back()
+
     def _fetch(self, ids: Ids, table: Rows, kind: str, read: Callable[[Segment, np.ndarray], Iterable]) -> list:
         """What `read` gives for each id, asked segment by segment, in the order of `ids`."""
         positions = table.positions(as_ids(ids, kind), kind)
@@ -134,7 +140,8 @@ class SegmentSet:
 
     def _encode_languages(self) -> tuple[list[str], np.ndarray]:
         """The languages, and each live caption's as a number in that list, int32 [captions]."""
-        columns = [segment.captions["language"] for segment in self._segments]
-        names = sorted({name for column in columns for name in column.unique().to_pylist()})
-        codes = [pc.index_in(column, value_set=pa.array(names, pa.string())).to_numpy() for column in columns]
+        names = sorted({name for segment in self._segments for name in segment.languages})
+        numbers = {name: number for number, name in enumerate(names)}
+        codes = [np.array([numbers[name] for name in segment.languages], np.int32)[segment.language_codes]
+                 for segment in self._segments]
         return names, self._captions.column(codes, np.int32)

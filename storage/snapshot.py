@@ -13,8 +13,8 @@ from storage.vectors import LiveIndex, VectorIndex
 
 
 def rows_of(folder: Path, manifest: Manifest) -> SegmentSet:
-    """The living rows of a version. Raises BrokenSegment."""
-    return SegmentSet([Segment(folder / "segments" / name) for name in manifest.segments], manifest.tombstones)
+    """The living rows of a version, for who reads them once. Raises BrokenSegment."""
+    return SegmentSet([Segment(folder / "segments" / name, held=False) for name in manifest.segments], manifest.tombstones)
 
 
 class Snapshot(SegmentSet):

@@ -8,6 +8,7 @@ import faiss
 import numpy as np
 
 from storage.errors import BrokenIndex, WrongShape
+from storage.flat_file import empty_index, is_flat
 
 MISSING = -1
 QUERIES_WORTH_THREADS = 8
@@ -32,11 +33,10 @@ class VectorIndex(Protocol):
 
 
 class FaissFlatIndex:
-    """Exact search over float16 codes, in memory."""
+    """Exact search over float16 codes, in memory or in a mapped file."""
 
     def __init__(self, dim: int):
-        codes = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
-        self._index = faiss.IndexIDMap2(codes)
+        self._index = empty_index(dim)
 
     @property
     def dim(self) -> int:
@@ -81,16 +81,20 @@ class FaissFlatIndex:
         """The id of every vector, int64 [n], in the order in which they were added."""
         return faiss.vector_to_array(self._index.id_map)
 
-    def codes(self) -> np.ndarray:
-        """The vectors beside `ids`, float16 [n, D]."""
-        codes = faiss.downcast_index(self._index.index)
-        return faiss.vector_to_array(codes.codes).view(np.float16).reshape(-1, self.dim)
+    def codes(self, places: np.ndarray | None = None) -> np.ndarray:
+        """The vectors beside `ids`, float16 [n, D], or those at some `places`, int64 [p]."""
+        codes = faiss.downcast_index(self._index.index).codes
+        if not codes.size():
+            return np.empty((0, self.dim), np.float16)
+        held = faiss.rev_swig_ptr(codes.data(), codes.size()).view(np.float16).reshape(-1, self.dim)
+        return held.copy() if places is None else held[places]
 
     @classmethod
     def open(cls, path: Path) -> "FaissFlatIndex":
-        """Read what `save` wrote. Raises BrokenIndex."""
+        """Open what `save` or `write_flat` wrote: codes stay in the file, of which the system holds in memory what it can.
+        A file that is removed is still there for who has it open. Raises BrokenIndex."""
         opened = cls.__new__(cls)
-        opened._index = read_faiss(path)
+        opened._index = read_faiss(path, faiss.IO_FLAG_MMAP_IFC if is_flat(path) else 0)
         return opened
 
     def _checked(self, vectors: np.ndarray) -> np.ndarray:
@@ -124,10 +128,10 @@ def write_faiss(index: faiss.IndexIDMap2, path: Path) -> None:
         raise OSError(errno.EIO, f"an index file can't be written: {str(error).strip().splitlines()[-1]}") from error
 
 
-def read_faiss(path: Path) -> faiss.IndexIDMap2:
-    """Read what `write_faiss` wrote. Raises BrokenIndex."""
+def read_faiss(path: Path, flags: int) -> faiss.IndexIDMap2:
+    """Read what `write_faiss` wrote, as one of faiss.IO_FLAG_* says. Raises BrokenIndex."""
     try:
-        index = faiss.read_index(str(path))
+        index = faiss.read_index(str(path), flags)
     except (RuntimeError, MemoryError) as error:
         raise BrokenIndex(path, "missing, or not a FAISS index") from error
     if not isinstance(index, faiss.IndexIDMap2):

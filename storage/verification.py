@@ -7,6 +7,7 @@ import numpy as np
 
 from storage.approximate import ApproximateIndex
 from storage.errors import BrokenIndex, BrokenManifest, BrokenSegment, EmptyCollection
+from storage.files import give_back
 from storage.history import History
 from storage.home import Home
 from storage.index_choice import open_index, read_choices
@@ -34,7 +35,7 @@ def verify(home: Home, name: str) -> dict:
     if not damaged:
         problems += [_problem("segment", what) for what in id_problems(whole, manifest)]
         problems += [_problem("index", what) for what in index_problems(collection.folder, manifest, whole)]
-        strangers = home.catalog.strangers(name, _living_ids(whole, manifest))
+        strangers = home.catalog.strangers(name, living_ids(whole, manifest))
         problems += [_problem("catalog", f"{uri} is noted as indexed, and isn't in the collection") for uri in strangers]
     problems += [_problem("versions", what) for what in history_problems(collection.folder, manifest).values()]
     return _report(name, manifest, whole, problems)
@@ -45,7 +46,7 @@ def read_segments(folder: Path, manifest: Manifest) -> tuple[list[Segment], dict
     whole, damaged = [], {}
     for name in manifest.segments:
         try:
-            segment = Segment(folder / "segments" / name)
+            segment = Segment(folder / "segments" / name, held=False)
             segment.verify()
             if segment.info.fingerprint != manifest.fingerprint:
                 raise BrokenSegment(segment.folder, "made by other weights than the manifest says")
@@ -63,7 +64,7 @@ def id_problems(segments: list[Segment], manifest: Manifest) -> Iterator[str]:
             yield f"an {kind} id is used twice" if kind == "image" else f"a {kind} id is used twice"
         if ids.max(initial=0) >= following:
             yield f"the {kind} id {ids.max()} would be given away again, from {following} on"
-    living = len(_living_ids(segments, manifest))
+    living = len(living_ids(segments, manifest))
     if manifest.change and manifest.images != living:
         yield f"{living} images where the manifest says {manifest.images}"
 
@@ -110,28 +111,38 @@ def _differences(index: FaissFlatIndex | ApproximateIndex, dim: int, parts: list
     if index.dim != dim:
         yield f"vectors of {index.dim} numbers, not {dim}"
         return
-    ids, codes = index.ids(), index.codes() if isinstance(index, FaissFlatIndex) else None  # coarser codes are nobody's
+    ids = index.ids()
     order = np.argsort(ids)
     ids = ids[order]
-    if len(np.unique(ids)) != len(ids):
+    if (ids[1:] == ids[:-1]).any():
         yield "an id is in it twice"
+    known = np.zeros(len(ids), bool)
     for segment_ids, vectors, living in parts:
-        wanted = segment_ids[living]
-        places = np.minimum(np.searchsorted(ids, wanted), max(len(ids) - 1, 0))
-        there = ids[places] == wanted if len(ids) else np.zeros(len(wanted), bool)
+        places, there = _found(ids, segment_ids)
+        known[places[there]] = True
+        places, there = places[living], there[living]
         if not there.all():
-            yield f"{(~there).sum()} vectors are missing, the first of id {wanted[~there][0]}"
-        if codes is None:
-            continue
-        same = (codes[order[places[there]]] == vectors[living[there]]).all(axis=1)
+            yield f"{(~there).sum()} vectors are missing, the first of id {segment_ids[living][~there][0]}"
+        if isinstance(index, ApproximateIndex):
+            continue  # coarser codes are nobody's
+        same = (index.codes(order[places[there]]) == vectors[living[there]]).all(axis=1)
+        give_back(vectors)
         if not same.all():
-            yield f"{(~same).sum()} vectors differ, the first of id {wanted[there][~same][0]}"
-    strangers = np.setdiff1d(ids, _joined(all_ids for all_ids, _, _ in parts))
+            yield f"{(~same).sum()} vectors differ, the first of id {segment_ids[living][there][~same][0]}"
+    odd = ids[~known]
+    strangers = np.unique(odd[~known[np.searchsorted(ids, odd)]])  # of an id that is in it twice the first is known
     if len(strangers):
         yield f"{len(strangers)} vectors of no row, the first of id {strangers[0]}"
 
 
-def _living_ids(segments: list[Segment], manifest: Manifest) -> np.ndarray:
+def _found(ids: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where in ids, which go upwards, each wanted one is; and whether it is there at all."""
+    places = np.minimum(np.searchsorted(ids, wanted), max(len(ids) - 1, 0))
+    return places, ids[places] == wanted if len(ids) else np.zeros(len(wanted), bool)
+
+
+def living_ids(segments: list[Segment], manifest: Manifest) -> np.ndarray:
+    """The ids of the images that are not deleted, int64 upwards."""
     return np.setdiff1d(_joined(segment.image_ids for segment in segments), np.array(manifest.tombstones, np.int64))
 
 

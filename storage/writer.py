@@ -5,6 +5,7 @@ import re
 import uuid
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,11 @@ class Writer:
         self._history.prune(self.manifest.version, old)
         self._sweep()
 
+    @cached_property
+    def adopted(self) -> SegmentSet:
+        """What a killed run finished; it is published with the rest."""
+        return SegmentSet(self._finished_before)
+
     @property
     def _segments(self) -> Path:
         return self._folder / "segments"
@@ -165,9 +171,8 @@ class Writer:
             raise OtherWeights(self._folder.name, indexed, self._fingerprint)
 
     def _adopt(self) -> None:
-        segments = self._opened(self._pending())
-        self.adopted = SegmentSet(segments)
-        infos = [segment.info for segment in segments]
+        self._finished_before = self._opened(self._pending())
+        infos = [segment.info for segment in self._finished_before]
         self._next_image, self._next_caption = self.manifest.next_image_id, self.manifest.next_caption_id
         self._next_image, self._next_caption = self._beyond(infos)
         for name in self._journals():
@@ -197,7 +202,7 @@ class Writer:
             raise WrongShape(f"vectors of {dim}, tokens of {token_shape} in a collection of {known[0]}")
 
     def _opened(self, names: list[str] | tuple[str, ...]) -> list[Segment]:
-        return [Segment(self._segments / name) for name in names]
+        return [Segment(self._segments / name, held=False) for name in names]
 
     def _merged(self, segments: list[Segment], chosen: list[Segment]) -> list[Segment]:
         """The segments with the chosen ones merged, without what is dead."""
@@ -209,8 +214,9 @@ class Writer:
         """Publish these segments as the next version."""
         version = self.manifest.version + 1
         self._next_image, self._next_caption = self._beyond([segment.info for segment in segments])
-        held = np.concatenate([segment.image_ids for segment in segments])
-        living = [living_rows(segment, self._dead) for segment in segments]
+        dead = self._dead
+        held = np.concatenate([np.intersect1d(segment.image_ids, dead) for segment in segments])
+        living = [[len(rows) for rows in living_rows(segment, dead)] for segment in segments]
         index = self._folder / "index" / str(version)
         return self._save(
             Manifest(
@@ -219,13 +225,13 @@ class Writer:
                 dim=segments[0].info.dim,
                 token_shape=segments[0].info.token_shape,
                 segments=tuple(segment.folder.name for segment in segments),
-                tombstones=tuple(sorted(self._tombstones.intersection(held.tolist()))),
-                index=write_index(index, segments, self._dead, self._budget()) if reindex else self.manifest.index,
+                tombstones=tuple(np.unique(held).tolist()),
+                index=write_index(index, segments, dead, self._budget()) if reindex else self.manifest.index,
                 next_image_id=self._next_image,
                 next_caption_id=self._next_caption,
                 published_at=now(),
-                images=sum(len(images) for images, _ in living),
-                captions=sum(len(captions) for _, captions in living),
+                images=sum(images for images, _ in living),
+                captions=sum(captions for _, captions in living),
                 change=change,
             )
         )
@@ -272,7 +278,7 @@ class Writer:
             return False
         try:
             folder = self._segments / name
-            return self._continues(SegmentInfo.load(folder)) and bool(Segment(folder))
+            return self._continues(SegmentInfo.load(folder)) and bool(Segment(folder, held=False))
         except BrokenSegment:
             return False
 

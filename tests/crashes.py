@@ -1,10 +1,10 @@
 """Commands that end at a chosen instant, and what is left; `python -m tests.crashes FOLDER COMMAND HOW FIRST STEP`.
 
 Every step of writing is an event: each open for writing, rename, removal and new folder in the home, each fsync, each half of
-a write to a journal or a token file, each file that a library writes, and each transaction of the catalog. A process is
-forked for each chosen event. COMMAND is "build" or "compact". HOW "kill" ends it there with SIGKILL, "full" has the disk
-refuse from there on. Then the command is run again, undisturbed. What is printed, as JSON, says for each event what readers
-saw and what the second run did.
+a write to a journal, a token file or an index file, each file that a library writes, and each transaction of the catalog. A
+process is forked for each chosen event. COMMAND is "build" or "compact". HOW "kill" ends it there with SIGKILL, "full" has the
+disk refuse from there on. Then the command is run again, undisturbed. What is printed, as JSON, says for each event what
+readers saw and what the second run did.
 """
 
 import errno
@@ -23,10 +23,11 @@ from pathlib import Path
 import pyarrow.parquet
 
 import indexer.filling
+import storage.flat_file
 import storage.journal
 import storage.tokens
 from indexer import build_index, open_source
-from storage import Catalog, FaissFlatIndex, Home
+from storage import Catalog, Home
 from storage.errors import StorageError
 from storage.maintenance import compact, delete_images
 from storage.verification import verify
@@ -190,7 +191,6 @@ def watch(home: str, how: str, at: int) -> None:
 
     sys.addaudithook(audit)
     around(os, "fsync")
-    around(FaissFlatIndex, "save")
     around(pyarrow.parquet, "write_table")
     for name in TRANSACTIONS:
         around(Catalog, name)
@@ -198,7 +198,7 @@ def watch(home: str, how: str, at: int) -> None:
         file = open(path, mode)  # noqa: SIM115
         return file if mode == "rb" else Torn(file)
 
-    for module in (storage.journal, storage.tokens):
+    for module in (storage.flat_file, storage.journal, storage.tokens):
         module.open = torn
 
 

@@ -1,8 +1,12 @@
 """Making and taking at the same time, in order."""
 
 import threading
+import time
+from functools import partial
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from indexer.conveyor import Conveyor
 
@@ -25,22 +29,58 @@ def test_the_next_thing_is_made_while_one_is_taken():
     conveyor.stop()
 
 
-def test_no_more_is_under_way_than_was_said():
-    conveyor, gate, put = Conveyor(1), threading.Event(), []
+@pytest.mark.parametrize("makers", [1, 2, 5])
+def test_while_one_is_taken_each_maker_makes_one_and_no_more_is_begun(makers):
+    """What a killed run loses: with one maker, what it makes and what is being written."""
+    conveyor, gate, begun, taken = Conveyor(makers), threading.Event(), [], []
+    all_begun = threading.Event()
+
+    def make(number):
+        begun.append(number)
+        if len(begun) == makers + 1:
+            all_begun.set()
+
+    def take(_):
+        gate.wait(60)
+        taken.append(None)
 
     def feed():
-        for number in range(5):
-            conveyor.put(gate.wait, lambda _: None)
-            put.append(number)
+        for number in range(10 * makers):
+            conveyor.put(partial(make, number), take)
 
     feeder = threading.Thread(target=feed)
     feeder.start()
+    assert all_begun.wait(60)
     feeder.join(0.2)
-    assert len(put) == 3
+    assert sorted(begun) == list(range(makers + 1)) and not taken
     gate.set()
     feeder.join()
     conveyor.drain()
     conveyor.stop()
+    assert len(taken) == 10 * makers
+
+
+@given(makers=st.integers(1, 4), things=st.lists(st.tuples(*2 * [st.sampled_from([0, 0.002])]), max_size=12))
+@settings(max_examples=30, deadline=None)
+def test_never_is_more_made_and_not_taken_than_one_a_maker_and_one(makers, things):
+    conveyor, lock, begun, taken, most = Conveyor(makers), threading.Lock(), [], [], [0]
+
+    def make(seconds):
+        with lock:
+            begun.append(None)
+            most[0] = max(most[0], len(begun) - len(taken))
+        time.sleep(seconds)
+
+    def take(seconds, _):
+        time.sleep(seconds)
+        with lock:
+            taken.append(None)
+
+    for making, taking in things:
+        conveyor.put(partial(make, making), partial(take, taking))
+    conveyor.drain()
+    conveyor.stop()
+    assert most[0] <= makers + 1 and len(taken) == len(things)
 
 
 @pytest.mark.parametrize("where", ["make", "take"])

@@ -22,8 +22,8 @@ from tests.commands import ROOT
 from tests.crashes import BATCH, FULL, KILL
 from tests.fakes import FakeEncoder, save_photo
 
-UNDER_WAY = 3
-"""Batches that may have been encoded and not yet been written."""
+UNDER_WAY = 2
+"""Batches of which something may have been encoded that is not yet durable: the one being written and the one after it."""
 
 
 def crashes(command, how, first, step):

@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import storage.index_choice
@@ -155,15 +155,43 @@ def test_an_index_comes_back_from_its_file(tmp_path, factory):
         ApproximateIndex.open(tmp_path / "x.faiss", 1)
 
 
+@given(count=st.integers(0, 60), lists=st.integers(1, 20), codes=st.sampled_from(["SQfp16", "SQ8"]), part=st.integers(1, 70))
+@settings(deadline=None, max_examples=40)
+def test_an_inverted_file_written_list_by_list_is_the_one_that_faiss_writes(count, lists, codes, part, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ivf")
+    rng = np.random.default_rng(count)
+    index, ids = ApproximateIndex(4, f"IVF{lists},{codes}"), rng.integers(1, 2**62, count)
+    index.train(rng.standard_normal((60, 4)))
+    vectors = rng.standard_normal((count, 4)).astype(np.float16)
+    parts = [slice(start, start + part) for start in range(0, count, part)]
+    index.write(folder / "parts", lambda: ((ids[one], vectors[one]) for one in parts))
+    for one in parts:
+        index.add(ids[one], vectors[one])
+    index.save(folder / "whole")
+    assert (folder / "parts").read_bytes() == (folder / "whole").read_bytes()
+
+
+@pytest.mark.parametrize("factory", FACTORIES)
+def test_an_index_that_was_cut_is_refused(tmp_path, factory):
+    photos, _ = photos_and_texts(300)
+    index = filled(ApproximateIndex(DIM, factory), photos)
+    index.save(tmp_path / "x.faiss")
+    whole = (tmp_path / "x.faiss").read_bytes()
+    for end in {*range(0, len(whole), 997), *range(len(whole) - 40, len(whole)), *range(60)}:
+        (tmp_path / "x.faiss").write_bytes(whole[:end])
+        with pytest.raises(BrokenIndex):
+            ApproximateIndex.open(tmp_path / "x.faiss", 1)
+
+
 @pytest.mark.parametrize("factory", ["IVF64,SQfp16", "HNSW16,SQfp16"])
-def test_it_is_tuned_on_texts_and_measured_on_others(factory):
+def test_it_is_tuned_on_texts_and_measured_on_others(tmp_path, factory):
     photos, texts = photos_and_texts(5000)
     rows = Rows([(np.arange(1, 5001), photos, np.arange(5000))])
-    index, choice = tuned_index(DIM, factory, rows, filled(FaissFlatIndex(DIM), photos), texts[:800])
+    index, choice = tuned_index(tmp_path / "x", factory, rows, filled(FaissFlatIndex(DIM), photos), texts[:800])
     exact = filled(FaissFlatIndex(DIM), photos).search(texts[400:800], 10)[1]
     assert choice.recall == round(recall(index.search(texts[400:800], 10)[1], exact), 4) >= 0.99
     assert (choice.queries, choice.effort, choice.kind) == (400, index.effort, "approximate")
-    easy, _ = tuned_index(DIM, factory, rows, filled(FaissFlatIndex(DIM), photos), photos[:800])
+    easy, _ = tuned_index(tmp_path / "x", factory, rows, filled(FaissFlatIndex(DIM), photos), photos[:800])
     assert easy.effort <= index.effort  # its own vectors would have promised more
 
 

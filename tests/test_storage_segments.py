@@ -109,6 +109,23 @@ def test_an_unknown_id_is_named(folder, wrong):
         rows.captions([wrong])
 
 
+def test_rows_that_are_not_held_are_the_same_also_once_the_files_are_gone(folder):
+    held, read = SegmentSet([Segment(folder)]), SegmentSet([Segment(folder, held=False)])
+    for file in folder.iterdir():
+        file.unlink()
+    assert read.images([5, 1]) == held.images([5, 1]) and read.captions([7, 9]) == held.captions([7, 9])
+    assert read.image_table() == held.image_table() and read.caption_table() == held.caption_table()
+    assert read.languages == held.languages and (read.tokens([1]) == held.tokens([1])).all()
+
+
+def test_what_was_given_back_is_read_again(folder):
+    rows = SegmentSet([Segment(folder)])
+    before = rows.image_vectors([1, 5]), rows.tokens([1, 5]), rows.thumbnail(5)
+    rows.give_back()
+    for old, new in zip(before, (rows.image_vectors([1, 5]), rows.tokens([1, 5]), rows.thumbnail(5)), strict=True):
+        assert np.array_equal(old, new)
+
+
 def test_a_segment_may_have_no_caption(tmp_path):
     rows = SegmentSet([Segment(write(tmp_path, segment_data({1: "red"})))])
     assert (rows.image_count, rows.caption_count, rows.languages) == (1, 0, [])

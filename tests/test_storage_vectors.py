@@ -3,7 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from storage.approximate import ApproximateIndex
 from storage.errors import BrokenIndex, WrongShape
+from storage.flat_file import is_flat, write_flat
 from storage.vectors import FaissFlatIndex, LiveIndex
 
 
@@ -88,6 +90,49 @@ def test_an_index_comes_back_from_its_file(tmp_path):
     opened = FaissFlatIndex.open(tmp_path / "images.faiss")
     assert (opened.count, opened.dim) == (9, 8)
     assert [part.tolist() for part in opened.search(vectors, 4)] == [part.tolist() for part in index.search(vectors, 4)]
+
+
+@given(count=st.integers(0, 40), dim=st.integers(1, 9), seed=st.integers(0, 99), part=st.integers(1, 50))
+@settings(deadline=None)
+def test_an_index_file_that_is_written_part_by_part_is_the_one_that_faiss_writes(count, dim, seed, part, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("flat")
+    rng = np.random.default_rng(seed)
+    ids, vectors = rng.integers(1, 2**62, count), rng.standard_normal((count, dim)).astype(np.float16)
+    index = FaissFlatIndex(dim)
+    index.add(ids, vectors)
+    index.save(folder / "whole")
+    parts = [slice(start, start + part) for start in range(0, count, part)]
+    write_flat(folder / "parts", dim, count, (vectors[one] for one in parts), (ids[one] for one in parts))
+    assert (folder / "parts").read_bytes() == (folder / "whole").read_bytes()
+    opened = FaissFlatIndex.open(folder / "parts")
+    assert opened.ids().tolist() == ids.tolist() and (opened.codes() == vectors).all()
+    assert (opened.codes(np.arange(count)[::-1]) == vectors[::-1]).all()
+
+
+def test_only_a_whole_exact_index_is_mapped(tmp_path):
+    """FAISS itself would read beyond the end of one that was cut."""
+    path = tmp_path / "images.faiss"
+    index_of(range(1, 6), unit_vectors(5)).save(path)
+    whole = path.read_bytes()
+    assert is_flat(path)
+    for end in range(len(whole)):
+        path.write_bytes(whole[:end])
+        assert not is_flat(path)
+        with pytest.raises(BrokenIndex):
+            FaissFlatIndex.open(path)
+    path.write_bytes(whole + b"\0")
+    assert not is_flat(path) and FaissFlatIndex.open(path).count == 5
+    approximate = ApproximateIndex(8, "SQ8")
+    approximate.train(unit_vectors(5))
+    approximate.save(path)
+    assert not is_flat(path)
+
+
+def test_a_file_that_is_removed_is_still_searched_by_who_has_it_open(tmp_path):
+    index_of(range(1, 6), unit_vectors(5)).save(tmp_path / "images.faiss")
+    opened = FaissFlatIndex.open(tmp_path / "images.faiss")
+    (tmp_path / "images.faiss").unlink()
+    assert opened.search(unit_vectors(5), 1)[1].ravel().tolist() == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "text", "cut"])

@@ -5,6 +5,7 @@ from copy import copy
 from pathlib import Path
 
 from indexer.items import Failure, SourceItem
+from indexer.sources.packed import Packed
 
 
 class Source:
@@ -19,17 +20,18 @@ class Source:
     told: dict | None = None
 
     def __init__(
-        self, root: Path, items: list[SourceItem], problems: list[Failure] | None = None, hidden: Iterable[str] = ()
+        self, root: Path, items: Iterable[SourceItem], problems: list[Failure] | None = None, hidden: Iterable[str] = ()
     ):
+        """`problems` and `hidden` may grow while `items` are made."""
+        self._items = _packed(items)
         self.root = root
         self.problems = problems or []
         self.hidden = list(hidden)
-        self._items = items
 
-    def changed(self, items: list[SourceItem], problems: list[Failure]) -> "Source":
+    def changed(self, items: Iterable[SourceItem], problems: list[Failure]) -> "Source":
         """The same source with other items in place of its own, and with these problems too."""
         other = copy(self)
-        other._items, other.problems = items, [*self.problems, *problems]
+        other._items, other.problems = _packed(items), [*self.problems, *problems]
         return other
 
     def __len__(self) -> int:
@@ -37,3 +39,7 @@ class Source:
 
     def __iter__(self) -> Iterator[SourceItem]:
         return iter(self._items)
+
+
+def _packed(items: Iterable[SourceItem]) -> Packed:
+    return items if isinstance(items, Packed) else Packed(items)

@@ -2,6 +2,7 @@
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def with_captions(source: Source, path: Path, language: str | None = None) -> So
     (`COCO_val2014_000000000042.jpg` is 000000000042.jpg of 2017). An image id without a record is COCO's number. Captions
     of unknown images are counted in `problems`. `language` is told by script where it isn't given. Raises BadAnnotations.
     """
-    file, finder = CocoFile(path), _Finder(list(source))
+    file, finder = CocoFile(path), _Finder(source)
     names = {image["id"]: image["file_name"] for image in file.images}
     added: dict[int, list[SourceCaption]] = defaultdict(list)
     for image_id in file.image_ids:
@@ -29,13 +30,13 @@ def with_captions(source: Source, path: Path, language: str | None = None) -> So
             added[place] += captions_from(file.take(image_id), file.name, language)
     if not added:
         raise BadAnnotations(path, f"none of its captions is of a photo in {source.root}")
-    return source.changed([_plus(item, added.get(place, [])) for place, item in enumerate(source)], file.problems())
+    return source.changed((_plus(item, added.get(place, [])) for place, item in enumerate(source)), file.problems())
 
 
 class _Finder:
-    """From what a captions file calls an image to its place in a list of photos."""
+    """From what a captions file calls an image to its place among photos."""
 
-    def __init__(self, items: list[SourceItem]):
+    def __init__(self, items: Iterable[SourceItem]):
         self._places: dict[object, int | None] = {}
         for place, item in enumerate(items):
             name = Path(item.member or item.uri).name

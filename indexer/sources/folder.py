@@ -12,6 +12,7 @@ from storage.places import beginnings
 
 PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 ORIGIN = "text file"
+KEY_ENDS, TEXT_ENDS, PART_ENDS = "\0", "\1", "\2"  # each before all that may stand in its place
 
 
 class FolderSource(Source):
@@ -26,19 +27,19 @@ class FolderSource(Source):
         """Raises EmptySource."""
         problems: list[Failure] = []
         hidden: list[str] = []
-        found = files_below(root, PHOTOS, problems, hidden)
-        photos = sorted(found, key=lambda one: natural(one[0].relative_to(root)))
+        photos = files_below(root, PHOTOS, problems, hidden)
         if not photos:
             raise EmptySource(root, f"photos ({', '.join(sorted(ending[1:] for ending in PHOTOS))})")
-        items = [SourceItem(photo, captions_beside(text, problems)) for photo, text in photos]
+        items = (SourceItem(Path(photo), captions_beside(text, problems)) for photo, text in photos)
         super().__init__(root, items, problems, hidden)
 
 
 def files_below(
     root: Path, endings: set[str], problems: list[Failure], hidden: list[str]
-) -> list[tuple[Path, Path | None]]:
-    """Each file of such an ending with the text file beside it, if there is one. Linked folders are entered, each only once.
-    `hidden` gets the beginnings of uris below folders that can't be read."""
+) -> list[tuple[str, str | None]]:
+    """The path of each file of such an ending, by name with numbers in their order, and that of the text file beside it, if
+    there is one. Linked folders are entered, each only once. `hidden` gets the beginnings of uris below folders that can't be
+    read."""
 
     def unreadable(error: OSError) -> None:
         folder = printable(error.filename)
@@ -57,17 +58,19 @@ def files_below(
         for name in names:
             stem, ending = os.path.splitext(name)
             if ending.lower() in endings and not name.startswith("."):
-                text = Path(folder, texts[stem]) if stem in texts else None
-                found.append((Path(folder, name), text))
+                text = os.path.join(folder, texts[stem]) if stem in texts else None
+                found.append((os.path.join(folder, name), text))
+    above = len(os.path.join(root, ""))
+    found.sort(key=lambda one: natural(one[0][above:]))
     return found
 
 
-def captions_beside(path: Path | None, problems: list[Failure]) -> list[SourceCaption]:
+def captions_beside(path: str | None, problems: list[Failure]) -> list[SourceCaption]:
     """The captions in a text file, if there is one; a problem where it can't be read."""
     if path is None:
         return []
     try:
-        return captions_from(decoded_text(path.read_bytes()).splitlines(), ORIGIN)
+        return captions_from(decoded_text(Path(path).read_bytes()).splitlines(), ORIGIN)
     except (OSError, UnicodeDecodeError):
         shown = printable(path)
         sentence = f"{shown} can't be read as UTF-8 text; save it as UTF-8 (its photo was indexed without it)."
@@ -82,11 +85,18 @@ def decoded_text(content: bytes) -> str:
     return content.decode("utf-8-sig")
 
 
-def natural(path: Path) -> tuple:
-    """A sort key under which 2.jpg comes before 10.jpg."""
-    return [_pieces(part) for part in path.parts], str(path)
+def natural(path: str) -> str:
+    """A sort key under which 2.jpg comes before 10.jpg, in each folder of a path. It is one text, for a key of pieces takes
+    some times the memory."""
+    return "".join(_ordered(part) + PART_ENDS for part in path.split(os.sep)) + KEY_ENDS + path
 
 
-def _pieces(name: str) -> list[tuple[int, int, str]]:
+def _ordered(name: str) -> str:
     pieces = re.split(r"(\d+)", name.casefold())
-    return [(0, int(piece), "") if number % 2 else (1, 0, piece) for number, piece in enumerate(pieces)]
+    return "".join(_number(int(piece)) if place % 2 else piece + TEXT_ENDS for place, piece in enumerate(pieces))
+
+
+def _number(value: int) -> str:
+    """Longer numbers come after shorter ones, and any after the end of the name."""
+    digits = str(value)
+    return chr(ord(PART_ENDS) + len(digits)) + digits

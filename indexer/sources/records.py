@@ -1,10 +1,14 @@
 """What the sources that list photos with their captions share: a record is checked, or refused with a ValueError."""
 
 import os
+from array import array
 from pathlib import Path
+
+import numpy as np
 
 from indexer.errors import BadManifestLine
 from indexer.items import Failure, SourceCaption, SourceItem, captions_from, merged, printable
+from indexer.sources.packed import Packed
 from indexer.sources.regions import with_features
 
 ORIGIN = "manifest"
@@ -48,12 +52,14 @@ class Listing:
 
     def __init__(self, kind: str):
         """`kind` is what a record is called, "line" or "row"."""
-        self._kind, self._items, self.problems = kind, [], []
+        self._kind, self._items, self.problems = kind, Packed(), []
+        self._hashes = array("q")
         self._first_refusal: BadManifestLine | None = None
 
     def add(self, item: SourceItem) -> None:
         """A photo, with captions and metadata; once more is fine."""
-        self._items.append(item)
+        self._items.add(item)
+        self._hashes.append(hash((item.uri, item.member)))
 
     def refuse(self, path: Path, number: int, problem: str) -> None:
         """A record that says nothing usable."""
@@ -62,9 +68,10 @@ class Listing:
         sentence = f"{place}: {problem}; mend that {self._kind} and run again."
         self.problems.append(Failure(place, f"bad_{self._kind}", sentence))
 
-    def items(self) -> list[SourceItem]:
+    def items(self) -> Packed:
         """Each photo once. Raises BadManifestLine where there is none, and a record that might have been one."""
         if not self._items and self._first_refusal:
             raise self._first_refusal
-        return merged(self._items)
+        hashes = np.sort(np.array(self._hashes, np.int64))
+        return Packed(merged(self._items)) if (hashes[1:] == hashes[:-1]).any() else self._items
 

@@ -8,7 +8,7 @@ from encoder.regions import ENDING
 from indexer.errors import EmptySource
 from indexer.items import Failure, SourceItem
 from indexer.sources.base import Source
-from indexer.sources.folder import PHOTOS, captions_beside, files_below, natural
+from indexer.sources.folder import PHOTOS, captions_beside, files_below
 
 
 class RegionsSource(Source):
@@ -24,22 +24,21 @@ class RegionsSource(Source):
         """Raises EmptySource."""
         problems: list[Failure] = []
         hidden: list[str] = []
-        found = files_below(root, PHOTOS | {ENDING}, problems, hidden)
-        files = dict(sorted(found, key=lambda one: natural(one[0].relative_to(root))))
+        files = _files_below(root, problems, hidden)
         if not any(_is_features(path) for path in files):
             raise EmptySource(root, "a detector's features (npz)")
         photo_of = _paired(files)
         features_of = {photo: features for features, photo in photo_of.items()}
-        items = [
+        items = (
             SourceItem(path, captions_beside(text, problems), _metadata(features_of.get(path)))
             for path, text in files.items() if path not in photo_of
-        ]
+        )
         super().__init__(root, items, problems, hidden)
 
 
 def is_features_folder(root: Path) -> bool:
     """Whether a folder has features, and features for every photo in it."""
-    files = dict(files_below(root, PHOTOS | {ENDING}, [], []))
+    files = _files_below(root, [], [])
     features = sum(map(_is_features, files))
     return features > 0 and len(_paired(files)) == len(files) - features
 
@@ -54,7 +53,11 @@ def with_features(folder: Path, record: dict) -> dict:
     return rest | ({"features": path} if "image" in record else {"image": path})
 
 
-def _paired(files: dict[Path, Path | None]) -> dict[Path, Path]:
+def _files_below(root: Path, problems: list[Failure], hidden: list[str]) -> dict[Path, str | None]:
+    return {Path(path): text for path, text in files_below(root, PHOTOS | {ENDING}, problems, hidden)}
+
+
+def _paired(files: dict[Path, str | None]) -> dict[Path, Path]:
     """Features -> their photo, where it is there; no photo is that of two."""
     by_name: dict[Path, Path] = {}
     for path in files:

@@ -18,6 +18,7 @@ from indexer.items import (
 )
 from indexer.sources.base import Source
 from indexer.sources.folder import PHOTOS, decoded_text
+from indexer.sources.packed import Packed
 from indexer.sources.records import captions_by_language
 from storage.places import Place, is_damaged, members
 
@@ -36,10 +37,8 @@ class WebDatasetSource(Source):
     def __init__(self, root: Path):
         """Raises UnknownFormat for a tar that can't be read, where it is the only one, or EmptySource."""
         shards = [root] if root.is_file() else shards_in(root)
-        items: list[SourceItem] = []
         problems: list[Failure] = []
-        for shard in shards:
-            items += _photos(shard, problems)
+        items = Packed(item for shard in shards for item in _photos(shard, problems))
         if not items and problems:
             raise UnknownFormat(root, problems[0].sentence.rstrip("."))
         if not items:
