@@ -45,7 +45,8 @@ def test_an_evaluation_asks_with_captions_of_another_file_too(environment, tmp_p
     report = answer("evaluate", tmp_path / "coco", "--captions", chinese, "--captions-lang", "zh", "--rerank", "0",
                     "--home", tmp_path / "home", **environment)
     asked = {(row["direction"], row["language"]): row["queries"] for row in report["results"]}
-    assert asked == {("text_to_image", "en"): 2, ("text_to_image", "zh"): 3, ("image_to_text", "en"): 2, ("image_to_text", "zh"): 2}
+    assert asked == {("text_to_image", "en"): 2, ("text_to_image", "zh"): 3,
+                     ("image_to_text", "en"): 2, ("image_to_text", "zh"): 2}  # fmt: skip
 
 
 def test_shards_and_parquet(environment, tmp_path):

@@ -1,6 +1,7 @@
 """How many may search at once, and what the others are told."""
 
 import threading
+import time
 
 import pytest
 
@@ -55,6 +56,25 @@ def test_who_waits_comes_in_when_another_leaves():
 
     assert second.inside.wait(10)
     second.leave()
+
+
+def test_who_waits_comes_in_before_one_who_leaves_and_comes_again():
+    gate, order = Gate(most=1, most_waiting=1, patience=20), []
+
+    def come(name: str) -> None:
+        with gate.passing():
+            order.append(name)
+
+    waiting = threading.Thread(target=come, args=("who waited",))
+    with gate.passing():
+        waiting.start()
+        while not gate.waiting:
+            time.sleep(0.001)
+    for _ in range(3):
+        come("who came again")
+    waiting.join()
+
+    assert order[0] == "who waited" and (gate.inside, gate.waiting) == (0, 0)
 
 
 def test_patience_ends():

@@ -2,47 +2,63 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock, Semaphore
+from threading import Event, Lock
 
 from .errors import Busy
 
 
 class Gate:
-    """Lets `most` through at once; `most_waiting` more wait, for `patience` seconds at most. Thread safe."""
+    """Lets `most` through at once; `most_waiting` more wait, for `patience` seconds at most. Thread safe.
+
+    Who waits is let in in the order of coming, and before anyone who comes later: a semaphore lets those in first who have just
+    left and come again, and one could wait for as long as others keep asking.
+    """
 
     def __init__(self, most: int, most_waiting: int, patience: float) -> None:
-        self._most_waiting, self._patience = most_waiting, patience
-        self._free = Semaphore(most)
+        self._most, self._most_waiting, self._patience = most, most_waiting, patience
         self._lock = Lock()
-        self.waiting = 0
+        self._queue: deque[Event] = deque()
         self.inside = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._queue)
 
     @contextmanager
     def passing(self) -> Iterator[None]:
         """Raises Busy where too many wait, or it took too long."""
-        if not self._free.acquire(blocking=False):
-            self._wait()
-        self._count(inside=1)
+        turn = self._come()
+        if turn is not None and not turn.wait(self._patience):
+            self._give_up(turn)
         try:
             yield
         finally:
-            self._count(inside=-1)
-            self._free.release()
+            self._leave()
 
-    def _wait(self) -> None:
+    def _come(self) -> Event | None:
+        """In at once, or what will say that it is one's turn."""
         with self._lock:
-            if self.waiting >= self._most_waiting:
+            if self.inside < self._most:
+                self.inside += 1
+                return None
+            if len(self._queue) >= self._most_waiting:
                 raise Busy
-            self.waiting += 1
-        try:
-            if not self._free.acquire(timeout=self._patience):
-                raise Busy
-        finally:
-            self._count(waiting=-1)
+            self._queue.append(Event())
+            return self._queue[-1]
 
-    def _count(self, inside: int = 0, waiting: int = 0) -> None:
+    def _give_up(self, turn: Event) -> None:
         with self._lock:
-            self.inside += inside
-            self.waiting += waiting
+            if turn in self._queue:  # else it came just now
+                self._queue.remove(turn)
+                raise Busy
+
+    def _leave(self) -> None:
+        with self._lock:
+            if self._queue:
+                self._queue.popleft().set()  # whose place this now is
+            else:
+                self.inside -= 1
