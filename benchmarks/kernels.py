@@ -28,7 +28,6 @@ SHAPES = {
     "scores of the heads": ((PHOTOS, HEADS, TOKENS, WIDTH // HEADS),) * 2,
     "softmax of the scores": ((PHOTOS, HEADS, TOKENS, TOKENS),),
     "GELU": ((ROWS, WITHIN),),
-    "GELU as Panoptes makes it": ((ROWS, WITHIN),),
     "sum of two": ((ROWS, WITHIN),) * 2,
     "layer norm": ((ROWS, WIDTH),),
 }
@@ -49,7 +48,6 @@ def mindspore_calls() -> tuple[dict[str, Callable], Callable]:
     import mindspore as ms
     from mindspore import nn, ops
 
-    from encoder.blocks import ErfGelu
     from encoder.device import use_device
 
     use_device("CPU")
@@ -69,7 +67,6 @@ def mindspore_calls() -> tuple[dict[str, Callable], Callable]:
         "scores of the heads": ops.BatchMatMul(transpose_b=True),
         "softmax of the scores": ops.Softmax(),
         "GELU": nn.GELU(approximate=False),
-        "GELU as Panoptes makes it": ErfGelu(),
         "sum of two": ops.Add(),
         "layer norm": nn.LayerNorm((WIDTH,)),
     }
