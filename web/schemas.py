@@ -205,7 +205,7 @@ class Explanation(Exact):
     sentence: said(str, "What the cross-modal encoder read")
     match_logit: said(float, "What it said")
     preprocessing: said(
-        Literal["squash", "center_crop"],
+        Literal["squash", "center_crop", "resize_crop"],
         "How the photo was made the square that the maps lie over: all of it, squashed, or the square in its middle",
     )
     grid: said(list[int], "[h, w] of every map")
