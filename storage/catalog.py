@@ -174,7 +174,9 @@ class Catalog:
     def strangers(self, collection: str, living: np.ndarray, below: int | None = None) -> list[str]:
         """Files that are noted as indexed under ids (`below` one: of these alone) which are not among the `living`, int64 [n]
         upwards."""
-        wanted, found = [files.c.outcome == INDEXED, *([] if below is None else [func.coalesce(files.c.image_id, 0) < below])], []
+        wanted, found = [files.c.outcome == INDEXED], []
+        if below is not None:
+            wanted.append(func.coalesce(files.c.image_id, 0) < below)
         for rows in self._parts(files, collection, *wanted, order=files.c.uri, columns=("uri", "image_id")):
             ids = np.fromiter((row.image_id or 0 for row in rows), np.int64, len(rows))
             found += [rows[place].uri for place in np.flatnonzero(~np.isin(ids, living))]
