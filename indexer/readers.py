@@ -16,6 +16,7 @@ from indexer.photos import FileState, Job, Photo, load_photo
 
 LOOK_AHEAD = 128
 FEW = 32
+NICENESS = 10
 
 Result = Photo | FileState | Failure
 
@@ -99,8 +100,13 @@ def _pool(workers: int) -> ProcessPoolExecutor:
 
 
 def _begin_worker() -> None:
-    """Leave Ctrl-C to the parent, and end when the parent is gone, however it ended."""
+    """Leave Ctrl-C to the parent, end when the parent is gone, however it ended, and let the encoder go first.
+
+    The threads of an encoder on CPU wait for one another: one that is held up for a photo holds up all of them.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy import URL, Connection, Engine, Row, create_engine, delete, event, insert, make_url, select, update
+from sqlalchemy import URL, Connection, Engine, Row, create_engine, delete, event, func, insert, make_url, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -171,10 +171,13 @@ class Catalog:
             found |= {row.uri: _record(FileRecord, row) for row in self._select(files, collection, asked, order=files.c.uri)}
         return found
 
-    def strangers(self, collection: str, living: np.ndarray) -> list[str]:
-        """Files that are noted as indexed under ids which are not among the `living`, int64 [n] upwards."""
-        indexed, found = files.c.outcome == INDEXED, []
-        for rows in self._parts(files, collection, indexed, order=files.c.uri, columns=("uri", "image_id")):
+    def strangers(self, collection: str, living: np.ndarray, below: int | None = None) -> list[str]:
+        """Files that are noted as indexed under ids (`below` one: of these alone) which are not among the `living`, int64 [n]
+        upwards."""
+        wanted, found = [files.c.outcome == INDEXED], []
+        if below is not None:
+            wanted.append(func.coalesce(files.c.image_id, 0) < below)
+        for rows in self._parts(files, collection, *wanted, order=files.c.uri, columns=("uri", "image_id")):
             ids = np.fromiter((row.image_id or 0 for row in rows), np.int64, len(rows))
             found += [rows[place].uri for place in np.flatnonzero(~np.isin(ids, living))]
         return found

@@ -155,11 +155,17 @@ def test_an_old_version_that_lost_its_files_is_told_and_forgotten(home):
 
 
 def test_a_catalog_that_knows_of_images_that_are_not_there_is_corrected(home):
-    home.catalog.record_files("walls", [FileRecord("/photos/9.jpg", "/photos", "indexed", image_id=9),
+    home.catalog.record_files("walls", [FileRecord("/photos/2.jpg", "/photos", "indexed", image_id=2),
                                         FileRecord("/photos/1.jpg", "/photos", "indexed", image_id=1)])
     assert found(home) == ["catalog"]
     assert repair(home, "walls")[0]["did"] == ["corrected the catalog: 1 files"]
     assert list(home.catalog.files("walls")) == ["/photos/1.jpg"]
+
+
+def test_what_an_interrupted_run_has_noted_is_no_damage(home):
+    number = home.collection("walls").manifest.next_image_id
+    home.catalog.record_files("walls", [FileRecord("/photos/9.jpg", "/photos", "indexed", image_id=number)])
+    assert found(home) == []
 
 
 def test_an_interrupted_run_is_not_lost_by_a_repair(home):
