@@ -11,7 +11,9 @@ from PIL import Image
 
 from search import Explanation
 
-DARKEST = 0.82
+DARKEST = 0.68
+LIFT = 0.6
+"""The power that heat is raised to: one place alone has the most, and what is half as warm should be seen as well."""
 LONGEST_SIDE = 32
 Box = tuple[int, int, int, int]
 
@@ -50,7 +52,7 @@ def seen_part(preprocessing: str, width: int, height: int) -> tuple[Box, tuple[B
 
 def _shade(heat: np.ndarray) -> str:
     """Black, the more opaque the less was looked."""
-    alpha = Image.fromarray(np.round((1 - heat) * DARKEST * 255).astype(np.uint8))
+    alpha = Image.fromarray(np.round((1 - heat**LIFT) * DARKEST * 255).astype(np.uint8))
     alpha = alpha.resize(_size(heat.shape), Image.Resampling.BICUBIC)
     shade = Image.merge("LA", (Image.new("L", alpha.size), alpha))
     file = io.BytesIO()

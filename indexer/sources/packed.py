@@ -43,5 +43,5 @@ def _pack(items: list[SourceItem]) -> bytes:
 
 
 def _unpack(part: bytes) -> Iterator[SourceItem]:
-    for uri, captions, metadata, member in pickle.loads(zlib.decompress(part)):
+    for uri, captions, metadata, member in pickle.loads(zlib.decompress(part)):  # nosec B301 # this process packed it
         yield SourceItem(Path(uri), [SourceCaption(*one) for one in captions], metadata, member)
