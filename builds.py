@@ -14,9 +14,10 @@ from typing import BinaryIO
 
 from storage import Collection, Home
 from storage.catalog import FAILED, INTERRUPTED, RUNNING, STARTING
-from storage.errors import CatalogError, unusable
+from storage.errors import BrokenManifest, CatalogError, UnfinishedRun, unusable
 from storage.locking import locked
-from web.errors import BuildEnded, BuildRunning, NotOurBuild, UnknownSource
+from storage.maintenance import images_of_interrupted_rebuild
+from web.errors import BuildEnded, BuildRunning, Busy, NotOurBuild, UnknownSource
 
 COMMAND = (sys.executable, str(Path(__file__).with_name("manage.py")), "build-index")
 READ_ALL, SOME_UNREADABLE = 0, 3
@@ -48,6 +49,7 @@ class CommandBuilds:
         self._lock = Lock()
         self._latest: _Build | None = None
         self._problem: str | None = None
+        self._closed = False
 
     def start(self, collection: str, source: str) -> int:
         """See `Builds.start`; raises UnusableHome where no process can be started."""
@@ -58,7 +60,9 @@ class CommandBuilds:
         with self._lock:
             if self._latest is not None and not self._is_over(self._latest):
                 raise BuildRunning(self._latest.collection, self._latest.run_id)
-            _check_free(self._home, stored)
+            if self._closed:
+                raise Busy
+            check_free(self._home, stored)
             run_id = catalog.announce_run(collection, source)
             build = self._begun(collection, run_id, [source, *told_options(known[source])])
             self._problem, self._latest = None, build
@@ -67,10 +71,10 @@ class CommandBuilds:
 
     def cancel(self, collection: str, run_id: int) -> None:
         """See `Builds.cancel`."""
-        run = self._home.catalog.run(collection, run_id)
-        if self.is_running(run_id):
-            self._latest.cancelled = True
-            self._latest.process.terminate()
+        run, build = self._home.catalog.run(collection, run_id), self._latest
+        if build is not None and build.run_id == run_id and _runs(build):
+            build.cancelled = True
+            build.process.terminate()
         elif run.state in (STARTING, RUNNING):
             raise NotOurBuild(run_id)
         else:
@@ -87,7 +91,8 @@ class CommandBuilds:
 
     def close(self, patience_s: float = PATIENCE_S) -> None:
         """Ends what is being built and waits for that; what was encoded stays for the next run."""
-        build = self._latest
+        with self._lock:
+            self._closed, build = True, self._latest
         if build is None or not _runs(build):
             return
         build.cancelled = True
@@ -112,7 +117,7 @@ class CommandBuilds:
         own = ["--announced", str(run_id), "--home", str(self._home.path), "--collection", collection, "--json"]
         try:
             process = subprocess.Popen(
-                [*self._command, *arguments, *own, *self._options], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                [*self._command, *arguments, *own, *self._options], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
                 stderr=said, start_new_session=True,
             )  # fmt: skip
         except OSError as error:
@@ -147,13 +152,18 @@ def told_options(told: dict) -> list[str]:
     return [*options, "--keep-missing"] if told["keep_missing"] else options
 
 
-def _check_free(home: Home, collection: Collection) -> None:
-    """Raises CollectionBusy where another writes. Who begins to write just after this is found by the build itself."""
+def check_free(home: Home, collection: Collection) -> None:
+    """Raises CollectionBusy where another writes (who begins just after this is found by the writing itself), and UnfinishedRun
+    where a rebuild was interrupted, whose work any other run would drop."""
     try:
         with locked(collection.folder):
-            pass
+            lost = images_of_interrupted_rebuild(collection)
+    except BrokenManifest:
+        return  # as whoever writes will say
     except OSError as error:
         raise unusable(home.path, error) from error
+    if lost:
+        raise UnfinishedRun(collection.name, lost)
 
 
 def _runs(build: _Build) -> bool:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
+from threading import Thread
 
 import click
 
@@ -21,6 +24,7 @@ HOST = click.option("--host", default="127.0.0.1", show_default=True, help="The 
 PORT = click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="The port to listen on.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
+STDIN = 0
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
 
@@ -182,3 +186,13 @@ def exit_with_failures(summary) -> None:
     exit_without_images(summary)
     if summary.failures:
         sys.exit(3)
+
+
+def end_with_parent() -> None:
+    """End this process, as SIGTERM does, when whoever started it lets go of its standard input, be it by dying."""
+    def watch() -> None:
+        while os.read(STDIN, 1):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    Thread(target=watch, name="watch-parent", daemon=True).start()

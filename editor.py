@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from builds import CommandBuilds
+from builds import CommandBuilds, check_free
 from indexer import SourceCaption, build_index
 from indexer.errors import IndexerError
 from indexer.items import captions_from
@@ -30,6 +30,7 @@ class HomeEditor:
     def add(self, collection: str, photo: SentPhoto, encoder) -> AddedPhoto:
         """See `Editor.add`. A photo whose content the collection has in a file that is still there is not kept once more."""
         stored = self._home.create_collection(collection)
+        check_free(self._home, stored)
         captions = captions_from(photo.captions, ORIGIN, photo.language)
         rows = stored.open_rows() if stored.manifest.version else SegmentSet([])
         had = rows.images(rows.with_content(hashlib.sha256(photo.content).hexdigest()))

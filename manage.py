@@ -24,6 +24,7 @@ from console import (
     allow_many_files,
     bar,
     chosen_models,
+    end_with_parent,
     exit_with_failures,
     exit_without_images,
     index_source,
@@ -88,6 +89,8 @@ def build_index(source, source_format, captions, lang, max_ms, max_memory, limit
     from storage import Home
     from storage.index_choice import Budget
 
+    if announced is not None:
+        end_with_parent()
     opened = open_source(source, source_format, captions, lang)
     with chosen_models(home, model, reranker).opened(device, devices) as encoder:
         summary = index_source(opened, limit, rebuild, workers, Home(home), collection, encoder, quiet=as_json,

@@ -133,6 +133,7 @@ class _Build:
         self._run_id = self._catalog.start_run(self._collection.name, str(self._source.root), self._total, told, announced)
         try:
             self._read_all(work, workers)
+            del work
             if not partial and missing != KEEP:
                 self._remove_vanished(guarded=missing == GUARD)
             if rebuild and missing != DROP:

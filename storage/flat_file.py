@@ -31,7 +31,7 @@ def write_flat(path: Path, dim: int, count: int, vectors: Iterable[np.ndarray], 
         file.write(_head(dim, count))
         for part in vectors:
             file.write(np.ascontiguousarray(part, np.float16).tobytes())
-        file.write(NUMBER.type(count).tobytes())
+        file.write(count.to_bytes(8, "little"))
         for part in ids:
             file.write(np.ascontiguousarray(part, NUMBER).tobytes())
 
@@ -52,7 +52,7 @@ def is_flat(path: Path) -> bool:
             if not whole or start + file.read(len(head) - len(start)) != head:
                 return False
             file.seek(codes, os.SEEK_CUR)
-            return file.read(NUMBER.itemsize) == NUMBER.type(count).tobytes()
+            return file.read(NUMBER.itemsize) == count.to_bytes(8, "little")
     except OSError:
         return False
 
@@ -60,7 +60,7 @@ def is_flat(path: Path) -> bool:
 def _head(dim: int, count: int) -> bytes:
     head = bytearray(_empty_head(dim))
     for place, number in ((OUTER, count), (INNER, count), (len(head) + SIZE, 2 * dim * count)):
-        head[place : place + NUMBER.itemsize] = NUMBER.type(number).tobytes()
+        head[place : place + NUMBER.itemsize] = number.to_bytes(8, "little")
     return bytes(head)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from storage.approximate import ApproximateIndex
 from storage.errors import BrokenIndex
-from storage.files import give_back, remove
+from storage.files import give_back, remove, sha256_of
 from storage.flat_file import write_flat
 from storage.tuning import WANTED, K, cheapest, lists_for, recall
 from storage.vectors import FaissFlatIndex
@@ -103,7 +103,8 @@ def write_chosen(folder: Path, dim: int, images: Rows, captions: Rows, budget: B
         write_flat(path, dim, rows.count, rows.vectors(), rows.ids())
         choice = _chosen(path, rows, others, budget, fits)
         choices[name] = asdict(choice)
-    content = {"budget": asdict(budget), **choices}
+    sums = {name: sha256_of(folder / f"{name}.faiss") for name, one in choices.items() if one["kind"] == "approximate"}
+    content = {"budget": asdict(budget), **choices, "sha256": sums}
     (folder / DESCRIPTION).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
@@ -112,6 +113,15 @@ def read_choices(folder: Path) -> dict[str, dict]:
     BrokenIndex."""
     content = _described(folder)
     return {name: asdict(content[name]) for name in ("images", "captions") if content}
+
+
+def recorded_sums(folder: Path) -> dict[str, str]:
+    """The sha256 of each approximate index as it was written, by "images" and "captions"; none for one older than that, or
+    where the description is damaged. (An exact index is compared with the segments, vector by vector.)"""
+    try:
+        return json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")).get("sha256", {})
+    except (OSError, ValueError, AttributeError):
+        return {}
 
 
 def read_budget(folder: Path) -> Budget:

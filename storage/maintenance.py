@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from storage.catalog import VersionRecord
+from storage.collection import Collection
 from storage.errors import BrokenSegment, EmptyCollection, UnfinishedRun, UnknownVersion, unusable
 from storage.files import TEMPORARY
 from storage.history import KEPT, History
@@ -13,7 +14,7 @@ from storage.home import Home
 from storage.journal import ENDING, ImageBatch, Journal
 from storage.manifest import Manifest
 from storage.merging import spoiled
-from storage.segments import MERGE, SegmentInfo
+from storage.segments import MERGE, REBUILD, SegmentInfo
 from storage.snapshot import Snapshot
 from storage.uploads import Uploads
 from storage.writer import Writer, now
@@ -92,6 +93,28 @@ class Maintenance(Writer):
             return sum(len(b.images) for b in journal.batches() if isinstance(b, ImageBatch)) if current else 0
         info = SegmentInfo.load(self._segments / name)
         return info.images if info.base_version == self.manifest.version and info.purpose != MERGE else 0
+
+
+def images_of_interrupted_rebuild(collection: Collection) -> int:
+    """How many images a `build-index --rebuild` had encoded when it ended before its time; a run that is none drops them.
+    Raises BrokenManifest."""
+    folder, manifest = collection.folder / "segments", collection.manifest
+    names, total = {path.name for path in folder.iterdir()} if folder.is_dir() else set(), 0
+    for name in names - set(manifest.segments):
+        with suppress(BrokenSegment):
+            if name.endswith(ENDING) and name.removesuffix(ENDING) not in names:
+                journal = Journal(folder / name)
+                about = journal.about() or {}
+                if _is_rebuild(about.get("purpose"), about.get("base_version"), manifest):
+                    total += sum(len(batch.images) for batch in journal.batches() if isinstance(batch, ImageBatch))
+            elif not name.endswith(ENDING) and not name.startswith(TEMPORARY):
+                info = SegmentInfo.load(folder / name)
+                total += info.images if _is_rebuild(info.purpose, info.base_version, manifest) else 0
+    return total
+
+
+def _is_rebuild(purpose: str | None, base_version: int | None, manifest: Manifest) -> bool:
+    return purpose == REBUILD and base_version == manifest.version
 
 
 def delete_images(home: Home, name: str, ids: Sequence[int], drop_unfinished: bool = False) -> dict:

@@ -12,7 +12,7 @@ from storage.segments import SegmentInfo
 
 
 def salvaged(folder: Path) -> SegmentSet:
-    """The collection's published rows that can be read; empty where there are none.
+    """The collection's published rows that can be read, and are held once they were; empty where there are none.
 
     With the manifest damaged that is every whole segment, and tombstones are not known: of two images with the same
     uri the one with the higher id is the living one.
@@ -25,7 +25,7 @@ def salvaged(folder: Path) -> SegmentSet:
     segments = []
     for name in names:
         with suppress(BrokenSegment):
-            segments.append(Segment(folder / "segments" / name, held=False))
+            segments.append(Segment(folder / "segments" / name))
     return SegmentSet(segments, tombstones)
 
 

@@ -7,10 +7,10 @@ import numpy as np
 
 from storage.approximate import ApproximateIndex
 from storage.errors import BrokenIndex, BrokenManifest, BrokenSegment, EmptyCollection
-from storage.files import give_back
+from storage.files import give_back, sha256_of
 from storage.history import History
 from storage.home import Home
-from storage.index_choice import open_index, read_choices
+from storage.index_choice import open_index, read_choices, recorded_sums
 from storage.index_files import CAPTIONS, IMAGES, living_rows
 from storage.manifest import Manifest
 from storage.segment_reader import Segment
@@ -85,6 +85,8 @@ def index_problems(folder: Path, manifest: Manifest, segments: list[Segment]) ->
             yield str(error)
             continue
         yield from (f"{path}: {what}" for what in _differences(index, manifest.dim, parts))
+        if recorded_sums(path.parent).get(path.stem, "") not in ("", sha256_of(path)):
+            yield f"{path}: is not what was written"
 
 
 def history_problems(folder: Path, manifest: Manifest) -> dict[int, str]:

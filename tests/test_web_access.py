@@ -84,6 +84,21 @@ def test_only_the_full_token_may_change_the_collection(client, tmp_path, method,
     assert allowed.status_code == 403 and "--read-only" in allowed.text
 
 
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [("http://evil.example", 403), ("null", 403), ("http://photos.example", 403),
+     ("http://photos.example:8000.evil.example", 403), ("http://photos.example:8000", 303), (None, 303)],
+)  # fmt: skip
+def test_over_plain_http_a_page_elsewhere_is_told_by_its_origin(tmp_path, origin, status):
+    build_gallery(tmp_path)
+    app = create_app(Home(tmp_path / "var"), FakeEncoder(), tokens=Tokens(FULL, READ))
+    headers = bearer(FULL) | {"Host": "photos.example:8000"} | ({"Origin": origin} if origin else {})
+
+    answer = app.test_client().post("/by-image", data={"image": (io.BytesIO(jpeg("red")), "a.jpg")}, headers=headers)
+
+    assert answer.status_code == status
+
+
 def test_what_watches_over_the_server_needs_no_token(client):
     assert client.get("/healthz").status_code == client.get("/readyz").status_code == 200
 

@@ -266,7 +266,7 @@ def test_every_answer_carries_the_safe_headers(client, address):
     policy = headers["Content-Security-Policy"]
     assert "default-src 'self'" in policy and "unsafe" not in policy
     assert headers["X-Content-Type-Options"] == "nosniff"
-    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Referrer-Policy"] == "same-origin"
 
 
 @pytest.mark.parametrize("address", ["/", "/?q=red", "/?q=red&to=captions", "/nothing"])

@@ -7,7 +7,7 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from flask import Flask, request
+from flask import Flask, g, request
 from werkzeug.datastructures import Authorization
 
 from .errors import BadToken, CrossSite, NotAllowed, Unauthorized, Unguarded, WebError, WrongHost
@@ -66,10 +66,20 @@ def guard(app: Flask, tokens: Tokens, local_only: bool) -> None:
     def allowed() -> None:
         if local_only and not is_local(_name(request.environ.get("HTTP_HOST", ""))):
             raise WrongHost
-        if request.method not in READING and request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        if request.method not in READING and _is_from_elsewhere():
             raise CrossSite
+        g.may_send = not tokens
         if tokens and request.endpoint not in OPEN:
-            _check(given(request.authorization), tokens)
+            g.may_send = _check(given(request.authorization), tokens)
+
+
+def _is_from_elsewhere() -> bool:
+    """Whether a page of another site had a browser send this. Browsers say so by Sec-Fetch-Site, but over plain HTTP only to
+    this machine; else by Origin. Programs send neither."""
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    if site is not None:
+        return site not in ("none", "same-origin")
+    return origin is not None and origin.partition("://")[2].lower() != request.environ.get("HTTP_HOST", "").lower()
 
 
 def refusals(endpoint: str, method: str) -> tuple[type[WebError], ...]:
@@ -90,13 +100,15 @@ def given(authorization: Authorization | None) -> str:
     return (authorization.token if authorization.type == "bearer" else authorization.password) or ""
 
 
-def _check(token: str, tokens: Tokens) -> None:
+def _check(token: str, tokens: Tokens) -> bool:
+    """Whether who has this token may send; raises Unauthorized or NotAllowed."""
     may_send = _same(token, tokens.full)  # both are always compared, so that the time tells nothing
     may_read = _same(token, tokens.read)
     if not may_send and not may_read:
         raise Unauthorized
     if not may_send and request.method not in READING:
         raise NotAllowed
+    return may_send
 
 
 def _same(token: str, expected: str | None) -> bool:

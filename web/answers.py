@@ -81,6 +81,6 @@ def problem(detail: str, status: int, code: str) -> dict:
 
 def _answer(detail: str, status: int, code: str) -> Response:
     if request.path.startswith(FOR_PROGRAMS):
-        body = json.dumps(problem(detail, status, code), ensure_ascii=False)
+        body = json.dumps(problem(detail, status, code), ensure_ascii=False).encode("utf-8", "backslashreplace")
         return Response(body, status, mimetype=PROBLEM)
     return Response(error_page(detail, status), status, mimetype="text/html")

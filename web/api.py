@@ -59,7 +59,7 @@ def search_by_photo() -> dict:
 @describe(
     Answer(200, "Heat maps", schemas.Explanation),
     takes=(parameters.SENTENCE, parameters.PHOTO_ID),
-    problems=(BadParameter, BadQuery, UnknownId, *UNREADY),
+    problems=(BadParameter, BadQuery, UnknownId, Busy, *UNREADY),
 )
 def explain() -> dict:
     """Where in a photo the words of a sentence are seen."""

@@ -87,7 +87,7 @@ def _add_headers(app: Flask) -> None:
     def safe(response: Response) -> Response:
         headers = response.headers
         headers["X-Content-Type-Options"] = "nosniff"
-        headers["Referrer-Policy"] = "no-referrer"
+        headers["Referrer-Policy"] = "same-origin"  # with less, the Origin of our own forms would be hidden too
         headers["Cross-Origin-Resource-Policy"] = "same-origin"
         headers["Cross-Origin-Opener-Policy"] = "same-origin"
         if not response.mimetype.startswith("image/"):  # browsers style a photo that is opened by itself, inline

@@ -8,13 +8,21 @@ from flask import Blueprint, current_app, request, url_for
 
 from search.query import LARGEST_ID
 from storage.catalog import RUNNING, STARTING
-from storage.errors import CollectionBusy, EmptyCollection, InvalidName, UnknownCollection, UnknownRun, UnusableHome
+from storage.errors import (
+    CollectionBusy,
+    EmptyCollection,
+    InvalidName,
+    UnfinishedRun,
+    UnknownCollection,
+    UnknownRun,
+    UnusableHome,
+)
 from storage.status import failures as failures_of
 
 from . import schemas
 from .describing import Answer, describe
 from .editing import editor
-from .errors import BadParameter, BuildEnded, BuildRunning, NotOurBuild, ReadOnly, UnknownSource
+from .errors import BadParameter, BuildEnded, BuildRunning, Busy, NotOurBuild, ReadOnly, UnknownSource
 from .parameters import LIMIT, NAME_IN_PATH, RUN_IN_PATH
 
 builds = Blueprint("builds", __name__, url_prefix="/api/v1/collections/<name>")
@@ -34,7 +42,8 @@ def sources(name: str) -> dict:
     Answer(202, "It begins; its address is in the header Location", schemas.Build),
     takes=(NAME_IN_PATH,),
     body=schemas.Wanted,
-    problems=(*UNKNOWN, BadParameter, ReadOnly, UnknownSource, BuildRunning, CollectionBusy, UnusableHome),
+    problems=(*UNKNOWN, BadParameter, ReadOnly, UnknownSource, BuildRunning, CollectionBusy, UnfinishedRun,
+              UnusableHome, Busy),  # fmt: skip
     operation="startBuild",
 )
 def start(name: str) -> tuple[dict, int, dict]:

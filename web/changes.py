@@ -28,7 +28,7 @@ from .signatures import upload_ending
 from .uploads import decoded, sent_bytes
 
 changes = Blueprint("changes", __name__, url_prefix="/api/v1")
-UNWRITTEN = (ReadOnly, Busy, CollectionBusy, UnusableHome)
+UNWRITTEN = (ReadOnly, Busy, CollectionBusy, UnfinishedRun, UnusableHome)
 _changing = Gate(most=1, most_waiting=4, patience=30.0)  # a collection has one writer
 
 
@@ -58,7 +58,7 @@ def add() -> tuple[dict, int, dict]:
 @describe(
     Answer(200, "It is not found any more", schemas.Deleted),
     takes=(parameters.PHOTO_IN_PATH,),
-    problems=(*UNWRITTEN, UnfinishedRun, UnknownId, UnknownCollection, EmptyCollection),
+    problems=(*UNWRITTEN, UnknownId, UnknownCollection, EmptyCollection),
     operation="deletePhoto",
 )
 def delete(image_id: int) -> dict:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from flask import Blueprint, Response, current_app, redirect, render_template, request
+from flask import Blueprint, Response, current_app, g, redirect, render_template, request
+
+from search.query import LARGEST_ID
+from storage.errors import UnknownRun
 
 from . import plots
 from .editing import Builds, editor
@@ -24,7 +27,7 @@ def collection() -> str:
         "collection.html",
         held=held,
         ours=ours,
-        may_build=builds is not None and not ours,
+        may_build=builds is not None and not ours and g.may_send,
         problem=builds.problem(held.runs[0].run_id) if builds is not None and held.runs else None,
         progress=progress,
         seconds_left=lambda run: seconds_left(run, datetime.now(UTC)),
@@ -44,6 +47,8 @@ def build() -> Response:
 @collection_page.post("/collection/builds/<int:run_id>/stop")
 def stop(run_id: int) -> Response:
     """Has a build that this server started end soon, and goes back to the page."""
+    if run_id > LARGEST_ID:
+        raise UnknownRun(_name(), run_id)
     editor().builds.cancel(_name(), run_id)
     return redirect(link("collection_page.collection"), 303)
 

@@ -141,7 +141,7 @@ class NotOurBuild(WebError):
     status = 409
 
     def __init__(self, run_id: int) -> None:
-        super().__init__(f"Run {run_id} was not begun by this server: end it where it was begun, with Ctrl+C.")
+        super().__init__(f"Run {run_id} was not begun by this server: end it where it was begun.")
 
 
 class BuildEnded(WebError):

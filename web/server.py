@@ -20,7 +20,7 @@ LARGEST_PENDING = 64 * 1024 * 1024
 """So much of an answer may wait, on disk, for a client to take it; beyond, its thread waits too."""
 
 MOST_CONNECTIONS = 1000
-"""Beyond so many none is accepted; that is never reached as long as `Patience.crowd` are fewer."""
+"""Beyond so many none is accepted. Those who only ask make room before; it takes hundreds that don't take their answers."""
 
 
 def run(
@@ -48,7 +48,7 @@ def run(
             max_request_body_size=LARGEST_BODY,
             max_request_header_size=LARGEST_HEADER,
             connection_limit=MOST_CONNECTIONS,
-            channel_timeout=int(patience.heading),
+            channel_timeout=int(max(patience.heading, patience.sending, patience.taking)),
             outbuf_high_watermark=LARGEST_PENDING,
             asyncore_use_poll=hasattr(select, "poll"),  # select() can't take file descriptors beyond 1023
         )

@@ -74,8 +74,10 @@ class SearchService:
         return result
 
     def explain(self, query: Query, image_id: int) -> Explanation:
-        """Where in a photo the words of a query are seen; raises what `Engine.explain` raises, and ModelLoading."""
-        return self._engine_for(self.encoder).explain(query, [image_id])[0]
+        """Where in a photo the words of a query are seen; raises what `Engine.explain` raises, ModelLoading, and Busy."""
+        engine = self._engine_for(self.encoder)
+        with self.gate.passing():
+            return engine.explain(query, [image_id])[0]
 
     def _engine_for(self, encoder) -> Engine:
         snapshots = self._latest()
