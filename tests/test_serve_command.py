@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -113,3 +114,28 @@ def test_a_build_ends_with_the_server(server, tmp_path, photos):
     assert home.catalog.run("default", run["run_id"]).state == "interrupted"
     with locked(home.collection("default").folder):
         pass
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for the build among the processes of Linux")
+def test_a_build_ends_with_a_server_that_is_killed(server, tmp_path, photos):
+    process, address = server
+    for number in range(3000):  # enough that it is not done before
+        save_photo(photos / f"{number}.png", (number % 256, number // 256, 7))
+    status, run = ask(address, "/api/v1/collections/default/builds", "POST", json.dumps({"source": str(photos)}).encode())
+    assert status == 202 and builds_in(tmp_path / "home")
+
+    process.kill()
+
+    wait_for(lambda: not builds_in(tmp_path / "home"))
+    assert Home(tmp_path / "home").catalog.run("default", run["run_id"]).state != "done"
+
+
+def builds_in(home: Path) -> list[str]:
+    """The processes that build in a home."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            arguments = path.read_bytes().split(b"\0")
+            if b"--announced" in arguments and str(home).encode() in arguments:
+                found.append(path.parent.name)
+    return found

@@ -17,6 +17,7 @@ from storage.segments import SegmentData
 from storage.status import status, status_lines
 from storage.tuning import cheapest, doubling, lists_for, recall
 from storage.vectors import FaissFlatIndex, LiveIndex
+from storage.verification import verify
 from tests.fakes import jpeg
 from tests.storage_examples import image_record
 
@@ -255,6 +256,19 @@ def test_beyond_the_budget_what_was_measured_is_kept_with_the_version(tmp_path, 
     snapshot = collection.open_snapshot()
     assert snapshot.index_choices["images"] == choice
     assert best not in snapshot.image_index.search(texts[:1], 604)[1]
+
+
+def test_damage_to_an_approximate_index_is_found(tmp_path, small, monkeypatch):
+    monkeypatch.setattr(storage.index_choice, "_least_ms", lambda index, queries: 5.0 if hasattr(index, "efforts") else 50.0)
+    home = Home(tmp_path)
+    collection, *_ = publish(home, Budget(max_ms=10))
+    assert verify(home, "walls")["problems"] == []
+    file = collection.folder / "index" / collection.manifest.index / "images.faiss"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 255  # in the codes, which nothing else is compared with
+    file.write_bytes(content)
+    (problem,) = verify(home, "walls")["problems"]
+    assert problem["where"] == "index" and "not what was written" in problem["what"]
 
 
 def more(writer):

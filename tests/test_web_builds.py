@@ -1,5 +1,6 @@
 """Builds that are started, watched and cancelled over HTTP."""
 
+import io
 import json
 import re
 import signal
@@ -14,7 +15,8 @@ from indexer import build_index, open_source
 from storage import Home
 from storage.locking import locked
 from tests.documented import assert_documented
-from tests.fakes import FakeEncoder, save_photo
+from tests.fakes import FakeEncoder, jpeg, save_photo
+from tests.storage_examples import segment_data
 from web import create_app
 from web.answers import PROBLEM
 
@@ -292,3 +294,39 @@ def test_a_run_that_was_killed_elsewhere_does_not_hide_the_button(client, home, 
 def test_the_page_of_a_server_that_only_reads_has_no_buttons(home, photos):
     page = create_app(home, FakeEncoder()).test_client().get("/collection").text
     assert forms(page) == [] and str(photos) in page
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_rebuild_that_was_interrupted_is_not_dropped_by_what_comes_over_http(client, home, photos, finished):
+    collection = home.collection("default")
+    with collection.writer("other0000000001", rebuild=True) as writer:
+        data = segment_data({writer.new_image_id(): "white"})
+        segment = writer.begin_segment(16, (4, 8))
+        segment.add_images(data.images, data.image_vectors, data.tokens, data.thumbnails)
+        if finished:
+            segment.finish()
+        else:
+            segment.suspend()
+    files = sorted(path.name for path in (collection.folder / "segments").iterdir())
+
+    for refused in (start(client, photos), client.post("/api/v1/images", data={"image": (io.BytesIO(jpeg("blue")), "a.jpg")})):
+        assert refused.status_code == 409 and refused.json["type"] == "urn:panoptes:problem:unfinished-run"
+        assert "1 photos encoded" in refused.json["detail"]
+
+    assert sorted(path.name for path in (collection.folder / "segments").iterdir()) == files
+
+
+def test_no_run_has_a_number_that_no_database_can_hold(client):
+    assert client.post("/collection/builds/99999999999999999999/stop").status_code == 404
+
+
+def test_a_source_that_cannot_be_written_down_is_unknown(client):
+    refused = client.post(BUILDS, data='{"source": "\\ud800"}', content_type="application/json")
+
+    assert refused.status_code == 422 and refused.mimetype == PROBLEM
+
+
+def test_a_server_that_ends_starts_no_more_builds(client, builds, photos):
+    builds.close()
+
+    assert start(client, photos).status_code == 503
