@@ -125,6 +125,15 @@ class PairedEncoder:
         self.match_batches = second.match_batches
         self.fingerprint = paired_fingerprint(first.fingerprint, second.fingerprint)
 
+    @property
+    def on_batch(self):
+        """Told of each batch of either model (see `Encoder.on_batch`)."""
+        return self.first.on_batch
+
+    @on_batch.setter
+    def on_batch(self, told) -> None:
+        self.first.on_batch = self.second.on_batch = told
+
     def encode_images(self, images: np.ndarray) -> PairedImages:
         """Records [n] as `config.inputs` makes them, to the first model's vectors and the second's tokens."""
         vectors = self.first.encode_images(images["first"]).vectors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,6 +106,8 @@ class Encoder:
         self.device = use_device(device, number)
         self._lengths = _buckets(self.text_lengths, self.config.text_length)
         self._counts = _buckets(REGION_COUNTS, self.config.regions)
+        self.on_batch: Callable[[str, int], None] = lambda kind, rows: None
+        """Told of each batch that was computed: "images", "texts" or "pairs", and how many, without padding."""
         self._tokenizer = Tokenizer(checkpoint.vocabulary_path(folder), self.config.text_length)
         worker.call(self._load, folder)
         give_back_memory()
@@ -205,6 +208,7 @@ class Encoder:
             tokens[rows, :kept.shape[1]] = kept
             for value in batch_vectors:
                 vectors[rows] = value[:count]
+            self.on_batch("images", count)
         return ImageEncodings(vectors, tokens)
 
     def _readable(self, images: np.ndarray) -> np.ndarray:
@@ -244,6 +248,7 @@ class Encoder:
         parts = [[out[:rows.stop - rows.start] for out in self._texts(_filled(ids[rows], size))]
                  for rows, size in _batches(len(ids), TEXT_BATCHES)]
         vectors, states = (np.concatenate(column) for column in zip(*parts, strict=True))
+        self.on_batch("texts", len(ids))
         return vectors, states
 
     def _run_match(self, *sides: np.ndarray) -> tuple[np.ndarray]:
@@ -252,6 +257,7 @@ class Encoder:
         for rows, size in _batches(len(sides[0]), self.match_batches):
             states, ids, images = (_filled(side[rows], size) for side in sides)
             parts.append(self._match(states, ids, self._read(images))[0][:rows.stop - rows.start])
+        self.on_batch("pairs", len(sides[0]))
         return (np.concatenate(parts),)
 
     def _explain(self, texts: TextEncodings, tokens: np.ndarray, count: int) -> np.ndarray:

@@ -76,6 +76,18 @@ def test_calls_from_many_threads_give_what_one_thread_gives(encoder):
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
+def test_every_batch_is_told_of_without_its_padding(encoder, monkeypatch):
+    told = []
+    monkeypatch.setattr(encoder, "on_batch", lambda kind, rows: told.append((kind, rows)))
+
+    encoder.encode_texts(["a dog", "two dogs", "狗"])
+    images = encoder.encode_images(np.zeros((2, *encoder.config.inputs.shape), np.uint8))
+    encoder.match(encoder.encode_texts(["a dog"]), images.tokens)
+
+    assert told[0] == ("texts", 3) and told[-1] == ("pairs", 2)
+    assert sum(rows for kind, rows in told if kind == "images") == 2
+
+
 def test_pairs_that_share_a_batch_get_what_they_get_alone(encoder):
     texts = [encoder.encode_texts([s]) for s in ("a dog", "the red car", "猫", "a cat on the beach in the car")]
     tokens = encoder.encode_images(photos(37)).tokens

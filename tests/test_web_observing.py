@@ -83,6 +83,18 @@ def test_requests_and_stages_are_counted(client):
     assert counted[("panoptes_searches_waiting", ())] == 0
 
 
+def test_what_the_encoder_computes_at_once_is_counted(client):
+    encoder = client.application.extensions["panoptes"].encoder
+    for kind, rows in (("texts", 3), ("texts", 1), ("pairs", 32)):
+        encoder.on_batch(kind, rows)
+
+    counted = samples(client)
+
+    assert counted[("panoptes_batch_rows_count", (("kind", "texts"),))] == 2
+    assert counted[("panoptes_batch_rows_sum", (("kind", "texts"),))] == 4
+    assert counted[("panoptes_batch_rows_sum", (("kind", "pairs"),))] == 32
+
+
 def test_a_stranger_cannot_make_the_numbers_grow_without_end(client):
     before = len(samples(client))
     for i in range(5):

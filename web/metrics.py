@@ -9,6 +9,7 @@ from storage.errors import StorageError
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Metrics:
@@ -25,6 +26,10 @@ class Metrics:
         self._stages = Histogram(
             "panoptes_stage_seconds", "Time of a search's stage.", ["stage"], buckets=BUCKETS, registry=self._registry
         )
+        self._batches = Histogram(
+            "panoptes_batch_rows", "Rows that the encoder computed at once, without padding: images, texts or pairs.", ["kind"],
+            buckets=ROWS, registry=self._registry,
+        )  # fmt: skip
         self._registry.register(_State(service))
 
     def answered(self, method: str, endpoint: str, status: int, seconds: float) -> None:
@@ -36,6 +41,10 @@ class Metrics:
         """Counts one search's stages."""
         for stage, ms in took_ms.items():
             self._stages.labels(stage).observe(ms / 1000)
+
+    def encoded(self, kind: str, rows: int) -> None:
+        """Counts one batch of the encoder's."""
+        self._batches.labels(kind).observe(rows)
 
     def text(self) -> bytes:
         """All of it in Prometheus' text format."""

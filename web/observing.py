@@ -27,6 +27,7 @@ def observe(app: Flask, metrics: Metrics) -> None:
             g.setdefault("searches", []).append(took_ms)
 
     service.on_search = searched
+    service.on_batch = metrics.encoded
 
     @app.before_request
     def begin() -> None:

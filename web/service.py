@@ -33,6 +33,7 @@ class SearchService:
         self.collection_name = collection
         self.gate = Gate(SEARCHES_AT_ONCE, SEARCHES_WAITING, PATIENCE_S)
         self.on_search: Callable[[dict[str, float]], None] = lambda took_ms: None
+        self.on_batch: Callable[[str, int], None] = lambda kind, rows: None
         self._translate = translate
         self.home = home
         self._lock = Lock()
@@ -43,7 +44,7 @@ class SearchService:
         if callable(encoder):
             Thread(target=self._load, args=(encoder,), name="load-encoder", daemon=True).start()
         else:
-            self._encoder = encoder
+            self._encoder = self._told_of(encoder)
 
     @property
     def state(self) -> str:
@@ -98,13 +99,18 @@ class SearchService:
             encoder = open_encoder()
             encoder.warm_up()
             self._search_once(encoder)
-            self._encoder = encoder
+            self._encoder = self._told_of(encoder)
         except KNOWN_ERRORS as error:
             log.error("The model can't be loaded: %s", error)
             self._failure = str(error)
         except Exception:
             log.exception("The model can't be loaded")
             self._failure = "The model can't be loaded: the server's log says why."
+
+    def _told_of(self, encoder):
+        """The encoder, whose batches `on_batch` hears of from now on."""
+        encoder.on_batch = lambda kind, rows: self.on_batch(kind, rows)
+        return encoder
 
     def _search_once(self, encoder) -> None:
         """Opens what a first query would have to wait for."""
