@@ -26,6 +26,9 @@ def brute_force(query, ids, vectors, k):
     return sorted(zip(-scores, ids, strict=True))[:k]
 
 
+ROUNDED = 1e-3
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     seed=st.integers(0, 1000),
@@ -45,8 +48,12 @@ def test_search_equals_brute_force_under_any_filter(seed, ids, k, data):
     scores, found = index_of(ids, vectors).search(query, k, *as_array)
 
     assert found.shape == scores.shape == (1, k)
-    assert found[0, : len(expected)].tolist() == [id for _, id in expected]
-    assert scores[0, : len(expected)] == pytest.approx([-score for score, _ in expected], abs=1e-4)
+    own = dict(zip(ids, vectors.astype(np.float16).astype(np.float64) @ query[0], strict=True))
+    ids_found = found[0, : len(expected)].tolist()
+    assert len(set(ids_found)) == len(ids_found) and set(ids_found) <= {ids[i] for i in live}
+    # Some processors multiply float16 as such, and FAISS has them do it: what is nearly equal may change places.
+    assert scores[0, : len(expected)] == pytest.approx([own[id] for id in ids_found], abs=ROUNDED)
+    assert scores[0, : len(expected)] == pytest.approx([-score for score, _ in expected], abs=ROUNDED)
     assert (found[0, len(expected) :] == -1).all()
     assert np.isneginf(scores[0, len(expected) :]).all()
 
