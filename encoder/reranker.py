@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
-from mindspore import nn
 
+from encoder.device import Entry
 from encoder.joint import JointModel
 from encoder.runtime import Encoder, TextEncodings, bucket_of
 from encoder.tokenizer import pad
 
 
-class _JointImages(nn.Cell):
-    def __init__(self, model: JointModel):
-        super().__init__()
-        self.model = model
-
+class _JointImages(Entry):
     def construct(self, inputs):
         """What the config's `inputs` are -> tokens [B, L, W]."""
         return self.model.image_tokens(inputs)
 
 
-class _JointMatch(nn.Cell):
-    def __init__(self, model: JointModel):
-        super().__init__()
-        self.model = model
-
+class _JointMatch(Entry):
     def construct(self, ids, valid, tokens):
         """ids and valid int32 [B, T], tokens [B, L, W] -> match logits [B]."""
         return self.model.match_logits(ids, valid, tokens)

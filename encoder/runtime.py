@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from mindspore import Tensor, nn
+from mindspore import Tensor
 
 from encoder import checkpoint
 from encoder.blocks import TransposedLinear
 from encoder.compact import pack_tokens, unpack_tokens
-from encoder.device import CompiledCell, give_back_memory, process_cache, use_device, worker
+from encoder.device import CompiledCell, Entry, give_back_memory, process_cache, use_device, worker
 from encoder.errors import NoAttention
 from encoder.network import OptModel
 from encoder.query_bank import read_query_bank
@@ -43,43 +43,27 @@ class TextEncodings:
         return len(self.lengths)
 
 
-class _Images(nn.Cell):
-    def __init__(self, model: OptModel):
-        super().__init__()
-        self.model = model
-
+class _Images(Entry):
     def construct(self, pixels):
         """float32 0..255 [B, 3, S, S] -> vectors [B, D], tokens [B, L, H]."""
         tokens = self.model.image_tokens(pixels)
         return self.model.image_vectors(tokens), tokens
 
 
-class _Texts(nn.Cell):
-    def __init__(self, model: OptModel):
-        super().__init__()
-        self.model = model
-
+class _Texts(Entry):
     def construct(self, ids):
         """int32 [B, T] -> vectors [B, D], states [B, T, H]."""
         states = self.model.text_states(ids)
         return self.model.text_vectors(states), states
 
 
-class _Match(nn.Cell):
-    def __init__(self, model: OptModel):
-        super().__init__()
-        self.model = model
-
+class _Match(Entry):
     def construct(self, states, ids, tokens):
         """states [B, T, H], ids int32 [B, T], tokens [B, L, H] -> match logits [B]."""
         return self.model.match_logits(states, ids, tokens)[:, 1]
 
 
-class _Attention(nn.Cell):
-    def __init__(self, model: OptModel):
-        super().__init__()
-        self.model = model
-
+class _Attention(Entry):
     def construct(self, states, ids, tokens):
         """states [B, T, H], ids int32 [B, T], tokens [B, L, H] -> where the fusion looks [B, layers, T, L]."""
         return self.model.match_attention(states, ids, tokens)

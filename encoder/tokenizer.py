@@ -10,6 +10,8 @@ import tokenizers
 from encoder.errors import BadCheckpoint
 
 PAD = 0
+FEW = 8
+"""Up to so many texts, waking the threads of `encode_batch` takes longer than the texts."""
 
 
 class Tokenizer:
@@ -34,6 +36,8 @@ class Tokenizer:
 
     def ids(self, texts: list[str]) -> list[list[int]]:
         """Token ids of each text, marks included; never empty."""
+        if len(texts) <= FEW:
+            return [self._tokenizer.encode(text).ids for text in texts]
         return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
 
     def spans(self, text: str) -> list[tuple[int, int]]:

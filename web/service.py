@@ -13,7 +13,7 @@ from .errors import KNOWN_ERRORS, ModelFailed, ModelLoading
 from .gate import Gate
 
 log = logging.getLogger(__name__)
-SEARCHES_AT_ONCE = 4
+SEARCHES_AT_ONCE = 8
 SEARCHES_WAITING = 8
 PATIENCE_S = 20.0
 
