@@ -13,6 +13,8 @@ from threading import Thread
 
 import click
 
+MODES = click.Choice(["vector", "lexical", "hybrid"])
+FORMATS = click.Choice(["coco", "manifest", "folder", "regions", "webdataset"])
 HOME = click.option("--home", type=click.Path(path_type=Path), envvar="PANOPTES_HOME", default=Path("var"),
                     show_default=True, help="Where collections, models and the catalog are kept (or PANOPTES_HOME).")
 COLLECTION = click.option("--collection", default="default", show_default=True, help="The collection's name.")

@@ -2,16 +2,17 @@
 
 Makes JPEGs of 640 x 480 with five captions each in a temporary folder. In turns, a few rounds of each: the encoder alone on
 batches that are ready, captions included, and `build-index` of the JPEGs into a home of its own, publication included. Prints
-the median of photos a second of both, their ratio, and the most memory that was resident while indexing, of this process and of
-all processes together (what they share is counted in each). Compilation is excluded.
+the median of photos a second of both, and of the rounds' ratios; compilation is excluded. Before that, the most memory that the
+real command has resident, the first time (when graphs are compiled) and the second; what processes share is counted in each.
 """
 
 from __future__ import annotations
 
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
-import threading
 import time
 from itertools import islice
 from pathlib import Path
@@ -20,15 +21,14 @@ import click
 import numpy as np
 from PIL import Image
 
+from benchmarks.memory import Peak
 from encoder import open_encoder
-from encoder.runtime import IMAGE_BATCHES
 from indexer import build_index, open_source
 from indexer.filling import IMAGE_BATCH, TEXT_BATCH
 from indexer.readers import default_workers
 from storage import Home
 
 CAPTIONS, READY = 5, 4
-PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 @click.command()
@@ -39,30 +39,34 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
               help="Processes that decode; may be given several times (default: as `build-index` takes).")
 def main(photos: int, data: Path | None, rounds: int, workers: tuple[int, ...]):
     """Measure and print."""
-    encoder = open_encoder()
+    from encoder.runtime import IMAGE_BATCHES  # not above: what decodes imports this module anew, and has no use for mindspore
+
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        source = open_source(data or made_up(folder / "photos", photos))
+        data = data or made_up(folder / "photos", photos)
+        for which in ("first", "second"):
+            peak = of_the_command(data, photos, folder)
+            print(f"{which} build-index: {peak.resident / 2**30:.2f} GiB resident at the most in the process that encodes, "
+                  f"{peak.together / 2**30:.2f} GiB in all", flush=True)
+        encoder = open_encoder()
+        source = open_source(data)
         items = list(islice(source, photos))
         texts = [caption.text for item in items for caption in item.captions]
         alone_on(encoder, IMAGE_BATCHES[-1], texts[:TEXT_BATCH])  # compiles
-        alone, built, memory = [], {count: [] for count in workers or (default_workers(len(items), encoder.device),)}, Memory()
+        alone, built = [], {count: [] for count in workers or (default_workers(len(items), encoder.device),)}
         for number in range(rounds):
             alone.append(alone_on(encoder, len(items), texts))
             print(f"round {number + 1}: alone {alone[-1]:.2f} photos/s", flush=True)
             for count, rates in built.items():
                 home = Home(folder / f"home-{number}-{count}")
-                with memory:
-                    summary = build_index(home, "photos", source, encoder, limit=photos, workers=count)
-                rates.append(summary.images_per_second)
+                rates.append(build_index(home, "photos", source, encoder, limit=photos, workers=count).images_per_second)
                 print(f"round {number + 1}: build-index, {count} that decode, {rates[-1]:.2f} photos/s", flush=True)
-    best = statistics.median(alone)
     print(f"{len(items)} photos, {len(texts)} captions, {rounds} rounds; load {os.getloadavg()[0]:.1f} at the end")
-    print(f"encoder alone                {best:6.2f} photos/s   ({said(alone)})")
+    print(f"encoder alone                {statistics.median(alone):6.2f} photos/s   ({said(alone)})")
     for count, rates in built.items():
-        median = statistics.median(rates)
-        print(f"build-index, {count} that decode  {median:6.2f} photos/s   ({said(rates)}) = {median / best:.1%} of it")
-    print(f"peak resident while indexing {memory.own / 1e9:6.2f} GB; all processes {memory.all / 1e9:.2f} GB")
+        shares = [rate / before for rate, before in zip(rates, alone, strict=True)]
+        print(f"build-index, {count} that decode  {statistics.median(rates):6.2f} photos/s   ({said(rates)})")
+        print(f"  {statistics.median(shares):.1%} of the encoder's in the same round ({', '.join(f'{s:.1%}' for s in shares)})")
 
 
 def made_up(folder: Path, photos: int) -> Path:
@@ -95,37 +99,15 @@ def said(rates: list[float]) -> str:
     return ", ".join(f"{rate:.2f}" for rate in rates)
 
 
-class Memory:
-    """The most bytes that were resident while in a `with`: of this process (`own`), and of its children with it (`all`)."""
-
-    def __init__(self):
-        self.own = self.all = 0
-
-    def __enter__(self) -> Memory:
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._ended.wait(0.2):
-            sizes = tree(os.getpid())
-            self.own, self.all = max(self.own, sizes[0]), max(self.all, sum(sizes))
-
-
-def tree(process: int) -> list[int]:
-    """Resident bytes of a process, and of all below it."""
-    try:
-        below = [int(child) for task in Path(f"/proc/{process}/task").iterdir()
-                 for child in (task / "children").read_text().split()]
-        size = int(Path(f"/proc/{process}/statm").read_text().split()[1]) * PAGE
-    except (OSError, ValueError):  # it has just ended
-        return [0]
-    return [size, *(one for child in below for one in tree(child))]
+def of_the_command(data: Path, photos: int, folder: Path) -> Peak:
+    """The memory of `manage.py build-index` of these photos, into a new home below `folder`, where its graphs are kept too."""
+    command = [sys.executable, "manage.py", "build-index", str(data), "--limit", str(photos), "--json"]
+    own = {"PANOPTES_HOME": tempfile.mkdtemp(dir=folder), "PANOPTES_CACHE": str(folder / "graphs")}
+    process = subprocess.Popen(command, env=os.environ | own, stdout=subprocess.DEVNULL)
+    with Peak(process.pid, children=True) as peak:
+        if process.wait():
+            raise click.ClickException(f"build-index failed ({process.returncode}).")
+    return peak
 
 
 if __name__ == "__main__":

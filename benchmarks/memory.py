@@ -1,4 +1,4 @@
-"""How much memory a process holds at the most."""
+"""How much memory processes hold, and at the most."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
-SECONDS = 0.005
+SECONDS, SECONDS_WITH_CHILDREN = 0.005, 0.1
 
 
 def memory_of(process: int) -> tuple[int, int]:
@@ -20,13 +20,26 @@ def memory_of(process: int) -> tuple[int, int]:
     return int(resident) * PAGE, (int(resident) - int(files)) * PAGE
 
 
-class Peak:
-    """The most bytes that a process has while in a `with`: `resident`, and `anonymous` among them."""
+def resident_with_children(process: int) -> int:
+    """Resident bytes of a process and of all below it; what they share is counted in each."""
+    try:
+        below = [int(child) for task in Path(f"/proc/{process}/task").iterdir()
+                 for child in (task / "children").read_text().split()]
+    except OSError:  # it has just ended
+        return 0
+    return memory_of(process)[0] + sum(resident_with_children(child) for child in below)
 
-    def __init__(self, process: int | None = None):
+
+class Peak:
+    """The most bytes that a process has while in a `with`: `resident`, and `anonymous` among them.
+
+    `together` is what is resident of the process and of all below it, which is looked at where `children` is set.
+    """
+
+    def __init__(self, process: int | None = None, children: bool = False):
         """Of this process by default; another one can't hold up the thread that looks."""
-        self._process = process or os.getpid()
-        self.resident = self.anonymous = 0
+        self._process, self._children = process or os.getpid(), children
+        self.resident = self.anonymous = self.together = 0
 
     def __enter__(self) -> Peak:
         self._ended = threading.Event()
@@ -39,6 +52,8 @@ class Peak:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._ended.wait(SECONDS):
+        while not self._ended.wait(SECONDS_WITH_CHILDREN if self._children else SECONDS):
             resident, anonymous = memory_of(self._process)
             self.resident, self.anonymous = max(self.resident, resident), max(self.anonymous, anonymous)
+            if self._children:
+                self.together = max(self.together, resident_with_children(self._process))

@@ -93,8 +93,8 @@ def measure_service(service: SearchService, sentences: Sentences, queries: int) 
             alone, together = alone + took, together + beside
         say(f"re-ranked {k}, one client", alone, targets)
         say(f"re-ranked {k}, {CLIENTS} clients", together, "target 2000 for the slowest")
-        print(f"  {np.median(ratios):.2f} times one client's rate ({min(ratios):.2f} to {max(ratios):.2f}; target 1.5); slowest "
-              f"{max(together):.0f} ms", flush=True)
+        print(f"  {np.median(ratios):.2f} times one client's rate ({min(ratios):.2f} to {max(ratios):.2f}; target 1.5); "
+              f"slowest {max(together):.0f} ms", flush=True)
     asked = [service.search(Query(text=text, rerank=64, budget_ms=50)) for text in sentences.take(queries)]
     say("re-ranked up to 64 within 50 ms", [result.took_ms["total"] for result in asked])
     print(f"  {np.mean([result.reranked for result in asked]):.0f} of 64 were read on average")

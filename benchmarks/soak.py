@@ -27,6 +27,7 @@ import click
 import numpy as np
 
 from benchmarks.load import Client, Request
+from benchmarks.memory import resident_with_children
 
 ROOT = Path(__file__).parent.parent
 RIGHT = {200, 429, 503}
@@ -87,13 +88,6 @@ async def soak(address: str, clients: int, seconds: float, photo: bytes, ids: li
     return [outcome for outcomes in each for outcome in outcomes]
 
 
-def memory_of(pid: int) -> float:
-    """Megabytes that a process and its children hold (resident; Linux)."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    own = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
-    return int(own.split()[1]) / 1000 + sum(memory_of(int(child)) for child in children)
-
-
 def table(outcomes: list[Outcome]) -> Iterator[str]:
     """Lines of Markdown: for each kind of request its answers by status, and how long those with 200 took."""
     statuses = sorted({outcome.status for outcome in outcomes})
@@ -150,10 +144,10 @@ def main(source, clients, seconds, photos):
             with urlopen(f"{address}/thumbnails/1") as answer:  # nosec B310 # our own server
                 photo = answer.read()
             asyncio.run(soak(address, clients, 15, photo, ids))  # from here on buffers and caches are full
-            before = memory_of(pid)
+            before = resident_with_children(pid) / 1e6
             outcomes = asyncio.run(soak(address, clients, seconds, photo, ids))
             time.sleep(2)
-            after = memory_of(pid)
+            after = resident_with_children(pid) / 1e6
     click.echo(f"{clients} clients, {seconds:g} s, {photos} photos, {os.cpu_count()} cores: {len(outcomes) / seconds:.0f} "
                f"answers a second; memory of the server {before:.0f} MB before, {after:.0f} MB after\n")
     click.echo("\n".join(table(outcomes)))

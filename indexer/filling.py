@@ -13,7 +13,7 @@ from storage.records import CaptionRecord, ImageRecord
 from storage.segments import SegmentBuilder
 from storage.writer import Writer
 
-IMAGE_BATCH = 64
+IMAGE_BATCH = 16
 TEXT_BATCH = 256
 SEGMENT_IMAGES = 4096
 

@@ -83,7 +83,7 @@ def published_forward(state, x):
     return swish(convolution(state, f"features.{len(STAGES) + 1}", x))
 
 
-@pytest.mark.parametrize("size", [32, 36])
+@pytest.mark.parametrize("size", [32, 33, 36])
 def test_the_converted_network_computes_what_torchvisions_computes(tmp_path, size):
     rng = np.random.default_rng(0)
     state = published_state(rng)
