@@ -2,8 +2,9 @@
 
 Makes JPEGs of 640 x 480 with five captions each in a temporary folder. In turns, a few rounds of each: the encoder alone on
 batches that are ready, captions included, and `build-index` of the JPEGs into a home of its own, publication included. Prints
-the median of photos a second of both, and of the rounds' ratios; compilation is excluded. Before that, the most memory that the
-real command has resident, the first time (when graphs are compiled) and the second; what processes share is counted in each.
+the median of photos a second of both, and of what each run of `build-index` has of the mean of the encoder's rates before and
+after it; compilation is excluded. Before that, the most memory that the real command has resident, the first time (when graphs
+are compiled) and the second; what processes share is counted in each.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 
 import click
@@ -53,20 +54,22 @@ def main(photos: int, data: Path | None, rounds: int, workers: tuple[int, ...]):
         items = list(islice(source, photos))
         texts = [caption.text for item in items for caption in item.captions]
         alone_on(encoder, IMAGE_BATCHES[-1], texts[:TEXT_BATCH])  # compiles
-        alone, built = [], {count: [] for count in workers or (default_workers(len(items), encoder.device),)}
-        for number in range(rounds):
+        counts = workers or (default_workers(len(items), encoder.device),)
+        alone, built = [alone_on(encoder, len(items), texts)], {count: [] for count in counts}
+        shares: dict[int, list[float]] = {count: [] for count in counts}
+        print(f"alone {alone[-1]:.2f} photos/s", flush=True)
+        for number, count in product(range(rounds), counts):
+            home = Home(folder / f"home-{number}-{count}")
+            built[count].append(build_index(home, "photos", source, encoder, limit=photos, workers=count).images_per_second)
             alone.append(alone_on(encoder, len(items), texts))
-            print(f"round {number + 1}: alone {alone[-1]:.2f} photos/s", flush=True)
-            for count, rates in built.items():
-                home = Home(folder / f"home-{number}-{count}")
-                rates.append(build_index(home, "photos", source, encoder, limit=photos, workers=count).images_per_second)
-                print(f"round {number + 1}: build-index, {count} that decode, {rates[-1]:.2f} photos/s", flush=True)
+            shares[count].append(built[count][-1] / statistics.mean(alone[-2:]))
+            print(f"build-index, {count} that decode, {built[count][-1]:.2f} photos/s; alone {alone[-1]:.2f}", flush=True)
     print(f"{len(items)} photos, {len(texts)} captions, {rounds} rounds; load {os.getloadavg()[0]:.1f} at the end")
     print(f"encoder alone                {statistics.median(alone):6.2f} photos/s   ({said(alone)})")
     for count, rates in built.items():
-        shares = [rate / before for rate, before in zip(rates, alone, strict=True)]
         print(f"build-index, {count} that decode  {statistics.median(rates):6.2f} photos/s   ({said(rates)})")
-        print(f"  {statistics.median(shares):.1%} of the encoder's in the same round ({', '.join(f'{s:.1%}' for s in shares)})")
+        print(f"  {statistics.median(shares[count]):.1%} of the encoder's before and after "
+              f"({', '.join(f'{share:.1%}' for share in shares[count])})")
 
 
 def made_up(folder: Path, photos: int) -> Path:

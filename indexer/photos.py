@@ -143,4 +143,4 @@ def make_thumbnail(image: Image.Image) -> bytes:
 def _shrunk(image: Image.Image) -> Image.Image:
     scale = THUMBNAIL_SIDE / max(image.size)
     size = [max(1, round(side * scale)) for side in image.size]
-    return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
+    return image.resize(size, Image.Resampling.HAMMING, reducing_gap=3.0)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from encoder.errors import NoAttention
+from encoder.languages import HAN
 
 from .errors import NoHeatMap, NothingToExplain
 from .heat import heat_map, sentence_attention, token_attention
@@ -22,7 +23,7 @@ class Explanation:
 
     `sentence` is what it read, `match_logit` what it said. `heat` is float [h, w] over the photo, row by row from the top
     left, from 0 to 1, and `preprocessing` how the photo was made the square that the map lies over; `words` are the sentence's
-    tokens in their order, each as it stands there and with a map of its own.
+    in their order, each as it stands there and with a map of its own; of Chinese, the pieces that the tokenizer makes.
     """
 
     image_id: int
@@ -68,7 +69,8 @@ def explain(
     except NoAttention as error:
         raise NoHeatMap(str(error)) from error
     logits = encoder.match(probe.text, tokens)
-    grid, length, pieces = encoder.config.token_grid, int(probe.text.lengths[0]), words_of(probe.sentence, encoder)
+    grid, length = encoder.config.token_grid, int(probe.text.lengths[0])
+    words = words_in(probe.sentence, encoder.spans(probe.sentence))
     return [
         Explanation(
             image_id=int(own),
@@ -77,17 +79,33 @@ def explain(
             match_logit=float(logit),
             preprocessing=encoder.config.preprocessing,
             heat=heat_map(sentence_attention(attention, length), grid),
-            words=[(word, heat_map(token_attention(attention, token), grid)) for token, word in pieces],
+            words=[(word, heat_map(token_attention(attention, tokens), grid)) for tokens, word in words],
             notices=notices,
         )
         for own, logit, attention in zip(image_ids, logits, looks, strict=True)
     ]
 
 
-def words_of(sentence: str, encoder) -> list[tuple[int, str]]:
-    """(place, text) of each token of a sentence that stands for something in it, which marks do not."""
-    words = [(token, sentence[start:end].strip()) for token, (start, end) in enumerate(encoder.spans(sentence))]
-    return [(token, word) for token, word in words if word]
+def words_in(sentence: str, spans: Sequence[tuple[int, int]]) -> list[tuple[list[int], str]]:
+    """(tokens, text) of each word of a sentence, of which tokens lie at [start, end); of marks, which lie nowhere, nothing.
+
+    Pieces that stand side by side within a word are put together: "look" and "s". Chinese has no words to be seen, and keeps
+    its pieces.
+    """
+    words: list[tuple[list[int], int, int]] = []
+    for token, (start, end) in enumerate(spans):
+        if not sentence[start:end].strip():
+            continue
+        if words and words[-1][2] == start and _within_word(sentence[start - 1], sentence[start]):
+            tokens, begin, _ = words[-1]
+            words[-1] = [*tokens, token], begin, end
+        else:
+            words.append(([token], start, end))
+    return [(tokens, sentence[start:end].strip()) for tokens, start, end in words]
+
+
+def _within_word(before: str, after: str) -> bool:
+    return all(sign.isalnum() and not HAN.match(sign) for sign in (before, after))
 
 
 def _rounded(heat: np.ndarray) -> list[list[float]]:

@@ -6,6 +6,8 @@ layer; the last h * w image tokens are the places of the photo, row by row.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -20,9 +22,10 @@ def sentence_attention(attention: np.ndarray, length: int) -> np.ndarray:
     return np.stack([*attention[:-1, :length].mean(1), attention[-1, 0]]).mean(0)
 
 
-def token_attention(attention: np.ndarray, token: int) -> np.ndarray:
-    """What one token looks at, float [L]: the mean over all layers but the last, whose words nothing reads; or that, alone."""
-    return (attention[:-1] if len(attention) > 1 else attention)[:, token].mean(0)
+def token_attention(attention: np.ndarray, tokens: Sequence[int]) -> np.ndarray:
+    """What some tokens look at, float [L]: the mean over them and all layers but the last, whose words nothing reads; or that,
+    alone."""
+    return (attention[:-1] if len(attention) > 1 else attention)[:, tokens].mean((0, 1))
 
 
 def heat_map(weights: np.ndarray, grid: tuple[int, int]) -> np.ndarray:

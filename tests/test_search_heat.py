@@ -12,6 +12,7 @@ from encoder import open_encoder
 from encoder.pixels import prepare
 from search import Engine, Query
 from search.errors import NoHeatMap, NothingToExplain
+from search.explaining import words_in
 from search.heat import heat_map, sentence_attention, token_attention
 from storage.errors import UnknownId
 from tests.fakes import FakeConfig, FakeEncoder, photo
@@ -31,8 +32,24 @@ def test_of_a_single_layer_that_is_the_first_token():
 
 
 def test_a_word_looks_in_every_layer_but_the_last():
-    assert token_attention(LOOKS, 2).tolist() == LOOKS[0, 2].tolist()
-    assert token_attention(LOOKS[:1], 2).tolist() == LOOKS[0, 2].tolist()
+    assert token_attention(LOOKS, [2]).tolist() == LOOKS[0, 2].tolist()
+    assert token_attention(LOOKS[:1], [2]).tolist() == LOOKS[0, 2].tolist()
+    assert token_attention(LOOKS, [1, 2]).tolist() == LOOKS[0, 1:3].mean(0).tolist()
+
+
+@pytest.mark.parametrize(
+    ("sentence", "spans", "words"),
+    [
+        ("looks up", [(0, 0), (0, 4), (4, 5), (6, 8), (8, 8)], [([1, 2], "looks"), ([3], "up")]),
+        ("looks up", [(0, 4), (4, 5), (5, 8)], [([0, 1], "looks"), ([2], "up")]),
+        ("红色bus", [(0, 1), (1, 2), (2, 5)], [([0], "红"), ([1], "色"), ([2], "bus")]),
+        ("a dog's", [(0, 1), (2, 5), (5, 6), (6, 7)], [([0], "a"), ([1], "dog"), ([2], "'"), ([3], "s")]),
+        ("", [(0, 0), (0, 0)], []),
+    ],
+    ids=["pieces", "pieces with the space before them", "Chinese", "signs", "nothing"],
+)
+def test_pieces_of_a_word_are_one_word(sentence, spans, words):
+    assert words_in(sentence, spans) == words
 
 
 def test_the_class_token_has_no_place_in_the_photo():
