@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from indexer.filling import IMAGE_BATCH
 from storage import Home
 from storage.journal import Journal
 from tests.commands import ROOT, answer, manage
@@ -96,7 +97,7 @@ def test_a_killed_run_of_a_real_network_ends_in_the_same_bytes(tmp_path, model):
     run.kill()
     run.wait()
     again = answer("build-index", tmp_path / "photos", "--model", model, "--home", tmp_path / "killed")
-    assert again["images"] == 150 and again["resumed"] + again["unchanged"] >= 64
+    assert again["images"] == 150 and again["resumed"] + again["unchanged"] >= IMAGE_BATCH
     answer("build-index", tmp_path / "photos", "--model", model, "--home", tmp_path / "whole")
     assert stored(tmp_path / "killed") == stored(tmp_path / "whole")
 
