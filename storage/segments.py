@@ -85,7 +85,7 @@ class SegmentBuilder:
 
     def __init__(self, temporary: Path, final: Path, info: SegmentInfo, journal: Journal | None = None):
         self._temporary, self._final, self._info, self._journal = temporary, final, info, journal
-        self._ended = False
+        self._closed = False
         remove(temporary)
         make_folder(temporary)
         self._images: list[ImageRecord] = []
@@ -174,8 +174,7 @@ class SegmentBuilder:
         image_ids = np.array([image.image_id for image in self._images], np.int64)
         caption_ids = np.array([caption.caption_id for caption in self._captions], np.int64)
         self._check_ids(image_ids, caption_ids)
-        self._tokens.close()
-        self._thumbnails.close()
+        self._close()
         pq.write_table(images_to_table(self._images), self._temporary / "images.parquet", compression="zstd")
         pq.write_table(captions_to_table(self._captions), self._temporary / "captions.parquet", compression="zstd")
         self._save("image_ids", image_ids)
@@ -184,7 +183,6 @@ class SegmentBuilder:
         self._save("caption_vectors", _stacked(self._caption_vectors, self._info.dim))
         self._describe(image_ids, caption_ids)
         move_into_place(self._temporary, self._final)
-        self._ended = True
         if self._journal is not None:
             self._journal.remove()
         return self._final.name
@@ -192,14 +190,15 @@ class SegmentBuilder:
     def suspend(self) -> None:
         """Stop here. What is in the journal stays for the next writer; without a journal nothing stays. What is finished
         is left alone."""
-        if self._ended:  # Arrow would write its footer once more
-            return
-        self._ended = True
         with suppress(OSError):  # a full disk refuses the last bytes too
-            self._tokens.close()
-        with suppress(OSError):
-            self._thumbnails.close()
+            self._close()
         remove(self._temporary)
+
+    def _close(self) -> None:
+        if not self._closed:  # Arrow would write its footer once more, into a segment that may have its name already
+            self._tokens.close()
+            self._thumbnails.close()
+            self._closed = True
 
     def _save(self, name: str, array: np.ndarray) -> None:
         np.save(self._temporary / f"{name}.npy", array)

@@ -1,3 +1,4 @@
+import errno
 import json
 import tempfile
 from pathlib import Path
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from storage import CaptionRecord
 from storage.errors import BrokenSegment, UnknownId, WrongShape
+from storage.files import sha256_of
 from storage.segment_reader import Segment
 from storage.segment_set import SegmentSet
 from storage.segments import SegmentBuilder, SegmentInfo
@@ -222,3 +224,19 @@ def test_a_discarded_segment_leaves_nothing(tmp_path):
     building.add_images(data.images, data.image_vectors, data.tokens, data.thumbnails)
     building.suspend()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_finished_segment_is_whole_though_the_disk_refuses_right_after_it_got_its_name(tmp_path, monkeypatch):
+    def refuses(folder):
+        if folder == tmp_path:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    building, data = builder(tmp_path), segment_data({1: "red"})
+    monkeypatch.setattr("storage.files.sync_folder", refuses)
+    building.add_images(data.images, data.image_vectors, data.tokens, data.thumbnails)
+    with pytest.raises(OSError, match="No space"):
+        building.finish()
+    building.suspend()
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
+    described = SegmentInfo.load(tmp_path / "1").files
+    assert described and all(sha256_of(tmp_path / "1" / name) == file["sha256"] for name, file in described.items())
