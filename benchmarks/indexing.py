@@ -30,6 +30,7 @@ from indexer.readers import default_workers
 from storage import Home
 
 CAPTIONS, READY = 5, 4
+ROOT = Path(__file__).parent.parent
 
 
 @click.command()
@@ -54,7 +55,7 @@ def main(photos: int, data: Path | None, rounds: int, workers: tuple[int, ...]):
         items = list(islice(source, photos))
         texts = [caption.text for item in items for caption in item.captions]
         alone_on(encoder, IMAGE_BATCHES[-1], texts[:TEXT_BATCH])  # compiles
-        counts = workers or (default_workers(len(items), encoder.device),)
+        counts = workers or (default_workers(len(items), beside_encoder=False),)
         alone, built = [alone_on(encoder, len(items), texts)], {count: [] for count in counts}
         shares: dict[int, list[float]] = {count: [] for count in counts}
         print(f"alone {alone[-1]:.2f} photos/s", flush=True)
@@ -104,7 +105,7 @@ def said(rates: list[float]) -> str:
 
 def of_the_command(data: Path, photos: int, folder: Path) -> Peak:
     """The memory of `manage.py build-index` of these photos, into a new home below `folder`, where its graphs are kept too."""
-    command = [sys.executable, "manage.py", "build-index", str(data), "--limit", str(photos), "--json"]
+    command = [sys.executable, ROOT / "manage.py", "build-index", str(data), "--limit", str(photos), "--json"]
     own = {"PANOPTES_HOME": tempfile.mkdtemp(dir=folder), "PANOPTES_CACHE": str(folder / "graphs")}
     process = subprocess.Popen(command, env=os.environ | own, stdout=subprocess.DEVNULL)
     with Peak(process.pid, children=True) as peak:

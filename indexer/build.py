@@ -17,6 +17,7 @@ from indexer.photos import MISSING, FileState, Job
 from indexer.planning import Plan
 from indexer.readers import PhotoReader, Result, default_workers
 from indexer.sources.base import Source
+from indexer.turns import Turns
 from indexer.work import Work, Works
 from storage.catalog import DONE, FAILED, INDEXED, INTERRUPTED, FileRecord
 from storage.collection import Collection
@@ -116,7 +117,10 @@ class _Build:
         self._catalog, self._collection, self._writer = home.catalog, collection, writer
         self._source, self._encoder = source, encoder
         self._progress = progress or (lambda stage, done, total: None)
-        self._filler = SegmentFiller(writer, encoder)
+        on_cpu = getattr(encoder, "device", "CPU") == "CPU"
+        self._turns = Turns() if on_cpu and getattr(encoder, "devices", 1) == 1 else None
+        self._beside_encoder = on_cpu and self._turns is None
+        self._filler = SegmentFiller(writer, encoder, self._turns)
         self._failures: list[Failure] = []
         self._under_way: deque[Work] = deque()
         self._records: list[FileRecord] = []
@@ -149,8 +153,8 @@ class _Build:
             self._fail(str(self._source.root), problem)
         self._progress("photos", 0, self._total)
         if workers is None:
-            workers = default_workers(len(work), getattr(self._encoder, "device", "CPU"))
-        with PhotoReader(workers) as reader:
+            workers = default_workers(len(work), self._beside_encoder)
+        with PhotoReader(workers, self._turns) as reader:
             for _, result in reader.read(self._jobs(work)):
                 self._settle(self._under_way.popleft(), result)
         self._advance(self._filler.finish())

@@ -1,5 +1,6 @@
 """From photos that were read to segments on disk: full batches into the encoder, written behind, segments of bounded size."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,6 +10,7 @@ from indexer.conveyor import Conveyor
 from indexer.items import SourceItem
 from indexer.known import Known, arrays_of
 from indexer.photos import Photo
+from indexer.turns import Turns
 from storage.records import CaptionRecord, ImageRecord
 from storage.segments import SegmentBuilder
 from storage.writer import Writer
@@ -58,8 +60,9 @@ class SegmentFiller:
     Of the segment only the conveyor's taking thread knows, between the first entry and the end.
     """
 
-    def __init__(self, writer: Writer, encoder):
+    def __init__(self, writer: Writer, encoder, turns: Turns | None = None):
         self._writer, self._encoder = writer, encoder
+        self._turn = turns.encode if turns else nullcontext
         self._entries: list[Entry] = []
         self._segment: SegmentBuilder | None = writer.unfinished
         self._captions: list[CaptionRecord] = self._segment.waiting if self._segment else []
@@ -126,14 +129,16 @@ class SegmentFiller:
         new = np.array([entry.twin is None for entry in entries])
         if new.any():
             pixels = np.stack([entry.photo.pixels for entry in entries if entry.twin is None])
-            encodings = self._encoder.encode_images(pixels)
+            with self._turn():
+                encodings = self._encoder.encode_images(pixels)
             vectors[new], tokens[new] = encodings.vectors, encodings.tokens
         if not new.all():
             vectors[~new], tokens[~new] = arrays_of([entry.twin for entry in entries if entry.twin is not None])
         return vectors, tokens
 
     def _caption_vectors(self, captions: list[CaptionRecord]) -> np.ndarray:
-        return self._encoder.encode_texts([caption.text for caption in captions]).vectors
+        with self._turn():
+            return self._encoder.encode_texts([caption.text for caption in captions]).vectors
 
     def _write_images(self, entries: list[Entry], arrays: tuple[np.ndarray, np.ndarray]) -> None:
         records = [entry.image_record() for entry in entries]

@@ -5,14 +5,16 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from multiprocessing.connection import wait
 
 from indexer.errors import WorkersUnavailable
 from indexer.items import Failure
 from indexer.photos import FileState, Job, Photo, load_photo
+from indexer.turns import Turns
 
 LOOK_AHEAD = 128
 FEW = 32
@@ -21,12 +23,32 @@ NICENESS = 10
 Result = Photo | FileState | Failure
 
 
-class PhotoReader:
-    """Reads photos with `workers` processes, or in this one with 0. Use it in a `with`."""
+class Asked:
+    """A photo that was asked for, whose reading may have to wait for its turn."""
 
-    def __init__(self, workers: int):
+    def __init__(self, job: Job):
+        self.job = job
+        self._begun = threading.Event()
+
+    def begin(self, submit: Callable[[Job], Future]) -> Future:
+        self._future = submit(self.job)
+        self._begun.set()
+        return self._future
+
+    def result(self) -> Result:
+        """Waits; raises BrokenProcessPool."""
+        self._begun.wait()
+        return self._future.result()
+
+
+class PhotoReader:
+    """Reads photos with `workers` processes, or in this one with 0, in `turns` with the encoder if there are any. Use it in a
+    `with`."""
+
+    def __init__(self, workers: int, turns: Turns | None = None):
         """No process starts before there is a photo to read."""
-        self._workers = workers
+        self._workers, self._turns = workers, turns
+        self._lock = threading.Lock()
         self._pool: ProcessPoolExecutor | None = None
         self._careful: ProcessPoolExecutor | None = None
 
@@ -43,28 +65,43 @@ class PhotoReader:
         if self._workers == 0:
             yield from ((job, load_photo(job)) for job in jobs)
             return
-        waiting: deque[tuple[Job, Future]] = deque()
+        waiting: deque[Asked] = deque()
         for job in jobs:
-            waiting.append((job, self._submit(job)))
+            waiting.append(self._ask(job))
             if len(waiting) >= LOOK_AHEAD:
-                yield self._settled(*waiting.popleft())
+                yield self._settled(waiting.popleft())
         while waiting:
-            yield self._settled(*waiting.popleft())
+            yield self._settled(waiting.popleft())
+
+    def _ask(self, job: Job) -> Asked:
+        asked = Asked(job)
+        if self._turns is None:
+            asked.begin(self._submit)
+        else:
+            self._turns.read(partial(asked.begin, self._submit))
+        return asked
 
     def _submit(self, job: Job) -> Future:
-        if self._pool is None:
-            self._pool = _pool(self._workers)
-        try:
-            return self._pool.submit(load_photo, job)
-        except BrokenProcessPool:
-            self._pool = _pool(self._workers)
-            return self._pool.submit(load_photo, job)
+        """Never raises: a future says what went wrong."""
+        with self._lock:
+            try:
+                if self._pool is None:
+                    self._pool = _pool(self._workers)
+                try:
+                    return self._pool.submit(load_photo, job)
+                except BrokenProcessPool:
+                    self._pool = _pool(self._workers)
+                    return self._pool.submit(load_photo, job)
+            except Exception as error:
+                failed = Future()
+                failed.set_exception(error)
+                return failed
 
-    def _settled(self, job: Job, future: Future) -> tuple[Job, Result]:
+    def _settled(self, asked: Asked) -> tuple[Job, Result]:
         try:
-            return job, future.result()
+            return asked.job, asked.result()
         except BrokenProcessPool:
-            return job, self._read_alone(job)
+            return asked.job, self._read_alone(asked.job)
 
     def _read_alone(self, job: Job) -> Result:
         """Read one of the photos that were under way when a worker died: is it the one that kills?"""
@@ -81,16 +118,16 @@ class PhotoReader:
             return Failure(job.uri, "crashed", f"{job.uri} ended the process that read it; replace or remove the file.")
 
 
-def default_workers(photos: int, device: str = "CPU") -> int:
+def default_workers(photos: int, beside_encoder: bool) -> int:
     """0 for so few photos that starting processes would take longer; else one for each processor that is ours.
 
-    Half of that where the encoder needs the processors too: enough while reading a photo takes no more of them than encoding
-    one does.
+    Half of that where an encoder needs the processors at the same time: enough while reading a photo takes no more of them than
+    encoding one does.
     """
     if photos <= FEW:
         return 0
     processors = len(os.sched_getaffinity(0))
-    return max(1, processors // 2) if device == "CPU" else processors
+    return max(1, processors // 2) if beside_encoder else processors
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:

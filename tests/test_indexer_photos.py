@@ -14,6 +14,7 @@ from indexer.errors import WorkersUnavailable
 from indexer.items import Failure
 from indexer.photos import FileState, Job, Photo, load_photo, make_thumbnail
 from indexer.readers import FEW, LOOK_AHEAD, PhotoReader, default_workers
+from indexer.turns import Turns
 from tests.fakes import photo, save_photo
 
 
@@ -139,10 +140,11 @@ def kill_on_x(job):
     return FileState(job.uri, 0, 0)
 
 
-def test_a_photo_that_kills_its_process_is_found_and_the_others_are_read(monkeypatch):
+@pytest.mark.parametrize("turns", [None, Turns()])
+def test_a_photo_that_kills_its_process_is_found_and_the_others_are_read(monkeypatch, turns):
     monkeypatch.setattr(indexer.readers, "load_photo", kill_on_x)
     uris = ["a.jpg", "b.jpg", "x.jpg", "c.jpg", "other x.jpg", "d.jpg"]
-    with PhotoReader(2) as reader:
+    with PhotoReader(2, turns) as reader:
         results = [result for _, result in reader.read(Job(uri, PixelInput(8)) for uri in uris)]
     reasons = [result.reason if isinstance(result, Failure) else result.sha256 for result in results]
     assert reasons == ["a.jpg", "b.jpg", "crashed", "c.jpg", "crashed", "d.jpg"]
@@ -156,8 +158,9 @@ def test_processes_that_never_start_are_an_error_and_not_a_list_of_bad_photos(mo
 
 def test_few_photos_need_no_processes():
     processors = len(os.sched_getaffinity(0))
-    assert (default_workers(FEW), default_workers(FEW + 1)) == (0, max(1, processors // 2))
-    assert default_workers(FEW + 1, "Ascend") == processors
+    assert default_workers(FEW, beside_encoder=False) == default_workers(FEW, beside_encoder=True) == 0
+    assert default_workers(FEW + 1, beside_encoder=False) == processors
+    assert default_workers(FEW + 1, beside_encoder=True) == max(1, processors // 2)
 
 
 def test_workers_import_no_network_and_no_database():
