@@ -157,18 +157,15 @@ def search(query, image, to, top, rerank, budget_ms, explain, mode, where, offse
     the model doesn't know the sentence's language, a notice says so, and PANOPTES_TRANSLATOR=module:callable translates it.
     With --budget-ms, all is compiled and the query is asked once before, so that the time is that of a running server.
 
-    With --server nothing is read here: the server searches its own collection, by words only, and gets PANOPTES_TOKEN or
+    With --server no collection is read here: the server searches its own, and gets the photo of --image, and PANOPTES_TOKEN or
     PANOPTES_READ_TOKEN where it is set.
     """
     if server is not None:
-        if image is not None:
-            raise click.UsageError("--server takes no --image: it searches by words.")
         if explain:
             raise click.UsageError("--server takes no --explain: ask its /api/v1/explain.")
-        return _ask_server(server, {"q": query, "to": to, "top": top, "rerank": rerank, "mode": mode, "where": where,
-                                    "budget_ms": budget_ms,
-                                    "offset": offset or None, "cursor": cursor,
-                                    "fold_duplicates": duplicate_cosine or fold_duplicates}, as_json)
+        asked = {"q": query or None, "to": to, "top": top, "rerank": rerank, "mode": mode, "where": where, "budget_ms": budget_ms,
+                 "offset": offset or None, "cursor": cursor, "fold_duplicates": duplicate_cosine or fold_duplicates}
+        return _ask_server(server, asked, image, as_json)
     from search import Engine, Query
     from search.folding import SAME
     from search.photos import read_photo
@@ -316,12 +313,14 @@ def train(data, validation, start, out, config, home, collection):
     click.echo(f"The model is in {model}: PANOPTES_MODEL={model} makes every command use it.")
 
 
-def _ask_server(server: str, parameters: dict, as_json: bool) -> None:
+def _ask_server(server: str, parameters: dict, image: Path | None, as_json: bool) -> None:
+    from search.photos import photo_bytes
     from search.report import result_lines
     from web.client import search as ask
     from web.client import token_of_environment
 
-    say(ask(server, parameters, token_of_environment()), result_lines, as_json)
+    photo = photo_bytes(image) if image else None
+    say(ask(server, parameters, token_of_environment(), photo=photo), result_lines, as_json)
 
 
 def _lines_of_status(report: dict):

@@ -33,6 +33,14 @@ def read_photo(photo: bytes | Path, config) -> np.ndarray:
     return _from_photo(_decode(photo), config)
 
 
+def photo_bytes(path: Path) -> bytes:
+    """A photo's file as it is, for a server to decode; raises UnreadablePhoto."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UnreadablePhoto(f"{path} can't be read ({error.strerror}): check the path.") from error
+
+
 def read_stored(record, config) -> np.ndarray:
     """The same of an image of the collection, from its files as they are now; raises UnreadablePhoto."""
     place = Place.at(record.uri)

@@ -9,7 +9,7 @@ import pytest
 
 from storage import Home
 from tests.commands import answer, manage
-from tests.fakes import FakeEncoder
+from tests.fakes import FakeEncoder, save_photo
 from tests.galleries import build_gallery, ids_by_name
 from tests.serving import serve
 from web import create_app
@@ -38,6 +38,36 @@ def test_the_command_prints_what_the_server_finds(server, gallery):
     assert answer("search", "red", "--server", server, "--rerank", 0)["reranked"] == 0
     lines = manage("search", "red", "--server", f"{server}/", "--top", 1).stdout
     assert "red.jpg" in lines and "next page: --cursor" in lines
+
+
+def test_a_photo_is_sent_alone_or_added_to_words(server, gallery, tmp_path):
+    photo = save_photo(tmp_path / "朝 \"1\".png", "green")
+
+    found = answer("search", "--image", photo, "--server", server, "--top", 1)
+    assert found["hits"][0]["id"] == ids_by_name(gallery)["green"] and [term["kind"] for term in found["terms"]] == ["photo"]
+    captions = answer("search", "--image", photo, "--server", server, "--to", "captions")["hits"]
+    assert captions[0]["image"]["id"] == ids_by_name(gallery)["green"]
+    both = answer("search", "red", "--image", photo, "--server", server)
+    assert [term["kind"] for term in both["terms"]] == ["words", "photo"]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(b"no photo", "Error: the uploaded photo is not an image that can be read"), (None, "can't be read (No such file")],
+)
+def test_what_is_no_photo_is_one_line(server, tmp_path, content, says):
+    if content is not None:
+        (tmp_path / "a.jpg").write_bytes(content)
+    done = manage("search", "--image", tmp_path / "a.jpg", "--server", server)
+
+    assert done.returncode == 2 and says in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_token_that_only_reads_sends_no_photo(gallery, tmp_path):
+    guarded = serve(create_app(Home(gallery.folder.parent.parent), FakeEncoder(), tokens=Tokens(read=READ)))
+    done = manage("search", "--image", save_photo(tmp_path / "a.png", "red"), "--server", guarded, PANOPTES_READ_TOKEN=READ)
+
+    assert done.returncode == 2 and "token" in done.stderr and done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(

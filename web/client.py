@@ -9,6 +9,7 @@ from http.client import HTTPException
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode, urlsplit
 from urllib.request import Request, urlopen
+from uuid import uuid4
 
 from .errors import ServerRefused, Unreachable
 
@@ -18,12 +19,14 @@ LONGEST_DETAIL = 500
 EXPECTED = {"terms", "notices", "relevance", "hits", "took_ms", "cursor"}
 
 
-def search(server: str, parameters: Mapping[str, object], token: str | None = None, path: str = "/api/v1/search") -> dict:
+def search(server: str, parameters: Mapping[str, object], token: str | None = None, path: str = "/api/v1/search",
+           photo: bytes | None = None) -> dict:
     """What `server` finds, as `SearchResult.as_json()`; parameters that are None or False are left out.
 
     Args:
         server: such as "http://127.0.0.1:8000".
         token: sent as a bearer token where it is given.
+        photo: the bytes of an image file to search with.
 
     Raises ServerRefused with the server's own line, and Unreachable where there is no such server, or none of ours.
     """
@@ -32,7 +35,8 @@ def search(server: str, parameters: Mapping[str, object], token: str | None = No
     given = {name: "true" if value is True else value for name, value in parameters.items()
              if value is not None and value is not False}
     headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
-    request = Request(f"{server.rstrip('/')}{path}?{urlencode(given)}", headers=headers)
+    body, described = (None, {}) if photo is None else _form(photo)
+    request = Request(f"{server.rstrip('/')}{path}?{urlencode(given)}", data=body, headers=headers | described)
     try:
         with urlopen(request, timeout=SECONDS) as response:  # nosec B310 # only http and https get here
             return _json(response.read(LARGEST_ANSWER), server)
@@ -45,6 +49,14 @@ def search(server: str, parameters: Mapping[str, object], token: str | None = No
 def token_of_environment() -> str | None:
     """The token to send: PANOPTES_TOKEN, or else PANOPTES_READ_TOKEN."""
     return os.environ.get("PANOPTES_TOKEN") or os.environ.get("PANOPTES_READ_TOKEN") or None
+
+
+def _form(photo: bytes) -> tuple[bytes, dict[str, str]]:
+    """A form with the photo in it, and the header that describes it."""
+    boundary = uuid4().hex
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="photo"\r\n\r\n'
+    return (head.encode() + photo + f"\r\n--{boundary}--\r\n".encode(),
+            {"Content-Type": f"multipart/form-data; boundary={boundary}"})
 
 
 def _json(content: bytes, server: str) -> dict:
