@@ -163,8 +163,9 @@ def search(query, image, to, top, rerank, budget_ms, explain, mode, where, offse
     if server is not None:
         if explain:
             raise click.UsageError("--server takes no --explain: ask its /api/v1/explain.")
-        asked = {"q": query or None, "to": to, "top": top, "rerank": rerank, "mode": mode, "where": where, "budget_ms": budget_ms,
-                 "offset": offset or None, "cursor": cursor, "fold_duplicates": duplicate_cosine or fold_duplicates}
+        asked = {"q": query or None, "to": to, "top": top, "rerank": rerank, "mode": mode, "where": where,
+                 "budget_ms": budget_ms, "offset": offset or None, "cursor": cursor,
+                 "fold_duplicates": duplicate_cosine or fold_duplicates}
         return _ask_server(server, asked, image, as_json)
     from search import Engine, Query
     from search.folding import SAME
