@@ -1,11 +1,13 @@
 """Photos of strangers: what is refused before it is decoded, and what happens to a decoder that goes wrong."""
 
+import errno
 import io
 import os
 import signal
 import struct
 import time
 import zlib
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from search import UnreadablePhoto
 from search.photos import read_photo_with_preview
 from tests.fakes import FakeConfig, jpeg, photo
 from web.decoding import PhotoDecoder, check
+from web.errors import Busy
 from web.signatures import upload_format
 
 CONFIG = FakeConfig()
@@ -104,6 +107,24 @@ def test_a_decoder_that_dies_is_said_and_replaced():
         first.join()
         assert decoder.read(jpeg("blue"), CONFIG)[0].shape == (32, 32, 3)
         assert decoder._process.pid != first.pid
+    finally:
+        decoder.close()
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["no process", "a process that ends at once"])
+def test_a_decoder_that_cannot_be_started_is_said_and_tried_again(monkeypatch, at_once):
+    decoder = PhotoDecoder()
+    with monkeypatch.context() as patched:
+        if at_once:
+            refused = OSError(errno.EAGAIN, "Resource temporarily unavailable")
+            patched.setattr("multiprocessing.popen_spawn_posix.Popen._launch", Mock(side_effect=refused))
+        else:
+            patched.setattr("web.decoding._work", os.abort)
+        for _ in range(2):
+            with pytest.raises(Busy, match="No process could be started"):
+                decoder.read(jpeg("red"), CONFIG)
+    try:
+        assert decoder.read(jpeg("blue"), CONFIG)[0].shape == (32, 32, 3)
     finally:
         decoder.close()
 

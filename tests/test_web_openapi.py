@@ -57,7 +57,8 @@ def test_an_operation_is_made_of_what_stands_beside_its_view():
     body = made["responses"]["201"]["content"]["application/json"]["schema"]
     assert body == {"$ref": "#/components/schemas/State"}
     busy = made["responses"]["503"]
-    assert busy["description"] == "More ask at once than can be answered soon." and "Retry-After" in busy["headers"]
+    assert busy["description"] == "More ask at once than can be answered soon, or than this machine has room for."
+    assert "Retry-After" in busy["headers"]
     assert busy["content"] == {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 

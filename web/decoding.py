@@ -15,6 +15,7 @@ import numpy as np
 
 from search import UnreadablePhoto
 
+from .errors import Busy
 from .signatures import upload_format
 
 LARGEST_PIXELS = 64_000_000
@@ -41,7 +42,8 @@ class PhotoDecoder:
     def read(self, content: bytes, config) -> tuple[np.ndarray, bytes]:
         """What `search.photos.read_photo_with_preview` gives: uint8 [S, S, 3], and a small JPEG.
 
-        Raises UnreadablePhoto, also for what took too long or too much memory, or ended the worker.
+        Raises UnreadablePhoto, also for what took too long or too much memory, or ended the worker; and Busy where no worker
+        could be started.
         """
         wanted = SimpleNamespace(name=config.name, inputs=config.inputs)
         with self._lock:
@@ -51,8 +53,8 @@ class PhotoDecoder:
         return answer
 
     def warm_up(self) -> None:
-        """Starts the worker, so that the first photo need not wait for it."""
-        with self._lock:
+        """Starts the worker, so that the first photo need not wait for it; where it can't be, the first photo says so."""
+        with suppress(Busy), self._lock:
             self._ensure()
 
     def close(self) -> None:
@@ -81,12 +83,21 @@ class PhotoDecoder:
         self.close()
         # Not forked: the encoder's threads hold locks that a forked child would wait for without end.
         context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs, self._memory), name="decode-photos", daemon=True)
-        self._process.start()
-        theirs.close()
-        if not self._connection.poll(START_SECONDS) or self._connection.recv() != _READY:
-            raise EOFError("the worker did not start")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_work, args=(theirs, self._memory), name="decode-photos", daemon=True)
+        try:
+            process.start()
+            theirs.close()
+            if not ours.poll(START_SECONDS):
+                raise TimeoutError("it isn't ready")
+            ours.recv()
+        except (OSError, EOFError) as error:
+            for end in (ours, theirs):
+                end.close()
+            if process.pid is not None:
+                process.kill()
+            raise Busy("No process could be started to decode the photo: try again in a few seconds.") from error
+        self._process, self._connection = process, ours
 
 
 def _work(connection: Connection, memory: int) -> None:

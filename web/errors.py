@@ -54,12 +54,12 @@ class ModelFailed(WebError):
 
 
 class Busy(WebError):
-    """More ask at once than can be answered soon."""
+    """More ask at once than can be answered soon, or than this machine has room for."""
 
     status = 503
 
-    def __init__(self) -> None:
-        super().__init__("Too many are asking at once: try again in a few seconds.")
+    def __init__(self, said: str = "Too many are asking at once: try again in a few seconds.") -> None:
+        super().__init__(said)
 
 
 class Unauthorized(WebError):
