@@ -8,10 +8,12 @@ import pytest
 from storage import Home
 from tests.fakes import FakeEncoder
 from tests.galleries import build_gallery
-from web import create_app
+from web import changes, create_app, uploads
 from web.answers import PROBLEM
 from web.errors import Busy
 from web.gate import Gate
+from web.server import THREADS
+from web.service import SearchService
 
 
 class Holder:
@@ -114,3 +116,8 @@ def test_a_search_too_many_is_503_and_says_when_to_ask_again(tmp_path):
     assert "panoptes_searches_running 1.0" in client.get("/metrics").text
     holder.leave()
     assert client.get("/api/v1/search?q=red").status_code == 200
+
+
+def test_the_server_has_threads_left_when_all_gates_are_full(tmp_path):
+    gates = [SearchService(Home(tmp_path), FakeEncoder()).gate, uploads._decoding, changes._changing]
+    assert sum(gate.capacity for gate in gates) + 8 <= THREADS

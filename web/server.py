@@ -19,6 +19,10 @@ LARGEST_HEADER = 32 * 1024
 LARGEST_PENDING = 64 * 1024 * 1024
 """So much of an answer may wait, on disk, for a client to take it; beyond, its thread waits too."""
 
+THREADS = 40
+"""More than all gates of the application let in and let wait together: else a thumbnail, which needs none, would wait behind
+them, and nobody would be told to come again."""
+
 MOST_CONNECTIONS = 1000
 """Beyond so many none is accepted. Those who only ask make room before; it takes hundreds that don't take their answers."""
 
@@ -27,7 +31,7 @@ def run(
     app: Flask,
     host: str = "127.0.0.1",
     port: int = 8000,
-    threads: int = 16,
+    threads: int = THREADS,
     listening: Callable[[], None] = lambda: None,
     patience: Patience = Patience(),  # noqa: B008 - it is frozen
 ) -> None:
