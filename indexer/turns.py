@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 SHARE = 0.25
 AT_FIRST = 1.0
+LONGEST = 64
 
 
 class Turns:
@@ -17,15 +18,17 @@ class Turns:
     of them, so that its time counts in full beside an encoder, and is shared out between two encodings.
 
     Waiting takes at most a quarter of the time that the last encoding took, and before the first a second. Reading that takes
-    longer, from a slow disk or of huge photos, goes on beside the encoder from then on.
+    longer, from a slow disk or of huge photos, goes on beside the encoder for one encoding, for two if that happens again, then
+    for four, and so on.
     """
 
     def __init__(self):
         self._changed = threading.Condition()
         self._held: list[Callable[[], Future]] = []
         self._unread = 0
-        self._encoding = self._gave_up = False
-        self._patience: float | None = None
+        self._encoding = False
+        self._patience = AT_FIRST
+        self._beside, self._next_time = 0, 1
 
     def read(self, start: Callable[[], Future]) -> None:
         """Call `start`, which begins to read and gives a future, now or as soon as it is reading's turn."""
@@ -53,11 +56,14 @@ class Turns:
 
     def _wait_for_reading(self) -> None:
         with self._changed:
-            if self._gave_up:
+            if self._beside:
+                self._beside -= 1
                 return
-            first = self._patience is None
-            self._encoding = self._changed.wait_for(lambda: not self._unread, AT_FIRST if first else self._patience)
-            self._gave_up = not self._encoding and not first
+            self._encoding = self._changed.wait_for(lambda: not self._unread, self._patience)
+            if self._encoding:
+                self._next_time = 1
+            else:
+                self._beside, self._next_time = self._next_time - 1, min(2 * self._next_time, LONGEST)
 
     def _start(self, start: Callable[[], Future]) -> None:
         start().add_done_callback(self._one_read)

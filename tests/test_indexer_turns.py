@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from indexer.turns import SHARE, Turns
+from indexer.turns import AT_FIRST, SHARE, Turns
 
 
 class Reading:
@@ -70,33 +70,40 @@ def test_what_was_held_is_begun_though_encoding_fails(turns):
     assert len(reading.begun) == 1
 
 
-def test_the_first_encoding_waits_for_a_little_and_that_it_was_in_vain_changes_nothing(monkeypatch):
-    monkeypatch.setattr("indexer.turns.AT_FIRST", 0.01)
-    turns, reading = Turns(), Reading()
-    turns.read(reading.begin)
-    with turns.encode():
-        turns.read(reading.begin)
-        assert len(reading.begun) == 2
-    reading.end()
-    with turns.encode():
-        turns.read(reading.begin)
-        assert len(reading.begun) == 2
+def test_encoding_waits_for_no_more_than_a_part_of_what_the_last_one_took(monkeypatch):
+    turns, allowed = Turns(), []
+    monkeypatch.setattr(turns._changed, "wait_for", lambda read, seconds: allowed.append(seconds) or read())
+    for _ in range(2):
+        with turns.encode():
+            time.sleep(0.1)
+    assert allowed[0] == AT_FIRST and SHARE * 0.1 <= allowed[1] < 60
 
 
-def test_reading_that_takes_more_than_a_part_of_an_encoding_goes_on_beside_the_encoder_from_then_on():
+def waited_for(turns, encodings, monkeypatch):
+    """Which of so many encodings wait for what is read."""
+    waited = []
+    for number in range(encodings):
+        with monkeypatch.context() as patched:
+            patched.setattr(turns._changed, "wait_for", lambda read, _, number=number: waited.append(number) or read())
+            with turns.encode():
+                pass
+    return waited
+
+
+def test_reading_that_takes_too_long_goes_on_beside_the_encoder_for_longer_and_longer(monkeypatch):
+    monkeypatch.setattr("indexer.turns.LONGEST", 4)
     turns, reading = Turns(), Reading()
-    with turns.encode():
-        time.sleep(0.2)
     turns.read(reading.begin)
-    started = time.monotonic()
+
+    assert waited_for(turns, 14, monkeypatch) == [0, 1, 3, 7, 11]
     with turns.encode():
-        assert time.monotonic() - started >= SHARE * 0.2
         turns.read(reading.begin)
-        assert len(reading.begun) == 2
+    assert len(reading.begun) == 2
+
     reading.end()
-    with turns.encode():
-        turns.read(reading.begin)
-        assert len(reading.begun) == 3
+    assert waited_for(turns, 3, monkeypatch) == [0, 1, 2]
+    turns.read(reading.begin)
+    assert waited_for(turns, 4, monkeypatch) == [0, 1, 3]
 
 
 def test_nothing_is_read_beside_an_encoding_when_many_threads_are_at_it(turns):
