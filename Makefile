@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 BENCH := .venv-bench
 PORT ?= 8000
 
-ROOMS := builds.py console.py editor.py evaluation_commands.py lifecycle.py manage.py model_commands.py encoder storage indexer search web benchmarks
+ROOMS := builds.py console.py editor.py evaluation_commands.py lifecycle.py manage.py model_commands.py search_command.py encoder storage indexer search web benchmarks
 
 .PHONY: demo test test-browser lint audit bench clean
 
@@ -49,4 +49,4 @@ $(BENCH)/ready: requirements-bench.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(BENCH) var
+	rm -rf $(VENV) $(BENCH)

@@ -146,6 +146,17 @@ def chosen_models(home: Path, model: str | None, reranker: str | None):
     return Chosen(models.chosen(model), models.chosen(reranker) if reranker else None)
 
 
+@contextlib.contextmanager
+def naming_models(home: Path):
+    """Where an index was made by other models of the home, the error names them."""
+    from search import StaleIndex
+
+    try:
+        yield
+    except StaleIndex as error:
+        raise StaleIndex(error.made_by, error.in_use, models_of(home).made_by(error.made_by)) from error
+
+
 def model_options(model: str | None, reranker: str | None) -> list[str]:
     """The options that choose these models, for another command."""
     return [*(["--model", model] if model else []), *(["--reranker", reranker] if reranker else [])]

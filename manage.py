@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import os
 import signal
 import sys
+from importlib.util import find_spec
 from pathlib import Path
+
+if missing := [name for name in ("click", "sqlalchemy", "mindspore") if find_spec(name) is None]:
+    sys.exit(f"Error: this Python ({sys.executable}) has no {missing[0]}: run `.venv/bin/python manage.py`, which `make demo` "
+             "makes, or `pip install -r requirements.txt`.")
 
 import click
 
@@ -19,7 +22,6 @@ from console import (
     HOST,
     JSON,
     MODEL,
-    MODES,
     PORT,
     RERANKER,
     Panoptes,
@@ -31,7 +33,7 @@ from console import (
     exit_without_images,
     index_source,
     model_options,
-    models_of,
+    naming_models,
     print_failures,
     print_summary,
     say,
@@ -39,6 +41,7 @@ from console import (
 from evaluation_commands import compare, evaluate
 from lifecycle import COMMANDS
 from model_commands import model
+from search_command import search
 
 
 @click.group(cls=Panoptes)
@@ -120,81 +123,6 @@ def download(dataset, to, server):
 
 
 @cli.command()
-@click.argument("query", default="")
-@click.option("--image", type=click.Path(path_type=Path), help="Search with this photo, alone or added to QUERY.")
-@click.option("--to", type=click.Choice(["images", "captions"]), default="images", show_default=True, help="What to find.")
-@click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="How many hits to print.")
-@click.option("--rerank", type=click.IntRange(0), default=32, show_default=True,
-              help="How many of the first stage's best the cross-modal encoder reads; 0 for none.")
-@click.option("--budget-ms", type=click.IntRange(0), help="Re-rank only as many of these as can be read within so many "
-              "milliseconds of the query's beginning.")
-@click.option("--explain", is_flag=True, help="Show where in each photo the words are seen.")
-@click.option("--mode", type=MODES, default="vector", show_default=True, help="Find by meaning, by the words of the captions, "
-              "or by the ranks of both.")
-@click.option("--where", help="Find only what fits this filter, e.g. \"width >= 640 and language = 'zh'\".")
-@click.option("--offset", type=click.IntRange(0), default=0, show_default=True, help="How many hits to pass over.")
-@click.option("--cursor", help="Go on where the page before ended: the cursor that it was printed with.")
-@click.option("--fold-duplicates", is_flag=True, help="Show near-duplicates once, and say how many there are.")
-@click.option("--duplicate-cosine", type=float, help="From which cosine on they are duplicates (default: 0.95; 1: only files "
-              "that are the same).")
-@click.option("--server", metavar="URL", help="Ask a running `serve`, such as http://127.0.0.1:8000, which need not be on this "
-              "machine and has its model loaded.")
-@MODEL
-@RERANKER
-@HOME
-@COLLECTION
-@JSON
-def search(query, image, to, top, rerank, budget_ms, explain, mode, where, offset, cursor, fold_duplicates, duplicate_cosine,
-           server, model, reranker, home, collection, as_json):
-    """Find photos (or captions) for QUERY, a sentence in English or Chinese, or for a photo.
-
-    QUERY may add up several things: `beach sunset -people`, `2*dog + photo` with --image, `@17` for more like photo 17, @c17
-    for what is like caption 17; docs/searching.md says how. Put -- before a QUERY that begins with a minus.
-
-    Reads HOME/collections/COLLECTION; writes nothing. For a photo: --image FILE --to captions finds sentences that fit it,
-    --image FILE --to images finds similar photos. Above the hits stands whether the best of those that were re-ranked is a
-    strong match, a weak one, or nothing was found and these come nearest; weights without a calibration say nothing. Where
-    the model doesn't know the sentence's language, a notice says so, and PANOPTES_TRANSLATOR=module:callable translates it.
-    With --budget-ms, all is compiled and the query is asked once before, so that the time is that of a running server.
-
-    With --server no collection is read here: the server searches its own, and gets the photo of --image, and PANOPTES_TOKEN or
-    PANOPTES_READ_TOKEN where it is set.
-    """
-    if server is not None:
-        if explain:
-            raise click.UsageError("--server takes no --explain: ask its /api/v1/explain.")
-        asked = {"q": query or None, "to": to, "top": top, "rerank": rerank, "mode": mode, "where": where,
-                 "budget_ms": budget_ms, "offset": offset or None, "cursor": cursor,
-                 "fold_duplicates": duplicate_cosine or fold_duplicates}
-        return _ask_server(server, asked, image, as_json)
-    from search import Engine, Query
-    from search.folding import SAME
-    from search.photos import read_photo
-    from search.report import result_lines
-    from search.translation import translator
-    from storage import Home
-
-    chosen = chosen_models(home, model, reranker)
-    pixels = read_photo(image, chosen.config) if image else None
-    if fold_duplicates and duplicate_cosine is None:
-        duplicate_cosine = SAME
-    asked = Query(text=query or None, image=pixels, to=to, top=top, rerank=rerank, budget_ms=budget_ms, mode=mode, where=where,
-                  offset=offset, cursor=cursor, fold=duplicate_cosine, label=str(image) if image else None)
-    stored, translate = Home(home).collection(collection), translator()
-    with _naming_models(home):
-        encoder = chosen.open()
-        engine = Engine(stored, encoder, translate=translate, answers=0)
-        if budget_ms is not None:
-            encoder.warm_up()
-            engine.search(dataclasses.replace(asked, budget_ms=None))
-        result = engine.search(asked).as_json()
-        if explain:
-            found = engine.explain(asked, [hit["id"] for hit in result["hits"]])
-            result["hits"] = [hit | {"explanation": one.as_json()} for hit, one in zip(result["hits"], found, strict=True)]
-    say(result, result_lines, as_json)
-
-
-@cli.command()
 @HOST
 @PORT
 @click.option("--log-json", is_flag=True, envvar="PANOPTES_LOG_JSON", help="Write one line of JSON for each request to "
@@ -221,7 +149,7 @@ def serve(host, port, log_json, read_only, model, reranker, home, collection):
     if log_json:
         log_as_json()
     chosen = chosen_models(home, model, reranker)
-    with _naming_models(home):
+    with naming_models(home):
         check_weights(Home(home).collection(collection).open_snapshot(), chosen.fingerprint)
     _serve(home, collection, host, port, chosen.open, None if read_only else model_options(model, reranker))
 
@@ -269,8 +197,10 @@ def demo(host, port, model, reranker, home, collection):
     from indexer.gallery import demo_collection, sample_gallery
     from storage import Home
     from web.access import Tokens, check_address
+    from web.server import check_port
 
     check_address(host, Tokens.of(os.environ))
+    check_port(host, port)
     named = os.environ.get("PANOPTES_DATA")
     stored = Home(home)
     source = open_source(Path(named) if named else sample_gallery(home / "gallery"), None)
@@ -314,16 +244,6 @@ def train(data, validation, start, out, config, home, collection):
     click.echo(f"The model is in {model}: PANOPTES_MODEL={model} makes every command use it.")
 
 
-def _ask_server(server: str, parameters: dict, image: Path | None, as_json: bool) -> None:
-    from search.photos import photo_bytes
-    from search.report import result_lines
-    from web.client import search as ask
-    from web.client import token_of_environment
-
-    photo = photo_bytes(image) if image else None
-    say(ask(server, parameters, token_of_environment(), photo=photo), result_lines, as_json)
-
-
 def _lines_of_status(report: dict):
     from search.hubs import hub_lines
     from storage.status import status_lines
@@ -331,19 +251,6 @@ def _lines_of_status(report: dict):
     yield from status_lines(report)
     if "hubs" in report:
         yield from hub_lines(report["hubs"])
-
-
-@contextlib.contextmanager
-def _naming_models(home: Path):
-    """Where an index was made by other models of the home, the error names them."""
-    from search import StaleIndex
-
-    try:
-        yield
-    except StaleIndex as error:
-        raise StaleIndex(error.made_by, error.in_use, models_of(home).made_by(error.made_by)) from error
-
-
 
 
 def _serve(home: Path, collection: str, host: str, port: int, open_encoder, build_options: list[str] | None) -> None:
@@ -380,7 +287,7 @@ def _serve(home: Path, collection: str, host: str, port: int, open_encoder, buil
     os._exit(code)
 
 
-for command in (*COMMANDS, model, evaluate, compare):
+for command in (*COMMANDS, search, model, evaluate, compare):
     cli.add_command(command)
 
 if __name__ == "__main__":

@@ -167,4 +167,5 @@ def added_lines(answer: dict) -> Iterable[str]:
     """One line a photo."""
     for uri, image_id in answer["ids"].items():
         yield f"{image_id}  {uri}"
-    yield f"{len(answer['ids'])} photos in {answer['collection']}, version {answer['version']}"
+    count = len(answer["ids"])
+    yield f"{count} photo{'' if count == 1 else 's'} added to {answer['collection']}, version {answer['version']}"

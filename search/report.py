@@ -37,7 +37,10 @@ def result_lines(result: dict) -> Iterator[str]:
         if hit["duplicates"]:
             yield f"     and {len(hit['duplicates'])} near-duplicates: {', '.join(map(str, hit['duplicates']))}"
     times = ", ".join(f"{stage} {ms:.0f}" for stage, ms in result["took_ms"].items())
-    yield f"{len(result['hits'])} hits, {result['reranked']} re-ranked; milliseconds: {times}"
+    if result.get("where") and not result["total"]:
+        yield "nothing fits the filter: " + result["where"]
+    count = len(result["hits"])
+    yield f"{count} hit{'' if count == 1 else 's'}, {result['reranked']} re-ranked; milliseconds: {times}"
     if result["cursor"] is not None:
         yield f"next page: --cursor {result['cursor']}"
 

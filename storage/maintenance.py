@@ -195,8 +195,9 @@ def changed_lines(answer: dict) -> Iterator[str]:
     """What `delete`, `compact` and `rollback` did."""
     name, version = answer["collection"], answer["version"]
     if "deleted" in answer:
-        yield (f"{len(answer['deleted'])} images deleted. A photo that is still in its source comes back with the next "
-               f"build-index; `python manage.py rollback {version - 1}` undoes this.")
+        count, named = len(answer["deleted"]), "" if name == "default" else f" --collection {name}"
+        yield (f"{count} image{'' if count == 1 else 's'} deleted. A photo that is still in its source comes back with the "
+               f"next build-index; `python manage.py rollback {version - 1}{named}` undoes this.")
     if "back_to" in answer:
         yield f"Back to version {answer['back_to']}, which is version {version} now."
     if "bytes_after" in answer:

@@ -38,6 +38,12 @@ def test_what_was_found_is_headed_by_how_well_it_fits(tmp_path, offset, said, ch
     assert lines[-2].startswith("2 hits, 6 re-ranked; milliseconds: encode ") and lines[-1].startswith("next page: --cursor ")
 
 
+def test_a_filter_that_nothing_fits_is_said(tmp_path):
+    engine = Engine(build_gallery(tmp_path), FakeEncoder())
+    lines = list(result_lines(engine.search(Query(text="red", where="width > 9000")).as_json()))
+    assert lines[0] == "nothing fits the filter: width > 9000" and lines[1].startswith("0 hits, ")
+
+
 @pytest.mark.parametrize(
     ("probability", "shown"),
     [(0.874, "87 %"), (0.0, "<1 %"), (0.004, "<1 %"), (0.0051, "1 %"), (0.99, "99 %"), (0.9951, ">99 %"), (1.0, ">99 %")],
@@ -52,7 +58,7 @@ def test_folded_duplicates_are_named_below_the_hit_and_a_last_page_has_no_cursor
 
     lines = list(result_lines(result))
 
-    assert lines[2] == "     and 2 near-duplicates: 2, 3" and lines[-1].startswith("1 hits")
+    assert lines[2] == "     and 2 near-duplicates: 2, 3" and lines[-1].startswith("1 hit, ")
 
 
 def test_a_sum_is_said_above_the_hits(tmp_path):

@@ -172,7 +172,8 @@ def test_a_disk_that_refuses_is_one_line_and_changes_nothing(home, monkeypatch):
 
 
 def test_what_was_done_is_said_in_words(home):
-    assert "rollback 2" in " ".join(changed_lines(delete_images(home, "walls", [1])))
+    said = " ".join(changed_lines(delete_images(home, "walls", [1])))
+    assert said.startswith("1 image deleted") and "`python manage.py rollback 2 --collection walls`" in said
     assert any("1 deleted" in line for line in version_lines(versions(home, "walls")))
     assert "version 4 now" in " ".join(changed_lines(roll_back(home, "walls", 1)))
     assert "bytes" in " ".join(changed_lines(compact(home, "walls")))

@@ -36,6 +36,7 @@ def test_the_command_prints_what_the_server_finds(server, gallery):
     assert found["hits"][0]["id"] == ids_by_name(gallery)["red"] and len(found["hits"]) == 2
     assert found["where"] == "width = 96"
     assert answer("search", "red", "--server", server, "--rerank", 0)["reranked"] == 0
+    assert answer("search", "a", "red", "wall", "--server", server)["query"] == "a red wall"
     lines = manage("search", "red", "--server", f"{server}/", "--top", 1).stdout
     assert "red.jpg" in lines and "next page: --cursor" in lines
 
@@ -75,6 +76,10 @@ def test_a_token_that_only_reads_sends_no_photo(gallery, tmp_path):
     [
         (["red", "--where", "widht = 1"], "Error: The filter can't be used at character 1"),
         (["-people", "--to", "images"], "No such option"),
+        (["red", "--collection", "other"], "--server takes no --collection: it searches its own"),
+        (["red", "--home", "/tmp"], "--server takes no --home"),
+        (["red", "--model", "mine"], "--server takes no --model"),
+        (["red", "--explain"], "--server takes no --explain"),
         (["red", "--cursor", "abc"], "Error: That is no cursor"),
         (["red", "--top", "501"], "Error: top is '501': it must be a whole number from 1 to 500."),
     ],

@@ -14,11 +14,19 @@ from tests.commands import ROOT
 from tests.galleries import build_gallery
 from web import run
 from web.errors import PortTaken
+from web.server import check_port
 
 
 def test_a_port_in_use_is_told_before_anything_is_announced():
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(PortTaken, match="--port"):
         run(Flask("nothing"), port=taken.getsockname()[1], listening=lambda: pytest.fail("it listens"))
+
+
+def test_a_port_in_use_is_told_before_the_work():
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(PortTaken, match="make demo PORT"):
+        check_port("127.0.0.1", taken.getsockname()[1])
+    check_port("127.0.0.1", 0)
+    check_port("not a host", 0)  # `run` says so
 
 
 def test_a_host_that_is_none_is_told():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import select
+import socket
 from collections.abc import Callable
 
 import waitress
@@ -57,9 +59,7 @@ def run(
             asyncore_use_poll=hasattr(select, "poll"),  # select() can't take file descriptors beyond 1023
         )
     except OSError as error:
-        raise PortTaken(
-            f"Can't listen on {host}:{port} ({error.strerror or error}): choose another port with --port."
-        ) from error
+        raise _taken(host, port, error) from error
     except ValueError as error:  # what waitress makes of a host that can't be resolved
         raise PortTaken(f"Can't listen on {host}:{port}: name an address of this machine with --host.") from error
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # else a line for each request that has to wait
@@ -69,3 +69,19 @@ def run(
         server.run()
     finally:
         server.close()
+
+
+def check_port(host: str, port: int) -> None:
+    """Raises PortTaken where somebody else listens on `host:port`, or it is not ours to; for whoever has work to do before
+    `run`, which finds all else."""
+    try:
+        for family, *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            socket.create_server(address[:2], family=family).close()
+    except OSError as error:
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            raise _taken(host, port, error) from error
+
+
+def _taken(host: str, port: int, error: OSError) -> PortTaken:
+    return PortTaken(f"Can't listen on {host}:{port} ({error.strerror or error}): choose another port with --port "
+                     "(`make demo PORT=8001`).")
