@@ -56,7 +56,7 @@ def add(files, captions, lang, model, reranker, home, collection, as_json):
 def delete(ids, where, drop_unfinished, home, collection, as_json):
     """Delete images and their captions from a collection, by the ids that `search --json` gives, or by a filter.
 
-    Reads and writes HOME/collections/COLLECTION; photos are left where they are. A photo that is still in its source comes
+    Reads and Writes HOME/collections/COLLECTION; photos are left where they are. A photo that is still in its source comes
     back with the next build-index. `rollback` undoes it; `compact` frees the space.
     """
     from search import ids_where
@@ -80,7 +80,7 @@ def delete(ids, where, drop_unfinished, home, collection, as_json):
 def compact(keep, drop_unfinished, home, collection, as_json):
     """Write segments that hold deleted images anew, and forget old versions.
 
-    Reads and writes HOME/collections/COLLECTION; a server may go on serving meanwhile. Old versions keep their files:
+    Reads and Writes HOME/collections/COLLECTION; a server may go on serving meanwhile. Old versions keep their files:
     --keep 0 frees all that the current version doesn't need, and nothing can be rolled back then.
     """
     from storage import Home
@@ -115,7 +115,7 @@ def versions(home, collection, as_json):
 def rollback(version, drop_unfinished, home, collection, as_json):
     """Make a collection what it was in VERSION, one that `versions` lists, as a new version.
 
-    Reads and writes HOME/collections/COLLECTION. The catalog and the photos are not rolled back: the next build-index brings
+    Reads and Writes HOME/collections/COLLECTION. The catalog and the photos are not rolled back: the next build-index brings
     the collection up to its source again.
     """
     from storage import Home
@@ -165,7 +165,7 @@ def verify(sample, model, reranker, home, collection, as_json):
 def repair(no_encode, drop_unfinished, model, reranker, home, collection, as_json):
     """Mend what `verify` finds, and say what was done.
 
-    Reads and writes HOME/collections/COLLECTION and the catalog. Restores a damaged manifest from its copy, makes index files
+    Reads and Writes HOME/collections/COLLECTION and the catalog. Restores a damaged manifest from its copy, makes index files
     anew, leaves damaged segments out and encodes their photos again (under new ids), and brings the catalog in step. Exits
     with 3 when photos are lost that could not be encoded again.
     """
