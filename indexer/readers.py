@@ -31,12 +31,13 @@ class Asked:
         self._begun = threading.Event()
 
     def begin(self, submit: Callable[[Job], Future]) -> Future:
+        """Have it read by what `submit` gives it to."""
         self._future = submit(self.job)
         self._begun.set()
         return self._future
 
     def result(self) -> Result:
-        """Waits; raises BrokenProcessPool."""
+        """What was read; waits for its turn and for it. Raises BrokenProcessPool."""
         self._begun.wait()
         return self._future.result()
 
@@ -47,7 +48,7 @@ class PhotoReader:
 
     def __init__(self, workers: int, turns: Turns | None = None):
         """No process starts before there is a photo to read."""
-        self._workers, self._turns = workers, turns
+        self._workers, self._turns = workers, turns or Turns()
         self._lock = threading.Lock()
         self._pool: ProcessPoolExecutor | None = None
         self._careful: ProcessPoolExecutor | None = None
@@ -75,10 +76,7 @@ class PhotoReader:
 
     def _ask(self, job: Job) -> Asked:
         asked = Asked(job)
-        if self._turns is None:
-            asked.begin(self._submit)
-        else:
-            self._turns.read(partial(asked.begin, self._submit))
+        self._turns.read(partial(asked.begin, self._submit))
         return asked
 
     def _submit(self, job: Job) -> Future:

@@ -195,10 +195,13 @@ class SegmentBuilder:
         remove(self._temporary)
 
     def _close(self) -> None:
-        if not self._closed:  # Arrow would write its footer once more, into a segment that may have its name already
+        if self._closed:  # Arrow would write its footer once more, into a segment that may have its name already
+            return
+        try:
             self._tokens.close()
+        finally:
             self._thumbnails.close()
-            self._closed = True
+        self._closed = True
 
     def _save(self, name: str, array: np.ndarray) -> None:
         np.save(self._temporary / f"{name}.npy", array)

@@ -90,12 +90,13 @@ class PhotoDecoder:
             theirs.close()
             if not ours.poll(START_SECONDS):
                 raise TimeoutError("it isn't ready")
-            ours.recv()
+            ours.recv()  # _READY, or EOFError where it has ended
         except (OSError, EOFError) as error:
             for end in (ours, theirs):
                 end.close()
             if process.pid is not None:
                 process.kill()
+                process.join()
             raise Busy("No process could be started to decode the photo: try again in a few seconds.") from error
         self._process, self._connection = process, ours
 
