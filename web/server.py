@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import select
 import socket
 from collections.abc import Callable
@@ -59,7 +60,7 @@ def run(
             asyncore_use_poll=hasattr(select, "poll"),  # select() can't take file descriptors beyond 1023
         )
     except OSError as error:
-        raise _taken(host, port, error) from error
+        raise _taken(host, port, error.strerror or str(error)) from error
     except ValueError as error:  # what waitress makes of a host that can't be resolved
         raise PortTaken(f"Can't listen on {host}:{port}: name an address of this machine with --host.") from error
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # else a line for each request that has to wait
@@ -79,9 +80,9 @@ def check_port(host: str, port: int) -> None:
             socket.create_server(address[:2], family=family).close()
     except OSError as error:
         if error.errno in (errno.EADDRINUSE, errno.EACCES):
-            raise _taken(host, port, error) from error
+            raise _taken(host, port, os.strerror(error.errno)) from error
 
 
-def _taken(host: str, port: int, error: OSError) -> PortTaken:
-    return PortTaken(f"Can't listen on {host}:{port} ({error.strerror or error}): choose another port with --port "
+def _taken(host: str, port: int, why: str) -> PortTaken:
+    return PortTaken(f"Can't listen on {host}:{port} ({why}): choose another port with --port "
                      "(`make demo PORT=8001`).")
