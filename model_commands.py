@@ -29,11 +29,39 @@ def import_model(file, name, vocab, replace, compact, home, as_json):
     Reads FILE and the vocabulary; needs neither an Ascend card nor the run that wrote it. Writes HOME/models/NAME, when all
     of it is there and fits. Prints which tensors were loaded, which were ignored and why, and which nobody knows.
     """
+    from encoder.graphs import check_mindspore
     from encoder.importing import import_model as run
     from encoder.report import import_lines
 
-    report = run(file, models_of(home), name, vocab, replace, compact).as_json()
+    check_mindspore("model import")
+    report = run(file, models_of(home), name, vocab, replace, compact, export_graphs).as_json()
     say(report, import_lines, as_json)
+
+
+@model.command("export")
+@click.argument("name")
+@HOME
+@JSON
+def export_model(name, home, as_json):
+    """Make the graphs anew that ONNX Runtime runs on CPU, of the model NAME (a name that `model list` gives, or a folder).
+
+    Reads the model's config; writes its folder graphs/. `model import` and `train` do this at their end. Needs MindSpore.
+    """
+    from encoder.graphs import check_mindspore
+
+    check_mindspore("model export")
+    from encoder.onnx_export import export_graphs
+    from encoder.report import export_lines
+
+    folder = models_of(home).chosen(name)
+    say({"name": name, "folder": str(folder), "graphs": export_graphs(folder, anew=True)}, export_lines, as_json)
+
+
+def export_graphs(folder: Path) -> None:
+    """Export the graphs of a model folder; MindSpore is imported only now, when nothing else is wrong."""
+    from encoder.onnx_export import export_graphs as run
+
+    run(folder)
 
 
 @model.command("list")
