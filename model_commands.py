@@ -29,11 +29,9 @@ def import_model(file, name, vocab, replace, compact, home, as_json):
     Reads FILE and the vocabulary; needs neither an Ascend card nor the run that wrote it. Writes HOME/models/NAME, when all
     of it is there and fits. Prints which tensors were loaded, which were ignored and why, and which nobody knows.
     """
-    from encoder.graphs import check_mindspore
     from encoder.importing import import_model as run
     from encoder.report import import_lines
 
-    check_mindspore("model import")
     report = run(file, models_of(home), name, vocab, replace, compact, export_graphs).as_json()
     say(report, import_lines, as_json)
 
@@ -58,10 +56,16 @@ def export_model(name, home, as_json):
 
 
 def export_graphs(folder: Path) -> None:
-    """Export the graphs of a model folder; MindSpore is imported only now, when nothing else is wrong."""
-    from encoder.onnx_export import export_graphs as run
+    """Give a model folder its graphs: those that are kept for its config, or else exported, for which MindSpore is loaded."""
+    from encoder.checkpoint import read_config
+    from encoder.graph_files import copy_kept_graphs
+    from encoder.graphs import check_mindspore
 
-    run(folder)
+    if not copy_kept_graphs(folder, read_config(folder)):
+        check_mindspore("model import")
+        from encoder.onnx_export import export_graphs as run
+
+        run(folder)
 
 
 @model.command("list")

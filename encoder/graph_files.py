@@ -8,6 +8,9 @@ import dataclasses
 import hashlib
 import json
 import os
+import shutil
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +66,26 @@ def is_whole(folder: Path) -> bool:
         return False
 
 
+def copy_kept_graphs(model: Path, config: OptConfig | JointConfig) -> bool:
+    """Give a model folder the graphs that are kept for its config, in the place of its own; False where there are none."""
+    kept = kept_graphs(config)
+    if not is_whole(kept):
+        return False
+    replace_folder(model / FOLDER, lambda made: shutil.copytree(kept, made, dirs_exist_ok=True))
+    return True
+
+
+def replace_folder(folder: Path, make: Callable[[Path], object]) -> None:
+    """Put what `make` writes into an empty folder in the place of a folder, when it is whole."""
+    with tempfile.TemporaryDirectory(prefix=".graphs-", dir=folder.parent) as name:
+        made, old = Path(name) / "new", Path(name) / "old"
+        made.mkdir()
+        make(made)
+        if folder.exists():
+            os.rename(folder, old)
+        os.rename(made, folder)
+
+
 def write_record(folder: Path, config: OptConfig | JointConfig, mindspore: str, parameters: dict[str, tuple[int, ...]],
                  weights: dict[str, list[str]]) -> None:
     """Write `graphs.json` beside graphs that were just exported.
@@ -75,7 +98,7 @@ def write_record(folder: Path, config: OptConfig | JointConfig, mindspore: str, 
     """
     record = {
         "format": FORMAT, "opset": OPSET, "mindspore": mindspore, "source": source_digest(), "config": config_digest(config),
-        "parameters": {name: list(shape) for name, shape in sorted(parameters.items())},
+        "parameters": {name: list(shape) for name, shape in parameters.items()},
         "graphs": {entry: {"sha256": _sha256(folder / f"{entry}.onnx"), "weights": names} for entry, names in weights.items()},
     }
     (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import mindspore as ms
@@ -19,7 +15,7 @@ from encoder.blocks import Attention
 from encoder.checkpoint import WEIGHTS, read_config
 from encoder.config import OptConfig
 from encoder.entries import Entry, entries_of, network_of
-from encoder.graph_files import FOLDER, is_whole, kept_graphs, write_record
+from encoder.graph_files import FOLDER, copy_kept_graphs, kept_graphs, replace_folder, write_record
 from encoder.joint_config import JointConfig
 from encoder.native_convolutions import NativeEfficientNet
 from encoder.onnx_rewriting import finish, simplified, unite
@@ -40,23 +36,12 @@ def export_graphs(folder: Path, anew: bool = False) -> dict[str, int]:
         UnfittingShapes: the network computes something else at another batch or length.
     """
     config = read_config(folder)
-    kept = kept_graphs(config)
-    if anew or not is_whole(kept):
+    if anew or not copy_kept_graphs(folder, config):
+        kept = kept_graphs(config)
         kept.parent.mkdir(parents=True, exist_ok=True)
-        _replaced(kept, lambda made: _make_graphs(config, made))
-    _replaced(folder / FOLDER, lambda made: shutil.copytree(kept, made, dirs_exist_ok=True))
+        replace_folder(kept, lambda made: _make_graphs(config, made))
+        copy_kept_graphs(folder, config)
     return {path.stem: path.stat().st_size for path in sorted((folder / FOLDER).glob("*.onnx"))}
-
-
-def _replaced(folder: Path, make: Callable[[Path], object]) -> None:
-    """Put what `make` writes into an empty folder in the place of a folder, when it is whole."""
-    with tempfile.TemporaryDirectory(prefix=".graphs-", dir=folder.parent) as name:
-        made, old = Path(name) / "new", Path(name) / "old"
-        made.mkdir()
-        make(made)
-        if folder.exists():
-            os.rename(folder, old)
-        os.rename(made, folder)
 
 
 def _make_graphs(config: OptConfig | JointConfig, made: Path) -> None:
