@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import json
+import os
 import tempfile
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from encoder.checkpoint import CONFIG, read_config, rounded, write_model
 from encoder.config import PRESETS, OptConfig
-from encoder.graph_files import RECORD, copy_kept_graphs, is_whole, kept_graphs
+from encoder.graph_files import copy_kept_graphs, is_whole, kept_graphs
 from encoder.joint_config import JointConfig
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "dog", "cat", "on", "the", "beach", "red", "car", "狗", "猫", "红", "色"]
@@ -53,9 +54,17 @@ def add_graphs(folder: Path) -> Path:
 
 
 def parameter_shapes(config: OptConfig | JointConfig) -> dict[str, tuple[int, ...]]:
-    """Of every parameter of a network, in the order in which the network has them."""
-    parameters = json.loads((keep_graphs(config) / RECORD).read_text(encoding="utf-8"))["parameters"]
-    return {name: tuple(shape) for name, shape in parameters.items()}
+    """Of every parameter of a network, in the order in which the network has them. Kept too, for few tests need MindSpore."""
+    kept = kept_graphs(config).with_suffix(".json")
+    if not kept.exists():
+        from encoder.entries import network_of
+
+        shapes = {name: parameter.shape for name, parameter in network_of(config).parameters_and_names()}
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=kept.parent, delete=False, encoding="utf-8") as file:
+            json.dump(shapes, file)
+        os.replace(file.name, kept)
+    return {name: tuple(shape) for name, shape in json.loads(kept.read_text(encoding="utf-8")).items()}
 
 
 def keep_graphs(config: OptConfig | JointConfig) -> Path:

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from encoder import open_encoder, runtime
+from encoder.checkpoint import write_model
 from tests.commands import ROOT
 from tests.runtimes import RUNTIMES, open_with
-from tests.small_models import SMALL_MINI, write_small_model
+from tests.small_models import SMALL_MINI, random_weights, vocabulary, write_small_model
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +183,8 @@ def test_compact_tokens_are_read_and_explained(tmp_path):
 def test_after_warm_up_no_query_compiles_anything(opened, tmp_path, compact):
     if compact:
         config = dataclasses.replace(SMALL_MINI, compact_tokens=True, text_length=8)
-        encoder = open_with("mindspore", write_small_model(tmp_path / "model", config))
+        write_model(tmp_path, config, random_weights(config), vocabulary())
+        encoder = open_with("mindspore", tmp_path)
     else:
         encoder = opened("mindspore")
     encoder.warm_up()
