@@ -264,7 +264,7 @@ class _Sizes:
         key = array.dtype.name, array.item()
         if key not in self._known:
             tensor = ir.tensor(array)
-            value = ir.Value(name=":".join(map(str, ("size", *key))), shape=tensor.shape, type=ir.TensorType(tensor.dtype),
+            value = ir.Value(name=f"size:{array.item()}", shape=tensor.shape, type=ir.TensorType(tensor.dtype),
                              const_value=tensor)
             self._graph.register_initializer(value)
             self._known[key] = value
