@@ -13,7 +13,7 @@ demo: $(VENV)/ready
 	$(PY) manage.py demo --port $(PORT)
 
 test: $(VENV)/ready-dev
-	$(PY) -m pytest -q tests
+	$(PY) -m pytest -q -n 2 --dist loadfile tests
 
 test-browser: $(VENV)/ready-dev
 	$(PY) -m pytest -q tests/test_page_browser.py

@@ -39,7 +39,9 @@ def test_the_report_says_what_became_of_every_tensor(imported):
     assert counted == len(training_weights())
     assert report["ignored"]["optimizer state"] > report["loaded"]
     assert sorted(path.name for path in (home / "models" / "taichu").iterdir()) == [
-        "config.json", "import.json", "vocab.txt", "weights.safetensors"]
+        "config.json", "graphs", "import.json", "vocab.txt", "weights.safetensors"]
+    assert {path.name for path in (home / "models" / "taichu" / "graphs").iterdir()} == {
+        "graphs.json", "images.onnx", "texts.onnx", "match.onnx", "attention.onnx"}
 
 
 def test_models_are_listed_and_shown_with_their_fingerprints(imported):
