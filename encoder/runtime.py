@@ -12,8 +12,9 @@ from mindspore import Tensor
 from encoder import checkpoint
 from encoder.blocks import TransposedLinear
 from encoder.compact import pack_tokens, unpack_tokens
-from encoder.device import CompiledCell, Entry, give_back_memory, process_cache, use_device, worker
+from encoder.device import CompiledCell, Entry, give_back_memory, use_device, worker
 from encoder.errors import NoAttention
+from encoder.graph_cache import process_cache
 from encoder.network import OptModel
 from encoder.query_bank import read_query_bank
 from encoder.tokenizer import Tokenizer, pad
