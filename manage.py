@@ -9,7 +9,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-if missing := [name for name in ("click", "sqlalchemy", "mindspore") if find_spec(name) is None]:
+if missing := [name for name in ("click", "sqlalchemy") if find_spec(name) is None]:
     sys.exit(f"Error: this Python ({sys.executable}) has no {missing[0]}: run `.venv/bin/python manage.py`, which `make demo` "
              "makes, or `pip install -r requirements.txt`.")
 

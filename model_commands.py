@@ -32,8 +32,40 @@ def import_model(file, name, vocab, replace, compact, home, as_json):
     from encoder.importing import import_model as run
     from encoder.report import import_lines
 
-    report = run(file, models_of(home), name, vocab, replace, compact).as_json()
+    report = run(file, models_of(home), name, vocab, replace, compact, export_graphs).as_json()
     say(report, import_lines, as_json)
+
+
+@model.command("export")
+@click.argument("name")
+@HOME
+@JSON
+def export_model(name, home, as_json):
+    """Make the graphs anew that ONNX Runtime runs on CPU, of the model NAME (a name that `model list` gives, or a folder).
+
+    Reads the model's config; writes its folder graphs/. `model import` and `train` do this at their end. Needs MindSpore.
+    """
+    from encoder.graphs import check_mindspore
+
+    check_mindspore("model export")
+    from encoder.onnx_export import export_graphs
+    from encoder.report import export_lines
+
+    folder = models_of(home).chosen(name)
+    say({"name": name, "folder": str(folder), "graphs": export_graphs(folder, anew=True)}, export_lines, as_json)
+
+
+def export_graphs(folder: Path) -> None:
+    """Give a model folder its graphs: those that are kept for its config, or else exported, for which MindSpore is loaded."""
+    from encoder.checkpoint import read_config
+    from encoder.graph_files import copy_kept_graphs
+    from encoder.graphs import check_mindspore
+
+    if not copy_kept_graphs(folder, read_config(folder)):
+        check_mindspore("model import")
+        from encoder.onnx_export import export_graphs as run
+
+        run(folder)
 
 
 @model.command("list")

@@ -1,6 +1,6 @@
 """OPT in MindSpore: photos and sentences in, unit vectors, tokens and match logits out.
 
-Importing this package does not import mindspore; `open_encoder` does.
+Importing this package does not import mindspore, and neither does `open_encoder` on CPU, where ONNX Runtime runs the network.
 """
 
 from __future__ import annotations
@@ -23,15 +23,12 @@ def open_encoder(folder: Path | None = None, device: str | None = None, number: 
     A model that can only re-rank gives a `Reranker`, whose vectors are 0 wide.
 
     `device` is "CPU" or "Ascend" (default: PANOPTES_DEVICE, then CPU), `number` which of several cards. Raises BadCheckpoint
-    or UnknownDevice.
+    (BadGraphs where the exported graphs don't fit), UnknownDevice, NoOnnxRuntime or NoMindSpore.
     """
     from encoder.checkpoint import chosen_folder, read_config
-
-    folder = chosen_folder(folder)
-    if read_config(folder).dim == 0:
-        from encoder.reranker import Reranker
-
-        return Reranker(folder, device, number)
+    from encoder.reranker import Reranker
     from encoder.runtime import Encoder
 
-    return Encoder(folder, device, number)
+    folder = chosen_folder(folder)
+    kind = Reranker if read_config(folder).dim == 0 else Encoder
+    return kind(folder, device, number)

@@ -132,6 +132,7 @@ class Attention(nn.Cell):
         self.dense3 = dense(width, width)
         self.projection = linear(width, width, in_out)
         self.attend = _Heads(width, heads)
+        self.fold = None
 
     def construct(self, x, memory, bias):
         """x [B, T, H] reads memory [B, S, H]; bias is broadcast over [B, heads, T, S]."""
@@ -142,9 +143,18 @@ class Attention(nn.Cell):
         return self.projection(self.attend(query, key, value, bias))
 
     def is_cheaper_folded(self, x, memory):
-        """Whether `folded` needs clearly fewer products than `construct` for x [B, t, H] and memory [B, S, H]."""
-        few, many, width = x.shape[1], memory.shape[1], x.shape[2]
-        return few * (width + self.attend.heads * many) < 0.75 * many * (width + few)
+        """Whether `folded` needs clearly fewer products than `construct` for x [B, t, H] and memory [B, S, H].
+
+        `fold` says it beforehand where one graph is for every t: x is the first token alone, or the whole text.
+        """
+        if self.fold is not None and x.shape[1] > 1:
+            return self.fold
+        return self.cost_of_folding(x.shape[1], memory.shape[1]) < 0.75
+
+    def cost_of_folding(self, few: int, many: int) -> float:
+        """The products of `folded` for `few` tokens and a memory of `many`, as a share of those of `construct`."""
+        width = self.attend.width
+        return few * (width + self.attend.heads * many) / (many * (width + few))
 
     def folded(self, x, memory):
         """What `construct` gives where nothing is masked, for few x [B, t, H] and a long memory [B, S, H].

@@ -10,11 +10,12 @@ import dataclasses
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from encoder.compact import pack, unpack
 from encoder.config import RANKING, OptConfig, config_from_json
@@ -68,10 +69,16 @@ def vocabulary_path(folder: Path) -> Path:
     raise BadCheckpoint(f"There is no vocabulary in {folder}; it needs {' or '.join(VOCABULARIES)}.")
 
 
-def read_weights(folder: Path) -> dict[str, np.ndarray]:
-    """Parameter name -> array: float16 matrices, float32 vectors, and float32 for what is stored in 8 bits."""
+def read_weights(folder: Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+    """Parameter name -> array: float16 matrices, float32 vectors, and float32 for what is stored in 8 bits.
+
+    Reads all of them, or those of `names`. Raises BadCheckpoint where one is missing or the file can't be read.
+    """
     try:
-        stored = load_file(folder / WEIGHTS)
+        with safe_open(folder / WEIGHTS, "numpy") as file:
+            there = set(file.keys())
+            wanted = there if names is None else {*names, *(there & {name + SCALES for name in names})}
+            stored = {name: file.get_tensor(name) for name in wanted}
     except (OSError, SafetensorError) as error:
         raise BadCheckpoint(f"{folder / WEIGHTS} cannot be read ({error}); fetch the file again.") from error
     scales = {name: stored.pop(name) for name in [*stored] if name.endswith(SCALES)}
@@ -80,6 +87,16 @@ def read_weights(folder: Path) -> dict[str, np.ndarray]:
                          for name, value in scales.items()}
     except (KeyError, ValueError) as error:
         raise BadCheckpoint(f"{folder / WEIGHTS} has scales that fit no weights; fetch the file again.") from error
+
+
+def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of every parameter of a model folder; only the file's header is read. Raises BadCheckpoint."""
+    try:
+        with safe_open(folder / WEIGHTS, "numpy") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()  # noqa: SIM118 - not a dict
+                    if not name.endswith(SCALES)}
+    except (OSError, SafetensorError) as error:
+        raise BadCheckpoint(f"{folder / WEIGHTS} cannot be read ({error}); fetch the file again.") from error
 
 
 def write_model(folder: Path, config: OptConfig | JointConfig, weights: dict[str, np.ndarray], vocabulary: bytes) -> None:
@@ -112,12 +129,13 @@ def check(expected: dict[str, tuple[int, ...]], weights: dict[str, np.ndarray], 
     left_over = sorted(weights.keys() - expected.keys())
     misshaped = sorted(n for n in expected.keys() & weights.keys() if tuple(expected[n]) != weights[n].shape)
     problems = {"missing": missing, "misshaped": misshaped, "left over": left_over}
-    said = [f"{problem}: {_first(names)}" for problem, names in problems.items() if names]
+    said = [f"{problem}: {first_names(names)}" for problem, names in problems.items() if names]
     if said:
         raise BadCheckpoint(f"The weights in {where} do not fit the network ({'; '.join(said)}).")
 
 
-def _first(names: list[str], count: int = 4) -> str:
+def first_names(names: list[str], count: int = 4) -> str:
+    """The first names of a list, and how many more there are."""
     more = f" and {len(names) - count} more" if len(names) > count else ""
     return ", ".join(names[:count]) + more
 

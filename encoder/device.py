@@ -10,11 +10,13 @@ from collections.abc import Iterator
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor, nn
+from mindspore import Tensor
 
+from encoder.entries import Entry
 from encoder.errors import UnknownDevice
 from encoder.graph_cache import GraphCache
 from encoder.joining import SharedWorker
+from encoder.memory import give_back_memory
 
 DEVICES = ("CPU", "Ascend")
 
@@ -39,30 +41,6 @@ def use_device(name: str | None = None, number: int | None = None) -> str:
             return name
         raise UnknownDevice(f"The device {name} does not answer; check its driver, or set PANOPTES_DEVICE=CPU.") from error
     return name
-
-
-def give_back_memory() -> None:
-    """Give back to the system what C's allocator keeps of what was freed: loading and compiling leave hundreds of MB."""
-    with contextlib.suppress(OSError, AttributeError):  # another C library keeps less
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-class Entry(nn.Cell):
-    """A function of a model, as `CompiledCell` calls it."""
-
-    def __init__(self, model: nn.Cell):
-        super().__init__()
-        self.model = model
-
-    @property
-    def compile_phase(self) -> str:
-        """Which graph a call runs. MindSpore 2.10 tells it to each cell below at each call, which no graph needs, and which
-        takes 2 of the 8 ms of a sentence of opt-mini."""
-        return self._compile_phase
-
-    @compile_phase.setter
-    def compile_phase(self, phase: str) -> None:
-        self._compile_phase = phase
 
 
 class CompiledCell:

@@ -17,6 +17,24 @@ class UnknownDevice(EncoderError):
     """PANOPTES_DEVICE names neither CPU nor Ascend, or the device does not answer."""
 
 
+class UnknownRuntime(EncoderError):
+    """PANOPTES_RUNTIME names nothing that runs networks on the device."""
+
+
+class NoOnnxRuntime(EncoderError):
+    """ONNX Runtime isn't there, or is too old."""
+
+    def __init__(self, problem: str):
+        super().__init__(f"{problem}: run `pip install -r requirements.txt`, or set PANOPTES_RUNTIME=mindspore.")
+
+
+class NoMindSpore(EncoderError):
+    """MindSpore isn't installed, and something needs it."""
+
+    def __init__(self, wanted: str):
+        super().__init__(f"{wanted} needs MindSpore, which is not installed: run `pip install -r requirements.txt`.")
+
+
 class DeviceLost(EncoderError):
     """A process that had a device to itself ended before it had answered."""
 
@@ -27,6 +45,14 @@ class DeviceLost(EncoderError):
 
 class BadCheckpoint(EncoderError):
     """A checkpoint that is absent, damaged, or does not fit the network."""
+
+
+class BadGraphs(BadCheckpoint):
+    """The exported graphs of a model are absent, damaged, or don't fit it."""
+
+    def __init__(self, model, problem: str):
+        super().__init__(f"The graphs of the model in {model} can't be used: {problem}; "
+                         f"`python manage.py model export {model}` makes them anew.")
 
 
 class NotACheckpoint(BadCheckpoint):

@@ -17,8 +17,8 @@ import mindspore as ms
 
 from encoder.source_digest import code_digest
 
-NETWORK = ("network", "blocks", "convolutions", "region_stream", "joint", "regions", "config", "joint_config", "device",
-           "runtime", "reranker")
+NETWORK = ("network", "blocks", "convolutions", "region_stream", "joint", "regions", "config", "joint_config",
+           "entries")
 """The modules that say what is compiled. Weights are not among them: a graph's name has their fingerprint."""
 
 LAYOUT = "2"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,12 +64,14 @@ class ImportReport:
 
 
 def import_model(file: Path, models: Models, name: str | None = None, vocabulary: Path | None = None,
-                 replace: bool = False, compact: bool = False) -> ImportReport:
+                 replace: bool = False, compact: bool = False,
+                 finish: Callable[[Path], object] | None = None) -> ImportReport:
     """Make the model `name` (default: the file's own name) of a published `.ckpt`.
 
     Its numbers stay as they are, float16 or float32. `vocabulary` is the WordPiece file it was trained with (default: a
     vocab.txt or bert-base-chinese-vocab.txt beside the checkpoint). With `compact`, the tokens that an image keeps are few and
-    in 8 bits (see `compacted`). Nothing is written under the name before it is whole.
+    in 8 bits (see `compacted`). `finish` is called with the model's folder at the end, to export its graphs. Nothing is written
+    under the name before it is whole.
 
     Raises NotACheckpoint, UnusableForm (no OPT, or of sizes that cannot be), BadCheckpoint (weights missing or misshaped, a
     vocabulary that doesn't fit), BadModelName or UnusableModels.
@@ -86,6 +88,8 @@ def import_model(file: Path, models: Models, name: str | None = None, vocabulary
             (folder / CONFIG).write_text(plan.config.to_json() + "\n", encoding="utf-8")
             (folder / "vocab.txt").write_bytes(vocabulary.read_bytes())
             (folder / RECORD).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+            if finish is not None:
+                finish(folder)
     return ImportReport(name, plan.form.key, plan.form.title, plan.config, len(plan.sources), plan.parameters, plan.ignored,
                         plan.taken, plan.filled_in, plan.left_over, models.fingerprint(name), str(models.path(name)))
 

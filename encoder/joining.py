@@ -36,13 +36,13 @@ class _Share:
 
 
 class SharedWorker:
-    """Runs one thing at a time, in the order in which they came; rows of the same key run together.
+    """Runs things in the order in which they came, each in one of its threads; rows of the same key run together.
 
-    Nothing is held back: a batch is what waits at the moment that the thread is free, be it one row.
+    Nothing is held back: a batch is what waits at the moment that a thread is free, be it one row.
     """
 
-    def __init__(self, name: str) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+    def __init__(self, name: str, threads: int = 1) -> None:
+        self._thread = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._lock = Lock()
         self._waiting: list[_Request] = []
 

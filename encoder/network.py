@@ -257,11 +257,11 @@ class _Fusion(nn.Cell):
 
     def attention(self, states, bias, tokens):
         """Where each text token looks in every layer, the mean over heads: [B, layers, T, L]."""
-        looks = []
+        layers = ()
         for block in self.decoder.blocks:
             states, weights = block.look(states, bias, tokens)
-            looks.append(weights)
-        return ops.stack(looks, 1)
+            layers = (*layers, weights.expand_dims(1))
+        return ops.concat(layers, 1)
 
     def crossed(self, states, bias, tokens, size: int):
         """Each text of a group with each image of it: states [G * size, T, H], tokens [G * size, L, H].

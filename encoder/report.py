@@ -64,3 +64,10 @@ def _reads(model: dict) -> str:
 
 def _mb(count: int) -> str:
     return f"{count / 1e6:.1f} MB"
+
+
+def export_lines(report: dict) -> Iterator[str]:
+    """The graphs that were made, from what `model export` answers."""
+    yield f"Graphs of {report['name']} in {report['folder']}:"
+    for entry, size in report["graphs"].items():
+        yield f"  {entry:<10} {size / 1000:,.0f} kB"

@@ -4,33 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from encoder.device import Entry
-from encoder.joint import JointModel
 from encoder.runtime import Encoder, TextEncodings, bucket_of
 from encoder.tokenizer import pad
-
-
-class _JointImages(Entry):
-    def construct(self, inputs):
-        """What the config's `inputs` are -> tokens [B, L, W]."""
-        return self.model.image_tokens(inputs)
-
-
-class _JointMatch(Entry):
-    def construct(self, ids, valid, tokens):
-        """ids and valid int32 [B, T], tokens [B, L, W] -> match logits [B]."""
-        return self.model.match_logits(ids, valid, tokens)
 
 
 class Reranker(Encoder):
     """An Encoder whose vectors are 0 wide, and whose texts' states are their token ids int32 [n, T].
 
-    A pair costs a whole pass of the joint blocks, so that few shapes are compiled and batches are small. Nothing in it says
-    where a sentence looks.
+    A pair costs a whole pass of the joint blocks, so that batches are small. Nothing in it says where a sentence looks.
     """
 
-    network = JointModel
-    cells = (_JointImages, None, _JointMatch, None)
     text_lengths = (16, 32, 50)
     match_batches = (4,)
 
@@ -41,7 +24,7 @@ class Reranker(Encoder):
         states = pad(ids, bucket_of(self._lengths, int(lengths.max(initial=1))))
         return TextEncodings(np.empty((len(texts), 0), np.float32), states, lengths)
 
-    def _compile_texts(self, bucket: int) -> None:
+    def _run_each_text(self, bucket: int) -> None:
         """Nothing: texts aren't read on their own."""
 
     def _no_states(self, count: int, length: int) -> np.ndarray:

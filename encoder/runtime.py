@@ -1,4 +1,4 @@
-"""The encoder as the rest of Panoptes sees it: three calls, fixed shapes underneath, one worker thread."""
+"""The encoder as the rest of Panoptes sees it: sentences and images in, vectors, tokens and match logits out."""
 
 from __future__ import annotations
 
@@ -7,21 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from mindspore import Tensor
 
 from encoder import checkpoint
-from encoder.blocks import TransposedLinear
 from encoder.compact import pack_tokens, unpack_tokens
-from encoder.device import CompiledCell, Entry, give_back_memory, use_device, worker
 from encoder.errors import NoAttention
-from encoder.graph_cache import process_cache
-from encoder.network import OptModel
+from encoder.graphs import open_graphs
 from encoder.query_bank import read_query_bank
 from encoder.tokenizer import Tokenizer, pad
 
-IMAGE_BATCHES = (1, 8)
-TEXT_BATCHES = (1, 8, 32)
 REGION_COUNTS = (12, 36)
+SHARED_TEXTS = 8
+"""How many single sentences of several threads share a batch."""
 
 
 @dataclass(frozen=True)
@@ -44,80 +40,35 @@ class TextEncodings:
         return len(self.lengths)
 
 
-class _Images(Entry):
-    def construct(self, pixels):
-        """float32 0..255 [B, 3, S, S] -> vectors [B, D], tokens [B, L, H]."""
-        tokens = self.model.image_tokens(pixels)
-        return self.model.image_vectors(tokens), tokens
-
-
-class _Texts(Entry):
-    def construct(self, ids):
-        """int32 [B, T] -> vectors [B, D], states [B, T, H]."""
-        states = self.model.text_states(ids)
-        return self.model.text_vectors(states), states
-
-
-class _Match(Entry):
-    def construct(self, states, ids, tokens):
-        """states [B, T, H], ids int32 [B, T], tokens [B, L, H] -> match logits [B]."""
-        return self.model.match_logits(states, ids, tokens)[:, 1]
-
-
-class _Attention(Entry):
-    def construct(self, states, ids, tokens):
-        """states [B, T, H], ids int32 [B, T], tokens [B, L, H] -> where the fusion looks [B, layers, T, L]."""
-        return self.model.match_attention(states, ids, tokens)
-
-
 class Encoder:
     """A model folder, loaded: `encode_images`, `encode_texts`, `match`, `explain`. All of it may be called from any thread.
 
-    One worker thread runs every graph of every model, so that MindSpore sees one caller; a batch is padded to one of a few
-    fixed shapes, each compiled once and kept in the compile cache (PANOPTES_CACHE, by default ~/.cache/panoptes). Single
+    ONNX Runtime runs the graphs on CPU, MindSpore on Ascend (see graphs.py). Texts are padded to one of a few lengths. Single
     sentences, and pairs, that several threads ask of the same model at the same time share a batch.
     """
 
-    network = OptModel
-    cells = (_Images, _Texts, _Match, _Attention)
     text_lengths = (8, 16, 24, 32, 50)
     match_batches: tuple[int, ...] = (8, 32)
-    """How many pairs `match` reads at a time: fewer cost as much as the next of these."""
+    """How many pairs `match` reads at a time. MindSpore pads to the next of these; ONNX Runtime reads up to the last."""
 
     def __init__(self, folder: Path, device: str | None = None, number: int | None = None):
         self.config = checkpoint.read_config(folder)
         self.fingerprint = checkpoint.fingerprint(folder)
         self.query_bank = read_query_bank(folder, self.config.dim)
-        self.device = use_device(device, number)
+        self.graphs = open_graphs(folder, self.config, self.fingerprint, device, number)
+        self.device = self.graphs.device
         self._lengths = _buckets(self.text_lengths, self.config.text_length)
         self._counts = _buckets(REGION_COUNTS, self.config.regions)
         self.on_batch: Callable[[str, int], None] = lambda kind, rows: None
         """Told of each batch that was computed: "images", "texts" or "pairs", and how many, without padding."""
         self._tokenizer = Tokenizer(checkpoint.vocabulary_path(folder), self.config.text_length)
-        worker.call(self._load, folder)
-        give_back_memory()
-
-    def _load(self, folder: Path) -> None:
-        model = self.network(self.config)
-        parameters = dict(model.parameters_and_names())
-        weights = checkpoint.read_weights(folder)
-        checkpoint.check({name: p.shape for name, p in parameters.items()}, weights, folder)
-        for name, parameter in parameters.items():
-            parameter.set_data(Tensor(weights[name].astype(np.float32)))
-        for _, cell in model.cells_and_names():
-            if isinstance(cell, TransposedLinear):
-                cell.turn()
-        model.set_train(False)
-        cache = process_cache(self.device)
-        self._images, self._texts, self._match, self._attention = (
-            cell and CompiledCell(cell(model).set_train(False), cache, self.fingerprint) for cell in self.cells)
 
     def encode_images(self, images: np.ndarray) -> ImageEncodings:
         """What `config.inputs` makes of n images, such as pixels uint8 [n, S, S, 3], to unit vectors and tokens.
 
         The tokens of regions that aren't there are zeros.
         """
-        return worker.call(self._encode_images, np.asarray(images, self.config.inputs.dtype))
+        return self.graphs.worker.call(self._encode_images, np.asarray(images, self.config.inputs.dtype))
 
     def encode_texts(self, texts: list[str]) -> TextEncodings:
         """Sentences in English, Chinese or both to unit vectors and token states.
@@ -126,10 +77,10 @@ class Encoder:
         """
         ids = self._tokenizer.ids(texts)
         if len(ids) != 1:
-            return worker.call(self._encode_texts, ids)
+            return self.graphs.worker.call(self._encode_texts, ids)
         row = pad(ids, bucket_of(self._lengths, len(ids[0])))
         key = self.fingerprint, "texts", row.shape[1]
-        vectors, states = worker.rows(key, (row,), self._run_texts, TEXT_BATCHES[1])
+        vectors, states = self.graphs.worker.rows(key, (row,), self._run_texts, SHARED_TEXTS)
         return TextEncodings(vectors, states, np.array([len(ids[0])], np.int32))
 
     def match(self, texts: TextEncodings, tokens: np.ndarray) -> np.ndarray:
@@ -139,7 +90,7 @@ class Encoder:
             return np.empty(0, np.float32)
         columns = _paired(count, texts.states, _valid(texts), self._worth_reading(tokens))
         key = self.fingerprint, "match", *(column.shape[1:] for column in columns)
-        return worker.rows(key, columns, self._run_match, self.match_batches[-1])[0]
+        return self.graphs.worker.rows(key, columns, self._run_match, self.match_batches[-1])[0]
 
     def explain(self, texts: TextEncodings, tokens: np.ndarray) -> np.ndarray:
         """Where the fusion looks when it reads each pair, float32 [max(n, m), layers, T, L]; n texts, m images as in `match`.
@@ -149,46 +100,57 @@ class Encoder:
         """
         if self.config.token_grid is None:
             raise NoAttention(self.config.name)
-        return worker.call(self._explain, texts, tokens, self._pairs(texts, tokens))
+        return self.graphs.worker.call(self._explain, texts, tokens, self._pairs(texts, tokens))
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Where in a sentence each of its tokens comes from, [start, end) in characters; empty for the marks around it."""
         return self._tokenizer.spans(text)
 
     def warm_up(self) -> None:
-        """Compile every shape there is: after this, none is met that has to be."""
-        worker.call(self._compile)
+        """Open every graph, and compile every shape there is where shapes are compiled: after this nothing has to be."""
+        self.graphs.worker.call(self._run_each)
 
-    def _compile(self) -> None:
+    def _run_each(self) -> None:
         inputs, (length, width) = self.config.inputs, self.config.token_shape
-        for count in IMAGE_BATCHES:
-            for regions in self._counts:
+        some = slice(None) if self.graphs.padded else slice(1)
+        for count in self.graphs.image_batches[some]:
+            for regions in self._counts[some]:
                 images = np.zeros((count, *inputs.shape), inputs.dtype)
-                self._images(images[:, :regions] if self.config.regions else _planes(images))
-        for bucket in self._lengths:
-            self._compile_texts(bucket)
-            for count in self.match_batches:
-                for regions in self._counts:
+                self.graphs.run("images", images[:, :regions] if self.config.regions else _planes(images))
+        for bucket in self._lengths[some]:
+            self._run_each_text(bucket)
+            for count in self.match_batches[some]:
+                for regions in self._counts[some]:
                     tokens = np.zeros((count, length - self.config.regions + regions, width), np.float16)
-                    self._match(self._no_states(count, bucket), np.ones((count, bucket), np.int32), self._read(tokens))
+                    ids = np.ones((count, bucket), np.int32)
+                    self.graphs.run("match", self._no_states(count, bucket), ids, self._read(tokens))
         if self.config.token_grid is not None:
             ids = np.ones((1, self._lengths[-1]), np.int32)
-            self._attention(self._no_states(*ids.shape), ids, self._read(np.zeros((1, length, width), np.float16)))
+            self.graphs.run("attention", self._no_states(*ids.shape), ids, self._read(np.zeros((1, length, width), np.float16)))
 
-    def _compile_texts(self, bucket: int) -> None:
-        for count in TEXT_BATCHES:
-            self._texts(np.ones((count, bucket), np.int32))
+    def _run_each_text(self, bucket: int) -> None:
+        for count in self.graphs.text_batches:
+            self.graphs.run("texts", np.ones((count, bucket), np.int32))
 
     def _no_states(self, count: int, length: int) -> np.ndarray:
         """States of n texts, as `match` takes them, that say nothing."""
         return np.zeros((count, length, self.config.hidden_size), np.float32)
 
+    def _batches(self, count: int, sizes: tuple[int, ...]):
+        """(rows, size) of each batch that `count` rows go into; the size is that of a batch with its padding."""
+        if self.graphs.padded:
+            yield from _padded_batches(count, sizes)
+        else:
+            for start in range(0, count, sizes[-1]):
+                size = min(sizes[-1], count - start)
+                yield slice(start, start + size), size
+
     def _encode_images(self, images: np.ndarray) -> ImageEncodings:
         vectors = np.empty((len(images), self.config.dim), np.float32)
         tokens = np.zeros((len(images), *self.config.token_shape), np.float16)
-        for rows, size in _batches(len(images), IMAGE_BATCHES):
+        for rows, size in self._batches(len(images), self.graphs.image_batches):
             count = rows.stop - rows.start
-            *batch_vectors, batch_tokens = self._images(self._readable(_filled(images[rows], size)))
+            *batch_vectors, batch_tokens = self.graphs.run("images", self._readable(_filled(images[rows], size)))
             kept = pack_tokens(batch_tokens[:count]) if self.config.compact_tokens else batch_tokens[:count]
             tokens[rows, :kept.shape[1]] = kept
             for value in batch_vectors:
@@ -218,7 +180,7 @@ class Encoder:
         lengths = np.array([len(row) for row in ids], np.int32)
         buckets = np.array([bucket_of(self._lengths, length) for length in lengths], np.int32)
         longest = int(buckets.max(initial=self._lengths[0]))
-        if len(ids) <= TEXT_BATCHES[-1]:
+        if len(ids) <= self.graphs.text_batches[-1]:
             buckets[:] = longest  # one batch, however mixed, costs less than one for each length
         padded = pad(ids, longest)
         vectors = np.empty((len(ids), self.config.dim), np.float32)
@@ -230,8 +192,8 @@ class Encoder:
 
     def _run_texts(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """int32 [n, T] of one bucket -> vectors [n, D], states [n, T, H]."""
-        parts = [[out[:rows.stop - rows.start] for out in self._texts(_filled(ids[rows], size))]
-                 for rows, size in _batches(len(ids), TEXT_BATCHES)]
+        parts = [[out[:rows.stop - rows.start] for out in self.graphs.run("texts", _filled(ids[rows], size))]
+                 for rows, size in self._batches(len(ids), self.graphs.text_batches)]
         vectors, states = (np.concatenate(column) for column in zip(*parts, strict=True))
         self.on_batch("texts", len(ids))
         return vectors, states
@@ -239,9 +201,9 @@ class Encoder:
     def _run_match(self, *sides: np.ndarray) -> tuple[np.ndarray]:
         """states of n texts, which of their tokens are real int32 [n, T], kept tokens [n, L, W] -> (match logits [n],)."""
         parts = []
-        for rows, size in _batches(len(sides[0]), self.match_batches):
+        for rows, size in self._batches(len(sides[0]), self.match_batches):
             states, ids, images = (_filled(side[rows], size) for side in sides)
-            parts.append(self._match(states, ids, self._read(images))[0][:rows.stop - rows.start])
+            parts.append(self.graphs.run("match", states, ids, self._read(images))[0][:rows.stop - rows.start])
         self.on_batch("pairs", len(sides[0]))
         return (np.concatenate(parts),)
 
@@ -250,7 +212,7 @@ class Encoder:
         states = np.pad(texts.states, ((0, 0), (0, longest - length), (0, 0)))
         ids = np.pad(_valid(texts), ((0, 0), (0, longest - length)))
         sides = _paired(count, states, ids, self._read(tokens))
-        looks = [self._attention(*(side[i:i + 1] for side in sides))[0][:, :, :length] for i in range(count)]
+        looks = [self.graphs.run("attention", *(side[i:i + 1] for side in sides))[0][:, :, :length] for i in range(count)]
         return np.concatenate([np.empty((0, self.config.fusion_layers, length, tokens.shape[1]), np.float32), *looks])
 
     def _pairs(self, texts: TextEncodings, tokens: np.ndarray) -> int:
@@ -287,8 +249,8 @@ def _valid(texts: TextEncodings) -> np.ndarray:
     return (np.arange(texts.states.shape[1]) < texts.lengths[:, None]).astype(np.int32)
 
 
-def _batches(count: int, sizes: tuple[int, ...]):
-    """(rows, size) of each batch that `count` rows go into.
+def _padded_batches(count: int, sizes: tuple[int, ...]):
+    """(rows, size) of each batch that `count` rows go into, where a batch must have one of the sizes.
 
     A size is left for the next smaller one where two of that do: on CPU they cost less than one that is filled up by half.
     """

@@ -1,14 +1,13 @@
-"""Tests keep MindSpore's compiled graphs in a folder of their own, shared by every process of one run; none is timed."""
+"""Tests keep exported and compiled graphs in a folder of the checkout, shared by every process and every run; none is timed."""
 
 import os
-import tempfile
+from pathlib import Path
 
 from hypothesis import settings
 
-_graphs = tempfile.TemporaryDirectory(prefix="panoptes-test-graphs-")
-os.environ["PANOPTES_CACHE"] = _graphs.name
-for name in ("PANOPTES_HOME", "PANOPTES_CATALOG", "PANOPTES_MODEL", "PANOPTES_DEVICE", "PANOPTES_DATA"):
-    os.environ.pop(name, None)
+os.environ["PANOPTES_CACHE"] = str(Path(__file__).parent.parent / ".pytest_cache" / "panoptes")
+for name in ("HOME", "CATALOG", "MODEL", "DEVICE", "DATA", "RUNTIME", "PRECISION"):
+    os.environ.pop(f"PANOPTES_{name}", None)
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")

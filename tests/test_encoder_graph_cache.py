@@ -15,7 +15,6 @@ ENCODE = """
 import sys
 import numpy as np
 from encoder import open_encoder
-from encoder.graph_cache import process_cache
 
 class Foreign:
     def __init__(self):

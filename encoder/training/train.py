@@ -15,6 +15,7 @@ import numpy as np
 from encoder.checkpoint import fingerprint, write_model
 from encoder.device import use_device
 from encoder.errors import BadTrainingData
+from encoder.onnx_export import export_graphs
 from encoder.training import matching, prepare, scoring, stages
 from encoder.training.dataset import Photo, read_photos
 from encoder.training.plot import plot_run
@@ -52,6 +53,7 @@ def train(data: list[Path], validation: Path | None, out: Path, settings_path: P
     config = dataclasses.replace(shop.model.config, **matching.choose_weight(shop))
     weights = {name: p.asnumpy() for name, p in shop.model.parameters_and_names()}
     write_model(out / "model", config, weights, (out / "tokenizer.json").read_bytes())
+    export_graphs(out / "model")
     scoring.fit_ranking(out / "model", groups, held_out, settings["seed"], device, say)
     plot_run(out / "log.jsonl", out / "run.png")
     return out / "model"
