@@ -119,9 +119,10 @@ def test_an_evaluation_leaves_nothing_in_the_home(photos, tmp_path):
     assert not list(tmp_path.glob("evaluate-*"))
 
 
-def test_a_build_goes_on_after_it_was_stopped(photos, tmp_path):
-    """With the shipped model, whose batches take longer than a person waits."""
-    terminal = Terminal(["build-index", photos, "--home", tmp_path])
+@pytest.mark.parametrize("runtime", [{}, {"PANOPTES_RUNTIME": "mindspore"}], ids=["as usual", "mindspore"])
+def test_a_build_goes_on_after_it_was_stopped(photos, tmp_path, runtime):
+    """MindSpore has a handler of its own for ^C whenever a graph runs."""
+    terminal = Terminal(["build-index", photos, "--home", tmp_path], **runtime)
     terminal.read_until(ENCODED)
     assert_stopped(terminal)
-    assert answer("build-index", photos, "--home", tmp_path)["images"] == 60
+    assert answer("build-index", photos, "--home", tmp_path, **runtime)["images"] == 60
