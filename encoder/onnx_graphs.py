@@ -44,9 +44,6 @@ class OnnxGraphs:
         self._folder = folder
         self._files = read_graphs(folder, config)
         self._sessions: dict[str, object] = {}
-        self._weights: dict[str, list[np.ndarray]] = {}
-        self._unpacked = ("images",) if config.dim else ("images", "match")
-        """Entries whose batches have so many rows that a second, packed copy of the weights saves no time."""
         self._lock = Lock()
 
     def run(self, entry: str, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -66,16 +63,14 @@ class OnnxGraphs:
 
         names = self._files.weights[entry]
         stored = read_weights(self._folder, names)
-        weights = [np.ascontiguousarray(stored.pop(name), np.float32) for name in names]
+        weights = [np.ascontiguousarray(stored.pop(name), np.float32) for name in names]  # to live until they are copied
         options = session_options()
-        if entry in self._unpacked:
-            options.add_session_config_entry("session.disable_prepacking", "1")
         options.add_external_initializers(names, [onnxruntime.OrtValue.ortvalue_from_numpy(one) for one in weights])
-        self._weights[entry] = weights  # ONNX Runtime reads them where they are, and does not keep them alive
         try:
             session = onnxruntime.InferenceSession(self._files.paths[entry], options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's errors have no common base
             raise BadGraphs(self._folder, f"ONNX Runtime can't open {entry}.onnx ({_first_line(error)})") from error
+        del weights, options
         give_back_memory()
         return session
 
@@ -87,6 +82,7 @@ def session_options():
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads()
     options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
