@@ -37,7 +37,7 @@ class OnnxGraphs:
     device = "CPU"
     padded = False
     worker = workers
-    image_batches, text_batches = (4,), (32,)
+    image_batches, text_batches = (2,), (32,)
 
     def __init__(self, folder: Path, config: OptConfig | JointConfig):
         check_onnxruntime()
@@ -83,6 +83,7 @@ def session_options():
     options.intra_op_num_threads = threads()
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False
+    options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options

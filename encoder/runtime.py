@@ -68,7 +68,16 @@ class Encoder:
 
         The tokens of regions that aren't there are zeros.
         """
-        return self.graphs.worker.call(self._encode_images, np.asarray(images, self.config.inputs.dtype))
+        images = np.asarray(images, self.config.inputs.dtype)
+        vectors = np.empty((len(images), self.config.dim), np.float32)
+        tokens = np.zeros((len(images), *self.config.token_shape), np.float16)
+        batches = list(self._batches(len(images), self.graphs.image_batches))
+        found = self.graphs.worker.map(self._encode_batch, [_filled(images[rows], size) for rows, size in batches])
+        for (rows, _), (batch_vectors, batch_tokens) in zip(batches, found, strict=True):
+            count = rows.stop - rows.start
+            vectors[rows], tokens[rows, :batch_tokens.shape[1]] = batch_vectors[:count], batch_tokens[:count]
+            self.on_batch("images", count)
+        return ImageEncodings(vectors, tokens)
 
     def encode_texts(self, texts: list[str]) -> TextEncodings:
         """Sentences in English, Chinese or both to unit vectors and token states.
@@ -161,18 +170,11 @@ class Encoder:
                 size = min(sizes[-1], count - start)
                 yield slice(start, start + size), size
 
-    def _encode_images(self, images: np.ndarray) -> ImageEncodings:
-        vectors = np.empty((len(images), self.config.dim), np.float32)
-        tokens = np.zeros((len(images), *self.config.token_shape), np.float16)
-        for rows, size in self._batches(len(images), self.graphs.image_batches):
-            count = rows.stop - rows.start
-            *batch_vectors, batch_tokens = self.graphs.run("images", self._readable(_filled(images[rows], size)))
-            kept = pack_tokens(batch_tokens[:count]) if self.config.compact_tokens else batch_tokens[:count]
-            tokens[rows, :kept.shape[1]] = kept
-            for value in batch_vectors:
-                vectors[rows] = value[:count]
-            self.on_batch("images", count)
-        return ImageEncodings(vectors, tokens)
+    def _encode_batch(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What `config.inputs` makes of n images -> vectors [n, D], tokens as they are kept [n, up to L, W]."""
+        *vectors, tokens = self.graphs.run("images", self._readable(images))
+        return (vectors[0] if vectors else np.empty((len(images), 0), np.float32),
+                pack_tokens(tokens) if self.config.compact_tokens else tokens)
 
     def _readable(self, images: np.ndarray) -> np.ndarray:
         """A batch as the network takes it: float32 planes of pixels, or no more rows of regions than its bucket."""
