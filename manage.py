@@ -239,6 +239,9 @@ def train(data, validation, start, out, config, home, collection):
     every command use. Needs pip install -r requirements-train.txt.
     """
     from encoder.checkpoint import SHIPPED
+    from encoder.graphs import check_mindspore
+
+    check_mindspore("train")
     from encoder.training.train import train as run
 
     start = SHIPPED if start == "shipped" else Path(start) if start else None

@@ -120,11 +120,12 @@ def read_graphs(model: Path, config: OptConfig | JointConfig) -> GraphFiles:
         raise BadGraphs(model, "the network's code has changed since")
     if record["config"] != config_digest(config):
         raise BadGraphs(model, "they were made of another config.json")
-    _check_weights(model, {name: tuple(shape) for name, shape in record["parameters"].items()})
-    paths = {entry: folder / f"{entry}.onnx" for entry in record["graphs"]}
+    parameters, digests, weights = _listed(model, record)
+    _check_weights(model, parameters)
+    paths = {entry: folder / f"{entry}.onnx" for entry in digests}
     for entry, path in paths.items():
-        _check_file(model, path, record["graphs"][entry]["sha256"])
-    return GraphFiles(paths, {entry: one["weights"] for entry, one in record["graphs"].items()})
+        _check_file(model, path, digests[entry])
+    return GraphFiles(paths, weights)
 
 
 def _record(model: Path, path: Path) -> dict:
@@ -137,6 +138,16 @@ def _record(model: Path, path: Path) -> dict:
     except (OSError, ValueError, AttributeError) as error:
         raise BadGraphs(model, f"{RECORD} can't be read ({error})") from error
     return record
+
+
+def _listed(model: Path, record: dict) -> tuple[dict[str, tuple[int, ...]], dict[str, str], dict[str, list[str]]]:
+    """The shape of each parameter, the digest of each graph's file, and the names of the weights that each graph reads."""
+    try:
+        graphs = record["graphs"].items()
+        return ({name: tuple(shape) for name, shape in record["parameters"].items()},
+                {entry: one["sha256"] for entry, one in graphs}, {entry: list(one["weights"]) for entry, one in graphs})
+    except (AttributeError, KeyError, TypeError) as error:
+        raise BadGraphs(model, f"{RECORD} can't be read ({error})") from error
 
 
 def _check_weights(model: Path, expected: dict[str, tuple[int, ...]]) -> None:

@@ -65,7 +65,7 @@ def _export(config: OptConfig | JointConfig, entry: str, cell: Entry, parameters
     """Write ENTRY.onnx; the names of the weights that it reads."""
     axes = axes_of(config, entry)
     length, regions = config.text_length, config.token_shape[0]
-    sizes = [{"B": 2, "T": length - 1, "L": regions - 1}, {"B": 3, "T": length - 2, "L": regions - 2}]
+    sizes = [{"B": 2, "T": length - 1, "L": regions - 1}, {"B": 3, "T": length - 2, "L": regions - 4}]
     models = [simplified(_exported(cell, axes, size, folder)) for size in sizes]
     model = unite(models, sizes, axes)
     outputs = OUTPUTS[entry] if config.dim or entry == "match" else OUTPUTS[entry][1:]

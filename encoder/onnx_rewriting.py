@@ -104,9 +104,18 @@ class _Attention(pattern.RewriteRuleClassBase):
         heads = _ints(query_shape)[2]
         joined = [op.Reshape(x, op.initializer(_joined(shape), name=f"{x.name}:shape"))
                   for x, shape in ((query, query_shape), (key, key_shape), (value, value_shape))]
-        optional = [None, None, bias] if self._biased else []
+        optional = [None, None, self._widened(op, bias, query_shape, key_shape)] if self._biased else []
         mixed = op.MultiHeadAttention(*joined, *optional, num_heads=heads, scale=_number(scale), _domain=MICROSOFT)
         return op.Reshape(mixed, joined_shape)
+
+    @staticmethod
+    def _widened(op, bias, query_shape, key_shape):
+        """A bias [..., queries, keys]: ONNX Runtime repeats one for all queries by itself no more than one for all keys."""
+        places = [_ints(query_shape)[1], _ints(key_shape)[1]]
+        if bias.shape is not None and list(bias.shape)[-2:] == places and len(bias.shape) == 4:
+            return bias
+        shape = ir.tensor(np.array([1, 1, *places], np.int64))
+        return op.Expand(bias, op.initializer(shape, name=f"{bias.name}:{places}"))
 
 
 def _joined(shape: ir.Value) -> ir.Tensor:
@@ -158,10 +167,10 @@ def unite(models: Sequence[ir.Model], sizes: Sequence[dict[str, int]], axes: dic
 
     Args:
         models: what `simplified` gave, node by node the same.
-        sizes: the sizes of each, by name, such as {"B": 2, "T": 24}; no two equal, and none that others add up to.
+        sizes: the sizes of each, by name, such as {"B": 2, "T": 24}; no two change alike, and none as others added up.
         axes: of each input its axes, by the name of their size or as a number, such as {"ids": ("B", "T")}.
 
-    Raises UnfittingShapes where the graphs differ in more than constants that are products of sizes.
+    Raises UnfittingShapes where the graphs differ in more than constants that are made of sizes.
     """
     model = models[0]
     computed = _Sizes(model, sizes, {size: (name, axis) for name, own in reversed(axes.items())
@@ -193,15 +202,24 @@ class _Sizes:
     """Makes constants that depend on sizes out of the shapes of the inputs."""
 
     def __init__(self, model: ir.Model, sizes: Sequence[dict[str, int]], places: dict[str, tuple[str, int]]):
+        if len({tuple(size[name] for size in sizes) for name in places}) < len(places):
+            raise ValueError(f"two of the sizes are alike in {list(sizes)}, so that one can't be told from the other")
         self._graph, self._sizes, self._places = model.graph, sizes, places
         self._inputs = {value.name: value for value in model.graph.inputs}
         self._known: dict[tuple, ir.Value] = {}
         self._first = model.graph[0]
 
     def constant(self, arrays: list[np.ndarray], user: ir.Node) -> ir.Value:
-        """A value that is each of the arrays [n] at the sizes of its model."""
-        if arrays[0].dtype != np.int64 or any(array.ndim != 1 or len(array) != len(arrays[0]) for array in arrays):
-            raise UnfittingShapes(f"a constant of {user.op_type} differs that is no list of whole numbers")
+        """A value that is each of the arrays at the sizes of its model: a list of whole numbers, or one number everywhere."""
+        if arrays[0].dtype == np.int64 and all(array.ndim == 1 and len(array) == len(arrays[0]) for array in arrays):
+            return self._list(arrays, user)
+        if len({array.ndim for array in arrays}) == 1 and len({number for array in arrays for number in array.flat}) == 1:
+            shape = self._list([np.array(array.shape, np.int64) for array in arrays], user)
+            number = self._constant(arrays[0].reshape(-1)[:1])
+            return self._kept(("filled", number, shape), "Expand", [number, shape])
+        raise UnfittingShapes(f"a constant of {user.op_type} differs that is neither whole numbers nor one number everywhere")
+
+    def _list(self, arrays: list[np.ndarray], user: ir.Node) -> ir.Value:
         entries = [self._entry([int(array[i]) for array in arrays], user) for i in range(len(arrays[0]))]
         if len(entries) == 1:
             return entries[0]
@@ -239,12 +257,18 @@ class _Sizes:
         return self._kept((name,), "Gather", [shape, self._number(axis)], axis=0)
 
     def _number(self, number: int) -> ir.Value:
-        if (number,) not in self._known:
-            tensor = ir.tensor(np.array([number], np.int64))
-            value = ir.Value(name=f"size:{number}", shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
+        return self._constant(np.array([number], np.int64))
+
+    def _constant(self, array: np.ndarray) -> ir.Value:
+        """An array [1] as a value, which is made once."""
+        key = array.dtype.name, array.item()
+        if key not in self._known:
+            tensor = ir.tensor(array)
+            value = ir.Value(name=f"size:{array.item()}", shape=tensor.shape, type=ir.TensorType(tensor.dtype),
+                             const_value=tensor)
             self._graph.register_initializer(value)
-            self._known[number,] = value
-        return self._known[number,]
+            self._known[key] = value
+        return self._known[key]
 
     def _kept(self, key: tuple, kind: str, inputs: Sequence[ir.Value], **attributes: int) -> ir.Value:
         """The output of a node of this kind, which is made once."""

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 os.environ["PANOPTES_CACHE"] = str(Path(__file__).parent.parent / ".pytest_cache" / "panoptes")
@@ -11,3 +12,12 @@ for name in ("HOME", "CATALOG", "MODEL", "DEVICE", "DATA", "RUNTIME", "PRECISION
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+@pytest.fixture
+def mindspore(monkeypatch):
+    """MindSpore runs what a test opens, whose code it may change: so no compiled graph is kept, or taken from those kept."""
+    from encoder.device import process_cache
+
+    monkeypatch.setenv("PANOPTES_RUNTIME", "mindspore")
+    process_cache("CPU").end()

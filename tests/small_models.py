@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
+import os
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from encoder.checkpoint import CONFIG, rounded, write_model
+from encoder.checkpoint import CONFIG, read_config, rounded, write_model
 from encoder.config import PRESETS, OptConfig
-from encoder.graph_files import RECORD, copy_kept_graphs, is_whole, kept_graphs
+from encoder.graph_files import copy_kept_graphs, is_whole, kept_graphs
 from encoder.joint_config import JointConfig
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "dog", "cat", "on", "the", "beach", "red", "car", "狗", "猫", "红", "色"]
@@ -36,24 +38,49 @@ def random_weights(config: OptConfig, seed: int = 0) -> dict[str, np.ndarray]:
     return out
 
 
-def write_small_model(folder: Path, config: OptConfig = SMALL_MINI, seed: int = 0) -> Path:
-    """A model folder with random weights and a word vocabulary."""
-    write_model(folder, config, random_weights(config, seed), vocabulary())
+def write_small_model(folder: Path, config: OptConfig = SMALL_MINI, seed: int = 0,
+                      weights: dict[str, np.ndarray] | None = None) -> Path:
+    """A model folder with random weights, or these, and a word vocabulary."""
+    write_model(folder, config, random_weights(config, seed) if weights is None else weights, vocabulary())
+    return add_graphs(folder)
+
+
+def add_graphs(folder: Path) -> Path:
+    """Give a model folder the graphs of its config."""
+    config = read_config(folder)
+    keep_graphs(config)
     assert copy_kept_graphs(folder, config)
     return folder
 
 
 def parameter_shapes(config: OptConfig | JointConfig) -> dict[str, tuple[int, ...]]:
-    """Of every parameter of a network, in the order in which the network has them; its graphs are exported once and kept."""
-    kept = kept_graphs(config)
-    if not is_whole(kept):
-        from encoder.onnx_export import export_graphs
+    """Of every parameter of a network, in the order in which the network has them. Kept too, for few tests need MindSpore."""
+    kept = kept_graphs(config).with_suffix(".json")
+    if not kept.exists():
+        from encoder.entries import network_of
 
-        with tempfile.TemporaryDirectory() as folder:
+        shapes = {name: parameter.shape for name, parameter in network_of(config).parameters_and_names()}
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=kept.parent, delete=False, encoding="utf-8") as file:
+            json.dump(shapes, file)
+        os.replace(file.name, kept)
+    return {name: tuple(shape) for name, shape in json.loads(kept.read_text(encoding="utf-8")).items()}
+
+
+def keep_graphs(config: OptConfig | JointConfig) -> Path:
+    """Where the graphs of a config are kept. They are exported once, by one process, however many want them."""
+    kept = kept_graphs(config)
+    if is_whole(kept):
+        return kept
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with open(kept.parent / "lock", "w") as lock, tempfile.TemporaryDirectory() as folder:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not is_whole(kept):
+            from encoder.onnx_export import export_graphs
+
             (Path(folder) / CONFIG).write_text(config.to_json(), encoding="utf-8")
             export_graphs(Path(folder))
-    parameters = json.loads((kept / RECORD).read_text(encoding="utf-8"))["parameters"]
-    return {name: tuple(shape) for name, shape in parameters.items()}
+    return kept
 
 
 def vocabulary() -> bytes:

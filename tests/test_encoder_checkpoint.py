@@ -8,7 +8,8 @@ import pytest
 
 from encoder import checkpoint, open_encoder
 from encoder.errors import BadCheckpoint, UnknownDevice
-from tests.small_models import SMALL_MINI, random_weights, write_small_model
+from tests.runtimes import RUNTIMES, open_with
+from tests.small_models import SMALL_MINI, add_graphs, random_weights, write_small_model
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +36,15 @@ def test_the_fingerprint_follows_weights_config_and_vocabulary(folder, tmp_path)
         assert checkpoint.fingerprint(other) != first
 
 
-def test_what_does_not_fit_is_named(folder, tmp_path):
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_what_does_not_fit_is_named(folder, tmp_path, runtime):
     weights = checkpoint.read_weights(folder)
     weights["text_proj.weights"] = weights.pop("text_proj.weight")
     weights["vision_proj.bias"] = weights["vision_proj.bias"][:3]
     checkpoint.write_model(tmp_path, SMALL_MINI, weights, (folder / "tokenizer.json").read_bytes())
+    add_graphs(tmp_path)
     with pytest.raises(BadCheckpoint) as error:
-        open_encoder(tmp_path)
+        open_with(runtime, tmp_path)
     assert "missing: text_proj.weight;" in str(error.value)
     assert "misshaped: vision_proj.bias" in str(error.value)
     assert "left over: text_proj.weights" in str(error.value)

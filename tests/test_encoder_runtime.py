@@ -5,18 +5,28 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
 import pytest
 
 from encoder import open_encoder, runtime
+from encoder.checkpoint import write_model
 from tests.commands import ROOT
-from tests.small_models import SMALL_MINI, write_small_model
+from tests.runtimes import RUNTIMES, open_with
+from tests.small_models import SMALL_MINI, random_weights, vocabulary, write_small_model
 
 
 @pytest.fixture(scope="module")
-def encoder(tmp_path_factory):
-    return open_encoder(write_small_model(tmp_path_factory.mktemp("model")))
+def opened(tmp_path_factory):
+    """The encoder by its runtime, opened once."""
+    model = write_small_model(tmp_path_factory.mktemp("model"))
+    return cache(lambda runtime: open_with(runtime, model))
+
+
+@pytest.fixture(scope="module", params=RUNTIMES)
+def encoder(request, opened):
+    return opened(request.param)
 
 
 def photos(count: int) -> np.ndarray:
@@ -135,13 +145,13 @@ def test_spans_say_where_tokens_come_from(encoder):
     (5, (4,), [(4, 4), (1, 4)]),
 ])  # fmt: skip
 def test_rows_go_into_few_and_small_batches(count, sizes, expected):
-    found = list(runtime._batches(count, sizes))
+    found = list(runtime._padded_batches(count, sizes))
     assert [(rows.stop - rows.start, size) for rows, size in found] == expected
     assert [i for rows, _ in found for i in range(rows.start, rows.stop)] == list(range(count))
 
 
 def test_two_models_that_are_asked_at_the_same_time_never_share_a_batch(encoder, tmp_path):
-    other = open_encoder(write_small_model(tmp_path / "other", seed=3))
+    other = open_with("mindspore" if encoder.graphs.padded else "onnxruntime", write_small_model(tmp_path / "other", seed=3))
     pixels, encoders = photos(3), [encoder, other] * 8
 
     def ask(one):
@@ -161,22 +171,24 @@ def test_compact_tokens_are_read_and_explained(tmp_path):
     compact, whole = (open_encoder(write_small_model(tmp_path / name, one)) for name, one in (("c", config), ("w", SMALL_MINI)))
     texts, pixels = whole.encode_texts(["a red car"]), photos(3)
     kept = compact.encode_images(pixels).tokens
-    compact.warm_up()
-    compiled = set(compact._match.shapes), set(compact._attention.shapes)
 
     looks, logits = compact.explain(texts, kept), compact.match(texts, kept)
 
-    assert (set(compact._match.shapes), set(compact._attention.shapes)) == compiled
     tokens = whole.encode_images(pixels).tokens
     np.testing.assert_allclose(looks[:, :, :5], whole.explain(texts, tokens)[:, :, :5], atol=0.02)
     np.testing.assert_allclose(logits, whole.match(texts, tokens), atol=0.1)
 
 
-def test_after_warm_up_no_query_compiles_anything(tmp_path):
-    encoder = open_encoder(write_small_model(tmp_path / "model", seed=2))
+@pytest.mark.parametrize("compact", [False, True])
+def test_after_warm_up_no_query_compiles_anything(opened, tmp_path, compact):
+    if compact:
+        config = dataclasses.replace(SMALL_MINI, compact_tokens=True, text_length=8)
+        write_model(tmp_path, config, random_weights(config), vocabulary())
+        encoder = open_with("mindspore", tmp_path)
+    else:
+        encoder = opened("mindspore")
     encoder.warm_up()
-    cells = (encoder._images, encoder._texts, encoder._match, encoder._attention)
-    compiled = [set(cell.shapes) for cell in cells]
+    compiled = encoder.graphs.compiled
 
     images = encoder.encode_images(photos(1)), encoder.encode_images(photos(11))
     for words in range(0, 40, 3):
@@ -186,7 +198,8 @@ def test_after_warm_up_no_query_compiles_anything(tmp_path):
         encoder.match(encoder.encode_texts(["dog " * words]), images[1].tokens)
         encoder.explain(texts, images[0].tokens)
 
-    assert [set(cell.shapes) for cell in cells] == compiled and all(compiled)
+    assert encoder.graphs.compiled == compiled
+    assert {entry for entry, *_ in compiled} == {"images", "texts", "match", "attention"}
 
 
 def test_empty_and_endless_sentences_are_encoded_too(encoder):
@@ -208,7 +221,8 @@ for encoder in (first, second, first):
 
 def test_two_models_share_the_compile_cache_and_never_their_graphs(tmp_path):
     folders = [str(write_small_model(tmp_path / name, seed=seed)) for name, seed in (("one", 1), ("two", 2))]
-    environment = os.environ | {"PANOPTES_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
+    own = {"PANOPTES_CACHE": str(tmp_path / "cache"), "PANOPTES_RUNTIME": "mindspore", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | own
     script = tmp_path / "both.py"
     script.write_text(BOTH, encoding="utf-8")
     said = []

@@ -22,6 +22,8 @@ from encoder.models import Models
 from encoder.network import OptModel
 from tests.numpy_opt import NumpyOpt
 from tests.published_models import PIECES, SMALL_PUBLISHED, published_weights, write_published
+from tests.runtimes import RUNTIMES, open_with
+from tests.small_models import add_graphs
 
 VECTORS, LOGITS = 1e-4, 1e-3
 SENTENCES = ["狗", "一只红色的狗在跑", "海边的人和蓝天", "a dog 在草地", "雪" * 17, "红色汽车" * 7, "蓝天绿草地" * 20]
@@ -63,15 +65,24 @@ def expected() -> Expected:
         np.array([[reference.match_logit(one, image.astype(np.float64)) for image in kept] for one in states]))
 
 
-def encoder_of(weights, folder):
+def model_of(weights, folder):
     models = Models(folder / "models")
-    import_model(write_published(folder / "files", weights), models, "small")
-    return open_encoder(models.path("small"))
+    import_model(write_published(folder / "files", weights), models, "small", finish=add_graphs)
+    return models.path("small")
+
+
+def encoder_of(weights, folder):
+    return open_encoder(model_of(weights, folder))
 
 
 @pytest.fixture(scope="module")
-def encoder(tmp_path_factory):
-    return encoder_of(published_weights(), tmp_path_factory.mktemp("right"))
+def model(tmp_path_factory):
+    return model_of(published_weights(), tmp_path_factory.mktemp("right"))
+
+
+@pytest.fixture(scope="module", params=RUNTIMES)
+def encoder(request, model):
+    return open_with(request.param, model)
 
 
 def errors(encoder, expected: Expected) -> dict[str, float]:
@@ -159,7 +170,7 @@ def leaky_bias(ids):
     return ((1.0 - pairs) * MASKED).expand_dims(1)
 
 
-def test_a_dropped_mask_row_would_be_noticed(encoder, expected, tmp_path, monkeypatch):
+def test_a_dropped_mask_row_would_be_noticed(mindspore, expected, tmp_path, monkeypatch):
     monkeypatch.setattr(OptModel, "text_bias", staticmethod(leaky_bias))
     found = errors(encoder_of(published_weights(), tmp_path), expected)
     assert found["text"] > 10 * VECTORS and found["logit"] > 10 * LOGITS
@@ -177,7 +188,7 @@ def test_a_compact_import_keeps_vectors_and_few_bytes_and_reads_the_averaged_pat
     weights = published_weights(config)
     file = write_published(tmp_path / "file", weights)
     models = Models(tmp_path / "models")
-    plain, small = (import_model(file, models, name, compact=name == "small") for name in ("plain", "small"))
+    plain, small = (import_model(file, models, name, compact=name == "small", finish=add_graphs) for name in ("plain", "small"))
     assert plain.fingerprint != small.fingerprint
     full, compact = (open_encoder(models.path(name)) for name in ("plain", "small"))
     assert (full.config.token_shape, compact.config.token_shape) == ((17, 128), (5, 65))

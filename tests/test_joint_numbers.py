@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 
 import mindspore as ms
 import numpy as np
@@ -32,6 +33,8 @@ from tests.published_joint import (
     write_joint,
     zoo_weights,
 )
+from tests.runtimes import RUNTIMES, open_with
+from tests.small_models import add_graphs
 from tests.test_imported_numbers import ids_of
 
 TOKENS, LOGITS = 2e-3, 1e-3
@@ -79,15 +82,30 @@ def form(request) -> Form:
     return MADE[request.param]()
 
 
-def encoder_of(weights, folder):
+def model_of(weights, folder):
     models = Models(folder / "models")
-    import_model(write_joint(folder / "files", weights), models, "small")
-    return open_encoder(models.path("small"))
+    import_model(write_joint(folder / "files", weights), models, "small", finish=add_graphs)
+    return models.path("small")
+
+
+def encoder_of(weights, folder):
+    return open_encoder(model_of(weights, folder))
 
 
 @pytest.fixture(scope="module")
-def encoder(form, tmp_path_factory):
-    return encoder_of(form.weights, tmp_path_factory.mktemp("right"))
+def model(form, tmp_path_factory):
+    return model_of(form.weights, tmp_path_factory.mktemp("right"))
+
+
+@pytest.fixture(scope="module")
+def opened(model):
+    """The encoder by its runtime, opened once."""
+    return cache(lambda runtime: open_with(runtime, model))
+
+
+@pytest.fixture(scope="module", params=RUNTIMES)
+def encoder(request, opened):
+    return opened(request.param)
 
 
 def padded(form: Form) -> np.ndarray:
@@ -131,15 +149,15 @@ def test_neither_padding_nor_batch_nor_bucket_changes_a_score(encoder, form, pla
         np.testing.assert_allclose(found, expected, atol=LOGITS)
 
 
-def test_after_warm_up_no_pair_compiles_anything(encoder, form):
+def test_after_warm_up_no_pair_compiles_anything(opened, form):
+    encoder = opened("mindspore")
     encoder.warm_up()
-    cells = encoder._images, encoder._match
-    compiled = [set(cell.shapes) for cell in cells]
+    compiled = encoder.graphs.compiled
     for place in range(len(form.images)):
         tokens = encoder.encode_images(form.images[place:place + 1]).tokens
         for sentence in SENTENCES:
             encoder.match(encoder.encode_texts([sentence]), np.repeat(tokens, 5, 0))
-    assert [set(cell.shapes) for cell in cells] == compiled
+    assert encoder.graphs.compiled == compiled
 
 
 def test_pairs_that_are_asked_at_the_same_time_get_what_they_get_alone(encoder, form):
@@ -198,7 +216,7 @@ def test_another_class_of_the_itm_head_would_be_noticed(tmp_path, monkeypatch, r
     assert error(encoder_of(v1_pretraining_weights(), tmp_path), _v1()) > 100 * LOGITS
 
 
-def test_a_dropped_mask_row_would_be_noticed(form, tmp_path, monkeypatch):
+def test_a_dropped_mask_row_would_be_noticed(form, mindspore, tmp_path, monkeypatch):
     whole = joint.JointModel.match_logits
 
     def leaky(self, ids, valid, tokens):
@@ -214,7 +232,7 @@ def all_read(tokens):
     return ms.ops.zeros_like(tokens[:, :, 0]).expand_dims(1).expand_dims(1)
 
 
-def test_regions_that_are_not_masked_would_be_noticed(tmp_path, monkeypatch):
+def test_regions_that_are_not_masked_would_be_noticed(mindspore, tmp_path, monkeypatch):
     form = _zoo()
     monkeypatch.setattr(joint, "unread", all_read)
     assert error(encoder_of(form.weights, tmp_path), form) > 10 * LOGITS
@@ -241,7 +259,7 @@ def _with_places_as_trained(self, pixels):
 
 
 @pytest.mark.parametrize("mistake", [_without_the_dummy, _with_places_as_trained])
-def test_a_vit_without_its_quirks_would_be_noticed(tmp_path, monkeypatch, mistake):
+def test_a_vit_without_its_quirks_would_be_noticed(mindspore, tmp_path, monkeypatch, mistake):
     form = _v1()
     monkeypatch.setattr(joint.JointVit, "construct", mistake)
     assert error(encoder_of(form.weights, tmp_path), form) > 10 * LOGITS

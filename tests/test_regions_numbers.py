@@ -6,19 +6,20 @@ from __future__ import annotations
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 
 import mindspore as ms
 import numpy as np
 import pytest
 
 from encoder import network, open_encoder, region_stream
-from encoder.checkpoint import write_model
 from encoder.config import PRESETS
 from encoder.errors import NoAttention
 from encoder.regions import Regions, rows_of
 from tests.numpy_regions import NumpyRegions
 from tests.published_joint import detections
-from tests.small_models import SMALL, WORDS, random_weights, vocabulary
+from tests.runtimes import RUNTIMES, open_with
+from tests.small_models import SMALL, WORDS, random_weights, write_small_model
 
 VECTORS, LOGITS = 1e-4, 1e-3
 SMALL_REGIONS = dataclasses.replace(PRESETS["opt-zoo"], **SMALL, name="opt-zoo-small", regions=40, region_width=20)
@@ -65,13 +66,23 @@ def expected(weights) -> Expected:
 
 
 def encoder_of(folder, weights):
-    write_model(folder, SMALL_REGIONS, weights, vocabulary())
-    return open_encoder(folder)
+    return open_encoder(write_small_model(folder, SMALL_REGIONS, weights=weights))
 
 
 @pytest.fixture(scope="module")
-def encoder(tmp_path_factory, weights):
-    return encoder_of(tmp_path_factory.mktemp("model"), weights)
+def model(tmp_path_factory, weights):
+    return write_small_model(tmp_path_factory.mktemp("model"), SMALL_REGIONS, weights=weights)
+
+
+@pytest.fixture(scope="module")
+def opened(model):
+    """The encoder by its runtime, opened once."""
+    return cache(lambda runtime: open_with(runtime, model))
+
+
+@pytest.fixture(scope="module", params=RUNTIMES)
+def encoder(request, opened):
+    return opened(request.param)
 
 
 def errors(encoder, expected: Expected) -> dict[str, float]:
@@ -116,16 +127,16 @@ def test_the_order_of_regions_says_nothing(encoder, expected):
     np.testing.assert_allclose(encoder.encode_images(turned).vectors, expected.image_vectors, atol=VECTORS)
 
 
-def test_after_warm_up_no_number_of_regions_compiles_anything(encoder, expected):
+def test_after_warm_up_no_number_of_regions_compiles_anything(opened, expected):
+    encoder = opened("mindspore")
     encoder.warm_up()
-    cells = encoder._images, encoder._texts, encoder._match
-    compiled = [set(cell.shapes) for cell in cells]
+    compiled = encoder.graphs.compiled
     for sentence in SENTENCES:
         for place in range(len(COUNTS)):
             tokens = encoder.encode_images(expected.rows[place:place + 1]).tokens
             for pairs in (1, 20):
                 encoder.match(encoder.encode_texts([sentence]), np.repeat(tokens, pairs, 0))
-    assert [set(cell.shapes) for cell in cells] == compiled
+    assert encoder.graphs.compiled == compiled
 
 
 def test_pairs_with_other_numbers_of_regions_get_what_they_get_alone(encoder, expected):
@@ -155,7 +166,7 @@ def all_read(tokens):
     return ms.ops.zeros_like(tokens[:, :, 0]).expand_dims(1).expand_dims(1)
 
 
-def test_regions_that_are_not_masked_would_be_noticed(weights, expected, tmp_path, monkeypatch):
+def test_regions_that_are_not_masked_would_be_noticed(mindspore, weights, expected, tmp_path, monkeypatch):
     monkeypatch.setattr(network, "unread", all_read)
     assert errors(encoder_of(tmp_path / "fusion", weights), expected)["logit"] > 10 * LOGITS
     monkeypatch.setattr(region_stream, "MASKED", 0.0)

@@ -1,0 +1,19 @@
+"""A model that is run by the one runtime or the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from encoder import open_encoder
+from encoder.runtime import Encoder
+
+RUNTIMES = ("onnxruntime", "mindspore")
+
+
+def open_with(runtime: str, folder: Path) -> Encoder:
+    """The encoder of a model folder, run by a runtime."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PANOPTES_RUNTIME", runtime)
+        return open_encoder(folder)
