@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 from threading import Thread
 
@@ -27,6 +31,9 @@ PORT = click.option("--port", default=8000, show_default=True, type=click.IntRan
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 STDIN = 0
+PATIENCE_S = 0.5
+"""So long a command may take to end by itself when it was stopped; a batch that is being encoded takes longer."""
+
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
 
@@ -37,8 +44,7 @@ class Panoptes(click.Group):
         try:
             return super().invoke(context)
         except KeyboardInterrupt:
-            click.echo("Stopped. What was published is as it was; run the same command to go on.", err=True)
-            context.exit(130)
+            end_stopped()
         except Exception as error:
             if not _is_ours(error):
                 raise
@@ -52,6 +58,64 @@ def _is_ours(error: Exception) -> bool:
              "web": "WebError"}
     return any(isinstance(error, getattr(sys.modules[f"{room}.errors"], base))
                for room, base in rooms.items() if f"{room}.errors" in sys.modules)
+
+
+_ending = threading.Lock()
+_bars: list = []
+_temporary: list[Path] = []
+_patient = True
+
+
+def take_interrupts() -> None:
+    """Have Ctrl-C raise KeyboardInterrupt in this, the main thread, and end the command soon, whatever it is doing.
+
+    Libraries set handlers of their own, MindSpore one at each run. So the signal is blocked in every thread, and one thread
+    waits for it. To be called before there are other threads.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # whoever started this wants it ignored
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker._IGNORED_SIGNALS = (signal.SIGTERM,)  # it would unblock these in the thread that starts a process
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    signal.signal(signal.SIGURG, lambda *_: None)  # wakes the main thread from whatever it waits for
+    Thread(target=_pass_on, args=(threading.main_thread().ident,), name="interrupts", daemon=True).start()
+
+
+def end_by_itself() -> None:
+    """Let Ctrl-C only raise KeyboardInterrupt from now on: the command sees to its end, which may take longer."""
+    global _patient
+    _patient = False
+
+
+def _pass_on(main: int) -> None:
+    while True:
+        signal.sigwait({signal.SIGINT})
+        _thread.interrupt_main()
+        signal.pthread_kill(main, signal.SIGURG)
+        if _patient:
+            time.sleep(PATIENCE_S)
+            end_stopped()
+
+
+def end_stopped() -> None:
+    """Say that the command was stopped and end the process at once, and those that it started, with 130.
+
+    What is being written can be killed at any instant. Waiting for threads would take as long as what they encode, and
+    MindSpore aborts with a trace in an interpreter that shuts down.
+    """
+    if not _ending.acquire(blocking=False):
+        threading.Event().wait()  # the other thread is about to end the process
+    for shown in _bars:
+        shown.close()
+    multiprocessing = sys.modules.get("multiprocessing")
+    for child in multiprocessing.active_children() if multiprocessing else ():
+        child.kill()
+    for folder in _temporary:
+        shutil.rmtree(folder, ignore_errors=True)
+    click.echo("Stopped. What was published is as it was; run the same command to go on.", err=True)
+    sys.stdout.flush()
+    os._exit(130)
 
 
 def allow_many_files() -> None:
@@ -79,6 +143,7 @@ def bar(unit: str, quiet: bool = False):
             return
         if shown is None:
             shown = tqdm(unit=f" {unit}", disable=quiet, dynamic_ncols=True, file=sys.stderr)
+            _bars.append(shown)
         shown.total = total
         shown.set_description(stage, refresh=False)
         shown.update(done - shown.n)
@@ -88,6 +153,7 @@ def bar(unit: str, quiet: bool = False):
     finally:
         if shown is not None:
             shown.close()
+            _bars.remove(shown)
 
 
 @contextlib.contextmanager
@@ -101,6 +167,7 @@ def temporary_folder(home: Path):
     except OSError as error:
         raise UnusableHome(home, error.strerror) from error
     with folder as name:
+        _temporary.append(Path(name))
         yield Path(name)
 
 

@@ -28,6 +28,7 @@ from console import (
     allow_many_files,
     bar,
     chosen_models,
+    end_by_itself,
     end_with_parent,
     exit_with_failures,
     exit_without_images,
@@ -37,6 +38,7 @@ from console import (
     print_failures,
     print_summary,
     say,
+    take_interrupts,
 )
 from evaluation_commands import compare, evaluate
 from lifecycle import COMMANDS
@@ -270,6 +272,7 @@ def _serve(home: Path, collection: str, host: str, port: int, open_encoder, buil
     from web.access import Tokens
     from web.errors import PortTaken
 
+    end_by_itself()
     translate, tokens, stored = translator(), Tokens.of(os.environ), Home(home)
     builds = CommandBuilds(stored, build_options or [])
     editor = None if build_options is None else HomeEditor(stored, builds)
@@ -295,5 +298,6 @@ for command in (*COMMANDS, search, model, evaluate, compare):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    take_interrupts()
     allow_many_files()
     cli()

@@ -55,6 +55,28 @@ def export_model(name, home, as_json):
     say({"name": name, "folder": str(folder), "graphs": export_graphs(folder, anew=True)}, export_lines, as_json)
 
 
+@model.command("quantize")
+@click.argument("name")
+@click.option("--data", type=click.Path(path_type=Path), required=True,
+              help="A JSON Lines manifest of captioned photos that were trained on, of which up to 64 are read.")
+@HOME
+@JSON
+def quantize_model(name, data, home, as_json):
+    """Make graphs of the model NAME whose products are in 8 bits, for PANOPTES_PRECISION=int8.
+
+    Reads the model, DATA and its photos; writes the model's folder graphs/int8. Processors with 8-bit dot products (VNNI, AMX)
+    run them up to twice as fast; docs/benchmarks.md says what they lose.
+    """
+    from encoder.calibration_data import feeds_of
+    from encoder.onnx_quantizing import stays_float32, write_int8_graphs
+    from encoder.report import quantize_lines
+    from encoder.training.dataset import read_photos
+
+    folder = models_of(home).chosen(name)
+    counts = write_int8_graphs(folder, feeds_of(folder, read_photos(data)), stays_float32)
+    say({"name": name, "folder": str(folder), "products": counts}, quantize_lines, as_json)
+
+
 def export_graphs(folder: Path) -> None:
     """Give a model folder its graphs: those that are kept for its config, or else exported, for which MindSpore is loaded."""
     from encoder.checkpoint import read_config

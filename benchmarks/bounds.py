@@ -15,9 +15,9 @@ from collections.abc import Callable
 import numpy as np
 
 from encoder import open_encoder
-from encoder.runtime import IMAGE_BATCHES
 
 SENTENCE = "a dog runs along the beach"
+IMAGES = 16
 LONGER = "a man in a red jacket and a woman with a blue umbrella walk past a row of parked bicycles in the rain"
 
 
@@ -39,7 +39,7 @@ def main() -> None:
     length, width = encoder.config.token_shape
     size = encoder.config.image_size
     rng = np.random.default_rng(0)
-    photos = rng.integers(0, 256, (IMAGE_BATCHES[-1], size, size, 3)).astype(np.uint8)
+    photos = rng.integers(0, 256, (IMAGES, size, size, 3)).astype(np.uint8)
     tokens = encoder.encode_images(photos).tokens
     candidates = np.concatenate([tokens, tokens])[:32]
     short, longer = encoder.encode_texts([SENTENCE]), encoder.encode_texts([LONGER])

@@ -11,8 +11,8 @@ from benchmarks import flops
 from benchmarks.material import IMAGES, SENTENCES, TOKENS
 from encoder.config import OptConfig
 
-OURS = "mindspore"
-NAMES = {"mindspore": "MindSpore", "torch": "PyTorch", "onnxruntime": "ONNX Runtime"}
+OURS, REFERENCE = "panoptes", "mindspore"
+NAMES = {OURS: "Panoptes", "torch": "PyTorch", "onnxruntime": "PyTorch's export", REFERENCE: "MindSpore"}
 COUNTS = {"sentences": SENTENCES, "images": IMAGES, "pairs": SENTENCES}
 TOLERANCES = {"sentences": 1e-3, "images": 1e-3, "pairs": 1e-2}
 """Of each number of a unit vector, and of a match logit."""

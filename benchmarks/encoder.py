@@ -1,4 +1,4 @@
-"""The encoder beside PyTorch and ONNX Runtime, the same network with the same weights in all three: `make bench`.
+"""The encoder beside PyTorch, and ONNX Runtime on PyTorch's export, with the same weights: `make bench`.
 
     python -m benchmarks.encoder --torch-python .venv-bench/bin/python
 
@@ -22,7 +22,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from benchmarks.comparison import NAMES, OURS, Measured, disagreements, table
+from benchmarks.comparison import NAMES, OURS, REFERENCE, Measured, disagreements, table
 from benchmarks.material import write_inputs, write_opt_v2_base
 from encoder.checkpoint import SHIPPED, read_config
 
@@ -36,12 +36,14 @@ class Bench:
     folder: Path
     other: str | None
     seconds: float
+    reference: bool = False
     environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def frameworks(self) -> tuple[str, ...]:
         """Who takes part."""
-        return tuple(NAMES) if self.other else (OURS,)
+        there = {OURS: True, "torch": self.other, "onnxruntime": self.other, REFERENCE: self.reference}
+        return tuple(name for name in NAMES if there[name])
 
     def prepare(self, name: str) -> None:
         """A model folder with its inputs and, where ONNX Runtime takes part, its exported graphs."""
@@ -51,13 +53,14 @@ class Bench:
         else:
             write_opt_v2_base(model)
         write_inputs(model, self._inputs(name))
+        self._run("graphs", sys.executable, name)
         if self.other:
             self._run("export", self.other, name)
 
     def measure(self, framework: str, name: str) -> tuple[dict, dict[str, np.ndarray]]:
         """{"ms": {row: milliseconds}, "peak": GFLOP/s} of one framework on one model, and what it computed."""
         outputs = self.folder / "outputs.npz"
-        said = self._run(framework, sys.executable if framework == OURS else self.other, name, str(outputs))
+        said = self._run(framework, sys.executable if framework in (OURS, REFERENCE) else self.other, name, str(outputs))
         with np.load(outputs) as values:
             return json.loads(said.splitlines()[-1]), dict(values)
 
@@ -80,8 +83,9 @@ class Bench:
 @click.option("--seconds", default=3.0, show_default=True, help="How long each row is repeated in a round.")
 @click.option("--model", "models", multiple=True, type=click.Choice(["opt-mini", "opt-v2-base"]),
               default=["opt-mini", "opt-v2-base"], show_default=True)
+@click.option("--reference", is_flag=True, help="Also the same network run by MindSpore.")
 @click.option("--bounds/--no-bounds", default=True, help="Also what opt-mini is bound to keep (benchmarks.bounds).")
-def main(torch_python: str, rounds: int, seconds: float, models: tuple[str, ...], bounds: bool) -> None:
+def main(torch_python: str, rounds: int, seconds: float, models: tuple[str, ...], reference: bool, bounds: bool) -> None:
     """Measure and print Markdown."""
     if bounds:
         subprocess.run([sys.executable, "-m", "benchmarks.bounds"], cwd=ROOT, check=True)
@@ -89,11 +93,11 @@ def main(torch_python: str, rounds: int, seconds: float, models: tuple[str, ...]
     found = versions(torch_python)
     (ROOT / "var").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT / "var") as folder:
-        bench = Bench(Path(folder), torch_python if found else None, seconds, {"PANOPTES_CACHE": f"{folder}/graphs"})
+        bench = Bench(Path(folder), torch_python if found else None, seconds, reference)
         load = os.getloadavg()[0]
         measured, problems = _compare(bench, models, rounds)
     against = f", {found}" if found else ""
-    print(f"{_machine()}, load {load:.1f} at the start; rounds: {rounds}; MindSpore {version('mindspore')}{against}\n")
+    print(f"{_machine()}, load {load:.1f} at the start; rounds: {rounds}; ONNX Runtime {version('onnxruntime')}{against}\n")
     print(table(measured))
     if not found:
         print(f"\nPyTorch and ONNX Runtime are missing: {torch_python} cannot import them; `make bench` installs "

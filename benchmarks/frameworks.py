@@ -1,7 +1,9 @@
 """One framework does one model's work and says how long it takes: `python -m benchmarks.frameworks NAME MODEL INPUTS OUTPUTS`.
 
-A process of its own for each, started by `benchmarks.encoder`. NAME is "mindspore", "torch" or "onnxruntime"; "export" writes
-what onnxruntime reads. INPUTS is what `benchmarks.material` wrote; OUTPUTS takes the text vectors, image vectors and match
+A process of its own for each, started by `benchmarks.encoder`. NAME is "panoptes" (the encoder as it
+is served), "mindspore" (the same with PANOPTES_RUNTIME=mindspore), "torch" or "onnxruntime"; "export" writes what onnxruntime
+reads, "graphs" what panoptes reads. INPUTS is what `benchmarks.material` wrote; OUTPUTS takes the text vectors, image
+vectors and match
 logits, and one line of JSON on standard output the milliseconds.
 """
 
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -20,7 +23,7 @@ SIDE = 2048
 PARTS = ("texts", "images", "match")
 
 
-class MindSpore:
+class Panoptes:
     """The encoder of Panoptes, as the rest of Panoptes calls it."""
 
     def __init__(self, model: Path, inputs: dict[str, np.ndarray]):
@@ -104,7 +107,15 @@ class OnnxRuntime(Arrays):
         return tuple(session.run(None, dict(zip(names, arrays, strict=True))))
 
 
-FRAMEWORKS = {"mindspore": MindSpore, "torch": Torch, "onnxruntime": OnnxRuntime}
+class MindSpore(Panoptes):
+    """The same, where MindSpore runs the network: the reference."""
+
+    def __init__(self, model: Path, inputs: dict[str, np.ndarray]):
+        os.environ["PANOPTES_RUNTIME"] = "mindspore"
+        super().__init__(model, inputs)
+
+
+FRAMEWORKS = {"panoptes": Panoptes, "mindspore": MindSpore, "torch": Torch, "onnxruntime": OnnxRuntime}
 
 
 def repeated(tokens: np.ndarray, count: int) -> np.ndarray:
@@ -129,6 +140,17 @@ def export(model: Path, inputs: dict[str, np.ndarray]) -> None:
     states, tokens = torch.zeros(*ids.shape, width), torch.zeros(len(ids), length, width)
     for part, given in zip(PARTS, ((ids,), (pixels,), (states, ids, tokens)), strict=True):
         torch.onnx.export(Part(opt, part).eval(), given, onnx_file(model, part), dynamo=True, external_data=True, verbose=False)
+
+
+def make_graphs(model: Path) -> None:
+    """Give a model folder the graphs of its config."""
+    from encoder.checkpoint import read_config
+    from encoder.graph_files import copy_kept_graphs
+
+    if not copy_kept_graphs(model, read_config(model)):
+        from encoder.onnx_export import export_graphs
+
+        export_graphs(model)
 
 
 def median_ms(call: Callable[[], object], seconds: float, least: int = 3) -> float:
@@ -161,15 +183,15 @@ def peak(name: str, seconds: float) -> float:
 def main() -> None:
     """Do the work and print its times."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=[*FRAMEWORKS, "export"])
+    parser.add_argument("name", choices=[*FRAMEWORKS, "export", "graphs"])
     parser.add_argument("model", type=Path)
     parser.add_argument("inputs", type=Path)
     parser.add_argument("outputs", type=Path, nargs="?")
     parser.add_argument("--seconds", type=float, default=3.0, help="how long each kind of work is repeated")
     asked = parser.parse_args()
     inputs = dict(np.load(asked.inputs))
-    if asked.name == "export":
-        export(asked.model, inputs)
+    if asked.name in ("export", "graphs"):
+        export(asked.model, inputs) if asked.name == "export" else make_graphs(asked.model)
         return
     framework = FRAMEWORKS[asked.name](asked.model, inputs)
     rows = {"sentences": framework.sentences, "images": framework.images, "pairs": framework.pairs}

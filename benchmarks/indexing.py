@@ -41,8 +41,6 @@ ROOT = Path(__file__).parent.parent
               help="Processes that decode; may be given several times (default: as `build-index` takes).")
 def main(photos: int, data: Path | None, rounds: int, workers: tuple[int, ...]):
     """Measure and print."""
-    from encoder.runtime import IMAGE_BATCHES  # not above: what decodes imports this module anew, and has no use for mindspore
-
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         data = data or made_up(folder / "photos", photos)
@@ -54,7 +52,7 @@ def main(photos: int, data: Path | None, rounds: int, workers: tuple[int, ...]):
         source = open_source(data)
         items = list(islice(source, photos))
         texts = [caption.text for item in items for caption in item.captions]
-        alone_on(encoder, IMAGE_BATCHES[-1], texts[:TEXT_BATCH])  # compiles
+        alone_on(encoder, IMAGE_BATCH, texts[:TEXT_BATCH])  # compiles
         counts = workers or (default_workers(len(items), beside_encoder=False),)
         alone, built = [alone_on(encoder, len(items), texts)], {count: [] for count in counts}
         shares: dict[int, list[float]] = {count: [] for count in counts}

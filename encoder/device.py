@@ -1,12 +1,12 @@
-"""Which device MindSpore runs on, and its compile cache."""
+"""Which device MindSpore runs on, and how it is called."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
+import ctypes
 import os
-from pathlib import Path
+import signal
+from collections.abc import Iterator
 
 import mindspore as ms
 import numpy as np
@@ -14,6 +14,7 @@ from mindspore import Tensor
 
 from encoder.entries import Entry
 from encoder.errors import UnknownDevice
+from encoder.graph_cache import GraphCache
 from encoder.joining import SharedWorker
 from encoder.memory import give_back_memory
 
@@ -42,63 +43,6 @@ def use_device(name: str | None = None, number: int | None = None) -> str:
     return name
 
 
-class GraphCache:
-    """MindSpore's compile cache, made safe.
-
-    MindSpore names a kept graph by its place in the order in which a process compiled graphs, hands it to whatever comes
-    at that place in the next process, and keeps to the first folder it was given. So the folder is chosen by the first
-    graph, each place in it is claimed by one graph for good, and the first graph that finds its place taken by another
-    ends the use of the cache in this process.
-    """
-
-    def __init__(self, root: Path):
-        self._root, self._folder, self._compiled, self._ended = root, None, 0, False
-
-    def before_compiling(self, graph: str) -> None:
-        """To be called before each new graph is compiled; `graph` names its cell and shapes."""
-        if self._ended:
-            return
-        try:
-            if self._folder is None:
-                self._open(graph)
-            self._ended = not self._claim(graph)
-        except OSError:
-            self._ended = True  # no folder to write to: compile every time
-        if self._ended:
-            self.end()
-        self._compiled += 1
-
-    @contextlib.contextmanager
-    def alone(self):
-        """Keep the other processes that use this cache from compiling, for what one writes another must not read by half."""
-        with contextlib.ExitStack() as stack:
-            with contextlib.suppress(OSError):  # no folder to write to, or none that locks
-                self._root.mkdir(parents=True, exist_ok=True)
-                lock = stack.enter_context(open(self._root / "lock", "w"))
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
-    def end(self) -> None:
-        """Compile without the cache from now on."""
-        self._ended = True
-        ms.set_context(enable_compile_cache=False)
-
-    def _open(self, graph: str) -> None:
-        folder = self._root / graph
-        folder.mkdir(parents=True, exist_ok=True)
-        ms.set_context(enable_compile_cache=True, compile_cache_path=str(folder))
-        self._folder = folder
-
-    def _claim(self, graph: str) -> bool:
-        place = self._folder / f"place-{self._compiled}"
-        try:
-            with place.open("x") as stream:
-                stream.write(graph)
-        except FileExistsError:
-            pass
-        return place.read_text() == graph
-
-
 class CompiledCell:
     """A cell that takes and gives numpy arrays and compiles each new shape through the cache.
 
@@ -114,34 +58,53 @@ class CompiledCell:
         """Run the cell; gives its outputs as a tuple."""
         shapes = tuple(array.shape for array in arrays)
         if shapes in self.shapes:
-            return self._run(arrays)
+            return _run(self._cell, arrays)
         name = [self._fingerprint, type(self._cell).__name__.strip("_")]
-        with self._cache.alone():
-            self._cache.before_compiling("-".join([*name, *("x".join(map(str, shape)) for shape in shapes)]))
-            self.shapes.add(shapes)
-            result = self._run(arrays)
+        result = self._compile("-".join([*name, *("x".join(map(str, shape)) for shape in shapes)]), arrays)
+        self.shapes.add(shapes)
         give_back_memory()
         return result
 
-    def _run(self, arrays: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-        result = self._cell(*(Tensor.from_numpy(np.ascontiguousarray(array)) for array in arrays))
+    def _compile(self, graph: str, arrays: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+        """The first run of new shapes. What fails with the cache and works without is the cache's fault, and ends its use."""
+        cached = self._cache.in_use
+        try:
+            with self._cache.holding(graph):
+                return _run(self._cell, arrays)
+        except Exception as error:
+            if not cached:
+                raise
+            problem = error
+        anew = type(self._cell)(self._cell.model).set_train(False)
+        with self._cache.without():
+            result = _run(anew, arrays)
+        self._cache.give_up(problem)
+        self._cell = anew
+        self.shapes.clear()
+        return result
+
+
+def _run(cell: Entry, arrays: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    with kept_interrupts():
+        result = cell(*(Tensor.from_numpy(np.ascontiguousarray(array)) for array in arrays))
         return tuple(value.asnumpy() for value in (result if isinstance(result, tuple) else (result,)))
 
 
-_process_cache: list[GraphCache] = []
+@contextlib.contextmanager
+def kept_interrupts() -> Iterator[None]:
+    """Put back what Ctrl-C does: MindSpore has a handler of its own, which raises SIGTERM, and sets it at each run.
+
+    In any thread; what somebody else sets to SIG_IGN or SIG_DFL meanwhile stays.
+    """
+    before = _handler_of(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if _handler_of(signal.SIGINT) not in (before, None, int(signal.SIG_IGN)):
+            _set_handler(signal.SIGINT, before)
 
 
-def process_cache(device: str) -> GraphCache:
-    """The compile cache of this process: one for all its models, since MindSpore counts its graphs by process."""
-    if not _process_cache:
-        _process_cache.append(GraphCache(graph_folder(device)))
-    return _process_cache[0]
-
-
-def graph_folder(device: str) -> Path:
-    """Where compiled graphs of this version are kept: under PANOPTES_CACHE, or ~/.cache/panoptes."""
-    root = Path(os.environ.get("PANOPTES_CACHE") or Path.home() / ".cache" / "panoptes")
-    code = hashlib.sha256(ms.__version__.encode())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        code.update(source.read_bytes())
-    return root / f"{device}-{code.hexdigest()[:12]}"
+_handler_of = ctypes.pythonapi.PyOS_getsig
+_handler_of.argtypes, _handler_of.restype = [ctypes.c_int], ctypes.c_void_p
+_set_handler = ctypes.pythonapi.PyOS_setsig
+_set_handler.argtypes, _set_handler.restype = [ctypes.c_int, ctypes.c_void_p], ctypes.c_void_p

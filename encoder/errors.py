@@ -55,6 +55,18 @@ class BadGraphs(BadCheckpoint):
                          f"`python manage.py model export {model}` makes them anew.")
 
 
+class NoInt8Graphs(BadCheckpoint):
+    """A model has no graphs with 8-bit products that can be used."""
+
+    def __init__(self, model, problem: str):
+        super().__init__(f"The 8-bit graphs of the model in {model} {problem}: `python manage.py model quantize {model} --data "
+                         "MANIFEST` makes them, and without PANOPTES_PRECISION=int8 none are needed.")
+
+
+class UnknownPrecision(EncoderError):
+    """PANOPTES_PRECISION names none that there is."""
+
+
 class NotACheckpoint(BadCheckpoint):
     """A file that is no MindSpore `.ckpt`, or not a whole one."""
 

@@ -45,7 +45,8 @@ def open_graphs(folder: Path, config: OptConfig | JointConfig, fingerprint: str,
         UnknownDevice: there is no such device, or it doesn't answer.
         UnknownRuntime: PANOPTES_RUNTIME names none that runs on the device.
         NoOnnxRuntime, NoMindSpore: what is to run the network isn't installed.
-        BadGraphs, BadCheckpoint: the model's files don't fit.
+        UnknownPrecision: PANOPTES_PRECISION names none that there is.
+        BadGraphs, NoInt8Graphs, BadCheckpoint: the model's files don't fit.
     """
     device = device or os.environ.get("PANOPTES_DEVICE") or DEVICES[0]
     if device not in DEVICES:
@@ -53,7 +54,7 @@ def open_graphs(folder: Path, config: OptConfig | JointConfig, fingerprint: str,
     if runtime_of(device) == ONNXRUNTIME:
         from encoder.onnx_graphs import OnnxGraphs
 
-        return OnnxGraphs(folder, config)
+        return OnnxGraphs(folder, config, fingerprint)
     check_mindspore(f"PANOPTES_RUNTIME={MINDSPORE}" if device == "CPU" else f"PANOPTES_DEVICE={device}")
     from encoder.mindspore_graphs import MindSporeGraphs
 

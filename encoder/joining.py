@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Lock
@@ -49,6 +49,10 @@ class SharedWorker:
     def call(self, function: Callable, *arguments):
         """What the function gives, or raises, when it has the thread for itself."""
         return self._thread.submit(function, *arguments).result()
+
+    def map(self, function: Callable, arguments: Iterable) -> list:
+        """What the function gives for each argument, each in a thread of its own as threads are free."""
+        return [future.result() for future in [self._thread.submit(function, argument) for argument in arguments]]
 
     def rows(self, key: Hashable, columns: Columns, run: Callable[..., Columns], most: int) -> Columns:
         """Runs rows, at most `most` at a time, together with those that other threads ask for under the same key.

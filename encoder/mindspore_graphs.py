@@ -10,8 +10,9 @@ from mindspore import Tensor
 from encoder import checkpoint
 from encoder.blocks import TransposedLinear
 from encoder.config import OptConfig
-from encoder.device import CompiledCell, process_cache, use_device, worker
+from encoder.device import CompiledCell, use_device, worker
 from encoder.entries import entries_of, network_of
+from encoder.graph_cache import process_cache
 from encoder.joint_config import JointConfig
 from encoder.memory import give_back_memory
 

@@ -5,17 +5,23 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from encoder.checkpoint import read_weights
 from encoder.config import OptConfig
-from encoder.errors import BadGraphs, NoOnnxRuntime
+from encoder.errors import BadGraphs, NoOnnxRuntime, UnknownPrecision
 from encoder.graph_files import read_graphs
+from encoder.int8 import Product, constants, has_wide_dot_products, read_int8_graphs
 from encoder.joining import SharedWorker
 from encoder.joint_config import JointConfig
 from encoder.memory import give_back_memory
 
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+FLOAT32, INT8 = "float32", "int8"
 OLDEST = (1, 20)
 """The first ONNX Runtime that has all operators of the graphs."""
 
@@ -31,22 +37,24 @@ def threads() -> int:
 class OnnxGraphs:
     """The exported graphs of a model folder. Each is opened when it is first run, with the weights that it reads.
 
-    Raises what `graph_files.read_graphs` raises, and NoOnnxRuntime.
+    With PANOPTES_PRECISION=int8 the products of images, texts and match are in 8 bits (see int8.py). Raises what
+    `graph_files.read_graphs` raises, NoOnnxRuntime, UnknownPrecision, and NoInt8Graphs.
     """
 
     device = "CPU"
     padded = False
     worker = workers
-    image_batches, text_batches = (4,), (32,)
+    image_batches, text_batches = (2,), (32,)
 
-    def __init__(self, folder: Path, config: OptConfig | JointConfig):
+    def __init__(self, folder: Path, config: OptConfig | JointConfig, fingerprint: str):
         check_onnxruntime()
         self._folder = folder
         self._files = read_graphs(folder, config)
-        self._sessions: dict[str, object] = {}
-        self._weights: dict[str, list[np.ndarray]] = {}
-        self._unpacked = ("images",) if config.dim else ("images", "match")
-        """Entries whose batches have so many rows that a second, packed copy of the weights saves no time."""
+        self._signed = has_wide_dot_products()
+        self._int8, self._steps = {}, {}
+        if precision() == INT8:
+            self._int8, self._steps = read_int8_graphs(folder, fingerprint, self._signed)
+        self._sessions: dict[str, InferenceSession] = {}
         self._lock = Lock()
 
     def run(self, entry: str, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -55,29 +63,51 @@ class OnnxGraphs:
         names = (given.name for given in session.get_inputs())
         return tuple(session.run(None, dict(zip(names, arrays, strict=True))))
 
-    def _opened(self, entry: str):
+    def _opened(self, entry: str) -> InferenceSession:
         with self._lock:
             if entry not in self._sessions:
                 self._sessions[entry] = self._open(entry)
             return self._sessions[entry]
 
-    def _open(self, entry: str):
-        import onnxruntime
-
-        names = self._files.weights[entry]
-        stored = read_weights(self._folder, names)
-        weights = [np.ascontiguousarray(stored.pop(name), np.float32) for name in names]
-        options = session_options()
-        if entry in self._unpacked:
-            options.add_session_config_entry("session.disable_prepacking", "1")
-        options.add_external_initializers(names, [onnxruntime.OrtValue.ortvalue_from_numpy(one) for one in weights])
-        self._weights[entry] = weights  # ONNX Runtime reads them where they are, and does not keep them alive
+    def _open(self, entry: str) -> InferenceSession:
+        graph = self._int8.get(entry)
+        path = graph.path if graph else self._files.paths[entry]
+        weights = read_weights(self._folder, graph.weights if graph else self._files.weights[entry])
+        for product in graph.products if graph else ():
+            weights |= self._constants(product)
         try:
-            session = onnxruntime.InferenceSession(self._files.paths[entry], options, providers=["CPUExecutionProvider"])
+            session = open_session(str(path), weights)
         except Exception as error:  # onnxruntime's errors have no common base
-            raise BadGraphs(self._folder, f"ONNX Runtime can't open {entry}.onnx ({_first_line(error)})") from error
+            raise BadGraphs(self._folder, f"ONNX Runtime can't open {path.name} ({_first_line(error)})") from error
+        del weights
         give_back_memory()
         return session
+
+    def _constants(self, product: Product) -> dict[str, np.ndarray]:
+        stored = read_weights(self._folder, [name for name in (product.weight, product.bias) if name])
+        weight = stored[product.weight].astype(np.float32)
+        return constants(product, weight, stored.get(product.bias), self._steps[product.weight], self._signed)
+
+
+def precision() -> str:
+    """The precision of products that PANOPTES_PRECISION asks for. Raises UnknownPrecision."""
+    named = os.environ.get("PANOPTES_PRECISION") or FLOAT32
+    if named not in (FLOAT32, INT8):
+        raise UnknownPrecision(f"PANOPTES_PRECISION is {named!r}; set it to {FLOAT32} or {INT8}.")
+    return named
+
+
+def open_session(model: str | bytes, weights: dict[str, np.ndarray]) -> InferenceSession:
+    """A session of a graph, a file or its bytes, with the values of the initializers that lie elsewhere; floats as float32.
+
+    ONNX Runtime copies the values: they need not outlive this call.
+    """
+    import onnxruntime
+
+    values = [np.ascontiguousarray(one, np.float32 if one.dtype.kind == "f" else one.dtype) for one in weights.values()]
+    options = session_options()
+    options.add_external_initializers(list(weights), [onnxruntime.OrtValue.ortvalue_from_numpy(one) for one in values])
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def session_options():
@@ -87,6 +117,8 @@ def session_options():
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads()
     options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False
+    options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options

@@ -155,10 +155,10 @@ class PairedEncoder:
         """Where in a sentence each of the second model's tokens comes from, [start, end) in characters."""
         return self.second.spans(text)
 
-    def warm_up(self) -> None:
-        """Compile every shape of both."""
-        self.first.warm_up()
-        self.second.warm_up()
+    def warm_up(self, images: bool = True) -> None:
+        """As `Encoder.warm_up`, of both."""
+        self.first.warm_up(images)
+        self.second.warm_up(images)
 
 
 def paired_fingerprint(first: str, second: str | None) -> str:

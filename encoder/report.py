@@ -66,6 +66,13 @@ def _mb(count: int) -> str:
     return f"{count / 1e6:.1f} MB"
 
 
+def quantize_lines(report: dict) -> Iterator[str]:
+    """How many products are in 8 bits now, from what `model quantize` answers."""
+    yield f"8-bit graphs of {report['name']} in {report['folder']}:"
+    for entry, count in report["products"].items():
+        yield f"  {entry:<10} {count} products in 8 bits"
+
+
 def export_lines(report: dict) -> Iterator[str]:
     """The graphs that were made, from what `model export` answers."""
     yield f"Graphs of {report['name']} in {report['folder']}:"

@@ -24,7 +24,7 @@ class Reranker(Encoder):
         states = pad(ids, bucket_of(self._lengths, int(lengths.max(initial=1))))
         return TextEncodings(np.empty((len(texts), 0), np.float32), states, lengths)
 
-    def _run_each_text(self, bucket: int) -> None:
+    def _run_texts_of(self, bucket: int) -> None:
         """Nothing: texts aren't read on their own."""
 
     def _no_states(self, count: int, length: int) -> np.ndarray:

@@ -68,7 +68,16 @@ class Encoder:
 
         The tokens of regions that aren't there are zeros.
         """
-        return self.graphs.worker.call(self._encode_images, np.asarray(images, self.config.inputs.dtype))
+        images = np.asarray(images, self.config.inputs.dtype)
+        vectors = np.empty((len(images), self.config.dim), np.float32)
+        tokens = np.zeros((len(images), *self.config.token_shape), np.float16)
+        batches = list(self._batches(len(images), self.graphs.image_batches))
+        found = self.graphs.worker.map(self._encode_batch, [_filled(images[rows], size) for rows, size in batches])
+        for (rows, _), (batch_vectors, batch_tokens) in zip(batches, found, strict=True):
+            count = rows.stop - rows.start
+            vectors[rows], tokens[rows, :batch_tokens.shape[1]] = batch_vectors[:count], batch_tokens[:count]
+            self.on_batch("images", count)
+        return ImageEncodings(vectors, tokens)
 
     def encode_texts(self, texts: list[str]) -> TextEncodings:
         """Sentences in English, Chinese or both to unit vectors and token states.
@@ -106,30 +115,46 @@ class Encoder:
         """Where in a sentence each of its tokens comes from, [start, end) in characters; empty for the marks around it."""
         return self._tokenizer.spans(text)
 
-    def warm_up(self) -> None:
-        """Open every graph, and compile every shape there is where shapes are compiled: after this nothing has to be."""
-        self.graphs.worker.call(self._run_each)
+    def warm_up(self, images: bool = True) -> None:
+        """Open every graph, and compile every shape there is where shapes are compiled: after this nothing has to be.
 
-    def _run_each(self) -> None:
+        Without `images` only what sentences need, so that they can be asked while the rest is made ready.
+        """
+        self.graphs.worker.call(self._run_each_text)
+        if images:
+            self.graphs.worker.call(self._run_each_image)
+
+    def _sizes(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        """The sizes of a batch that are to be run once: all that are compiled, or else the least work."""
+        return sizes if self.graphs.padded else (1,)
+
+    def _some(self, buckets: list[int]) -> list[int]:
+        """The buckets that are to be run once."""
+        return buckets if self.graphs.padded else buckets[:1]
+
+    def _run_each_image(self) -> None:
         inputs, (length, width) = self.config.inputs, self.config.token_shape
-        some = slice(None) if self.graphs.padded else slice(1)
-        for count in self.graphs.image_batches[some]:
-            for regions in self._counts[some]:
+        for count in self._sizes(self.graphs.image_batches):
+            for regions in self._some(self._counts):
                 images = np.zeros((count, *inputs.shape), inputs.dtype)
                 self.graphs.run("images", images[:, :regions] if self.config.regions else _planes(images))
-        for bucket in self._lengths[some]:
-            self._run_each_text(bucket)
-            for count in self.match_batches[some]:
-                for regions in self._counts[some]:
+        if self.graphs.padded and self.config.token_grid is not None:
+            ids = np.ones((1, self._lengths[-1]), np.int32)
+            tokens = self._read(np.zeros((1, length, width), np.float16))
+            self.graphs.run("attention", self._no_states(*ids.shape), ids, tokens)
+
+    def _run_each_text(self) -> None:
+        length, width = self.config.token_shape
+        for bucket in self._some(self._lengths):
+            self._run_texts_of(bucket)
+            for count in self._sizes(self.match_batches):
+                for regions in self._some(self._counts):
                     tokens = np.zeros((count, length - self.config.regions + regions, width), np.float16)
                     ids = np.ones((count, bucket), np.int32)
                     self.graphs.run("match", self._no_states(count, bucket), ids, self._read(tokens))
-        if self.config.token_grid is not None:
-            ids = np.ones((1, self._lengths[-1]), np.int32)
-            self.graphs.run("attention", self._no_states(*ids.shape), ids, self._read(np.zeros((1, length, width), np.float16)))
 
-    def _run_each_text(self, bucket: int) -> None:
-        for count in self.graphs.text_batches:
+    def _run_texts_of(self, bucket: int) -> None:
+        for count in self._sizes(self.graphs.text_batches):
             self.graphs.run("texts", np.ones((count, bucket), np.int32))
 
     def _no_states(self, count: int, length: int) -> np.ndarray:
@@ -145,18 +170,11 @@ class Encoder:
                 size = min(sizes[-1], count - start)
                 yield slice(start, start + size), size
 
-    def _encode_images(self, images: np.ndarray) -> ImageEncodings:
-        vectors = np.empty((len(images), self.config.dim), np.float32)
-        tokens = np.zeros((len(images), *self.config.token_shape), np.float16)
-        for rows, size in self._batches(len(images), self.graphs.image_batches):
-            count = rows.stop - rows.start
-            *batch_vectors, batch_tokens = self.graphs.run("images", self._readable(_filled(images[rows], size)))
-            kept = pack_tokens(batch_tokens[:count]) if self.config.compact_tokens else batch_tokens[:count]
-            tokens[rows, :kept.shape[1]] = kept
-            for value in batch_vectors:
-                vectors[rows] = value[:count]
-            self.on_batch("images", count)
-        return ImageEncodings(vectors, tokens)
+    def _encode_batch(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What `config.inputs` makes of n images -> vectors [n, D], tokens as they are kept [n, up to L, W]."""
+        *vectors, tokens = self.graphs.run("images", self._readable(images))
+        return (vectors[0] if vectors else np.empty((len(images), 0), np.float32),
+                pack_tokens(tokens) if self.config.compact_tokens else tokens)
 
     def _readable(self, images: np.ndarray) -> np.ndarray:
         """A batch as the network takes it: float32 planes of pixels, or no more rows of regions than its bucket."""

@@ -114,7 +114,7 @@ class FakeEncoder:
         """A mark, the first word, a mark."""
         return [(0, 0), (0, len(text.split()[0])), (0, 0)]
 
-    def warm_up(self) -> None:
+    def warm_up(self, images: bool = True) -> None:
         self.calls.append(("warm_up", 0))
 
     def _vectors(self, colours: np.ndarray) -> np.ndarray:

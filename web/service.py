@@ -97,9 +97,10 @@ class SearchService:
     def _load(self, open_encoder) -> None:
         try:
             encoder = open_encoder()
-            encoder.warm_up()
+            encoder.warm_up(images=False)
             self._search_once(encoder)
             self._encoder = self._told_of(encoder)
+            encoder.warm_up()
         except KNOWN_ERRORS as error:
             log.error("The model can't be loaded: %s", error)
             self._failure = str(error)
