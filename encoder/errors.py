@@ -21,6 +21,10 @@ class UnknownRuntime(EncoderError):
     """PANOPTES_RUNTIME names nothing that runs networks on the device."""
 
 
+class BadThreads(EncoderError):
+    """PANOPTES_THREADS is no number of processors."""
+
+
 class NoOnnxRuntime(EncoderError):
     """ONNX Runtime isn't there, or is too old."""
 

@@ -45,7 +45,7 @@ def open_graphs(folder: Path, config: OptConfig | JointConfig, fingerprint: str,
         UnknownDevice: there is no such device, or it doesn't answer.
         UnknownRuntime: PANOPTES_RUNTIME names none that runs on the device.
         NoOnnxRuntime, NoMindSpore: what is to run the network isn't installed.
-        UnknownPrecision: PANOPTES_PRECISION names none that there is.
+        UnknownPrecision, BadThreads: PANOPTES_PRECISION or PANOPTES_THREADS can't be what it is.
         BadGraphs, NoInt8Graphs, BadCheckpoint: the model's files don't fit.
     """
     device = device or os.environ.get("PANOPTES_DEVICE") or DEVICES[0]

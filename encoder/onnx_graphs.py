@@ -11,7 +11,7 @@ import numpy as np
 
 from encoder.checkpoint import read_weights
 from encoder.config import OptConfig
-from encoder.errors import BadGraphs, NoOnnxRuntime, UnknownPrecision
+from encoder.errors import BadGraphs, BadThreads, NoOnnxRuntime, UnknownPrecision
 from encoder.graph_files import read_graphs
 from encoder.int8 import Product, constants, has_wide_dot_products, read_int8_graphs
 from encoder.joining import SharedWorker
@@ -30,15 +30,23 @@ workers = SharedWorker("encoder", threads=2)
 
 
 def threads() -> int:
-    """How many processors a graph is spread over: those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many processors a graph is spread over: PANOPTES_THREADS, or those that this process may use.
+
+    Raises BadThreads where the variable holds no number of them.
+    """
+    named = os.environ.get("PANOPTES_THREADS")
+    if not named:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not (named.isascii() and named.isdigit() and int(named)):
+        raise BadThreads(f"PANOPTES_THREADS is {named!r}; set it to a number of processors, or unset it for all.")
+    return int(named)
 
 
 class OnnxGraphs:
     """The exported graphs of a model folder. Each is opened when it is first run, with the weights that it reads.
 
     With PANOPTES_PRECISION=int8 the products of images, texts and match are in 8 bits (see int8.py). Raises what
-    `graph_files.read_graphs` raises, NoOnnxRuntime, UnknownPrecision, and NoInt8Graphs.
+    `graph_files.read_graphs` raises, NoOnnxRuntime, BadThreads, UnknownPrecision, and NoInt8Graphs.
     """
 
     device = "CPU"
@@ -48,6 +56,7 @@ class OnnxGraphs:
 
     def __init__(self, folder: Path, config: OptConfig | JointConfig, fingerprint: str):
         check_onnxruntime()
+        threads()
         self._folder = folder
         self._files = read_graphs(folder, config)
         self._signed = has_wide_dot_products()

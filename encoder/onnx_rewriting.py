@@ -296,7 +296,7 @@ def finish(model: ir.Model, inputs: Sequence[str], outputs: Sequence[str], weigh
         value.const_value = ir.ExternalTensor(location, 0, None, value.dtype, shape=value.shape, name=value.name)
         graph.register_initializer(value)
     for i, node in enumerate(graph):
-        node.name = None
+        node.name = f"{node.op_type}_{i}"
         for j, value in enumerate(node.outputs):
             value.name = f"{i}" if j == 0 else f"{i}:{j}"
     common.RemoveUnusedNodesPass()(model)

@@ -4,6 +4,7 @@ mindspore."""
 from __future__ import annotations
 
 import multiprocessing
+import os
 import queue
 import signal
 from collections.abc import Callable
@@ -48,7 +49,7 @@ class ShardedEncoder:
         self._children: list[_Child] = []
         try:
             for number in range(devices):
-                self._children.append(_Child(partial(opened, number), number))
+                self._children.append(_Child(partial(opened, number), number, devices))
             for child in self._children:
                 child.answer()
                 self._idle.put(child)
@@ -96,11 +97,11 @@ def _texts(encoder, texts: list[str]) -> np.ndarray:
 class _Child:
     """A process with an encoder, which answers one call at a time."""
 
-    def __init__(self, opened: Callable[[], object], number: int):
+    def __init__(self, opened: Callable[[], object], number: int, devices: int):
         context = multiprocessing.get_context("spawn")  # MindSpore's threads don't outlive a fork
         self._number = number
         self._pipe, other = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other, opened), name=f"encoder-{number}", daemon=True)
+        self._process = context.Process(target=_serve, args=(other, opened, devices), name=f"encoder-{number}", daemon=True)
         self._process.start()
         other.close()
 
@@ -133,8 +134,9 @@ class _Child:
         return DeviceLost(self._number, self._process.exitcode)
 
 
-def _serve(pipe: Connection, opened: Callable[[], object]) -> None:
+def _serve(pipe: Connection, opened: Callable[[], object], devices: int) -> None:
     """Open the encoder and answer until nobody asks any more, which is also so where the parent was killed."""
+    os.environ.setdefault("PANOPTES_THREADS", str(max(1, (os.cpu_count() or 1) // devices)))  # on CPU they share the processors
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
     try:
         encoder = opened()

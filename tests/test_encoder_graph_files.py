@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from encoder import checkpoint, graph_files, open_encoder
-from encoder.errors import BadCheckpoint, BadGraphs, NoOnnxRuntime
+from encoder.errors import BadCheckpoint, BadGraphs, BadThreads, NoOnnxRuntime
 from encoder.onnx_graphs import OnnxGraphs
 from tests.small_models import SMALL_MINI, add_graphs, random_weights, vocabulary, write_small_model
 
@@ -167,13 +167,20 @@ def test_the_shipped_graphs_fit_the_shipped_weights_and_the_code():
     assert graph_files.is_whole(checkpoint.SHIPPED / "graphs")
 
 
+@pytest.mark.parametrize("named", ["none", "0", "-1", "two"])
+def test_a_number_of_threads_that_is_none_is_told(whole, monkeypatch, named):
+    monkeypatch.setenv("PANOPTES_THREADS", named)
+    with pytest.raises(BadThreads, match="set it to a number of processors"):
+        open_encoder(whole)
+
+
 def test_the_same_graphs_serve_other_weights_of_the_same_config(whole, tmp_path):
     other = write_small_model(tmp_path / "other", seed=5)
     for entry in ENTRIES:
         name = f"graphs/{entry}.onnx"
         assert (whole / name).read_bytes() == (other / name).read_bytes()
     ids = np.array([[2, 5, 7, 3]], np.int32)
-    first, second = (OnnxGraphs(model, SMALL_MINI).run("texts", ids)[0] for model in (whole, other))
+    first, second = (OnnxGraphs(model, SMALL_MINI, "").run("texts", ids)[0] for model in (whole, other))
     assert np.abs(first - second).max() > 1e-2
 
 
