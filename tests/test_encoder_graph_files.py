@@ -10,7 +10,6 @@ import pytest
 
 from encoder import checkpoint, graph_files, open_encoder
 from encoder.errors import BadCheckpoint, BadGraphs, BadThreads, NoOnnxRuntime
-from encoder.onnx_graphs import OnnxGraphs
 from tests.small_models import SMALL_MINI, add_graphs, random_weights, vocabulary, write_small_model
 
 ENTRIES = ["attention", "images", "match", "texts"]
@@ -180,7 +179,7 @@ def test_the_same_graphs_serve_other_weights_of_the_same_config(whole, tmp_path)
         name = f"graphs/{entry}.onnx"
         assert (whole / name).read_bytes() == (other / name).read_bytes()
     ids = np.array([[2, 5, 7, 3]], np.int32)
-    first, second = (OnnxGraphs(model, SMALL_MINI, "").run("texts", ids)[0] for model in (whole, other))
+    first, second = (open_encoder(model).graphs.run("texts", ids)[0] for model in (whole, other))
     assert np.abs(first - second).max() > 1e-2
 
 

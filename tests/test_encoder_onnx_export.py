@@ -11,10 +11,10 @@ from encoder.checkpoint import read_weights, write_model
 from encoder.config import OptConfig
 from encoder.entries import entries_of, network_of
 from encoder.joint_config import JointConfig
-from encoder.onnx_graphs import OnnxGraphs
 from encoder.reranker import Reranker
 from encoder.runtime import Encoder, _buckets
 from tests.published_joint import SMALL_V1, SMALL_ZOO
+from tests.runtimes import open_with
 from tests.small_models import SMALL_MINI, SMALL_V2, add_graphs, random_weights, vocabulary
 from tests.test_regions_numbers import SMALL_REGIONS
 
@@ -31,7 +31,7 @@ class Form:
 
     def __init__(self, folder, config):
         write_model(folder, config, random_weights(config), vocabulary())
-        self.config, self.onnx = config, OnnxGraphs(add_graphs(folder), config)
+        self.config, self.onnx = config, open_with("onnxruntime", add_graphs(folder)).graphs
         model, weights = network_of(config).set_train(False), read_weights(folder)
         for name, parameter in model.parameters_and_names():
             parameter.set_data(Tensor(weights[name].astype(np.float32)))
