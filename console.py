@@ -202,7 +202,7 @@ def models_of(home: Path):
     """The models of a home."""
     from encoder.models import Models
 
-    return Models(home / "models")
+    return Models.of_home(home)
 
 
 def chosen_models(home: Path, model: str | None, reranker: str | None):

@@ -171,6 +171,7 @@ def repair(no_encode, drop_unfinished, model, reranker, home, collection, as_jso
     """
     from indexer.upkeep import encode_again
     from storage import Home
+    from storage.catalog import SEGMENT_DAMAGED
     from storage.repairing import repair as run
     from storage.repairing import repair_lines
     from storage.status import failures
@@ -185,7 +186,7 @@ def repair(no_encode, drop_unfinished, model, reranker, home, collection, as_jso
                    "captions": manifest.captions}
     answer["failures"] = [one for one in failures(stored, collection)["failures"] if not one["searchable"]]
     say(answer, repair_lines, as_json)
-    damaged = any(one["reason"] == "segment-damaged" for one in answer["failures"])
+    damaged = any(one["reason"] == SEGMENT_DAMAGED for one in answer["failures"])
     sys.exit(3 if damaged or len(lost) > answer.get("encoded_again", 0) else 0)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from benchmarks.synthetic import bytes_needed, free_bytes, unit_vectors, write_collection
 from encoder import checkpoint, open_encoder
+from encoder.models import Models
 from encoder.tokenizer import Tokenizer
 from search import Query
 from storage import Home
@@ -120,8 +121,9 @@ def measure_by_hand(folder: Path, encoder, sentences: Sentences, queries: int, c
     except ImportError as error:
         print(f"by hand: PyTorch is left out ({error})")
         return
-    opt = TorchOpt.from_folder(checkpoint.chosen_folder(None))
-    tokenizer = Tokenizer(checkpoint.vocabulary_path(checkpoint.chosen_folder(None)), encoder.config.text_length)
+    model = Models.of_home().chosen(None)
+    opt = TorchOpt.from_folder(model)
+    tokenizer = Tokenizer(checkpoint.vocabulary_path(model), encoder.config.text_length)
     tokens = [np.load(path, mmap_mode="r") for path in sorted(folder.glob("collections/*/segments/*/image_tokens.npy"))]
 
     def search(text: str, k: int) -> None:
@@ -146,7 +148,7 @@ def measure_by_hand(folder: Path, encoder, sentences: Sentences, queries: int, c
               help="Where the temporary folder is made.")
 def main(images: int, queries: int, folder: Path) -> None:
     """Print what a query takes, stage by stage and end to end."""
-    config = checkpoint.read_config(checkpoint.chosen_folder(None))
+    config = checkpoint.read_config(Models.of_home().chosen(None))
     needed, free = bytes_needed(images, config), free_bytes(folder)
     if needed > free:
         raise click.ClickException(f"{images} images take {needed / 1e9:.1f} GB, and {folder} has {free / 1e9:.1f} GB free: "

@@ -18,17 +18,19 @@ os.environ.setdefault("GLOG_v", "3")  # MindSpore's warnings on standard error a
 
 
 def open_encoder(folder: Path | None = None, device: str | None = None, number: int | None = None) -> Encoder:
-    """The encoder of a model folder: the shipped opt-mini unless `folder` or PANOPTES_MODEL names another.
+    """The encoder of a model folder; without one, of the model that PANOPTES_MODEL names (as `Models.chosen` reads it, in the
+    home that PANOPTES_HOME names), and without that of the shipped opt-mini.
 
     A model that can only re-rank gives a `Reranker`, whose vectors are 0 wide.
 
     `device` is "CPU" or "Ascend" (default: PANOPTES_DEVICE, then CPU), `number` which of several cards. Raises BadCheckpoint
-    (BadGraphs where the exported graphs don't fit), UnknownDevice, NoOnnxRuntime or NoMindSpore.
+    (BadGraphs where the exported graphs don't fit), UnknownModel, UnknownDevice, NoOnnxRuntime or NoMindSpore.
     """
-    from encoder.checkpoint import chosen_folder, read_config
+    from encoder.checkpoint import read_config
+    from encoder.models import Models
     from encoder.reranker import Reranker
     from encoder.runtime import Encoder
 
-    folder = chosen_folder(folder)
+    folder = Path(folder) if folder else Models.of_home().chosen(None)
     kind = Reranker if read_config(folder).dim == 0 else Encoder
     return kind(folder, device, number)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -26,11 +25,6 @@ WEIGHTS, CONFIG, SCORES = "weights.safetensors", "config.json", "ranking.json"
 SCALES = ":scales"
 VOCABULARIES = ("tokenizer.json", "vocab.txt")
 SHIPPED = Path(__file__).parent / "weights" / "opt-mini"
-
-
-def chosen_folder(folder: Path | None = None) -> Path:
-    """The model folder in use: `folder`, or PANOPTES_MODEL, or the shipped opt-mini."""
-    return Path(folder or os.environ.get("PANOPTES_MODEL") or SHIPPED)
 
 
 def read_config(folder: Path) -> OptConfig | JointConfig:

@@ -28,6 +28,11 @@ class Models:
     def __init__(self, folder: Path):
         self.folder = Path(folder)
 
+    @classmethod
+    def of_home(cls, home: Path | None = None) -> Models:
+        """The models of a home: by default of the one that PANOPTES_HOME names, or of `./var`, as the commands have it."""
+        return cls(Path(home or os.environ.get("PANOPTES_HOME") or "var") / "models")
+
     def names(self) -> list[str]:
         """The imported models' names, in alphabetical order."""
         if not self.folder.is_dir():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -12,8 +14,37 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from encoder.errors import UnreadableImage
 
 PREPROCESSINGS = ("squash", "center_crop", "resize_crop")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 200_000_000
-Image.MAX_IMAGE_PIXELS = None  # the limit above is checked before a pixel is decoded, with a reason of our own
+
+
+class _Guard:
+    """Pillow's guard against decompression bombs, which is one for the whole process, with MAX_PIXELS as its limit while any
+    thread is inside; as it was when the last one has left. What it refuses is refused before memory is taken for it."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside = Lock(), 0
+        self._limit: int | None = None
+        self._warnings: warnings.catch_warnings | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._limit, self._warnings = Image.MAX_IMAGE_PIXELS, warnings.catch_warnings()
+                self._warnings.__enter__()
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # it warns from here on, and refuses more than twice as many
+            self._inside += 1
+
+    def __exit__(self, *_) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                Image.MAX_IMAGE_PIXELS = self._limit
+                self._warnings.__exit__(None, None, None)
+
+
+GUARD = _Guard()
 
 
 def decode(source: str | os.PathLike | bytes, at_least: int | None = None, name: str | None = None) -> Image.Image:
@@ -32,10 +63,7 @@ def decode_sized(
 ) -> tuple[Image.Image, tuple[int, int]]:
     """As `decode`; and (width, height) of the photo in full, upright."""
     name = name or ("the uploaded photo" if isinstance(source, bytes) else str(source))
-    with _opened(source, name) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise UnreadableImage("too_large", f"{name} has {image.width} x {image.height} pixels, more than the "
-                                               f"{MAX_PIXELS // 1_000_000} million that are read; scale it down.")
+    with GUARD, _opened(source, name) as image:
         full = image.size
         try:
             if at_least and image.format == "JPEG":
@@ -94,12 +122,15 @@ def _opened(source, name: str) -> Image.Image:
         data = source if isinstance(source, bytes) else Path(source)
         if (len(data) if isinstance(data, bytes) else data.stat().st_size) == 0:
             raise UnreadableImage("empty", f"{name} is empty; replace the file.")
-        return Image.open(io.BytesIO(data) if isinstance(data, bytes) else data)
+        return Image.open(io.BytesIO(data) if isinstance(data, bytes) else data, formats=FORMATS)
     except FileNotFoundError as error:
         raise UnreadableImage("missing", f"{name} does not exist; check the path.") from error
     except UnidentifiedImageError as error:
         raise UnreadableImage("not_an_image", f"{name} is not an image that can be read "
                                               "(JPEG, PNG, WebP, GIF, BMP and TIFF can).") from error
+    except Image.DecompressionBombError as error:
+        raise UnreadableImage("too_large", f"{name} has more than the {MAX_PIXELS // 10**6} million pixels that are read; "
+                                           "scale it down.") from error
     except UnreadableImage:
         raise
     except Exception as error:

@@ -9,7 +9,8 @@ from io import BytesIO
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, select_autoescape
-from PIL import Image
+
+from encoder.pixels import decode
 
 from .evaluation import DEEPEST_KEPT, Answer
 
@@ -50,7 +51,7 @@ class _Photos:
 
     def __getitem__(self, image_id: int) -> str:
         if image_id not in self._made:
-            image = Image.open(BytesIO(self._snapshot.thumbnail(image_id))).convert("RGB")
+            image = decode(self._snapshot.thumbnail(image_id))
             image.thumbnail((SIDE, SIDE))
             jpeg = BytesIO()
             image.save(jpeg, "JPEG", quality=70)

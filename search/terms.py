@@ -89,11 +89,6 @@ def parse_terms(text: str, photo: bool = False, alone: bool = True) -> list[Term
     return terms
 
 
-def write_terms(terms: Iterable[Term]) -> str:
-    """A query that `parse_terms` reads as these terms; weights to three digits after the point."""
-    return " + ".join(map(_written, terms))
-
-
 def as_plain(text: str) -> str:
     """A query that means this very text, whatever signs are in it."""
     try:
@@ -208,16 +203,6 @@ def _sentence(words: list[_Piece], text: str | None) -> str:
         return inside if inside.strip() else words[0].text
     joined = " ".join(piece.text for piece in words)
     return text if text is not None and joined.split() == text.split() else joined
-
-
-def _written(term: Term) -> str:
-    size = f"{abs(term.weight):.3f}".rstrip("0").rstrip(".")
-    sign = ("-" if term.weight < 0 else "") + (f"{size}*" if size != "1" else "")
-    if term.kind == "words":
-        return sign + _quotation(term.value)
-    if term.kind == "photo":
-        return f"{sign}photo"
-    return f"{sign}@{'c' if term.kind == 'caption' else ''}{term.value}"
 
 
 def _quotation(text: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from storage.errors import WrongShape
 from storage.ivf_file import Chunks, write_ivf
 from storage.tuning import doubling
-from storage.vectors import MISSING, QUERIES_WORTH_THREADS, in_order, padded, read_faiss, selector_of, write_faiss
+from storage.vectors import MISSING, in_order, padded, read_faiss, selector_of, threads_for, write_faiss
 
 LEAST_EF, MOST_EF = 16, 1024
 
@@ -61,13 +61,12 @@ class ApproximateIndex:
         found = min(k, self.count)
         if found <= 0 or len(queries) == 0:
             return padded(np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64), k)
-        if len(queries) < QUERIES_WORTH_THREADS:
-            faiss.omp_set_num_threads(1)
-        if allowed_ids is None:
-            params = self._params(effort or self.effort, found, selector_of(None, excluded_ids))
-            scores, ids = self._index.search(queries, found, params=params)
-        if allowed_ids is not None or (effort is None and (ids == MISSING).any()):
-            scores, ids = self._search_all(queries, found, allowed_ids, excluded_ids)
+        with threads_for(len(queries)):
+            if allowed_ids is None:
+                params = self._params(effort or self.effort, found, selector_of(None, excluded_ids))
+                scores, ids = self._index.search(queries, found, params=params)
+            if allowed_ids is not None or (effort is None and (ids == MISSING).any()):
+                scores, ids = self._search_all(queries, found, allowed_ids, excluded_ids)
         return padded(*in_order(scores, ids), k)
 
     def save(self, path: Path) -> None:

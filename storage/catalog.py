@@ -5,7 +5,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +19,9 @@ from storage.tables import collections, files, metadata, runs, sources, versions
 
 STARTING, RUNNING, DONE, FAILED, INTERRUPTED = "starting", "running", "done", "failed", "interrupted"
 INDEXED = "indexed"
+SEGMENT_DAMAGED = "segment_damaged"
+OLD_REASONS = {"segment-damaged": SEGMENT_DAMAGED}
+"""Reasons as catalogs may still have them, and what they are called now."""
 BUSY_MS = 10_000
 ROWS_A_STATEMENT = 400
 ROWS_AT_ONCE = 8192
@@ -161,14 +164,14 @@ class Catalog:
 
     def files(self, collection: str) -> dict[str, FileRecord]:
         """All that is known of the collection's files, by uri."""
-        return {row.uri: _record(FileRecord, row) for row in self._select(files, collection, order=files.c.uri)}
+        return {row.uri: _file_record(row) for row in self._select(files, collection, order=files.c.uri)}
 
     def files_of(self, collection: str, uris: Sequence[str]) -> dict[str, FileRecord]:
         """What is known of these files, by uri; those of which nothing is known are left out."""
         found = {}
         for start in range(0, len(uris), ROWS_A_STATEMENT):
             asked = files.c.uri.in_(uris[start : start + ROWS_A_STATEMENT])
-            found |= {row.uri: _record(FileRecord, row) for row in self._select(files, collection, asked, order=files.c.uri)}
+            found |= {row.uri: _file_record(row) for row in self._select(files, collection, asked, order=files.c.uri)}
         return found
 
     def strangers(self, collection: str, living: np.ndarray, below: int | None = None) -> list[str]:
@@ -193,7 +196,7 @@ class Catalog:
     def failures(self, collection: str) -> list[FileRecord]:
         """The files that failed when they were last tried, by uri."""
         rows = self._select(files, collection, files.c.outcome == FAILED, order=files.c.uri)
-        return [_record(FileRecord, row) for row in rows]
+        return [_file_record(row) for row in rows]
 
     def _select(self, table, collection: str, *conditions, **wanted) -> list[Row]:
         """As `_parts`, all at once."""
@@ -282,6 +285,11 @@ def _begin_sqlite(connection: Connection) -> None:
     """Writers take their turn at the start: one that first reads could not go on once another has written."""
     writing = connection.get_execution_options().get("writing")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def _file_record(row: Row) -> FileRecord:
+    record = _record(FileRecord, row)
+    return replace(record, reason=OLD_REASONS[record.reason]) if record.reason in OLD_REASONS else record
 
 
 def _record(kind: type, row: Row):

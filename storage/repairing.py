@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage.catalog import FAILED, FileRecord
+from storage.catalog import FAILED, SEGMENT_DAMAGED, FileRecord
 from storage.errors import BrokenManifest, BrokenSegment, StorageError, unusable
 from storage.files import sha256_of
 from storage.history import History
@@ -27,7 +27,6 @@ from storage.segments import SegmentInfo
 from storage.snapshot import Snapshot
 from storage.verification import history_problems, id_problems, index_problems, living_ids, read_segments
 
-SEGMENT_DAMAGED = "segment-damaged"
 Lost = list[tuple[ImageRecord, list[CaptionRecord]]]
 
 

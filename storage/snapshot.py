@@ -43,11 +43,6 @@ class Snapshot(SegmentSet):
         """The fingerprint of the encoder that made the vectors and tokens."""
         return self._manifest.fingerprint
 
-    def verify(self) -> None:
-        """Read every byte of every segment and compare with its checksum. Raises BrokenSegment."""
-        for segment in self._segments:
-            segment.verify()
-
     def _open_index(self, folder: Path, name: str, dead: np.ndarray, living: int) -> VectorIndex:
         index = open_index(folder, name, self.index_choices)
         if index.dim != self._manifest.dim or index.count < living:

@@ -1,6 +1,8 @@
 """Nearest vectors by inner product: the interface, and FAISS behind it."""
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -68,9 +70,8 @@ class FaissFlatIndex:
             return padded(np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64), k)
         selector = selector_of(allowed_ids, excluded_ids)
         params = faiss.SearchParameters(sel=selector) if selector is not None else None
-        if len(queries) < QUERIES_WORTH_THREADS:
-            faiss.omp_set_num_threads(1)  # of this thread alone; a team for one query costs more than the query
-        scores, ids = self._index.search(queries, found, params=params)
+        with threads_for(len(queries)):
+            scores, ids = self._index.search(queries, found, params=params)
         return padded(*in_order(scores, ids), k)
 
     def save(self, path: Path) -> None:
@@ -118,6 +119,21 @@ class LiveIndex:
     ) -> tuple[np.ndarray, np.ndarray]:
         """As VectorIndex.search."""
         return self._index.search(queries, k, allowed_ids, self._excluded)
+
+
+@contextmanager
+def threads_for(queries: int) -> Iterator[None]:
+    """Has FAISS use one core for a few queries: a team of threads for one costs more than the query. The number is this
+    thread's own and stays until it is set anew, so that the old one is put back."""
+    if queries >= QUERIES_WORTH_THREADS:
+        yield
+        return
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 def write_faiss(index: faiss.IndexIDMap2, path: Path) -> None:

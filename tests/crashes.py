@@ -32,6 +32,7 @@ from storage.errors import StorageError
 from storage.maintenance import compact, delete_images
 from storage.verification import verify
 from tests.fakes import FakeEncoder, save_photo
+from tests.storage_examples import damaged_segments
 
 KILL, FULL = "kill", "full"
 BATCH = 3
@@ -103,7 +104,7 @@ def content(folder: Path) -> str:
     """A hash of all that readers see, and of what the manifest says besides."""
     collection = Home(folder / "home").collection("walls")
     snapshot, manifest = collection.open_snapshot(), collection.manifest
-    snapshot.verify()
+    assert damaged_segments(collection) == {}
     ids, captions = snapshot.image_ids(), snapshot.caption_ids()
     found = snapshot.image_index.search(snapshot.image_vectors(ids), 3)
     seen = [ids.tolist(), snapshot.images(ids), snapshot.image_vectors(ids).tobytes(), snapshot.tokens(ids).tobytes(),

@@ -3,6 +3,8 @@
 import numpy as np
 
 from storage import CaptionRecord, ImageRecord, SegmentData
+from storage.collection import Collection
+from storage.verification import read_segments
 from storage.writer import Writer
 from tests.fakes import FakeEncoder, jpeg, photo
 
@@ -22,6 +24,11 @@ def image_record(image_id: int, **changes) -> ImageRecord:
         "metadata": {"number": image_id},
     }
     return ImageRecord(**{**values, **changes})
+
+
+def damaged_segments(collection: Collection) -> dict[str, str]:
+    """What is wrong with each segment of the current version that isn't whole to the last byte, by name."""
+    return read_segments(collection.folder, collection.manifest)[1]
 
 
 def segment_data(colours: dict[int, str], captions: list[CaptionRecord] = ()) -> SegmentData:

@@ -2,12 +2,16 @@
 
 import dataclasses
 import shutil
+from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 
+from console import HOME, chosen_models
 from encoder import checkpoint, open_encoder
-from encoder.errors import BadCheckpoint, UnknownDevice
+from encoder.errors import BadCheckpoint, UnknownDevice, UnknownModel
+from encoder.models import Models
 from tests.runtimes import RUNTIMES, open_with
 from tests.small_models import SMALL_MINI, add_graphs, random_weights, write_small_model
 
@@ -61,6 +65,32 @@ def test_a_missing_or_damaged_file_is_one_line(folder, tmp_path, name):
     (broken / name).write_bytes(b"{damaged")
     with pytest.raises(BadCheckpoint):
         open_encoder(broken)
+
+
+@pytest.mark.parametrize("at", ["given", "default"])
+@pytest.mark.parametrize("model", ["mine", "path/model", "opt-mini", None])
+def test_the_model_of_the_environment_is_that_of_the_commands(tmp_path, monkeypatch, model, at):
+    monkeypatch.chdir(tmp_path)
+    for name, value in (("PANOPTES_MODEL", model), ("PANOPTES_HOME", "home" if at == "given" else None)):
+        monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
+    home = Path("home" if at == "given" else "var")
+    write_small_model(home / "models" / "mine", seed=1)
+    write_small_model(Path("path/model"), seed=2)
+
+    assert open_encoder().fingerprint == chosen_models(home, None, None).fingerprint
+
+
+def test_the_home_is_that_of_the_commands_where_none_is_named(monkeypatch):
+    monkeypatch.delenv("PANOPTES_HOME", raising=False)
+    command = HOME(click.Command("any", callback=lambda home: home))
+    assert Models.of_home().folder == command.main([], standalone_mode=False) / "models"
+
+
+def test_a_model_of_the_environment_that_is_not_there_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("PANOPTES_MODEL", "mine")
+    monkeypatch.setenv("PANOPTES_HOME", str(tmp_path))
+    with pytest.raises(UnknownModel, match="There is no model 'mine': there are opt-mini;"):
+        open_encoder()
 
 
 def test_a_calibration_is_written_and_read_and_need_not_be_there(folder, tmp_path):

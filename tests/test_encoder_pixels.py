@@ -1,6 +1,8 @@
 """Photos as people have them: upright, RGB, or one line that says what is wrong."""
 
 import io
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import mindspore.dataset.vision as vision
 import numpy as np
@@ -125,6 +127,52 @@ def test_a_bomb_is_refused_before_it_is_decoded(monkeypatch):
     with pytest.raises(UnreadableImage) as error:
         decode(saved(Image.new("L", (10, 10)), "PNG"))
     assert error.value.reason == "too_large"
+
+
+def as_webp(width: int, height: int) -> bytes:
+    """A WebP of so many black pixels in a few bytes."""
+    head = saved(Image.new("RGB", (8, 8)), "WEBP", lossless=True)
+    sides = (width - 1) | (height - 1) << 14
+    return head[:21] + sides.to_bytes(4, "little") + head[25:]
+
+
+@pytest.mark.parametrize("kind", ["PPM", "ICO", "EPS", "AVIF", "PCX", "TGA"])
+def test_a_format_that_is_not_promised_is_no_image(tmp_path, kind, monkeypatch):
+    monkeypatch.setattr("PIL.EpsImagePlugin.EpsImageFile.load", lambda *_: pytest.fail("EPS is a program, and was run"))
+    try:
+        content = saved(Image.new("RGB", (16, 16), "red"), kind)
+    except (KeyError, OSError):
+        pytest.skip(f"this Pillow writes no {kind}")
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(content)
+    for source in (path, content):
+        with pytest.raises(UnreadableImage, match="JPEG, PNG, WebP, GIF, BMP and TIFF can") as error:
+            decode(source)
+        assert error.value.reason == "not_an_image"
+
+
+@pytest.mark.filterwarnings("error")
+def test_photos_beyond_pillow_s_limit_are_read_up_to_our_own():
+    size = (16_320, 12_240)  # what the largest phone cameras make
+    assert Image.MAX_IMAGE_PIXELS * 2 < size[0] * size[1] <= pixels.MAX_PIXELS
+    assert pixels.decode_sized(saved(Image.new("L", size), "JPEG"), 100)[1] == size
+    with pixels.GUARD, Image.open(io.BytesIO(as_webp(*size)), formats=pixels.FORMATS) as image:
+        assert image.size == size
+    with pytest.raises(UnreadableImage, match="more than the 200 million pixels") as error:
+        decode(as_webp(16_383, 16_383))
+    assert error.value.reason == "too_large"
+
+
+def test_pillow_s_own_guard_is_as_it_was_after_any_number_of_threads():
+    before, filters = Image.MAX_IMAGE_PIXELS, list(warnings.filters)
+    photos = [saved(Image.effect_noise((300, 200), 50), "PNG"), b"no photo", as_webp(16_383, 16_383)] * 20
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda photo: read_or_refused(photo, None), photos))
+
+    assert before and (Image.MAX_IMAGE_PIXELS, warnings.filters) == (before, filters)
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(io.BytesIO(as_webp(16_383, 16_383)))
 
 
 NOISE = Image.effect_noise((16, 16), 60)

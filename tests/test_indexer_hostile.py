@@ -11,6 +11,7 @@ from encoder.pixels import decode, prepare
 from indexer import build_index, open_source
 from storage import Home
 from storage.places import Place
+from storage.verification import verify
 from tests import hostile
 from tests.fakes import FakeEncoder
 from web import create_app
@@ -33,7 +34,7 @@ def test_the_whole_corpus(tmp_path, kind, workers):
     summary = build_index(home, "odd", source, encoder, workers=workers)
     assert_failures(summary, source, cases)
     snapshot = home.collection("odd").open_snapshot()
-    snapshot.verify()
+    assert verify(home, "odd")["problems"] == []
     images = snapshot.images(snapshot.image_ids())
     assert sorted(name_of(image.uri) for image in images) == sorted(c.name for c in cases.values() if not c.reason)
     client = create_app(home, encoder, "odd").test_client()

@@ -13,6 +13,7 @@ import indexer.filling
 from indexer import build_index, open_source
 from storage import Home
 from tests.fakes import FakeEncoder, save_photo
+from tests.storage_examples import damaged_segments
 
 ROOT = Path(__file__).parent.parent
 SLOW_RUN = """
@@ -75,7 +76,7 @@ def build(home, photos, encoder=None, **options):
 def assert_whole(home, count=20):
     """Every photo once, with its own pixels' tokens and its own caption."""
     snapshot = home.collection("walls").open_snapshot()
-    snapshot.verify()
+    assert damaged_segments(home.collection("walls")) == {}
     assert snapshot.image_count == snapshot.caption_count == count
     for image in snapshot.images(snapshot.image_ids()):
         number = int(Path(image.uri).stem)

@@ -259,7 +259,7 @@ def test_photos_of_a_damaged_segment_are_encoded_again(home, photos, tmp_path):
     assert [problem["where"] for problem in verify(home, "walls")["problems"]] == ["segment"]
     answer, lost = repair(home, "walls")
     assert (answer["images"], len(lost)) == (1, 4)
-    assert {one["reason"] for one in failures(home, "walls")["failures"]} == {"segment-damaged"}
+    assert {one["reason"] for one in failures(home, "walls")["failures"]} == {"segment_damaged"}
     assert encode_again(home, "walls", FakeEncoder(), lost) == 4
     assert names(home) == sorted([*NAMES, "white"])
     assert captions_of(home, photos / "green.png") == [("en", "a green wall")]

@@ -2,7 +2,9 @@
 
 import json
 import threading
+from unittest.mock import Mock
 
+import faiss
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -317,3 +319,55 @@ def test_what_was_chosen_may_be_missing_and_not_damaged(tmp_path):
         collection.open_snapshot()
     description.unlink()
     assert collection.open_snapshot().image_index.search(photos[:1], 1)[1].tolist() == [[1]]
+
+
+# Threads
+
+
+@pytest.fixture
+def two_threads():
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(2)
+    yield
+    faiss.omp_set_num_threads(before)
+
+
+def seen_by(index, monkeypatch):
+    """The numbers of threads with which FAISS searches an index from now on."""
+    seen, search = [], type(index._index).search
+    monkeypatch.setattr(type(index._index), "search",
+                        lambda *given, **named: (seen.append(faiss.omp_get_max_threads()), search(*given, **named))[1])
+    return seen
+
+
+@pytest.mark.parametrize("factory", [None, *FACTORIES])
+def test_one_query_takes_one_thread_and_many_after_it_all(two_threads, monkeypatch, factory):
+    photos, texts = photos_and_texts(800)
+    index = filled(ApproximateIndex(DIM, factory) if factory else FaissFlatIndex(DIM), photos)
+    seen = seen_by(index, monkeypatch)
+
+    index.search(texts[:1], 5)
+    assert seen[0] == 1 and faiss.omp_get_max_threads() == 2
+    del seen[:]
+    index.search(texts, 5)
+    assert set(seen) == {2}
+
+
+def test_a_search_that_fails_puts_the_threads_back(two_threads, monkeypatch):
+    index = filled(FaissFlatIndex(DIM), photos_and_texts(20)[0])
+    monkeypatch.setattr(type(index._index), "search", Mock(side_effect=RuntimeError))
+    with pytest.raises(RuntimeError):
+        index.search(np.ones((1, DIM), np.float32), 5)
+    assert faiss.omp_get_max_threads() == 2
+
+
+def test_an_index_is_tuned_with_all_threads(two_threads, tmp_path, monkeypatch):
+    """Its cost is measured with one query at a time, and what comes after that isn't."""
+    photos, texts = photos_and_texts(3000)
+    rows, exact = Rows([(np.arange(1, 3001), photos, np.arange(3000))]), filled(FaissFlatIndex(DIM), photos)
+    storage.index_choice._least_ms(exact, texts[:3])
+    seen = seen_by(exact, monkeypatch)
+
+    tuned_index(tmp_path / "index", "IVF16,SQfp16", rows, exact, texts[:200])
+
+    assert seen[0] == 2

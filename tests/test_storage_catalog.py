@@ -4,6 +4,7 @@ import threading
 import pytest
 
 from storage import FileRecord, Home, VersionRecord
+from storage.catalog import SEGMENT_DAMAGED
 from storage.errors import CatalogError, UnknownRun
 
 
@@ -26,6 +27,15 @@ def test_a_file_is_known_by_its_latest_outcome(catalog):
     catalog.record_files("walls", [indexed("/photos/a.jpg", 7)])
     assert catalog.failures("walls") == [failed("/photos/b.jpg")]
     assert catalog.files("walls")["/photos/c.jpg"] == indexed("/photos/c.jpg", 2**53)
+
+
+def test_a_reason_is_called_what_it_is_called_now_however_old_the_catalog(catalog):
+    old, new = failed("/photos/a.jpg", reason="segment-damaged"), failed("/photos/b.jpg", reason=SEGMENT_DAMAGED)
+    catalog.record_files("walls", [old, new])
+
+    by_uri = catalog.files("walls"), catalog.files_of("walls", [old.uri, new.uri])
+    read = [catalog.failures("walls"), *([*known.values()] for known in by_uri)]
+    assert [[one.reason for one in records] for records in read] == [["segment_damaged"] * 2] * 3
 
 
 def test_many_files_at_once_and_the_last_word_counts(catalog):

@@ -15,7 +15,7 @@ from tests.serving import serve
 from web import create_app
 from web.access import Tokens
 from web.client import search
-from web.errors import ServerRefused, Unreachable
+from web.errors import Redirected, ServerRefused, Unreachable
 
 READ = "only-reading-0123456789"
 
@@ -145,3 +145,72 @@ def test_a_server_that_is_none_of_ours_is_said_in_one_line(path, error, says):
             search(f"http://127.0.0.1:{stranger.server_port}", {"q": "red"}, path=path)
         stranger.shutdown()
     assert "\n" not in str(raised.value)
+
+
+class Redirecting(HTTPServer):
+    """Sends whatever is asked below /old to the same path below `target`, and notes the paths and tokens that it gets."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), RedirectingHandler)
+        self.target, self.asked = "", []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class RedirectingHandler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.asked.append((self.path.partition("?")[0], self.headers.get("Authorization")))
+        moved = self.path.startswith("/old")
+        self.send_response(302 if moved else 200)
+        if moved:
+            self.send_header("Location", self.server.target + self.path.removeprefix("/old"))
+        self.end_headers()
+        if not moved:
+            self.wfile.write(json.dumps(dict.fromkeys(("terms", "notices", "relevance", "hits", "took_ms", "cursor"))).encode())
+
+    do_POST = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def two_servers():
+    with Redirecting() as first, Redirecting() as second:
+        yield first, second
+        for server in (first, second):
+            server.shutdown()
+
+
+def test_a_token_is_not_sent_on_to_another_server(two_servers):
+    first, second = two_servers
+    for target in (second.address, f"http://localhost:{first.server_port}", f"https://127.0.0.1:{first.server_port}"):
+        first.target = target
+        done = manage("search", "red", "--server", f"{first.address}/old", PANOPTES_TOKEN=READ)
+
+        assert done.returncode == 2 and done.stderr.count("\n") == 1
+        assert done.stderr.startswith(f"Error: {first.address} sends the question on to {target}, ")
+    assert second.asked == [] and {token for _, token in first.asked} == {f"Bearer {READ}"}
+
+
+def test_a_redirect_within_a_server_is_followed(two_servers):
+    first, _ = two_servers
+    first.target = ""
+
+    assert search(first.address, {"q": "red"}, READ, "/old/new")["terms"] is None
+    assert first.asked == [("/old/new", f"Bearer {READ}"), ("/new", f"Bearer {READ}")]
+
+
+def test_a_photo_is_not_lost_on_the_way(two_servers):
+    first, second = two_servers
+    first.target = ""
+    with pytest.raises(ServerRefused, match="answers 302"):
+        search(first.address, {}, READ, "/old/new", photo=b"photo")
+    first.target = second.address
+    with pytest.raises(Redirected):
+        search(first.address, {}, READ, "/old/new", photo=b"photo")
+    assert second.asked == [] and [path for path, _ in first.asked] == ["/old/new"] * 2

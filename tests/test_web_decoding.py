@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from encoder.pixels import FORMATS
 from search import UnreadablePhoto
 from search.photos import read_photo_with_preview
 from tests.fakes import FakeConfig, jpeg, photo
@@ -47,7 +48,7 @@ def png(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF"])
+@pytest.mark.parametrize("kind", FORMATS)
 def test_what_is_taken_gives_what_decoding_here_gives(decoder, kind):
     content = saved(kind)
 
@@ -73,7 +74,7 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(decoder, size):
     width, height = size
     if width * height <= 64_000_000:
         pytest.skip("few enough")
-    with pytest.raises(UnreadablePhoto, match=f"has {width} x {height} pixels, more than the 64 million"):
+    with pytest.raises(UnreadablePhoto, match="has more than the 64 million pixels"):
         check(png(width, height))
     with pytest.raises(UnreadablePhoto):
         decoder.read(png(width, height), CONFIG)

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from http.client import HTTPException
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode, urlsplit
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 from uuid import uuid4
 
-from .errors import ServerRefused, Unreachable
+from .errors import Redirected, ServerRefused, Unreachable
 
 SECONDS = 60
 LARGEST_ANSWER = 64 * 1024 * 1024
@@ -28,7 +28,8 @@ def search(server: str, parameters: Mapping[str, object], token: str | None = No
         token: sent as a bearer token where it is given.
         photo: the bytes of an image file to search with.
 
-    Raises ServerRefused with the server's own line, and Unreachable where there is no such server, or none of ours.
+    Raises ServerRefused with the server's own line, Unreachable where there is no such server, or none of ours, and
+    Redirected where it names another server to ask.
     """
     if urlsplit(server).scheme not in ("http", "https") or not urlsplit(server).netloc:
         raise Unreachable(server, "it is no address such as http://127.0.0.1:8000")
@@ -38,12 +39,27 @@ def search(server: str, parameters: Mapping[str, object], token: str | None = No
     body, described = (None, {}) if photo is None else _form(photo)
     request = Request(f"{server.rstrip('/')}{path}?{urlencode(given)}", data=body, headers=headers | described)
     try:
-        with urlopen(request, timeout=SECONDS) as response:  # nosec B310 # only http and https get here
+        with build_opener(_WithinOrigin).open(request, timeout=SECONDS) as response:
             return _json(response.read(LARGEST_ANSWER), server)
     except HTTPError as error:
         raise ServerRefused(_detail(error)) from error
     except (URLError, HTTPException, OSError, ValueError) as error:
         raise Unreachable(server, " ".join(str(getattr(error, "reason", error)).split())) from error
+
+
+class _WithinOrigin(HTTPRedirectHandler):
+    """Follows a redirect to the same scheme, host and port alone: urllib would send the token to any. A photo is lost on
+    the way, so that what was sent with one is not followed at all."""
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
+        if _origin(newurl) != _origin(req.full_url):
+            raise Redirected(req.full_url, newurl)
+        return None if req.data else super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def token_of_environment() -> str | None:

@@ -127,17 +127,21 @@ def check(content: bytes) -> None:
     """Raises UnreadablePhoto for what is none of the formats that are taken, or has too many pixels; decodes nothing."""
     from PIL import Image
 
+    from encoder.pixels import GUARD
+
     kind = upload_format(content[:16])
     if kind is None:
         raise UnreadablePhoto("the uploaded photo is not an image that can be read (JPEG, PNG, WebP, GIF, BMP and TIFF can).")
     try:
-        with Image.open(BytesIO(content), formats=[kind]) as image:
-            width, height = image.size
+        with GUARD, Image.open(BytesIO(content), formats=[kind]) as image:
+            pixels = image.width * image.height
+    except Image.DecompressionBombError:
+        pixels = LARGEST_PIXELS + 1
     except Exception as error:  # a decoder may fail in any way on what a stranger sends
         raise UnreadablePhoto(f"the uploaded photo is damaged ({type(error).__name__}): try another file.") from error
-    if width * height > LARGEST_PIXELS:
-        raise UnreadablePhoto(f"the uploaded photo has {width} x {height} pixels, more than the {LARGEST_PIXELS // 10**6} "
-                              "million that are read; scale it down.")
+    if pixels > LARGEST_PIXELS:
+        raise UnreadablePhoto(f"the uploaded photo has more than the {LARGEST_PIXELS // 10**6} million pixels that are read; "
+                              "scale it down.")
 
 
 def _limit_memory(more: int) -> None:

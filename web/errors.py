@@ -1,6 +1,7 @@
 """What can go wrong between a browser and a search, and the HTTP status of every error that is meant for a person."""
 
 import re
+from urllib.parse import urlsplit
 
 from search import BadQuery, StaleIndex
 from search.errors import HOUSE_ERRORS, OutdatedCursor
@@ -162,6 +163,15 @@ class Unreachable(WebError):
 
     def __init__(self, server: str, problem: str) -> None:
         super().__init__(f"Can't ask {server} ({problem}): check the address, and that `python manage.py serve` runs there.")
+
+
+class Redirected(WebError):
+    """A server that sends who asks it on to another one, which must not get the token or the photo."""
+
+    def __init__(self, asked: str, other: str) -> None:
+        first, second = (f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, (asked, other)))
+        super().__init__(f"{first} sends the question on to {second}, which was not asked for: give that address "
+                         "with --server if it is yours.")
 
 
 class ServerRefused(WebError):

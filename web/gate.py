@@ -24,11 +24,6 @@ class Gate:
         self.inside = 0
 
     @property
-    def capacity(self) -> int:
-        """How many can be inside and wait together, each of them a thread."""
-        return self._most + self._most_waiting
-
-    @property
     def waiting(self) -> int:
         """How many wait."""
         return len(self._queue)

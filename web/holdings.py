@@ -67,7 +67,7 @@ def progress(run: RunRecord) -> float:
 
 def seconds_left(run: RunRecord, now: datetime) -> int | None:
     """How long a run will go on if it goes on as it did; None where that can't be told."""
-    if run.state != "running" or not run.done:
+    if run.state != RUNNING or not run.done:
         return None
     gone = (now - datetime.fromisoformat(run.started_at)).total_seconds()
     return round(max(gone, 0.0) * max(run.total - run.done, 0) / run.done)

@@ -8,6 +8,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from search.query import MODES
 from search.relevance import WORDS
+from storage.catalog import DONE, FAILED, INTERRUPTED, RUNNING, STARTING
 
 Chance = Annotated[float, Meta(ge=0, le=1)]
 Heat = Annotated[
@@ -74,7 +75,7 @@ class Run(Exact):
     run_id: int
     source: str
     state: said(
-        Literal["starting", "running", "done", "failed", "interrupted"], "starting: its photos are not even listed yet"
+        Literal[STARTING, RUNNING, DONE, FAILED, INTERRUPTED], "starting: its photos are not even listed yet"
     )
     started_at: Time
     finished_at: Time | None
