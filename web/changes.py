@@ -49,6 +49,7 @@ def add() -> tuple[dict, int, dict]:
     photo = SentPhoto(content, upload_ending(content[:16]), captions, language)
     with _changing.passing():
         added = adding.add(service.collection_name, photo, encoder)
+    service.show(added.version)
     addresses = photo_addresses(added.image_id)
     answer = {"id": added.image_id, "version": added.version, "existed": added.existed} | addresses
     return answer, 200 if added.existed else 201, {"Location": addresses["image_url"]}
@@ -68,6 +69,7 @@ def delete(image_id: int) -> dict:
         raise UnknownId("image", image_id)
     with _changing.passing():
         done = delete_images(_service().home, _service().collection_name, [image_id])
+    _service().show(done["version"])
     return {"id": image_id, "version": done["version"], "images": done["images"], "captions": done["captions"]}
 
 
