@@ -24,6 +24,7 @@ from web import create_app
 from web.answers import PROBLEM
 from web.errors import Busy
 
+pytestmark = pytest.mark.usefixtures("one_decoder")
 COMMAND = (sys.executable, "-m", "tests.fake_build")
 BUILDS = "/api/v1/collections/default/builds"
 SECONDS = 60

@@ -27,6 +27,7 @@ from web import create_app
 from web.answers import PROBLEM
 from web.uploads import LARGEST_UPLOAD
 
+pytestmark = pytest.mark.usefixtures("one_decoder")
 PURPLE = (128, 0, 128)
 
 
