@@ -5,11 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Condition, Thread
 from typing import BinaryIO
 
 from storage import Collection, Home
@@ -46,7 +46,8 @@ class CommandBuilds:
 
     def __init__(self, home: Home, options: Sequence[str] = (), command: Sequence[str] = COMMAND):
         self._home, self._options, self._command = home, tuple(options), tuple(command)
-        self._lock = Lock()
+        self._changed = Condition()  # nobody waits for a process, a file or the catalog while holding it
+        self._beginning = False
         self._latest: _Build | None = None
         self._problem: str | None = None
         self._closed = False
@@ -57,16 +58,17 @@ class CommandBuilds:
         known = catalog.sources(collection)
         if source not in known:
             raise UnknownSource(collection, source, list(known))
-        with self._lock:
-            if self._latest is not None and not self._is_over(self._latest):
-                raise BuildRunning(self._latest.collection, self._latest.run_id)
-            if self._closed:
-                raise Busy
+        with self._turn():
             check_free(self._home, stored)
             run_id = catalog.announce_run(collection, source)
             build = self._begun(collection, run_id, [source, *told_options(known[source])])
-            self._problem, self._latest = None, build
+            with self._changed:
+                self._problem, self._latest, closed = None, build, self._closed
         Thread(target=self._settle, args=(build,), name=f"build-{run_id}", daemon=True).start()
+        if closed:
+            build.cancelled = True
+            build.process.terminate()
+            raise Busy
         return run_id
 
     def cancel(self, collection: str, run_id: int) -> None:
@@ -91,8 +93,10 @@ class CommandBuilds:
 
     def close(self, patience_s: float = PATIENCE_S) -> None:
         """Ends what is being built and waits for that; what was encoded stays for the next run."""
-        with self._lock:
-            self._closed, build = True, self._latest
+        with self._changed:
+            self._closed = True
+            self._changed.wait_for(lambda: not self._beginning, patience_s)
+            build = self._latest
         if build is None or not _runs(build):
             return
         build.cancelled = True
@@ -104,13 +108,31 @@ class CommandBuilds:
             build.process.wait()
         self._note_end(build)
 
-    def _is_over(self, build: _Build) -> bool:
-        """Whether it has ended; one whose run has is waited for, for a process takes a moment to take itself down."""
-        if self._home.catalog.run(build.collection, build.run_id).state in (STARTING, RUNNING):
-            return not _runs(build)
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Nobody else begins a build meanwhile. Raises BuildRunning, and Busy where this is closed."""
+        self._wait_for_ending()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._beginning)
+            if self._closed:
+                raise Busy
+            if self._latest is not None and _runs(self._latest):
+                raise BuildRunning(self._latest.collection, self._latest.run_id)
+            self._beginning = True
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._beginning = False
+                self._changed.notify_all()
+
+    def _wait_for_ending(self) -> None:
+        """Waits for a build whose run has ended, for a process takes a moment to take itself down."""
+        build = self._latest
+        if build is None or self._home.catalog.run(build.collection, build.run_id).state in (STARTING, RUNNING):
+            return
         with suppress(subprocess.TimeoutExpired):
             build.process.wait(PATIENCE_S)
-        return not _runs(build)
 
     def _begun(self, collection: str, run_id: int, arguments: list[str]) -> _Build:
         said = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the build
@@ -131,7 +153,7 @@ class CommandBuilds:
         code = build.process.wait()
         problem = None if build.cancelled or code in (READ_ALL, SOME_UNREADABLE) else _last_words(build.said, code)
         build.said.close()
-        with self._lock:
+        with self._changed:
             if self._latest is build:
                 self._problem = problem
         self._note_end(build)

@@ -63,23 +63,30 @@ def retry_failures(home: Home, name: str, encoder, progress: Progress | None = N
             continue  # it stays listed
         build_index(home, name, source, encoder, progress=progress, missing=KEEP, partial=True)
         named = {_uri(item) for item in source} | {problem.uri for problem in source.problems}
-        home.catalog.forget_files(name, [uri for uri in uris if uri not in named])
+        failing = {failure.uri for failure in home.catalog.failures(name)}  # another command may have indexed some meanwhile
+        home.catalog.forget_files(name, [uri for uri in uris if uri not in named and uri in failing])
     return {"tried": sum(map(len, failed.values())), **failures(home, name)}
 
 
 def encode_again(
     home: Home, name: str, encoder, lost: list[tuple[ImageRecord, list[CaptionRecord]]], progress: Progress | None = None
 ) -> int:
-    """Encode photos whose segment was damaged, under new ids, with what their rows said; how many came back."""
+    """Encode photos whose segment was damaged, under new ids, with what their rows said; how many came back.
+
+    What another command has indexed meanwhile is back already, and keeps what that said of it.
+    """
+    back = home.collection(name).open_rows().find([image.uri for image, _ in lost])
     by_source: dict[str, list[SourceItem]] = {}
     for image, captions in lost:
+        if image.uri in back:
+            continue
         item = _item(image.uri, [SourceCaption(c.language, c.text, c.origin) for c in captions], image.metadata)
         by_source.setdefault(image.source, []).append(item)
     runs = [
         build_index(home, name, Source(Path(root), items), encoder, progress=progress, missing=KEEP, partial=True)
         for root, items in by_source.items()
     ]
-    return sum(run.added for run in runs)
+    return len(back) + sum(run.added for run in runs)
 
 
 def check_sample(collection: Collection, encoder, size: int, seed: int = 0) -> tuple[dict, list[dict]]:

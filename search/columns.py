@@ -11,11 +11,13 @@ from datetime import datetime
 from functools import cached_property
 from threading import Lock
 from typing import Literal
-from weakref import WeakKeyDictionary, ref
+from weakref import ref
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from .kept import KeptBeside
 
 Kind = Literal["text", "number", "truth"]
 Of = Literal["images", "captions"]
@@ -62,6 +64,11 @@ class Columns:
                     return None
                 self._known[name] = found
             return self._known[name]
+
+    def read(self) -> list[str]:
+        """The columns that were asked for."""
+        with self._lock:
+            return list(self._known)
 
     def suggestion(self, name: str) -> str:
         """What to say of a column that isn't there."""
@@ -127,17 +134,23 @@ class Columns:
         return Values(np.repeat(np.arange(len(self.ids)), counts), values.take(pa.array(taken)))
 
 
-_columns: WeakKeyDictionary = WeakKeyDictionary()
-_columns_lock = Lock()
+_columns: dict[Of, KeptBeside[Columns]] = {
+    of: KeptBeside(lambda snapshot, of=of: Columns(snapshot, of)) for of in ("images", "captions")
+}
 
 
 def columns_of(snapshot, of: Of) -> Columns:
     """The columns of a snapshot's images or captions, read once for as long as it is open."""
-    with _columns_lock:
-        own = _columns.setdefault(snapshot, {})
-        if of not in own:
-            own[of] = Columns(snapshot, of)
-        return own[of]
+    return _columns[of].of(snapshot)
+
+
+def warm_columns(snapshot, before) -> None:
+    """Reads the columns of a snapshot that were read of another, which it is to replace."""
+    for kept in _columns.values():
+        if (known := kept.made_of(before)) is not None:
+            columns = kept.of(snapshot)
+            for name in known.read():
+                columns.find(name)
 
 
 def _photo_of_each_caption(snapshot) -> np.ndarray:

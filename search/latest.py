@@ -2,31 +2,87 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
+
+from .columns import warm_columns
+from .lexical import warm_words
+
+PATIENCE_S = 2.0
 
 
 class LatestSnapshot:
     """Opens a collection's snapshot once, and again whenever another version has been published. Thread safe.
 
-    A search goes on with the snapshot it began with, for a snapshot never changes.
+    A search goes on with the snapshot it began with, for a snapshot never changes. The next one is opened by one thread, and
+    has what the one before had in memory (words, columns) before it takes its place: nobody waits for that longer than
+    PATIENCE_S while there is one to go on with.
     """
 
     def __init__(self, collection) -> None:
         self._collection = collection
         self._manifest = Path(collection.folder) / "manifest.json"
-        self._lock = Lock()
+        self._lock = Lock()  # never held while anything is opened
         self._snapshot = None
         self._seen: tuple | None = None
+        self._next: Future | None = None
 
     def get(self):
-        """The snapshot of what is published now; raises EmptyCollection where nothing is, or what opening raises."""
+        """The snapshot of what is published now, or the one before while that is being opened.
+
+        Who first sees that another is published waits a moment for it. Raises EmptyCollection where nothing is published, or
+        what opening raises.
+        """
+        held, opening, ours = self._ahead(lambda: self._look() == self._seen)
+        if opening is None:
+            return held
+        if held is None:
+            return opening.result()
+        if ours:
+            wait([opening], PATIENCE_S)
+        return opening.result() if ours and opening.done() else held
+
+    def wait_for(self, version: int) -> None:
+        """Returns once a version that this process has published, or a later one, is the one that `get` gives; raises what
+        opening raises."""
+        for _ in range(2):  # what is being opened now may be older; what is opened after that is not
+            _, opening, _ = self._ahead(lambda: self._snapshot.version >= version)
+            if opening is None:
+                return
+            opening.result()
+
+    def _ahead(self, fits: Callable[[], bool]) -> tuple[object, Future | None, bool]:
+        """The snapshot that is held; unless it fits, what becomes the next one, and whether this call has begun that."""
         with self._lock:
-            seen = self._look()
-            if self._snapshot is None or seen != self._seen:
-                self._snapshot = self._collection.open_snapshot()
-                self._seen = seen
-            return self._snapshot
+            held, opening = self._snapshot, self._next
+            if held is not None and fits():
+                return held, None, False
+            ours = opening is None
+            if ours:
+                opening = self._next = Future()
+        if ours and held is None:
+            self._open(opening, held)
+        elif ours:
+            Thread(target=self._open, args=(opening, held), name="open-version", daemon=True).start()
+        return held, opening, ours
+
+    def _open(self, opening: Future, before) -> None:
+        seen = self._look()
+        try:
+            snapshot = self._collection.open_snapshot()
+            if before is not None:
+                warm_words(snapshot, before)
+                warm_columns(snapshot, before)
+        except BaseException as error:  # whoever waits is told
+            with self._lock:
+                self._next = None
+            opening.set_exception(error)
+        else:
+            with self._lock:
+                self._snapshot, self._seen, self._next = snapshot, seen, None
+            opening.set_result(snapshot)
 
     def _look(self) -> tuple | None:
         """What changes with each publication, for that replaces the manifest's file by a new one."""

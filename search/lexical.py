@@ -6,8 +6,6 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from threading import Lock
-from weakref import WeakKeyDictionary
 
 import bm25s
 import numpy as np
@@ -15,6 +13,7 @@ import Stemmer
 
 from encoder.languages import HAN
 
+from .kept import KeptBeside
 from .ranking import best_first
 from .terms import Term
 
@@ -136,13 +135,15 @@ class CaptionWords:
         return found.of_captions[np.searchsorted(self._ids, caption_ids)]
 
 
-_words: WeakKeyDictionary = WeakKeyDictionary()
-_words_lock = Lock()
+_words = KeptBeside(lambda snapshot: CaptionWords(snapshot))
 
 
 def words_of(snapshot) -> CaptionWords:
     """The words of a snapshot's captions, indexed once for as long as it is open."""
-    with _words_lock:
-        if snapshot not in _words:
-            _words[snapshot] = CaptionWords(snapshot)
-        return _words[snapshot]
+    return _words.of(snapshot)
+
+
+def warm_words(snapshot, before) -> None:
+    """Indexes the words of a snapshot's captions if those of another, which it is to replace, are."""
+    if _words.made_of(before) is not None:
+        _words.of(snapshot)

@@ -50,6 +50,15 @@ class EmptyCollection(StorageError):
         )
 
 
+class OutdatedDiagnosis(StorageError):
+    """Another version was published while one was examined."""
+
+    def __init__(self, name: str, examined: int, published: int):
+        super().__init__(
+            f"Version {published} of collection {name!r} was published while version {examined} was examined: examine it anew"
+        )
+
+
 class CollectionBusy(StorageError):
     """Another process is writing to the collection."""
 

@@ -15,7 +15,7 @@ from storage.journal import ENDING, ImageBatch, Journal
 from storage.manifest import Manifest
 from storage.merging import spoiled
 from storage.segments import MERGE, REBUILD, SegmentInfo
-from storage.snapshot import Snapshot
+from storage.snapshot import Snapshot, rows_of
 from storage.uploads import Uploads
 from storage.writer import Writer, now
 
@@ -124,9 +124,10 @@ def delete_images(home: Home, name: str, ids: Sequence[int], drop_unfinished: bo
     """
     collection = home.collection(name)
     wanted = sorted(set(ids))
-    collection.open_rows().images(wanted)
+    collection.open_rows().images(wanted)  # before an interrupted run's work is dropped
 
     def change(writer: Maintenance) -> Manifest:
+        rows_of(collection.folder, writer.manifest).images(wanted)  # another may have deleted them since
         for image_id in wanted:
             writer.tombstone(image_id)
         return writer.publish(f"{len(wanted)} deleted")
@@ -165,18 +166,21 @@ def versions(home: Home, name: str) -> dict:
 
 
 def changed(home: Home, name: str, change: Callable[[Maintenance], Manifest], drop_unfinished: bool) -> dict:
-    """Let `change` publish something and bring the catalog in step with it. Raises UnusableHome beside what it raises."""
+    """Let `change` publish something and bring the catalog in step with it. Raises UnusableHome beside what it raises.
+
+    The catalog too is changed under the lock: a build that began right after would note files that are not published yet.
+    """
     collection = home.collection(name)
     try:
         with Maintenance(collection.folder, drop_unfinished) as writer:
             before = writer.manifest.version
             manifest = change(writer)
+            rows = rows_of(collection.folder, manifest)
+            if manifest.version != before:
+                home.catalog.record_version(name, version_record(manifest))
+            home.catalog.forget_files(name, home.catalog.strangers(name, rows.image_ids()))
     except OSError as error:
         raise unusable(home.path, error) from error
-    rows = collection.open_rows()
-    if manifest.version != before:
-        home.catalog.record_version(name, version_record(manifest))
-    home.catalog.forget_files(name, home.catalog.strangers(name, rows.image_ids()))
     return {"collection": name, "version": manifest.version, "changed": manifest.version != before,
             "images": rows.image_count, "captions": rows.caption_count}
 

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from storage.catalog import FAILED, SEGMENT_DAMAGED, FileRecord
-from storage.errors import BrokenManifest, BrokenSegment, StorageError, unusable
+from storage.errors import BrokenManifest, BrokenSegment, OutdatedDiagnosis, StorageError, unusable
 from storage.files import sha256_of
 from storage.history import History
 from storage.home import Home
@@ -23,6 +25,7 @@ from storage.records import (
     table_to_captions,
     table_to_images,
 )
+from storage.segment_reader import Segment
 from storage.segments import SegmentInfo
 from storage.snapshot import Snapshot
 from storage.verification import history_problems, id_problems, index_problems, living_ids, read_segments
@@ -36,29 +39,57 @@ def repair(home: Home, name: str, drop_unfinished: bool = False) -> tuple[dict, 
     A damaged manifest is restored from its copy or, where that is damaged too, from the version before. Damaged segments
     are left out: each of their photos becomes a failure, which `retry-failures` tries again. Index files are made anew from
     the segments, versions that can't be gone back to are forgotten, and the catalog is brought in step. Nothing is touched
-    where nothing is wrong. Raises what `verify` and `Maintenance` raise.
+    where nothing is wrong. The collection is read before it is locked; where another version was published meanwhile, it is
+    read anew. Raises what `verify` and `Maintenance` raise.
     """
     folder = home.collection(name).folder
     try:
         with locked(folder):
             did = list(_restore_manifest(folder))
-        manifest = Manifest.load(folder / "manifest.json")
-        whole, damaged = read_segments(folder, manifest)
-        lost = [row for segment in damaged for row in _rows_of(folder / "segments" / segment, set(manifest.tombstones))]
-        broken = history_problems(folder, manifest)
-        with Maintenance(folder, drop_unfinished) as writer:  # an interrupted run is refused before anything is changed
-            writer.forget(list(broken))
+        while True:
+            found = _diagnosis(folder)
+            with suppress(OutdatedDiagnosis):
+                answer = changed(home, name, partial(_mend, home, name, found, mended := []), drop_unfinished)
+                return {**answer, "did": did + mended}, found.lost
     except OSError as error:
         raise unusable(home.path, error) from error
+
+
+@dataclass(frozen=True)
+class _Diagnosis:
+    """What was found in one version: its whole segments, what is wrong with others by name, which rows of these can be read,
+    and what is wrong beside."""
+
+    manifest: Manifest
+    whole: list[Segment]
+    damaged: dict[str, str]
+    lost: Lost
+    wrong: list[str]
+
+
+def _diagnosis(folder: Path) -> _Diagnosis:
+    """Of the version that is published now; changes nothing."""
+    manifest = Manifest.load(folder / "manifest.json")
+    whole, damaged = read_segments(folder, manifest)
+    lost = [row for segment in damaged for row in _rows_of(folder / "segments" / segment, set(manifest.tombstones))]
     wrong = [] if damaged else [*id_problems(whole, manifest), *index_problems(folder, manifest, whole)]
+    return _Diagnosis(manifest, whole, damaged, lost, wrong)
+
+
+def _mend(home: Home, name: str, found: _Diagnosis, did: list[str], writer: Maintenance) -> Manifest:
+    """Mend what was found, and add to `did` what was done. Raises OutdatedDiagnosis, with nothing changed."""
+    if writer.manifest.version != found.manifest.version:
+        raise OutdatedDiagnosis(name, found.manifest.version, writer.manifest.version)
+    broken = history_problems(home.collection(name).folder, found.manifest)
+    writer.forget(list(broken))
     did += [f"forgot a version: {what}" for what in broken.values()]
-    did += [f"left out a segment: {what}" for what in damaged.values()]
-    did += [f"made the index files anew: {what}" for what in wrong]
-    strangers = _note_lost(home, name, lost, damaged, whole)
-    did += [f"corrected the catalog: {count} files" for count in [strangers] if count and not damaged]
-    change = f"repaired, {len(damaged)} segments left out" if damaged else "repaired"
-    act = (lambda writer: writer.mend(set(damaged), change)) if damaged or wrong else (lambda writer: writer.manifest)
-    return {**changed(home, name, act, drop_unfinished), "did": did}, lost
+    did += [f"left out a segment: {what}" for what in found.damaged.values()]
+    did += [f"made the index files anew: {what}" for what in found.wrong]
+    strangers = _note_lost(home, name, found)
+    did += [f"corrected the catalog: {strangers} files"] if strangers and not found.damaged else []
+    if not (found.damaged or found.wrong):
+        return writer.manifest
+    return writer.mend(set(found.damaged), f"repaired, {len(found.damaged)} segments left out" if found.damaged else "repaired")
 
 
 def repair_lines(answer: dict) -> Iterator[str]:
@@ -101,11 +132,11 @@ def _rows_of(folder: Path, dead: set[int]) -> Lost:
     return [(image, own.get(image.image_id, [])) for image in images if image.image_id not in dead]
 
 
-def _note_lost(home: Home, name: str, lost: Lost, damaged: dict[str, str], whole: list) -> int:
+def _note_lost(home: Home, name: str, found: _Diagnosis) -> int:
     """Make failures of what damaged segments held; how many files the catalog had wrongly as indexed."""
-    strangers = home.catalog.strangers(name, living_ids(whole, home.collection(name).manifest))
-    sources = {image.uri: image.source for image, _ in lost}
-    if damaged:
+    strangers = home.catalog.strangers(name, living_ids(found.whole, found.manifest))
+    sources = {image.uri: image.source for image, _ in found.lost}
+    if found.damaged:
         sources |= {uri: record.source for uri, record in home.catalog.files_of(name, strangers).items()}
         home.catalog.record_files(name, [_failure(uri, source) for uri, source in sources.items()])
     return len(strangers)

@@ -44,7 +44,11 @@ class Segment:
     def verify(self) -> None:
         """Read every byte and compare with the recorded checksums. Raises BrokenSegment."""
         for name, recorded in self.info.files.items():
-            if sha256_of(self.folder / name) != recorded["sha256"]:
+            try:
+                content = sha256_of(self.folder / name)
+            except FileNotFoundError as error:
+                raise BrokenSegment(self.folder, f"{name} is gone") from error
+            if content != recorded["sha256"]:
                 raise BrokenSegment(self.folder, f"{name} has changed")
 
     def thumbnail(self, row: int) -> bytes:

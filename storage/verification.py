@@ -20,26 +20,35 @@ from storage.vectors import FaissFlatIndex
 def verify(home: Home, name: str) -> dict:
     """Reads all of the current version, and opens the older ones; what was counted and what is wrong, as plain values.
 
-    Each of `problems` is {"where": "manifest", "segment", "index", "versions" or "catalog", "what": a sentence}.
+    Each of `problems` is {"where": "manifest", "segment", "index", "versions" or "catalog", "what": a sentence}. Where another
+    version was published meanwhile, nothing is said of the one before: the new one is read.
     Raises UnknownCollection, EmptyCollection, UnreadableSegment or CatalogError.
     """
     collection = home.collection(name)
-    try:
-        manifest = collection.manifest
-    except BrokenManifest as error:
-        return _report(name, None, [], [_problem("manifest", str(error))])
-    if not manifest.version:
-        raise EmptyCollection(name)
-    whole, damaged = read_segments(collection.folder, manifest)
+    while True:
+        try:
+            manifest = collection.manifest
+            if not manifest.version:
+                raise EmptyCollection(name)
+            whole, problems = _examined(home, name, manifest)
+            if not problems or collection.manifest.version == manifest.version:
+                return _report(name, manifest, whole, problems)
+        except BrokenManifest as error:
+            return _report(name, None, [], [_problem("manifest", str(error))])
+
+
+def _examined(home: Home, name: str, manifest: Manifest) -> tuple[list[Segment], list[dict]]:
+    """The segments of a version that are whole, and all that is wrong with it."""
+    folder = home.collection(name).folder
+    whole, damaged = read_segments(folder, manifest)
     problems = [_problem("segment", what) for what in damaged.values()]
     if not damaged:
         problems += [_problem("segment", what) for what in id_problems(whole, manifest)]
-        problems += [_problem("index", what) for what in index_problems(collection.folder, manifest, whole)]
+        problems += [_problem("index", what) for what in index_problems(folder, manifest, whole)]
         # Ids from the next one on are of a run that ended before it could publish them: the next run goes on with it.
         strangers = home.catalog.strangers(name, living_ids(whole, manifest), below=manifest.next_image_id)
         problems += [_problem("catalog", f"{uri} is noted as indexed, and isn't in the collection") for uri in strangers]
-    problems += [_problem("versions", what) for what in history_problems(collection.folder, manifest).values()]
-    return _report(name, manifest, whole, problems)
+    return whole, problems + [_problem("versions", what) for what in history_problems(folder, manifest).values()]
 
 
 def read_segments(folder: Path, manifest: Manifest) -> tuple[list[Segment], dict[str, str]]:
@@ -85,8 +94,11 @@ def index_problems(folder: Path, manifest: Manifest, segments: list[Segment]) ->
             yield str(error)
             continue
         yield from (f"{path}: {what}" for what in _differences(index, manifest.dim, parts))
-        if recorded_sums(path.parent).get(path.stem, "") not in ("", sha256_of(path)):
-            yield f"{path}: is not what was written"
+        try:
+            if recorded_sums(path.parent).get(path.stem, "") not in ("", sha256_of(path)):
+                yield f"{path}: is not what was written"
+        except FileNotFoundError:
+            yield f"{path}: is gone"
 
 
 def history_problems(folder: Path, manifest: Manifest) -> dict[int, str]:

@@ -21,3 +21,15 @@ def mindspore(monkeypatch):
 
     monkeypatch.setenv("PANOPTES_RUNTIME", "mindspore")
     monkeypatch.setattr(process_cache("CPU"), "_ended", True)
+
+
+@pytest.fixture(scope="module")
+def one_decoder():
+    """The applications of a module share the process that decodes what is sent, for each would take a second to start."""
+    from web.decoding import PhotoDecoder
+
+    decoder = PhotoDecoder()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("web.uploads.PhotoDecoder", lambda: decoder)
+        yield
+    decoder.close()

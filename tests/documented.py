@@ -8,12 +8,13 @@ import jsonschema_rs
 from storage import Home
 from tests.fakes import FakeEncoder
 from web import create_app
+from web.state import state_of
 
 
 @cache
 def the_document() -> dict:
     """The document that every application has."""
-    return create_app(Home(Path("nowhere")), FakeEncoder()).extensions["panoptes-document"]
+    return state_of(create_app(Home(Path("nowhere")), FakeEncoder())).document
 
 
 def assert_documented(response, path: str, method: str = "get") -> None:

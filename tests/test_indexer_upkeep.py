@@ -267,6 +267,18 @@ def test_photos_of_a_damaged_segment_are_encoded_again(home, photos, tmp_path):
     assert build(home, photos).unchanged == 4
 
 
+def test_what_was_indexed_since_the_damage_is_not_encoded_over(home, photos):
+    build(home, photos)
+    collection = home.collection("walls")
+    (collection.folder / "segments" / collection.manifest.segments[0] / "image_tokens.npy").write_bytes(b"x")
+    _, lost = repair(home, "walls")
+    (photos / "green.txt").write_text("a meadow")
+    build(home, photos)
+    before = captions_of(home, photos / "green.png"), collection.manifest.version
+    assert encode_again(home, "walls", FakeEncoder(), lost) == 4
+    assert (captions_of(home, photos / "green.png"), collection.manifest.version) == before
+
+
 @pytest.mark.parametrize("readable", [True, False])
 def test_what_was_left_out_can_be_tried_again_later(home, photos, readable):
     build(home, photos)

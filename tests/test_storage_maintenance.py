@@ -5,6 +5,7 @@ import json
 import pytest
 
 import storage.history
+import storage.maintenance
 from storage import Home
 from storage.errors import CollectionBusy, EmptyCollection, UnfinishedRun, UnknownId, UnknownVersion, UnusableHome
 from storage.maintenance import changed_lines, compact, delete_images, roll_back, version_lines, versions
@@ -51,6 +52,32 @@ def test_an_unknown_id_deletes_nothing(home):
     with pytest.raises(UnknownId, match="No image has the id 9 "):
         delete_images(home, "walls", [1, 9])
     assert (living(home), home.collection("walls").manifest.version) == ([1, 2, 3], 2)
+
+
+def test_what_another_deleted_just_before_is_not_deleted_again(home, monkeypatch):
+    changed = storage.maintenance.changed
+
+    def late(*arguments):
+        monkeypatch.setattr(storage.maintenance, "changed", changed)
+        delete_images(home, "walls", [1])
+        return changed(*arguments)
+
+    monkeypatch.setattr(storage.maintenance, "changed", late)
+    with pytest.raises(UnknownId, match="No image has the id 1 "):
+        delete_images(home, "walls", [1, 2])
+    assert living(home) == [2, 3]
+
+
+def test_the_catalog_is_brought_in_step_before_another_can_write(home, monkeypatch):
+    strangers = home.catalog.strangers
+
+    def alone(*arguments):
+        with pytest.raises(CollectionBusy):
+            home.collection("walls").writer(WEIGHTS)
+        return strangers(*arguments)
+
+    monkeypatch.setattr(home.catalog, "strangers", alone)
+    assert delete_images(home, "walls", [1])["images"] == 2
 
 
 def test_versions_say_when_how_much_and_what_changed(home):

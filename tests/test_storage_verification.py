@@ -7,9 +7,11 @@ import faiss
 import numpy as np
 import pytest
 
+import storage.repairing
+import storage.verification
 from storage import FileRecord, Home
 from storage.errors import BrokenManifest, EmptyCollection, UnfinishedRun
-from storage.maintenance import delete_images, roll_back, versions
+from storage.maintenance import compact, delete_images, roll_back, versions
 from storage.repairing import repair, repair_lines
 from storage.vectors import FaissFlatIndex
 from storage.verification import verify, verify_lines
@@ -179,3 +181,53 @@ def test_an_interrupted_run_is_not_lost_by_a_repair(home):
         repair(home, "walls")
     assert [one["version"] for one in versions(home, "walls")["versions"]] == [3, 2, 1]
     assert repair(home, "walls", drop_unfinished=True)[0]["images"] == 1
+
+
+# What is published while a collection is examined
+
+
+def add_white(home):
+    with home.collection("walls").writer(ENCODER.fingerprint) as writer:
+        added = add_colours(writer, "white")[0]
+        writer.publish("1 added")
+    uri = f"/photos/{added}.jpg"
+    home.catalog.record_files("walls", [FileRecord(uri, "/photos", "indexed", image_id=added)])
+    return uri
+
+
+def once_read(monkeypatch, module, happens, before=False):
+    """Has something happen with the first reading of the segments only."""
+    read, waiting = module.read_segments, [happens]
+
+    def reading(folder, manifest):
+        if before and waiting:
+            waiting.pop()()
+        found = read(folder, manifest)
+        if waiting:
+            waiting.pop()()
+        return found
+
+    monkeypatch.setattr(module, "read_segments", reading)
+
+
+def test_a_photo_that_is_published_during_the_diagnosis_is_no_failure(home, monkeypatch):
+    flip(segments_of(home)[0] / "image_tokens.npy")
+    once_read(monkeypatch, storage.repairing, lambda: add_white(home))
+    answer, lost = repair(home, "walls")
+    assert (answer["images"], answer["version"], [image.image_id for image, _ in lost]) == (2, 5, [1])
+    assert home.catalog.files("walls")["/photos/4.jpg"].outcome == "indexed"
+    assert [failure.uri for failure in home.catalog.failures("walls")] == ["/photos/1.jpg"]
+    assert len(answer["did"]) == 1 and found(home) == []
+
+
+def test_segments_that_a_compaction_took_away_during_the_diagnosis_are_not_damaged(home, monkeypatch):
+    once_read(monkeypatch, storage.repairing, lambda: compact(home, "walls", keep=0), before=True)
+    answer, lost = repair(home, "walls")
+    assert (answer["did"], answer["images"], answer["changed"], lost) == ([], 2, False, [])
+    assert home.catalog.failures("walls") == []
+
+
+def test_what_was_published_during_the_check_is_checked_anew(home, monkeypatch):
+    once_read(monkeypatch, storage.verification, lambda: compact(home, "walls", keep=0), before=True)
+    report = verify(home, "walls")
+    assert (report["version"], report["images"], report["problems"]) == (4, 2, [])

@@ -13,6 +13,7 @@ from web import create_app
 from web.access import Tokens, check_address, is_local
 from web.errors import BadToken, Unguarded
 
+pytestmark = pytest.mark.usefixtures("one_decoder")
 FULL, READ = "full-access-0123456789", "only-reading-0123456789"
 TOKENS = Tokens(FULL, READ)
 

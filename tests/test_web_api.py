@@ -16,6 +16,8 @@ from web import create_app
 from web.answers import PROBLEM
 from web.uploads import LARGEST_UPLOAD
 
+pytestmark = pytest.mark.usefixtures("one_decoder")
+
 
 @pytest.fixture
 def gallery(tmp_path):

@@ -6,9 +6,12 @@ import re
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 
+import builds as builds_module
 from builds import CommandBuilds, told_options
 from editor import HomeEditor
 from indexer import build_index, open_source
@@ -19,7 +22,9 @@ from tests.fakes import FakeEncoder, jpeg, save_photo
 from tests.storage_examples import segment_data
 from web import create_app
 from web.answers import PROBLEM
+from web.errors import Busy
 
+pytestmark = pytest.mark.usefixtures("one_decoder")
 COMMAND = (sys.executable, "-m", "tests.fake_build")
 BUILDS = "/api/v1/collections/default/builds"
 SECONDS = 60
@@ -330,3 +335,33 @@ def test_a_server_that_ends_starts_no_more_builds(client, builds, photos):
     builds.close()
 
     assert start(client, photos).status_code == 503
+
+
+def test_a_server_ends_at_once_while_a_start_waits_for_the_process_before(home, photos):
+    builds = CommandBuilds(home, command=(sys.executable, "-c", "import time; time.sleep(60)"))
+    home.catalog.finish_run(builds.start("default", str(photos)), "done")  # and the process doesn't end
+    with ThreadPoolExecutor() as pool:
+        second = pool.submit(builds.start, "default", str(photos))
+        time.sleep(0.3)
+        began = time.monotonic()
+        builds.close(patience_s=1)
+        assert time.monotonic() - began < 10
+        with pytest.raises(Busy):
+            second.result()
+    assert len(home.catalog.runs("default")) == 2
+
+
+def test_a_build_that_begins_while_the_server_ends_ends_with_it(home, builds, photos, monkeypatch):
+    asked, go_on = Event(), Event()
+    monkeypatch.setattr(builds_module, "check_free", lambda *_: (asked.set(), go_on.wait(SECONDS)))
+    with ThreadPoolExecutor() as pool:
+        begun = pool.submit(builds.start, "default", str(photos))
+        assert asked.wait(SECONDS) and not builds.is_running(2)
+        builds.close(patience_s=0.1)
+        go_on.set()
+        with pytest.raises(Busy):
+            begun.result()
+    deadline = time.monotonic() + SECONDS
+    while home.catalog.runs("default")[0].state != "interrupted":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -4,12 +4,14 @@ import hashlib
 import io
 import tempfile
 import threading
+import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import indexer.build
+import search.lexical
 from builds import CommandBuilds
 from editor import HomeEditor
 from indexer import build_index, open_source
@@ -25,6 +27,7 @@ from web import create_app
 from web.answers import PROBLEM
 from web.uploads import LARGEST_UPLOAD
 
+pytestmark = pytest.mark.usefixtures("one_decoder")
 PURPLE = (128, 0, 128)
 
 
@@ -74,6 +77,19 @@ def test_a_photo_is_added_and_found(client, home):
     assert client.get("/api/v1/status").json["images"] == 7
     assert uploads(home) == [hashlib.sha256(jpeg(PURPLE)).hexdigest() + ".jpg"]
     assert verify(home, "default")["problems"] == []
+
+
+def test_what_was_changed_is_found_so_however_long_the_next_version_takes_to_open(client, monkeypatch):
+    assert client.get("/api/v1/search?q=purple&mode=lexical").json["total"] == 0
+    monkeypatch.setattr("search.latest.PATIENCE_S", 0.0)
+    made = search.lexical.CaptionWords
+    monkeypatch.setattr(search.lexical, "CaptionWords", lambda snapshot: (time.sleep(0.5), made(snapshot))[1])
+
+    image_id = add(client, caption="a purple wall").json["id"]
+
+    assert client.get("/api/v1/search?q=purple&mode=lexical").json["hits"][0]["id"] == image_id
+    assert client.delete(f"/api/v1/images/{image_id}").status_code == 200
+    assert client.get("/api/v1/search?q=purple&mode=lexical").json["total"] == 0
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,22 @@
 """How many may search at once, and what the others are told."""
 
+import io
 import threading
 import time
 
 import pytest
 
+from builds import CommandBuilds
+from editor import HomeEditor
 from storage import Home
-from tests.fakes import FakeEncoder
+from tests.fakes import FakeEncoder, jpeg
 from tests.galleries import build_gallery
-from web import changes, create_app, uploads
+from web import create_app
 from web.answers import PROBLEM
 from web.errors import Busy
 from web.gate import Gate
 from web.server import THREADS
-from web.service import SearchService
+from web.state import state_of
 
 
 class Holder:
@@ -101,7 +104,7 @@ def test_an_error_inside_frees_the_place():
 def test_a_search_too_many_is_503_and_says_when_to_ask_again(tmp_path):
     build_gallery(tmp_path)
     app = create_app(Home(tmp_path / "var"), FakeEncoder())
-    gate = app.extensions["panoptes"].gate = Gate(most=1, most_waiting=0, patience=1)
+    gate = state_of(app).service.gate = Gate(most=1, most_waiting=0, patience=1)
     holder = Holder(gate)
     holder.inside.wait(10)
     client = app.test_client()
@@ -119,7 +122,8 @@ def test_a_search_too_many_is_503_and_says_when_to_ask_again(tmp_path):
 
 
 def test_the_server_has_threads_left_when_all_gates_are_full(tmp_path):
-    gates = [SearchService(Home(tmp_path), FakeEncoder()).gate, uploads._decoding, changes._changing]
+    state = state_of(create_app(Home(tmp_path), FakeEncoder()))
+    gates = [state.service.gate, state.reader.gate, state.changing]
     assert sum(map(held_by, gates)) + 8 <= THREADS
 
 
@@ -143,3 +147,20 @@ def held_by(gate: Gate) -> int:
     for thread in held:
         thread.join()
     return len(held) - 1
+
+
+def test_one_application_never_waits_for_another(tmp_path):
+    build_gallery(tmp_path)
+    home, encoder = Home(tmp_path / "var"), FakeEncoder()
+    one, other = (create_app(home, encoder, editor=HomeEditor(home, CommandBuilds(home))) for _ in range(2))
+    holders = [Holder(gate) for gate in (state_of(one).reader.gate, state_of(one).changing)]
+    assert all(holder.inside.wait(10) for holder in holders)
+
+    added = other.test_client().post("/api/v1/images", data={"image": (io.BytesIO(jpeg("white")), "white.jpg")})
+
+    assert added.status_code == 201
+    assert state_of(one).reader.decoder._process is None and state_of(other).reader.decoder._process.is_alive()
+    assert not {id(held) for held in vars(state_of(one)).values()} & {id(held) for held in vars(state_of(other)).values()}
+    for holder in holders:
+        holder.leave()
+    state_of(other).reader.decoder.close()

@@ -18,7 +18,9 @@ from tests.parsed_pages import Found
 from tests.serving import serve
 from web import create_app
 from web.decoding import _decoded
+from web.state import state_of
 
+pytestmark = pytest.mark.usefixtures("one_decoder")
 MARKUP = '<img src=x onerror=alert(1)>"\'</title></style></script><script>alert(2)</script>'
 ELSEWHERE = ["http://127.0.0.1:9/a.jpg", "https://photos.example/a.jpg", "file:///etc/passwd", "ftp://photos.example/a.jpg",
              "//photos.example/a.jpg", "gopher://127.0.0.1:9/_x", r"\\photos.example\a.jpg", "http://169.254.169.254/latest/"]
@@ -44,7 +46,7 @@ def client(app):
 
 @pytest.fixture
 def home(app):
-    return app.extensions["panoptes"].home
+    return state_of(app).service.home
 
 
 @pytest.fixture(scope="module")

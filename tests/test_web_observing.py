@@ -11,6 +11,7 @@ from tests.fakes import FakeEncoder
 from tests.galleries import build_gallery
 from web import create_app
 from web.observing import log
+from web.state import state_of
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ def test_requests_and_stages_are_counted(client):
 
 
 def test_what_the_encoder_computes_at_once_is_counted(client):
-    encoder = client.application.extensions["panoptes"].encoder
+    encoder = state_of(client.application).service.encoder
     for kind, rows in (("texts", 3), ("texts", 1), ("pairs", 32)):
         encoder.on_batch(kind, rows)
 

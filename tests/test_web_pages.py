@@ -10,6 +10,7 @@ from tests.parsed_pages import Found
 from web import create_app
 from web.words import _WORDS
 
+pytestmark = pytest.mark.usefixtures("one_decoder")
 HOSTILE = '<img src=x onerror=alert(1)>"\'</style></script>{{7*7}}'
 
 

@@ -12,6 +12,8 @@ from tests.galleries import build_gallery, ids_by_name
 from web import create_app
 from web.holdings import progress, seconds_left
 
+pytestmark = pytest.mark.usefixtures("one_decoder")
+
 
 @pytest.fixture
 def gallery(tmp_path):

@@ -20,6 +20,7 @@ from tests.galleries import build_gallery
 from tests.serving import serve
 from web import create_app
 
+pytestmark = pytest.mark.usefixtures("one_decoder")
 CHECKS = [
     not_a_server_error, checks.status_code_conformance, checks.content_type_conformance, checks.response_headers_conformance,
     checks.response_schema_conformance, checks.unsupported_method, checks.negative_data_rejection,

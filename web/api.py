@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from flask import Blueprint, current_app, request
+from flask import Blueprint, request
 
 from search import BadQuery, EmptyQuery, Query, StaleIndex
 from search.errors import OutdatedCursor
@@ -16,7 +16,7 @@ from .describing import Answer, describe
 from .errors import BadParameter, Busy, ModelFailed, ModelLoading, TooLarge
 from .parameters import api_options
 from .service import SearchService
-from .uploads import read_upload
+from .state import state
 
 api = Blueprint("api", __name__, url_prefix="/api/v1")
 
@@ -35,7 +35,7 @@ def search() -> dict:
     if image_id is None and text is None:
         raise EmptyQuery("Nothing to search for: give a sentence as q, or the id of a photo as image_id.")
     query = Query(text=text, image_id=image_id, **api_options(values))
-    return with_addresses(_service().search(query).as_json())
+    return with_addresses(state().service.search(query).as_json())
 
 
 @api.post("/search")
@@ -48,11 +48,11 @@ def search() -> dict:
 def search_by_photo() -> dict:
     """Search by a photo that is sent; the parameters may be form fields as well."""
     options = api_options(request.values)
-    photo = read_upload(request.files.get(parameters.IMAGE.name), _service().encoder.config)
+    photo = state().reader.read(request.files.get(parameters.IMAGE.name), state().service.encoder.config)
     text = parameters.ADDED_WORDS.read(request.values)
     image_id = parameters.ADDED_PHOTO.read(request.values)
     query = Query(text=text, image=photo.prepared, image_id=image_id, label=photo.name, **options)
-    return with_addresses(_service().search(query).as_json())
+    return with_addresses(state().service.search(query).as_json())
 
 
 @api.get("/explain")
@@ -67,14 +67,14 @@ def explain() -> dict:
     image_id = parameters.PHOTO_ID.read(request.args)
     if image_id is None:
         raise BadParameter("There is no photo to explain: give its id.")
-    return {"query": query.text} | _service().explain(query, image_id).as_json()
+    return {"query": query.text} | state().service.explain(query, image_id).as_json()
 
 
 @api.get("/status")
 @describe(Answer(200, "The state of things", schemas.Status))
 def status() -> dict:
     """What is indexed, and whether the model is ready."""
-    service = _service()
+    service = state().service
     model = {"state": service.state, "name": None, "fingerprint": None}
     if service.state == "ready":
         model |= {"name": service.encoder.config.name, "fingerprint": service.encoder.fingerprint}
@@ -85,7 +85,7 @@ def status() -> dict:
 @describe(Answer(200, "All of them", schemas.Collections))
 def collections() -> dict:
     """The collections there are, and which of them is searched here."""
-    home, searched = _service().home, _service().collection_name
+    home, searched = state().service.home, state().service.collection_name
     return {"collections": [
         {"name": name, "version": home.collection(name).manifest.version, "searched": name == searched}
         for name in home.collection_names()
@@ -100,8 +100,8 @@ def collections() -> dict:
 )
 def versions(name: str) -> dict:
     """The published versions of a collection."""
-    _service().home.collection(name)
-    return {"collection": name, "versions": [asdict(one) for one in _service().home.catalog.versions(name)]}
+    state().service.home.collection(name)
+    return {"collection": name, "versions": [asdict(one) for one in state().service.home.catalog.versions(name)]}
 
 
 @api.get("/collections/<name>/runs")
@@ -112,16 +112,16 @@ def versions(name: str) -> dict:
 )
 def runs(name: str) -> dict:
     """The latest index runs of a collection, with the progress of one that is under way."""
-    _service().home.collection(name)
+    state().service.home.collection(name)
     limit = parameters.LIMIT.read(request.args)
-    return {"collection": name, "runs": [asdict(one) for one in _service().home.catalog.runs(name, limit)]}
+    return {"collection": name, "runs": [asdict(one) for one in state().service.home.catalog.runs(name, limit)]}
 
 
 @api.get("/openapi.json")
 @describe(Answer(200, "An OpenAPI 3.1 document", dict))
 def openapi() -> dict:
     """This document."""
-    return current_app.extensions["panoptes-document"]
+    return state().document
 
 
 def _contents(service: SearchService) -> dict:
@@ -136,7 +136,3 @@ def _contents(service: SearchService) -> dict:
         "languages": snapshot.languages,
         "index_fingerprint": snapshot.model_fingerprint,
     }
-
-
-def _service() -> SearchService:
-    return current_app.extensions["panoptes"]

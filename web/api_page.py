@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, current_app, render_template
+from flask import Blueprint, render_template
+
+from .state import state
 
 api_page = Blueprint("api_page", __name__)
 
@@ -10,4 +12,4 @@ api_page = Blueprint("api_page", __name__)
 @api_page.get("/api")
 def reference() -> str:
     """What can be asked, with which parameters, and what is answered."""
-    return render_template("reference.html", document=current_app.extensions["panoptes-document"])
+    return render_template("reference.html", document=state().document)

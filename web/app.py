@@ -17,13 +17,13 @@ from .collection_page import collection_page
 from .editing import Editor
 from .health import health
 from .media import media
-from .metrics import Metrics
 from .observing import observe
 from .openapi import document
 from .pages import pages
 from .photo_page import photo_page
 from .service import SearchService
-from .uploads import LARGEST_UPLOAD, KeptPhotos, decoder
+from .state import State
+from .uploads import LARGEST_UPLOAD
 from .words import interface_language
 
 FORM_AROUND_UPLOAD = 2**16
@@ -62,17 +62,15 @@ def create_app(
     app.json.ensure_ascii = False
     app.json.sort_keys = False
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    service = app.extensions["panoptes"] = SearchService(home, encoder, collection, translate)
-    app.extensions["panoptes-photos"] = KeptPhotos()
-    app.extensions["panoptes-editor"] = editor
-    metrics = app.extensions["panoptes-metrics"] = Metrics(service)
+    state = State(SearchService(home, encoder, collection, translate), editor)
+    state.belongs_to(app)
     for blueprint in (api, changes, builds, media, health, pages, photo_page, collection_page, api_page):
         app.register_blueprint(blueprint)
-    app.extensions["panoptes-document"] = document(app)
+    state.document = document(app)
     if callable(encoder):  # there is time while it loads
-        Thread(target=decoder.warm_up, name="start-decoder", daemon=True).start()
+        Thread(target=state.reader.decoder.warm_up, name="start-decoder", daemon=True).start()
     _add_headers(app)
-    observe(app, metrics)
+    observe(app, state.service, state.metrics)
     guard(app, tokens, local_only)
     add_errors(app)
     return app

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from flask import Blueprint, current_app, request, url_for
+from flask import Blueprint, request, url_for
 
 from search.query import LARGEST_ID
 from storage.catalog import RUNNING, STARTING
@@ -21,9 +21,9 @@ from storage.status import failures as failures_of
 
 from . import schemas
 from .describing import Answer, describe
-from .editing import editor
 from .errors import BadParameter, BuildEnded, BuildRunning, Busy, NotOurBuild, ReadOnly, UnknownSource
 from .parameters import LIMIT, NAME_IN_PATH, RUN_IN_PATH
+from .state import state
 
 builds = Blueprint("builds", __name__, url_prefix="/api/v1/collections/<name>")
 UNKNOWN = (UnknownCollection, InvalidName)
@@ -49,7 +49,7 @@ def sources(name: str) -> dict:
 def start(name: str) -> tuple[dict, int, dict]:
     """Build a collection again from one of its sources, as `build-index` was last run on it."""
     _home().collection(name)
-    run_id = editor().builds.start(name, _source())
+    run_id = state().writing.builds.start(name, _source())
     return _described(name, run_id), 202, {"Location": url_for("builds.watch", name=name, run_id=run_id)}
 
 
@@ -75,7 +75,7 @@ def watch(name: str, run_id: int) -> dict:
 def cancel(name: str, run_id: int) -> tuple[dict, int]:
     """Cancel an index run that this server began; what it encoded stays for the next one."""
     _home().collection(name)
-    editor().builds.cancel(name, _known(name, run_id))
+    state().writing.builds.cancel(name, _known(name, run_id))
     return _described(name, run_id), 202
 
 
@@ -101,7 +101,7 @@ def _source() -> str:
 
 
 def _described(name: str, run_id: int) -> dict:
-    home, editing = _home(), current_app.extensions["panoptes-editor"]
+    home, editing = _home(), state().editor
     run = home.catalog.run(home.collection(name).name, _known(name, run_id))
     ours = editing.builds if editing is not None else None
     return {
@@ -120,4 +120,4 @@ def _known(name: str, run_id: int) -> int:
 
 
 def _home():
-    return current_app.extensions["panoptes"].home
+    return state().service.home

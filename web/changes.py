@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, current_app, request
+from flask import Blueprint, request
 
 from search import BadQuery
 from search.query import LARGEST_ID
@@ -20,16 +20,14 @@ from storage.maintenance import delete_images
 from . import parameters, schemas
 from .addresses import photo_addresses
 from .describing import Answer, describe
-from .editing import SentPhoto, editor
+from .editing import SentPhoto
 from .errors import BadParameter, Busy, ModelFailed, ModelLoading, NotAdded, ReadOnly, TooLarge
-from .gate import Gate
-from .service import SearchService
 from .signatures import upload_ending
-from .uploads import decoded, sent_bytes
+from .state import state
+from .uploads import sent_bytes
 
 changes = Blueprint("changes", __name__, url_prefix="/api/v1")
 UNWRITTEN = (ReadOnly, Busy, CollectionBusy, UnfinishedRun, UnusableHome)
-_changing = Gate(most=1, most_waiting=4, patience=30.0)  # a collection has one writer
 
 
 @changes.post("/images")
@@ -42,13 +40,14 @@ _changing = Gate(most=1, most_waiting=4, patience=30.0)  # a collection has one 
 )
 def add() -> tuple[dict, int, dict]:
     """Add a photo to the collection that is searched, with captions."""
-    service, adding = _service(), editor()
+    service, adding = state().service, state().writing
     captions, language = parameters.CAPTIONS.read(request.form), parameters.LANGUAGE.read(request.form)
     content, encoder = sent_bytes(request.files.get(parameters.IMAGE.name)), service.encoder
-    decoded(content, encoder.config)
+    state().reader.decoded(content, encoder.config)
     photo = SentPhoto(content, upload_ending(content[:16]), captions, language)
-    with _changing.passing():
+    with state().changing.passing():
         added = adding.add(service.collection_name, photo, encoder)
+        service.show(added.version)
     addresses = photo_addresses(added.image_id)
     answer = {"id": added.image_id, "version": added.version, "existed": added.existed} | addresses
     return answer, 200 if added.existed else 201, {"Location": addresses["image_url"]}
@@ -63,13 +62,10 @@ def add() -> tuple[dict, int, dict]:
 )
 def delete(image_id: int) -> dict:
     """Delete a photo and its captions from the collection that is searched."""
-    editor()
+    service, _ = state().service, state().writing
     if image_id > LARGEST_ID:
         raise UnknownId("image", image_id)
-    with _changing.passing():
-        done = delete_images(_service().home, _service().collection_name, [image_id])
+    with state().changing.passing():
+        done = delete_images(service.home, service.collection_name, [image_id])
+        service.show(done["version"])
     return {"id": image_id, "version": done["version"], "images": done["images"], "captions": done["captions"]}
-
-
-def _service() -> SearchService:
-    return current_app.extensions["panoptes"]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from flask import Blueprint, Response, current_app, g, redirect, render_template, request
+from flask import Blueprint, Response, g, redirect, render_template, request
 
 from search.query import LARGEST_ID
 from storage.errors import UnknownRun
 
 from . import plots
-from .editing import Builds, editor
+from .editing import Builds
 from .holdings import Holdings, progress, seconds_left
 from .links import link
+from .state import state
 from .words import language_name
 
 collection_page = Blueprint("collection_page", __name__)
@@ -21,7 +22,7 @@ collection_page = Blueprint("collection_page", __name__)
 @collection_page.get("/collection")
 def collection() -> str:
     """Counts, versions, failures, and index runs with their progress."""
-    held, builds = Holdings.of(current_app.extensions["panoptes"]), _builds()
+    held, builds = Holdings.of(state().service), _builds()
     ours = {run.run_id for run in held.building if builds is not None and builds.is_running(run.run_id)}
     return render_template(
         "collection.html",
@@ -40,7 +41,7 @@ def collection() -> str:
 @collection_page.post("/collection/builds")
 def build() -> Response:
     """Starts to build again from the source that the form names, and goes back to the page."""
-    editor().builds.start(_name(), request.form.get("source", ""))
+    state().writing.builds.start(_name(), request.form.get("source", ""))
     return redirect(link("collection_page.collection"), 303)
 
 
@@ -49,14 +50,14 @@ def stop(run_id: int) -> Response:
     """Has a build that this server started end soon, and goes back to the page."""
     if run_id > LARGEST_ID:
         raise UnknownRun(_name(), run_id)
-    editor().builds.cancel(_name(), run_id)
+    state().writing.builds.cancel(_name(), run_id)
     return redirect(link("collection_page.collection"), 303)
 
 
 def _builds() -> Builds | None:
-    editing = current_app.extensions["panoptes-editor"]
+    editing = state().editor
     return None if editing is None else editing.builds
 
 
 def _name() -> str:
-    return current_app.extensions["panoptes"].collection_name
+    return state().service.collection_name

@@ -6,10 +6,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from flask import current_app
-
-from .errors import ReadOnly
-
 
 @dataclass(frozen=True)
 class SentPhoto:
@@ -60,11 +56,3 @@ class Editor(Protocol):
 
         Raises NotAdded, and what writing to a collection raises: CollectionBusy, OtherWeights, UnusableHome and others.
         """
-
-
-def editor() -> Editor:
-    """The application's; raises ReadOnly where it was given none."""
-    found = current_app.extensions["panoptes-editor"]
-    if found is None:
-        raise ReadOnly
-    return found

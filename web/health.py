@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, current_app
+from flask import Blueprint, Response
 
 from .describing import Answer, describe
 from .metrics import TEXT
 from .schemas import State
+from .state import state
 
 health = Blueprint("health", __name__)
 
@@ -25,12 +26,12 @@ def healthz() -> dict:
 )
 def readyz() -> tuple[dict, int]:
     """The model is loaded and warmed up."""
-    state = current_app.extensions["panoptes"].state
-    return {"status": state}, 200 if state == "ready" else 503
+    status = state().service.state
+    return {"status": status}, 200 if status == "ready" else 503
 
 
 @health.get("/metrics")
 @describe(Answer(200, "One sample a line", str, "text/plain"))
 def metrics() -> Response:
     """Counters and times in Prometheus' text format."""
-    return Response(current_app.extensions["panoptes-metrics"].text(), content_type=TEXT)
+    return Response(state().metrics.text(), content_type=TEXT)

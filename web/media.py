@@ -5,7 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from pathlib import Path
 
-from flask import Blueprint, Response, current_app, request, send_file
+from flask import Blueprint, Response, request, send_file
 
 from search.query import LARGEST_ID
 from storage.errors import EmptyCollection, UnknownCollection, UnknownId
@@ -15,6 +15,7 @@ from .describing import Answer, describe
 from .errors import NotKept
 from .parameters import PHOTO_IN_PATH
 from .signatures import browser_type
+from .state import state
 
 media = Blueprint("media", __name__)
 NOT_HERE = (UnknownId, UnknownCollection, EmptyCollection)
@@ -84,7 +85,7 @@ def _name(place: Place) -> str:
 def _snapshot_with(image_id: int):
     if image_id > LARGEST_ID:
         raise UnknownId("image", image_id)
-    return current_app.extensions["panoptes"].snapshot()
+    return state().service.snapshot()
 
 
 def _jpeg(content: bytes, sha256: str) -> Response:

@@ -11,15 +11,15 @@ import time
 from flask import Flask, Response, g, has_request_context, request
 
 from .metrics import Metrics
+from .service import SearchService
 
 log = logging.getLogger("panoptes.requests")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 METHODS = ("GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE", "PATCH")
 
 
-def observe(app: Flask, metrics: Metrics) -> None:
+def observe(app: Flask, service: SearchService, metrics: Metrics) -> None:
     """Watches all requests of an application."""
-    service = app.extensions["panoptes"]
 
     def searched(took_ms: dict[str, float]) -> None:
         metrics.searched(took_ms)

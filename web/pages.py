@@ -15,8 +15,7 @@ from .errors import ModelLoading
 from .links import PLACE_IN_LIST, here, link
 from .parameters import MOST_TOP
 from .samples import examples, gallery
-from .service import SearchService
-from .uploads import KeptPhotos, read_upload
+from .state import state
 
 pages = Blueprint("pages", __name__)
 _TITLES = {400: "bad_request", 401: "no_access", 403: "no_access", 404: "not_found", 409: "not_done", 410: "bad_request",
@@ -39,7 +38,7 @@ def _for_templates() -> dict:
         "anew": PLACE_IN_LIST,
         "most_top": MOST_TOP,
         "nonce": g.get("nonce", ""),
-        "model_state": _service().state,
+        "model_state": state().service.state,
     }
 
 
@@ -59,28 +58,28 @@ def favicon() -> Response:
 @pages.get("/similar/<int:image_id>")
 def similar(image_id: int) -> str | tuple[str, int]:
     """Photos like one of the collection's, or captions that fit it; words may be added."""
-    return _results(Asked.of(request.args, _photos(), like=image_id))
+    return _results(Asked.of(request.args, state().photos, like=image_id))
 
 
 @pages.post("/by-image")
 def by_image() -> Response:
     """Takes a photo to search with, and words beside it, and sends on to the results."""
-    photo = read_upload(request.files.get("image"), _service().encoder.config)
+    photo = state().reader.read(request.files.get("image"), state().service.encoder.config)
     to = "captions" if request.form.get("to") == "captions" else None
-    asked = Asked(request.form.get("q", "").strip(), sent=_photos().keep(photo), photo=photo)
+    asked = Asked(request.form.get("q", "").strip(), sent=state().photos.keep(photo), photo=photo)
     return redirect(asked.address(to=to), 303)
 
 
 @pages.get("/by-image/<token>")
 def by_kept_image(token: str) -> str | tuple[str, int]:
     """The results for a photo that was sent, and words that may be added."""
-    return _results(Asked.of(request.args, _photos(), sent=token))
+    return _results(Asked.of(request.args, state().photos, sent=token))
 
 
 @pages.get("/by-image/<token>/preview.jpg")
 def preview(token: str) -> Response:
     """A photo that was sent, small."""
-    response = Response(_photos().get(token).preview, mimetype="image/jpeg")
+    response = Response(state().photos.get(token).preview, mimetype="image/jpeg")
     response.headers["Cache-Control"] = "private, max-age=3600"
     return response
 
@@ -88,16 +87,16 @@ def preview(token: str) -> Response:
 def error_page(message: str, status: int) -> str:
     """The page that says what is wrong, in one line."""
     title = _TITLES.get(status, "wrong")
-    if _service().state != "ready" and status == 503:
-        title = "failed" if _service().state == "failed" else "loading"
+    if state().service.state != "ready" and status == 503:
+        title = "failed" if state().service.state == "failed" else "loading"
     return render_template("message.html", title=title, message=message)
 
 
 def _start() -> str:
     try:
-        snapshot = _service().snapshot()
+        snapshot = state().service.snapshot()
     except (EmptyCollection, UnknownCollection):
-        return render_template("empty.html", collection=_service().collection_name)
+        return render_template("empty.html", collection=state().service.collection_name)
     return render_template(
         "start.html",
         snapshot=snapshot,
@@ -109,20 +108,12 @@ def _start() -> str:
 def _results(asked: Asked) -> str | tuple[str, int]:
     query = asked.query(request.args)
     try:
-        result = _service().search(query)
+        result = state().service.search(query)
     except ModelLoading as loading:
         return render_template("message.html", title="loading", message=str(loading), asked=asked), 503
     except (EmptyCollection, UnknownCollection):
-        return render_template("empty.html", collection=_service().collection_name, asked=asked), 404
+        return render_template("empty.html", collection=state().service.collection_name, asked=asked), 404
     answer = with_addresses(result.as_json())
     before, _ = views.pages_around(answer["offset"], query.top, answer["total"])
     notices = [words.notice(one) for one in result.notices]
     return render_template("results.html", asked=asked, query=query, answer=answer, notices=notices, before=before)
-
-
-def _service() -> SearchService:
-    return current_app.extensions["panoptes"]
-
-
-def _photos() -> KeptPhotos:
-    return current_app.extensions["panoptes-photos"]

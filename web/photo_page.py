@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from flask import Blueprint, current_app, render_template, request, url_for
+from flask import Blueprint, render_template, request, url_for
 
 from search import Query
 from search.errors import NoHeatMap, NothingToExplain
@@ -17,6 +17,7 @@ from .asked import Asked
 from .errors import ModelFailed, ModelLoading
 from .looks import Look, looks_of
 from .parameters import AT, MOST_TOP
+from .state import state
 from .views import captions_by_language, flat
 from .words import interface_language
 
@@ -50,9 +51,9 @@ def photo(image_id: int) -> str:
     """One photo; `q`, `like` or `sent` and the options of a search say what it was found for, `at` its rank."""
     if image_id > LARGEST_ID:
         raise UnknownId("image", image_id)
-    snapshot = _service().snapshot()
+    snapshot = state().service.snapshot()
     record = snapshot.images([image_id])[0]
-    asked = Asked.of(request.args, current_app.extensions["panoptes-photos"])
+    asked = Asked.of(request.args, state().photos)
     try:
         found = _found(asked, image_id) if asked else None
         looks = _looks(asked, record) if found else []
@@ -108,7 +109,7 @@ def _placed(answer: dict, i: int) -> Found:
 def _looks(asked: Asked, record) -> list[Look]:
     """Where in the photo the words were seen; nothing where there are none to be read with it, or the model can't say."""
     try:
-        explained = _service().explain(asked.query(request.args, to="images", cursor=None), record.image_id)
+        explained = state().service.explain(asked.query(request.args, to="images", cursor=None), record.image_id)
     except (NothingToExplain, NoHeatMap):
         return []
     return looks_of(explained, record.width, record.height)
@@ -121,10 +122,6 @@ def _around(image_id: int) -> Around:
 
 
 def _search(query: Query) -> dict:
-    return with_addresses(_service().search(query).as_json())
-
-
-def _service():
-    return current_app.extensions["panoptes"]
+    return with_addresses(state().service.search(query).as_json())
 
 

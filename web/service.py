@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Lock, Thread
 
 from search import Engine, Explanation, Query, SearchResult
 from search.latest import LatestSnapshot
+from storage.errors import StorageError
 
 from .errors import KNOWN_ERRORS, ModelFailed, ModelLoading
 from .gate import Gate
@@ -65,6 +67,11 @@ class SearchService:
     def snapshot(self):
         """The last published version; raises UnknownCollection or EmptyCollection. Needs no encoder."""
         return self._latest().get()
+
+    def show(self, version: int) -> None:
+        """Returns once a version that this server has published is searched, so that whoever changed something finds it so."""
+        with suppress(StorageError):  # it is published all the same, and whoever searches is told
+            self._latest().wait_for(version)
 
     def search(self, query: Query) -> SearchResult:
         """Answers a query; raises what `Engine.search` raises, ModelLoading, and Busy where too many ask."""

@@ -17,8 +17,8 @@ from .errors import NotKept, TooLarge
 from .gate import Gate
 
 LARGEST_UPLOAD = 20 * 1024 * 1024
-decoder = PhotoDecoder()
-_decoding = Gate(most=1, most_waiting=4, patience=20.0)  # a small file can unfold to hundreds of megabytes
+PHOTOS_WAITING = 4
+PATIENCE_S = 20.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,16 +56,29 @@ class KeptPhotos:
             return self._photos[token]
 
 
-def read_upload(upload: FileStorage | None, config) -> KeptPhoto:
-    """The photo in an upload.
+class UploadReader:
+    """Reads photos that were sent, in a process of its own and one at a time. Thread safe."""
 
-    Args:
-        upload: the form field `image`.
-        config: the encoder's, which says how photos are prepared.
+    def __init__(self) -> None:
+        self.decoder = PhotoDecoder()
+        self.gate = Gate(1, PHOTOS_WAITING, PATIENCE_S)  # a small file can unfold to hundreds of megabytes
 
-    Raises what `sent_bytes` and `decoded` raise.
-    """
-    return decoded(sent_bytes(upload), config, upload.filename or "")
+    def read(self, upload: FileStorage | None, config) -> KeptPhoto:
+        """The photo in an upload.
+
+        Args:
+            upload: the form field `image`.
+            config: the encoder's, which says how photos are prepared.
+
+        Raises what `sent_bytes` and `decoded` raise.
+        """
+        return self.decoded(sent_bytes(upload), config, upload.filename or "")
+
+    def decoded(self, content: bytes, config, name: str = "") -> KeptPhoto:
+        """What was sent as a photo; raises UnreadablePhoto, and Busy where too many wait to be decoded."""
+        with self.gate.passing():
+            prepared, preview = self.decoder.read(content, config)
+        return KeptPhoto(prepared, name, preview)
 
 
 def sent_bytes(upload: FileStorage | None) -> bytes:
@@ -76,13 +89,6 @@ def sent_bytes(upload: FileStorage | None) -> bytes:
     if len(content) > LARGEST_UPLOAD:
         raise TooLarge(too_large())
     return content
-
-
-def decoded(content: bytes, config, name: str = "") -> KeptPhoto:
-    """What was sent as a photo; raises UnreadablePhoto, and Busy where too many wait to be decoded."""
-    with _decoding.passing():
-        prepared, preview = decoder.read(content, config)
-    return KeptPhoto(prepared, name, preview)
 
 
 def too_large() -> str:
