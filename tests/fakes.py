@@ -115,7 +115,7 @@ class FakeEncoder:
         return [(0, 0), (0, len(text.split()[0])), (0, 0)]
 
     def warm_up(self, images: bool = True) -> None:
-        self.calls.append(("warm_up", 0))
+        self.calls.append(("warm_up" if images else "warm_up_for_sentences", 0))
 
     def _vectors(self, colours: np.ndarray) -> np.ndarray:
         """Unit vectors [n, dim] that are near each other where colours are."""
