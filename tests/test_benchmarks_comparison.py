@@ -36,9 +36,9 @@ def cells(line: str) -> list[str]:
 
 
 def test_a_table_has_medians_ratios_and_shares_of_the_best_product():
-    lines = [cells(line) for line in table(measured("mindspore", "torch")).splitlines()]
+    lines = [cells(line) for line in table(measured("panoptes", "torch")).splitlines()]
     row = dict(zip(lines[0], next(line for line in lines if line[1] == "images"), strict=True))
-    assert row["MindSpore"] == "60.0"  # 8 images in 100 ms and in 200 ms: 80 and 40 a second
+    assert row["Panoptes"] == "60.0"  # 8 images in 100 ms and in 200 ms: 80 and 40 a second
     assert row["PyTorch"] == "120"
     assert row["ours to PyTorch's"] == "0.50 (0.50 to 0.50)"
     share = 100 * 60 * operations(MINI, "images") / 150e9
@@ -47,27 +47,27 @@ def test_a_table_has_medians_ratios_and_shares_of_the_best_product():
 
 
 def test_drift_of_the_machine_is_not_in_a_ratio_and_its_range_is_shown():
-    found = measured("mindspore", "torch")
-    found.add("opt-mini", "mindspore", {"ms": dict.fromkeys(("sentences", "images", "pairs"), 100.0), "peak": 1})
+    found = measured("panoptes", "torch")
+    found.add("opt-mini", "panoptes", {"ms": dict.fromkeys(("sentences", "images", "pairs"), 100.0), "peak": 1})
     found.add("opt-mini", "torch", {"ms": dict.fromkeys(("sentences", "images", "pairs"), 100.0), "peak": 1})
     assert "| 0.50 (0.50 to 1.00) |" in table(found)
 
 
 def test_alone_only_our_own_rows_are_there():
-    head = cells(table(measured("mindspore")).splitlines()[0])
-    assert head == ["model", "a second", "MindSpore", "GFLOP each", "share of 150 GFLOP/s"]
+    head = cells(table(measured("panoptes")).splitlines()[0])
+    assert head == ["model", "a second", "Panoptes", "GFLOP each", "share of 150 GFLOP/s"]
 
 
 def test_what_differs_is_named_and_what_is_within_tolerance_is_not():
-    differences, said = disagreements({"mindspore": outputs(), "torch": outputs(pairs=np.full(SENTENCES, 9e-3)),
+    differences, said = disagreements({"panoptes": outputs(), "torch": outputs(pairs=np.full(SENTENCES, 9e-3)),
                                        "onnxruntime": outputs(images=np.full((IMAGES, 4), 2e-3))})
     assert differences == pytest.approx({"sentences": 0, "images": 2e-3, "pairs": 9e-3})
     assert len(said) == 1
-    assert said[0].startswith("ONNX Runtime differs by 0.002 in images")
+    assert said[0].startswith("PyTorch's export differs by 0.002 in images")
 
 
 def test_what_is_no_number_agrees_with_nothing():
-    _, said = disagreements({"mindspore": outputs(), "torch": outputs(pairs=np.full(SENTENCES, np.nan))})
+    _, said = disagreements({"panoptes": outputs(), "torch": outputs(pairs=np.full(SENTENCES, np.nan))})
     assert len(said) == 1
     assert said[0].startswith("PyTorch differs by nan in pairs")
 
