@@ -17,3 +17,10 @@ def open_with(runtime: str, folder: Path) -> Encoder:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PANOPTES_RUNTIME", runtime)
         return open_encoder(folder)
+
+
+def with_few_shapes(encoder, monkeypatch):
+    """The encoder, with the two largest buckets of lengths and of regions alone: each shape more is compiled for seconds."""
+    for buckets in ("_lengths", "_counts"):
+        monkeypatch.setattr(encoder, buckets, getattr(encoder, buckets)[-2:])
+    return encoder

@@ -13,7 +13,7 @@ import pytest
 from encoder import open_encoder, runtime
 from encoder.checkpoint import write_model
 from tests.commands import ROOT
-from tests.runtimes import RUNTIMES, open_with
+from tests.runtimes import RUNTIMES, open_with, with_few_shapes
 from tests.small_models import SMALL_MINI, random_weights, vocabulary, write_small_model
 
 
@@ -180,13 +180,13 @@ def test_compact_tokens_are_read_and_explained(tmp_path):
 
 
 @pytest.mark.parametrize("compact", [False, True])
-def test_after_warm_up_no_query_compiles_anything(opened, tmp_path, compact):
+def test_after_warm_up_no_query_compiles_anything(opened, tmp_path, compact, monkeypatch):
     if compact:
         config = dataclasses.replace(SMALL_MINI, compact_tokens=True, text_length=8)
         write_model(tmp_path, config, random_weights(config), vocabulary())
         encoder = open_with("mindspore", tmp_path)
     else:
-        encoder = opened("mindspore")
+        encoder = with_few_shapes(opened("mindspore"), monkeypatch)
     encoder.warm_up()
     compiled = encoder.graphs.compiled
 

@@ -33,7 +33,7 @@ from tests.published_joint import (
     write_joint,
     zoo_weights,
 )
-from tests.runtimes import RUNTIMES, open_with
+from tests.runtimes import RUNTIMES, open_with, with_few_shapes
 from tests.small_models import add_graphs
 from tests.test_imported_numbers import ids_of
 
@@ -149,8 +149,8 @@ def test_neither_padding_nor_batch_nor_bucket_changes_a_score(encoder, form, pla
         np.testing.assert_allclose(found, expected, atol=LOGITS)
 
 
-def test_after_warm_up_no_pair_compiles_anything(opened, form):
-    encoder = opened("mindspore")
+def test_after_warm_up_no_pair_compiles_anything(opened, form, monkeypatch):
+    encoder = with_few_shapes(opened("mindspore"), monkeypatch)
     encoder.warm_up()
     compiled = encoder.graphs.compiled
     for place in range(len(form.images)):

@@ -18,7 +18,7 @@ from encoder.errors import NoAttention
 from encoder.regions import Regions, rows_of
 from tests.numpy_regions import NumpyRegions
 from tests.published_joint import detections
-from tests.runtimes import RUNTIMES, open_with
+from tests.runtimes import RUNTIMES, open_with, with_few_shapes
 from tests.small_models import SMALL, WORDS, random_weights, write_small_model
 
 VECTORS, LOGITS = 1e-4, 1e-3
@@ -127,8 +127,8 @@ def test_the_order_of_regions_says_nothing(encoder, expected):
     np.testing.assert_allclose(encoder.encode_images(turned).vectors, expected.image_vectors, atol=VECTORS)
 
 
-def test_after_warm_up_no_number_of_regions_compiles_anything(opened, expected):
-    encoder = opened("mindspore")
+def test_after_warm_up_no_number_of_regions_compiles_anything(opened, expected, monkeypatch):
+    encoder = with_few_shapes(opened("mindspore"), monkeypatch)
     encoder.warm_up()
     compiled = encoder.graphs.compiled
     for sentence in SENTENCES:
