@@ -24,7 +24,8 @@ class Graphs(Protocol):
         device: "CPU" or "Ascend".
         padded: whether a batch must have one of the sizes below; else any up to the last of them will do.
         image_batches, text_batches: the sizes of a batch of images, and of texts, upwards.
-        worker: the threads that may call `run`.
+        worker: the threads that run texts and pairs; several may share a batch.
+        image_worker: the threads that run images.
     """
 
     device: str
@@ -32,6 +33,7 @@ class Graphs(Protocol):
     image_batches: tuple[int, ...]
     text_batches: tuple[int, ...]
     worker: SharedWorker
+    image_worker: SharedWorker
 
     def run(self, entry: str, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         """Run an entry by its name."""

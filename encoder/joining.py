@@ -14,12 +14,13 @@ Columns = tuple[np.ndarray, ...]
 
 @dataclass(eq=False)
 class _Request:
-    """Rows that wait: `columns` are arrays [n, ...], of which `taken` went into batches; `results` is what came of them."""
+    """Rows that wait: `columns` are arrays [n, ...], of which `taken` went into batches; `results` is what came of them, with
+    the first row of each."""
 
     key: Hashable
     columns: Columns
     taken: int = 0
-    results: list[Columns] = field(default_factory=list)
+    results: list[tuple[int, Columns]] = field(default_factory=list)
     future: Future = field(default_factory=Future)
 
     @property
@@ -43,6 +44,7 @@ class SharedWorker:
 
     def __init__(self, name: str, threads: int = 1) -> None:
         self._thread = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self.threads = threads
         self._lock = Lock()
         self._waiting: list[_Request] = []
 
@@ -67,7 +69,8 @@ class SharedWorker:
         request = _Request(key, columns)
         with self._lock:
             self._waiting.append(request)
-        self._thread.submit(self._serve, request, run, most)
+        for _ in range(min(self.threads, -(-request.left // most))):
+            self._thread.submit(self._serve, request, run, most)
         return request.future.result()
 
     def _serve(self, request: _Request, run: Callable[..., Columns], most: int) -> None:
@@ -107,8 +110,18 @@ class SharedWorker:
         start = 0
         for share in shares:
             end = start + share.rows.stop - share.rows.start
-            _hand_over(share.request, tuple(result[start:end] for result in results))
+            self._hand_over(share, tuple(result[start:end] for result in results))
             start = end
+
+    def _hand_over(self, share: _Share, results: Columns) -> None:
+        """Adds results of some of a request's rows, and ends it with the last; threads may come with them in any order."""
+        request = share.request
+        with self._lock:
+            request.results.append((share.rows.start, results))
+            done = sum(len(part[0]) for _, part in request.results) == len(request.columns[0])
+        if done and not request.future.done():
+            parts = [part for _, part in sorted(request.results, key=lambda one: one[0])]
+            request.future.set_result(tuple(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def _fail(self, request: _Request, error: Exception) -> None:
         with self._lock:
@@ -116,10 +129,3 @@ class SharedWorker:
                 self._waiting.remove(request)
         if not request.future.done():
             request.future.set_exception(error)
-
-
-def _hand_over(request: _Request, results: Columns) -> None:
-    """Adds results of a request's next rows, and ends it with the last."""
-    request.results.append(results)
-    if sum(len(part[0]) for part in request.results) == len(request.columns[0]) and not request.future.done():
-        request.future.set_result(tuple(np.concatenate(column) for column in zip(*request.results, strict=True)))

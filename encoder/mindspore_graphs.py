@@ -24,7 +24,7 @@ class MindSporeGraphs:
     """
 
     padded = True
-    worker = worker
+    worker = image_worker = worker
     image_batches, text_batches = (1, 8), (1, 8, 32)
 
     def __init__(self, folder: Path, config: OptConfig | JointConfig, fingerprint: str, device: str, number: int | None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -25,8 +26,18 @@ FLOAT32, INT8 = "float32", "int8"
 OLDEST = (1, 21)
 """The first ONNX Runtime whose numbers were found right: 1.20 opens the graphs, and leaves out the bias of an attention."""
 
-workers = SharedWorker("encoder", threads=2)
-"""Runs the graphs of every model of this process: two at a time, since one alone doesn't keep two cores busy."""
+MOST_WORKERS = 4
+IMAGES = "images"
+
+
+@cache
+def workers() -> tuple[SharedWorker, SharedWorker]:
+    """What runs the graphs of all models of this process: texts and pairs in several threads, images in one.
+
+    Halves of a batch in two threads are done before the whole is in one that is spread over two processors; but one image is to
+    be quick.
+    """
+    return SharedWorker("texts", min(threads(), MOST_WORKERS)), SharedWorker(IMAGES)
 
 
 def threads() -> int:
@@ -51,12 +62,11 @@ class OnnxGraphs:
 
     device = "CPU"
     padded = False
-    worker = workers
     image_batches, text_batches = (2,), (32,)
 
     def __init__(self, folder: Path, config: OptConfig | JointConfig, fingerprint: str):
         check_onnxruntime()
-        threads()
+        self.worker, self.image_worker = workers()
         self._folder = folder
         self._files = read_graphs(folder, config)
         self._signed = has_wide_dot_products()
@@ -85,7 +95,7 @@ class OnnxGraphs:
         for product in graph.products if graph else ():
             weights |= self._constants(product)
         try:
-            session = open_session(str(path), weights)
+            session = open_session(str(path), weights, spread=entry == IMAGES)
         except Exception as error:  # onnxruntime's errors have no common base
             raise BadGraphs(self._folder, f"ONNX Runtime can't open {path.name} ({_first_line(error)})") from error
         del weights
@@ -106,30 +116,33 @@ def precision() -> str:
     return named
 
 
-def open_session(model: str | bytes, weights: dict[str, np.ndarray]) -> InferenceSession:
+def open_session(model: str | bytes, weights: dict[str, np.ndarray], spread: bool = False) -> InferenceSession:
     """A session of a graph, a file or its bytes, with the values of the initializers that lie elsewhere; floats as float32.
+
+    One that is `spread` runs over all processors, which wait for it while it runs; others leave room for the other threads.
 
     ONNX Runtime copies the values: they need not outlive this call.
     """
     import onnxruntime
 
     values = [np.ascontiguousarray(one, np.float32 if one.dtype.kind == "f" else one.dtype) for one in weights.values()]
-    options = session_options()
+    options = session_options(spread)
     options.add_external_initializers(list(weights), [onnxruntime.OrtValue.ortvalue_from_numpy(one) for one in values])
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def session_options():
-    """The settings of every session; docs/benchmarks.md has what others cost."""
+def session_options(spread: bool):
+    """The settings of a session; docs/benchmarks.md has what others cost."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads()
+    options.intra_op_num_threads = threads() if spread else max(1, threads() // MOST_WORKERS)
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
     options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spread else "0")
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     return options
 
 

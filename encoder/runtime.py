@@ -16,6 +16,8 @@ from encoder.query_bank import read_query_bank
 from encoder.tokenizer import Tokenizer, pad
 
 REGION_COUNTS = (12, 36)
+FEWEST_TEXTS = 4
+"""So few texts are not parted among threads."""
 SHARED_TEXTS = 8
 """How many single sentences of several threads share a batch."""
 
@@ -72,7 +74,7 @@ class Encoder:
         vectors = np.empty((len(images), self.config.dim), np.float32)
         tokens = np.zeros((len(images), *self.config.token_shape), np.float16)
         batches = list(self._batches(len(images), self.graphs.image_batches))
-        found = self.graphs.worker.map(self._encode_batch, [_filled(images[rows], size) for rows, size in batches])
+        found = self.graphs.image_worker.map(self._encode_batch, [_filled(images[rows], size) for rows, size in batches])
         for (rows, _), (batch_vectors, batch_tokens) in zip(batches, found, strict=True):
             count = rows.stop - rows.start
             vectors[rows], tokens[rows, :batch_tokens.shape[1]] = batch_vectors[:count], batch_tokens[:count]
@@ -86,7 +88,7 @@ class Encoder:
         """
         ids = self._tokenizer.ids(texts)
         if len(ids) != 1:
-            return self.graphs.worker.call(self._encode_texts, ids)
+            return self._encode_texts(ids)
         row = pad(ids, bucket_of(self._lengths, len(ids[0])))
         key = self.fingerprint, "texts", row.shape[1]
         vectors, states = self.graphs.worker.rows(key, (row,), self._run_texts, SHARED_TEXTS)
@@ -99,7 +101,7 @@ class Encoder:
             return np.empty(0, np.float32)
         columns = _paired(count, texts.states, _valid(texts), self._worth_reading(tokens))
         key = self.fingerprint, "match", *(column.shape[1:] for column in columns)
-        return self.graphs.worker.rows(key, columns, self._run_match, self.match_batches[-1])[0]
+        return self.graphs.worker.rows(key, columns, self._run_match, self._most(self.match_batches))[0]
 
     def explain(self, texts: TextEncodings, tokens: np.ndarray) -> np.ndarray:
         """Where the fusion looks when it reads each pair, float32 [max(n, m), layers, T, L]; n texts, m images as in `match`.
@@ -122,7 +124,7 @@ class Encoder:
         """
         self.graphs.worker.call(self._run_each_text)
         if images:
-            self.graphs.worker.call(self._run_each_image)
+            self.graphs.image_worker.call(self._run_each_image)
 
     def _sizes(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
         """The sizes of a batch that are to be run once: all that are compiled, or else the least work."""
@@ -170,6 +172,10 @@ class Encoder:
                 size = min(sizes[-1], count - start)
                 yield slice(start, start + size), size
 
+    def _most(self, sizes: tuple[int, ...]) -> int:
+        """How many rows one thread runs at a time, so that a full batch is shared by all threads."""
+        return sizes[-1] if self.graphs.padded else -(-sizes[-1] // self.graphs.worker.threads)
+
     def _encode_batch(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What `config.inputs` makes of n images -> vectors [n, D], tokens as they are kept [n, up to L, W]."""
         *vectors, tokens = self.graphs.run("images", self._readable(images))
@@ -205,7 +211,11 @@ class Encoder:
         states = np.zeros((len(ids), longest, self.config.hidden_size), np.float32)
         for bucket in np.unique(buckets):
             own = np.flatnonzero(buckets == bucket)
-            vectors[own], states[own, :bucket] = self._run_texts(padded[own, :bucket])
+            size = min(self._most(self.graphs.text_batches), max(FEWEST_TEXTS, -(-len(own) // self.graphs.worker.threads)))
+            parts = [own[start:start + size] for start in range(0, len(own), size)]
+            found = self.graphs.worker.map(self._run_texts, [padded[part, :bucket] for part in parts])
+            for part, (part_vectors, part_states) in zip(parts, found, strict=True):
+                vectors[part], states[part, :bucket] = part_vectors, part_states
         return TextEncodings(vectors, states, lengths)
 
     def _run_texts(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
