@@ -77,8 +77,9 @@ def read_weights(folder: Path, names: Iterable[str] | None = None) -> dict[str, 
         raise BadCheckpoint(f"{folder / WEIGHTS} cannot be read ({error}); fetch the file again.") from error
     scales = {name: stored.pop(name) for name in [*stored] if name.endswith(SCALES)}
     try:
-        return stored | {name.removesuffix(SCALES): unpack(stored[name.removesuffix(SCALES)], value)
-                         for name, value in scales.items()}
+        for name, value in scales.items():  # one by one, so that the codes of all are not in memory beside the floats
+            stored[name.removesuffix(SCALES)] = unpack(stored[name.removesuffix(SCALES)], value)
+        return stored
     except (KeyError, ValueError) as error:
         raise BadCheckpoint(f"{folder / WEIGHTS} has scales that fit no weights; fetch the file again.") from error
 

@@ -98,7 +98,6 @@ class OnnxGraphs:
             session = open_session(str(path), weights, spread=entry == IMAGES)
         except Exception as error:  # onnxruntime's errors have no common base
             raise BadGraphs(self._folder, f"ONNX Runtime can't open {path.name} ({_first_line(error)})") from error
-        del weights
         give_back_memory()
         return session
 
@@ -121,13 +120,16 @@ def open_session(model: str | bytes, weights: dict[str, np.ndarray], spread: boo
 
     One that is `spread` runs over all processors, which wait for it while it runs; others leave room for the other threads.
 
-    ONNX Runtime copies the values: they need not outlive this call.
+    `weights` is emptied. ONNX Runtime copies the values: they need not outlive this call.
     """
     import onnxruntime
 
-    values = [np.ascontiguousarray(one, np.float32 if one.dtype.kind == "f" else one.dtype) for one in weights.values()]
+    names, values = list(weights), []
+    for name in names:  # no weight is to be in memory twice
+        value = weights.pop(name)
+        values.append(np.ascontiguousarray(value, np.float32 if value.dtype.kind == "f" else value.dtype))
     options = session_options(spread)
-    options.add_external_initializers(list(weights), [onnxruntime.OrtValue.ortvalue_from_numpy(one) for one in values])
+    options.add_external_initializers(names, [onnxruntime.OrtValue.ortvalue_from_numpy(one) for one in values])
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
