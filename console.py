@@ -106,16 +106,31 @@ def end_stopped() -> None:
     """
     if not _ending.acquire(blocking=False):
         threading.Event().wait()  # the other thread is about to end the process
+    try:
+        for end in (_close_bars, _kill_children, _remove_temporary, _say_stopped, sys.stdout.flush):
+            with contextlib.suppress(Exception):  # nobody may be left to read what is said
+                end()
+    finally:
+        os._exit(130)
+
+
+def _close_bars() -> None:
     for shown in _bars:
         shown.close()
-    multiprocessing = sys.modules.get("multiprocessing")
-    for child in multiprocessing.active_children() if multiprocessing else ():
+
+
+def _kill_children() -> None:
+    for child in sys.modules["multiprocessing"].active_children() if "multiprocessing" in sys.modules else ():
         child.kill()
+
+
+def _remove_temporary() -> None:
     for folder in _temporary:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _say_stopped() -> None:
     click.echo("Stopped. What was published is as it was; run the same command to go on.", err=True)
-    sys.stdout.flush()
-    os._exit(130)
 
 
 def allow_many_files() -> None:

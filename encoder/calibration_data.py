@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from encoder import open_encoder
 from encoder.errors import BadTrainingData
 from encoder.pixels import decode, prepare
+from encoder.runtime import Encoder
 from encoder.training.dataset import Photo
 
 PHOTOS, TEXTS, TOGETHER = 64, 256, 8
@@ -22,7 +24,7 @@ def feeds_of(folder: Path, photos: Sequence[Photo]) -> dict[str, list[tuple[np.n
     Each caption is paired with a photo that it fits or with another, as at query time. Raises BadTrainingData for a model
     without vectors or pixels, or where there is no photo with a caption.
     """
-    encoder = open_encoder(folder, "CPU")
+    encoder = _open_float32(folder)
     config = encoder.config
     if not config.dim or config.inputs.region_width:
         raise BadTrainingData(f"{config.name} can't be quantized: only models that make vectors of pixels can.")
@@ -44,3 +46,13 @@ def feeds_of(folder: Path, photos: Sequence[Photo]) -> dict[str, list[tuple[np.n
         read = encoder.encode_texts(texts[start:start + TOGETHER])
         encoder.match(read, tokens[(start + np.arange(len(read))) % len(tokens)])
     return dict(feeds)
+
+
+def _open_float32(folder: Path) -> Encoder:
+    """The encoder of a model folder in float32, whatever PANOPTES_PRECISION says: what is learnt from must be exact."""
+    named = os.environ.pop("PANOPTES_PRECISION", None)
+    try:
+        return open_encoder(folder, "CPU")
+    finally:
+        if named is not None:
+            os.environ["PANOPTES_PRECISION"] = named

@@ -20,7 +20,7 @@ from encoder.errors import BadGraphs
 from encoder.joint_config import JointConfig
 from encoder.source_digest import code_digest
 
-FOLDER, RECORD = "graphs", "graphs.json"
+FOLDER, RECORD, INT8 = "graphs", "graphs.json", "int8"
 FORMAT, OPSET = 1, 18
 NETWORK = ("blocks", "convolutions", "entries", "joint", "native_convolutions", "network", "onnx_export", "onnx_rewriting",
            "region_stream")
@@ -40,9 +40,9 @@ class GraphFiles:
     weights: dict[str, list[str]]
 
 
-def source_digest() -> str:
-    """A digest of the code that decides what a graph computes."""
-    return code_digest([Path(__file__).with_name(f"{name}.py") for name in NETWORK])
+def source_digest(*more: str) -> str:
+    """A digest of the code that decides what a graph computes, and of `more` modules of this package."""
+    return code_digest([Path(__file__).with_name(f"{name}.py") for name in (*NETWORK, *more)])
 
 
 def config_digest(config: OptConfig | JointConfig) -> str:
@@ -71,8 +71,15 @@ def copy_kept_graphs(model: Path, config: OptConfig | JointConfig) -> bool:
     kept = kept_graphs(config)
     if not is_whole(kept):
         return False
-    replace_folder(model / FOLDER, lambda made: shutil.copytree(kept, made, dirs_exist_ok=True))
+    replace_folder(model / FOLDER, lambda made: _copy(kept, model / FOLDER / INT8, made))
     return True
+
+
+def _copy(kept: Path, int8: Path, made: Path) -> None:
+    """Copy kept graphs, and the model's own 8-bit graphs, which are checked when they are opened."""
+    shutil.copytree(kept, made, dirs_exist_ok=True)
+    if int8.is_dir():
+        shutil.copytree(int8, made / INT8)
 
 
 def replace_folder(folder: Path, make: Callable[[Path], object]) -> None:
@@ -83,7 +90,13 @@ def replace_folder(folder: Path, make: Callable[[Path], object]) -> None:
         make(made)
         if folder.exists():
             os.rename(folder, old)
-        os.rename(made, folder)
+        try:
+            os.rename(made, folder)
+        except OSError:
+            if folder.exists():  # another process was quicker
+                return
+            os.rename(old, folder)
+            raise
 
 
 def write_record(folder: Path, config: OptConfig | JointConfig, mindspore: str, parameters: dict[str, tuple[int, ...]],

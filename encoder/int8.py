@@ -18,9 +18,12 @@ from safetensors.numpy import load_file
 
 from encoder.errors import NoInt8Graphs
 from encoder.graph_files import FOLDER as GRAPHS
+from encoder.graph_files import INT8 as FOLDER
 from encoder.graph_files import source_digest
 
-FOLDER, RECORD, STEPS = "int8", "int8.json", "steps.safetensors"
+RECORD, STEPS = "int8.json", "steps.safetensors"
+MODULES = ("int8", "onnx_quantizing")
+"""The modules that decide what an 8-bit graph computes, beside those of the network."""
 LARGEST = 127
 WIDE_DOT_PRODUCTS = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp")
 """What /proc/cpuinfo calls instructions that multiply 8-bit numbers and add them up in 32 bits."""
@@ -60,7 +63,7 @@ def read_int8_graphs(model: Path, fingerprint: str, signed: bool) -> tuple[dict[
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         steps = load_file(folder / STEPS)
-        if record["fingerprint"] != fingerprint or record["source"] != source_digest():
+        if record["fingerprint"] != fingerprint or record["source"] != source_digest(*MODULES):
             raise NoInt8Graphs(model, "were made of other weights, or other code")
         graphs = {}
         for entry, one in record["graphs"].items():

@@ -1,4 +1,4 @@
-"""One thread for all that an encoder computes, where requests that wait at the same time share a batch."""
+"""Threads for all that an encoder computes, where requests that wait at the same time share a batch."""
 
 from __future__ import annotations
 
@@ -119,13 +119,17 @@ class SharedWorker:
         with self._lock:
             request.results.append((share.rows.start, results))
             done = sum(len(part[0]) for _, part in request.results) == len(request.columns[0])
-        if done and not request.future.done():
+        if not done:
+            return
+        try:
             parts = [part for _, part in sorted(request.results, key=lambda one: one[0])]
             request.future.set_result(tuple(np.concatenate(column) for column in zip(*parts, strict=True)))
+        except Exception as error:
+            self._fail(request, error)
 
     def _fail(self, request: _Request, error: Exception) -> None:
         with self._lock:
             if request in self._waiting:
                 self._waiting.remove(request)
-        if not request.future.done():
-            request.future.set_exception(error)
+            if not request.future.done():
+                request.future.set_exception(error)

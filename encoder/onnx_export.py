@@ -38,9 +38,13 @@ def export_graphs(folder: Path, anew: bool = False) -> dict[str, int]:
     config = read_config(folder)
     if anew or not copy_kept_graphs(folder, config):
         kept = kept_graphs(config)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        replace_folder(kept, lambda made: _make_graphs(config, made))
-        copy_kept_graphs(folder, config)
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            replace_folder(kept, lambda made: _make_graphs(config, made))
+        except OSError:  # nothing can be kept there
+            replace_folder(folder / FOLDER, lambda made: _make_graphs(config, made))
+        else:
+            copy_kept_graphs(folder, config)
     return {path.stem: path.stat().st_size for path in sorted((folder / FOLDER).glob("*.onnx"))}
 
 

@@ -31,17 +31,17 @@ IMAGES = "images"
 
 
 @cache
-def workers() -> tuple[SharedWorker, SharedWorker]:
-    """What runs the graphs of all models of this process: texts and pairs in several threads, images in one.
+def workers(count: int) -> tuple[SharedWorker, SharedWorker]:
+    """What runs the graphs of all models on `count` processors: texts and pairs in several threads, images in one.
 
     Halves of a batch in two threads are done before the whole is in one that is spread over two processors; but one image is to
     be quick.
     """
-    return SharedWorker("texts", min(threads(), MOST_WORKERS)), SharedWorker(IMAGES)
+    return SharedWorker("texts", min(count, MOST_WORKERS)), SharedWorker(IMAGES)
 
 
 def threads() -> int:
-    """How many processors a graph is spread over: PANOPTES_THREADS, or those that this process may use.
+    """How many processors graphs run on: PANOPTES_THREADS, or those that this process may use.
 
     Raises BadThreads where the variable holds no number of them.
     """
@@ -66,7 +66,7 @@ class OnnxGraphs:
 
     def __init__(self, folder: Path, config: OptConfig | JointConfig, fingerprint: str):
         check_onnxruntime()
-        self.worker, self.image_worker = workers()
+        self.worker, self.image_worker = workers(threads())
         self._folder = folder
         self._files = read_graphs(folder, config)
         self._signed = has_wide_dot_products()

@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 from encoder.checkpoint import fingerprint, read_config, read_weights
 from encoder.graph_files import FOLDER as GRAPHS
 from encoder.graph_files import read_graphs, replace_folder, source_digest
-from encoder.int8 import FOLDER, RECORD, STEPS, Product, balanced_steps, file_name
+from encoder.int8 import FOLDER, MODULES, RECORD, STEPS, Product, balanced_steps, file_name
 from encoder.onnx_graphs import open_session
 from encoder.onnx_rewriting import MICROSOFT
 
@@ -56,7 +56,7 @@ def write_int8_graphs(model: Path, feeds: dict[str, Feeds], left_out: Callable[[
 
 
 def _write(folder: Path, model: Path, made: dict[str, tuple], steps: dict[str, np.ndarray]) -> None:
-    record = {"fingerprint": fingerprint(model), "source": source_digest(), "graphs": {}}
+    record = {"fingerprint": fingerprint(model), "source": source_digest(*MODULES), "graphs": {}}
     for entry, (proto, floats, products) in made.items():
         digests = {}
         for signed in (True, False):

@@ -18,6 +18,8 @@ from encoder.tokenizer import Tokenizer, pad
 REGION_COUNTS = (12, 36)
 FEWEST_TEXTS = 4
 """So few texts are not parted among threads."""
+FEWEST_PAIRS = 2
+"""So few pairs are not parted among threads."""
 SHARED_TEXTS = 8
 """How many single sentences of several threads share a batch."""
 
@@ -118,7 +120,7 @@ class Encoder:
         return self._tokenizer.spans(text)
 
     def warm_up(self, images: bool = True) -> None:
-        """Open every graph, and compile every shape there is where shapes are compiled: after this nothing has to be.
+        """Open the graphs of images, texts and pairs, or compile every shape there is where shapes are compiled.
 
         Without `images` only what sentences need, so that they can be asked while the rest is made ready.
         """
@@ -174,7 +176,7 @@ class Encoder:
 
     def _most(self, sizes: tuple[int, ...]) -> int:
         """How many rows one thread runs at a time, so that a full batch is shared by all threads."""
-        return sizes[-1] if self.graphs.padded else -(-sizes[-1] // self.graphs.worker.threads)
+        return sizes[-1] if self.graphs.padded else max(FEWEST_PAIRS, -(-sizes[-1] // self.graphs.worker.threads))
 
     def _encode_batch(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What `config.inputs` makes of n images -> vectors [n, D], tokens as they are kept [n, up to L, W]."""

@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 import numpy as np
 
 from encoder.errors import DeviceLost, EncoderError
+from encoder.onnx_graphs import threads
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +137,8 @@ class _Child:
 
 def _serve(pipe: Connection, opened: Callable[[], object], devices: int) -> None:
     """Open the encoder and answer until nobody asks any more, which is also so where the parent was killed."""
-    os.environ.setdefault("PANOPTES_THREADS", str(max(1, (os.cpu_count() or 1) // devices)))  # on CPU they share the processors
+    if not os.environ.get("PANOPTES_THREADS"):
+        os.environ["PANOPTES_THREADS"] = str(max(1, threads() // devices))  # on CPU they share the processors
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
     try:
         encoder = opened()

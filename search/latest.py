@@ -47,11 +47,13 @@ class LatestSnapshot:
     def wait_for(self, version: int) -> None:
         """Returns once a version that this process has published, or a later one, is the one that `get` gives; raises what
         opening raises."""
-        for _ in range(2):  # what is being opened now may be older; what is opened after that is not
+        for last in (False, True):  # what is being opened now may be older, and may fail; what is opened after that is not
             _, opening, _ = self._ahead(lambda: self._snapshot.version >= version)
             if opening is None:
                 return
-            opening.result()
+            wait([opening])
+            if last:
+                opening.result()
 
     def _ahead(self, fits: Callable[[], bool]) -> tuple[object, Future | None, bool]:
         """The snapshot that is held; unless it fits, what becomes the next one, and whether this call has begun that."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from threading import Lock, Thread
 
 from search import Engine, Explanation, Query, SearchResult
 from search.latest import LatestSnapshot
-from storage.errors import StorageError
 
 from .errors import KNOWN_ERRORS, ModelFailed, ModelLoading
 from .gate import Gate
@@ -70,8 +68,12 @@ class SearchService:
 
     def show(self, version: int) -> None:
         """Returns once a version that this server has published is searched, so that whoever changed something finds it so."""
-        with suppress(StorageError):  # it is published all the same, and whoever searches is told
+        try:
             self._latest().wait_for(version)
+        except KNOWN_ERRORS as error:  # it is published all the same, and whoever searches is told
+            log.info("Version %d can't be opened yet: %s", version, error)
+        except Exception:
+            log.exception("Version %d can't be opened", version)
 
     def search(self, query: Query) -> SearchResult:
         """Answers a query; raises what `Engine.search` raises, ModelLoading, and Busy where too many ask."""
