@@ -13,6 +13,7 @@ from encoder import int8, onnx_graphs, open_encoder
 from encoder.calibration_data import feeds_of
 from encoder.checkpoint import read_config
 from encoder.errors import BadTrainingData, NoInt8Graphs, UnknownPrecision
+from encoder.graph_files import copy_kept_graphs
 from encoder.int8 import Product, balanced_steps, constants, read_int8_graphs
 from encoder.onnx_quantizing import stays_float32, write_int8_graphs
 from encoder.training.dataset import Photo, read_photos
@@ -111,6 +112,12 @@ def test_damaged_graphs_are_one_line_that_says_what_to_do(tmp_path, model, damag
     assert says in said and f"model quantize {copy}" in said and "\n" not in said
 
 
+def test_an_export_leaves_them_there(model, tmp_path):
+    copy = shutil.copytree(model, tmp_path / "copy")
+    assert copy_kept_graphs(copy, SMALL_MINI)
+    assert read_int8_graphs(copy, open_encoder(copy).fingerprint, True)[0].keys() == {"images", "texts", "match"}
+
+
 def test_graphs_of_other_weights_are_refused(model):
     with pytest.raises(NoInt8Graphs, match="other weights"):
         read_int8_graphs(model, "0" * 16, True)
@@ -131,7 +138,7 @@ def test_the_command_makes_them_and_a_search_uses_them(tmp_path):
     int8_set = {"PANOPTES_PRECISION": "int8"}
     refused = manage("build-index", source, "--home", tmp_path / "home", "--model", model, **int8_set)
     assert refused.returncode == 2 and "model quantize" in refused.stderr and "Traceback" not in refused.stderr
-    made = manage("model", "quantize", model, "--data", source, "--home", tmp_path / "home")
+    made = manage("model", "quantize", model, "--data", source, "--home", tmp_path / "home", **int8_set)
     assert made.returncode == 0 and "products in 8 bits" in made.stdout, made.stderr
     built = manage("build-index", source, "--home", tmp_path / "home", "--model", model, **int8_set)
     assert built.returncode == 0, built.stderr

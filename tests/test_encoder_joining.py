@@ -1,6 +1,7 @@
 """Requests that wait at the same time share a batch, and nothing else."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -103,3 +104,30 @@ def test_whoever_asks_gets_what_they_would_get_alone(requests, most):
         else:
             assert one.result()[0].tolist() == [2 * value for value in rows]
     assert max(run.batches) <= most
+
+
+def test_rows_of_a_request_that_several_threads_run_come_back_in_their_order():
+    worker = SharedWorker("test", threads=3)
+
+    def slow_at_first(rows):
+        time.sleep(0.05 if rows[0] == 0 else 0)
+        return (2 * rows,)
+
+    assert worker.rows("a", (np.arange(10.0),), slow_at_first, 2)[0].tolist() == [2.0 * row for row in range(10)]
+
+
+def test_where_several_batches_of_a_request_fail_at_once_it_fails_and_the_others_are_answered():
+    worker, together = SharedWorker("test", threads=2), threading.Barrier(2)
+
+    def failing(rows):
+        together.wait(10)
+        raise ValueError("broken")
+
+    for _ in range(20):
+        with pytest.raises(ValueError, match="broken"):
+            worker.rows("a", (np.arange(4.0),), failing, 2)
+        assert worker.rows("b", (np.ones(3),), lambda rows: (rows + 1,), 2)[0].tolist() == [2, 2, 2]
+
+
+def test_each_argument_is_mapped_in_its_place():
+    assert SharedWorker("test", threads=2).map(lambda one: one * one, range(6)) == [0, 1, 4, 9, 16, 25]
