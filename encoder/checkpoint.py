@@ -120,13 +120,19 @@ def fingerprint(folder: Path) -> str:
 
 def check(expected: dict[str, tuple[int, ...]], weights: dict[str, np.ndarray], where: Path) -> None:
     """Raise BadCheckpoint naming what is missing, misshaped or left over."""
-    missing = sorted(expected.keys() - weights.keys())
-    left_over = sorted(weights.keys() - expected.keys())
-    misshaped = sorted(n for n in expected.keys() & weights.keys() if tuple(expected[n]) != weights[n].shape)
-    problems = {"missing": missing, "misshaped": misshaped, "left over": left_over}
-    said = [f"{problem}: {first_names(names)}" for problem, names in problems.items() if names]
+    said = differences(expected, {name: weight.shape for name, weight in weights.items()})
     if said:
-        raise BadCheckpoint(f"The weights in {where} do not fit the network ({'; '.join(said)}).")
+        raise BadCheckpoint(f"The weights in {where} do not fit the network ({said}).")
+
+
+def differences(expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]) -> str:
+    """What is missing, misshaped or left over among shapes by name, in words; empty where they are the same."""
+    problems = {
+        "missing": sorted(expected.keys() - found.keys()),
+        "misshaped": sorted(name for name in expected.keys() & found.keys() if tuple(expected[name]) != tuple(found[name])),
+        "left over": sorted(found.keys() - expected.keys()),
+    }
+    return "; ".join(f"{problem}: {first_names(names)}" for problem, names in problems.items() if names)
 
 
 def first_names(names: list[str], count: int = 4) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import mindspore as ms
 
+from encoder.graph_files import cache_root
 from encoder.source_digest import code_digest
 
 NETWORK = ("network", "blocks", "convolutions", "region_stream", "joint", "regions", "config", "joint_config",
@@ -229,9 +230,8 @@ def process_cache(device: str) -> GraphCache:
 
 def graph_folder(device: str) -> Path:
     """Where compiled graphs of this version are kept: under PANOPTES_CACHE, or ~/.cache/panoptes."""
-    root = Path(os.environ.get("PANOPTES_CACHE") or Path.home() / ".cache" / "panoptes")
     code = code_digest(Path(__file__).with_name(f"{name}.py") for name in NETWORK)
-    return root / f"{device}-{hashlib.sha256(f'{LAYOUT} {ms.__version__} {code}'.encode()).hexdigest()[:12]}"
+    return cache_root() / f"{device}-{hashlib.sha256(f'{LAYOUT} {ms.__version__} {code}'.encode()).hexdigest()[:12]}"
 
 
 def remove_old_folders(used: Path, device: str) -> None:

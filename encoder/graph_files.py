@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from encoder.checkpoint import WEIGHTS, first_names, weight_shapes
+from encoder.checkpoint import WEIGHTS, differences, weight_shapes
 from encoder.config import RANKING, OptConfig
 from encoder.errors import BadGraphs
 from encoder.joint_config import JointConfig
@@ -51,10 +51,14 @@ def config_digest(config: OptConfig | JointConfig) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def cache_root() -> Path:
+    """Where exported and compiled graphs are kept: PANOPTES_CACHE, or ~/.cache/panoptes."""
+    return Path(os.environ.get("PANOPTES_CACHE") or Path.home() / ".cache" / "panoptes")
+
+
 def kept_graphs(config: OptConfig | JointConfig) -> Path:
     """Where graphs of such a config are kept once they were exported: under PANOPTES_CACHE, or ~/.cache/panoptes."""
-    root = Path(os.environ.get("PANOPTES_CACHE") or Path.home() / ".cache" / "panoptes")
-    return root / FOLDER / f"{config_digest(config)}-{source_digest()[:16]}"
+    return cache_root() / FOLDER / f"{config_digest(config)}-{source_digest()[:16]}"
 
 
 def is_whole(folder: Path) -> bool:
@@ -164,14 +168,9 @@ def _listed(model: Path, record: dict) -> tuple[dict[str, tuple[int, ...]], dict
 
 
 def _check_weights(model: Path, expected: dict[str, tuple[int, ...]]) -> None:
-    found = weight_shapes(model)
-    problems = {
-        "missing": sorted(expected.keys() - found.keys()), "left over": sorted(found.keys() - expected.keys()),
-        "misshaped": sorted(name for name in expected.keys() & found.keys() if expected[name] != found[name]),
-    }
-    said = [f"{problem}: {first_names(names)}" for problem, names in problems.items() if names]
+    said = differences(expected, weight_shapes(model))
     if said:
-        raise BadGraphs(model, f"they are of other weights than {WEIGHTS} holds ({'; '.join(said)})")
+        raise BadGraphs(model, f"they are of other weights than {WEIGHTS} holds ({said})")
 
 
 def _check_file(model: Path, path: Path, expected: str) -> None:
