@@ -30,7 +30,10 @@ HOST = click.option("--host", default="127.0.0.1", show_default=True, help="The 
 PORT = click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="The port to listen on.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
-STDIN = 0
+STDIN, STDERR = 0, 2
+STOPPED = "Stopped. What was published is as it was; run the same command to go on."
+TIDYING_S = 5
+"""So long a command that was stopped may take to end the processes it started and to remove what it keeps for a moment."""
 PATIENCE_S = 0.5
 """So long a command may take to end by itself when it was stopped; a batch that is being encoded takes longer."""
 
@@ -107,16 +110,17 @@ def end_stopped() -> None:
     if not _ending.acquire(blocking=False):
         threading.Event().wait()  # the other thread is about to end the process
     try:
-        for end in (_close_bars, _kill_children, _remove_temporary, _say_stopped, sys.stdout.flush):
-            with contextlib.suppress(Exception):  # nobody may be left to read what is said
-                end()
+        tidying = Thread(target=_tidy, daemon=True)
+        tidying.start()
+        tidying.join(TIDYING_S)  # an interrupted thread may have left a lock held that is needed here
     finally:
         os._exit(130)
 
 
-def _close_bars() -> None:
-    for shown in _bars:
-        shown.close()
+def _tidy() -> None:
+    for step in (_kill_children, _say_stopped, _remove_temporary, sys.stdout.flush):
+        with contextlib.suppress(Exception):  # nobody may be left to read what is said
+            step()
 
 
 def _kill_children() -> None:
@@ -130,7 +134,9 @@ def _remove_temporary() -> None:
 
 
 def _say_stopped() -> None:
-    click.echo("Stopped. What was published is as it was; run the same command to go on.", err=True)
+    """Say it without a lock: the main thread may have been interrupted while it drew a bar, and keep the bar's lock."""
+    below = "\n" if any(not shown.disable for shown in _bars) else ""
+    os.write(STDERR, f"{below}{STOPPED}\n".encode())
 
 
 def allow_many_files() -> None:

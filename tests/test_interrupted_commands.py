@@ -6,6 +6,7 @@ import pty
 import re
 import select
 import struct
+import subprocess
 import sys
 import termios
 import time
@@ -15,9 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import console
 from tests.commands import ROOT, answer
 
-LINE = "Stopped. What was published is as it was; run the same command to go on."
+LINE = console.STOPPED
 ENCODED = r"\b[1-4][0-9]/60\b"
 PATIENCE_S = 10
 """The promise is 2 s; a machine that runs other tests as well takes longer."""
@@ -126,3 +128,24 @@ def test_a_build_goes_on_after_it_was_stopped(photos, tmp_path, runtime):
     terminal.read_until(ENCODED)
     assert_stopped(terminal)
     assert answer("build-index", photos, "--home", tmp_path, **runtime)["images"] == 60
+
+
+INTERRUPTED_WITH_A_LOCK_HELD = """
+import os, signal, time, tqdm, console
+console.take_interrupts()
+with console.bar("photos") as progress:
+    progress("photos", 16, 60)
+    tqdm.tqdm.get_lock().acquire()
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+    finally:
+        time.sleep(60)
+"""
+
+
+def test_a_command_interrupted_while_it_draws_a_bar():
+    """An interrupt can come between the taking of the bar's lock and the block that gives it back."""
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED_WITH_A_LOCK_HELD], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 130
+    assert done.stderr.splitlines()[-1] == LINE
