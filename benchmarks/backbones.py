@@ -15,8 +15,8 @@ import click
 import numpy as np
 
 from encoder.config import PRESETS
-from encoder.device import use_device
-from encoder.network import OptModel
+from encoder.network.opt import OptModel
+from encoder.runtime.device import use_device
 from encoder.training.dataset import read_photos
 from encoder.training.features import BATCH, pixels_of
 from encoder.training.prepare import backbone, put
@@ -63,11 +63,11 @@ def pooled(size: int, photos, packages: Path) -> tuple[np.ndarray, np.ndarray]:
     images = model.set_train(False).uniter.img_embeddings
     vit, conv = [], []
     for start in range(0, len(photos), BATCH):
-        pixels = Tensor(pixels_of(photos[start:start + BATCH], size, mirrored=False)[0])
+        pixels = Tensor(pixels_of(photos[start : start + BATCH], size, mirrored=False)[0])
         tokens = images.vit(pixels).asnumpy()
-        vit.append(np.concatenate([tokens[:, 0], tokens[:, 1 + config.registers:].mean(1)], 1))
+        vit.append(np.concatenate([tokens[:, 0], tokens[:, 1 + config.registers :].mean(1)], 1))
         conv.append(images.conv(images.vit.normalised(pixels)).asnumpy().mean(1))
-    return np.concatenate(vit)[:len(photos)], np.concatenate(conv)[:len(photos)]
+    return np.concatenate(vit)[: len(photos)], np.concatenate(conv)[: len(photos)]
 
 
 def recalls(features, targets, queries, right, ridge: float) -> list[float]:

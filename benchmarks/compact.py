@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from encoder import open_encoder
-from encoder.compact import pack_tokens, unpack_tokens
-from encoder.pixels import decode, prepare
+from encoder.inputs.pixels import decode, prepare
+from encoder.quantization import dequantize_tokens, quantize_tokens
 from encoder.training.dataset import read_photos
 
 READ = 32
@@ -31,7 +31,7 @@ def main() -> None:
     options.add_argument("--photos", type=int, default=200)
     asked = options.parse_args()
     encoder = open_encoder(asked.model)
-    photos = read_photos(asked.manifest)[:asked.photos]
+    photos = read_photos(asked.manifest)[: asked.photos]
     config = encoder.config
     pixels = np.stack([prepare(decode(photo.path), config.image_size, config.preprocessing) for photo in photos])
     images = encoder.encode_images(pixels)
@@ -50,11 +50,11 @@ def main() -> None:
 
 def forms_of(config) -> dict[str, Form]:
     """What is compared: as they are, in 8 bits and, where patches lie on a grid of even side, averaged 2 x 2, and both."""
-    forms: dict[str, Form] = {"as they are": lambda tokens: tokens, "8 bits": pack_tokens}
+    forms: dict[str, Form] = {"as they are": lambda tokens: tokens, "8 bits": quantize_tokens}
     side, skip = config.grid // config.merge, 1 + (config.registers if config.merge == 1 else 0)
     if side % 2 == 0:
         forms["averaged 2 x 2"] = lambda tokens: averaged(tokens, side, skip)
-        forms["averaged 2 x 2, 8 bits"] = lambda tokens: pack_tokens(averaged(tokens, side, skip))
+        forms["averaged 2 x 2, 8 bits"] = lambda tokens: quantize_tokens(averaged(tokens, side, skip))
     return forms
 
 
@@ -66,7 +66,7 @@ def averaged(tokens: np.ndarray, side: int, skip: int) -> np.ndarray:
 
 def unpacked(kept: np.ndarray, tokens: np.ndarray) -> np.ndarray:
     """What the cross-modal encoder reads of what was kept."""
-    return kept if kept.shape[2] == tokens.shape[2] else unpack_tokens(kept)
+    return kept if kept.shape[2] == tokens.shape[2] else dequantize_tokens(kept)
 
 
 def read(encoder, texts: list[tuple[int, str]], vectors: np.ndarray, tokens: np.ndarray):
@@ -87,8 +87,12 @@ def figures(logits, base, scores, best, texts) -> list[str]:
     right = best == np.array([photo for photo, _ in texts])[:, None]
     ten = [len({*np.argsort(-a)[:10]} & {*np.argsort(-b)[:10]}) for a, b in zip(logits, base, strict=True)]
     first = [np.take_along_axis(right, values.argmax(1)[:, None], 1).mean() for values in (logits, scores)]
-    return [f"{np.abs(logits - base).mean():.4f}", f"{100 * (logits.argmax(1) == base.argmax(1)).mean():.1f} %",
-            f"{np.mean(ten):.2f}", *(f"{100 * share:.1f}" for share in first)]
+    return [
+        f"{np.abs(logits - base).mean():.4f}",
+        f"{100 * (logits.argmax(1) == base.argmax(1)).mean():.1f} %",
+        f"{np.mean(ten):.2f}",
+        *(f"{100 * share:.1f}" for share in first),
+    ]
 
 
 if __name__ == "__main__":

@@ -58,8 +58,10 @@ def disagreements(outputs: dict[str, dict[str, np.ndarray]]) -> tuple[dict[str, 
             difference = float(np.abs(outputs[framework][row] - outputs[OURS][row]).max())
             largest[row] = max(largest[row], difference)
             if not difference <= tolerance:
-                said.append(f"{NAMES[framework]} differs by {difference:.2g} in {row}, more than {tolerance:g}: "
-                            "what was timed is not the same work.")
+                said.append(
+                    f"{NAMES[framework]} differs by {difference:.2g} in {row}, more than {tolerance:g}: "
+                    "what was timed is not the same work."
+                )
     return largest, sorted(said)
 
 
@@ -67,8 +69,15 @@ def table(measured: Measured) -> str:
     """Markdown: a row for each model and kind of work."""
     names = measured.frameworks()
     others = names[1:]
-    head = ["model", "a second", *(NAMES[name] for name in names), *(f"ours to {NAMES[name]}'s" for name in others),
-            "GFLOP each", f"share of {measured.peak:.0f} GFLOP/s", *(["largest difference"] if others else [])]
+    head = [
+        "model",
+        "a second",
+        *(NAMES[name] for name in names),
+        *(f"ours to {NAMES[name]}'s" for name in others),
+        "GFLOP each",
+        f"share of {measured.peak:.0f} GFLOP/s",
+        *(["largest difference"] if others else []),
+    ]
     lines = [head, ["---"] * len(head)]
     for model, config in measured.configs.items():
         lines += [_line(measured, model, config, row, names) for row in COUNTS]
@@ -81,8 +90,12 @@ def _line(measured: Measured, model: str, config: OptConfig, row: str, names: li
     work = operations(config, row) / 1e9
     shares = " / ".join(f"{100 * rate * work / measured.peak:.0f}" for rate in middle.values())
     return [
-        model, row, *(f"{rate:.{0 if rate >= 100 else 1}f}" for rate in middle.values()),
-        *(_ratio(rates[names[0]], rates[name]) for name in names[1:]), f"{work:.2f}", f"{shares} %",
+        model,
+        row,
+        *(f"{rate:.{0 if rate >= 100 else 1}f}" for rate in middle.values()),
+        *(_ratio(rates[names[0]], rates[name]) for name in names[1:]),
+        f"{work:.2f}",
+        f"{shares} %",
         *([f"{measured.differences[model][row]:.0e}"] if names[1:] else []),
     ]
 

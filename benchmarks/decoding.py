@@ -18,9 +18,9 @@ import numpy as np
 from PIL import Image
 
 from encoder import open_encoder
-from encoder.pixels import decode, decode_sized, prepare
+from encoder.inputs.pixels import decode, decode_sized, prepare
 from indexer.gallery import sample_gallery
-from indexer.photos import make_thumbnail
+from indexer.photo_loader import make_thumbnail
 
 LIMITS = (None, 1024, 768, 512, 392, 256, 196)
 

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
 from encoder import open_encoder
-from encoder.checkpoint import SHIPPED
-from encoder.pixels import decode, prepare
+from encoder.inputs.pixels import decode, prepare
+from encoder.model_folder import SHIPPED
 
 
 def smaller(image: Image.Image) -> Image.Image:
@@ -49,7 +49,8 @@ def main(folder: Path, count: int) -> None:
     def vectors(pictures: list[Image.Image]) -> np.ndarray:
         config = encoder.config
         return encoder.encode_images(
-            np.stack([prepare(one, config.image_size, config.preprocessing) for one in pictures])).vectors
+            np.stack([prepare(one, config.image_size, config.preprocessing) for one in pictures])
+        ).vectors
 
     originals = vectors(images)
     for name, copy in COPIES.items():

@@ -24,7 +24,7 @@ import numpy as np
 
 from benchmarks.comparison import NAMES, OURS, REFERENCE, Measured, disagreements, table
 from benchmarks.material import write_inputs, write_opt_v2_base
-from encoder.checkpoint import SHIPPED, read_config
+from encoder.model_folder import SHIPPED, read_config
 
 ROOT = Path(__file__).parent.parent
 
@@ -68,8 +68,17 @@ class Bench:
         return self.folder / f"{name}.npz"
 
     def _run(self, task: str, python: str, name: str, *outputs: str) -> str:
-        command = [python, "-m", "benchmarks.frameworks", task, str(self.folder / name), str(self._inputs(name)), *outputs,
-                   "--seconds", str(self.seconds)]
+        command = [
+            python,
+            "-m",
+            "benchmarks.frameworks",
+            task,
+            str(self.folder / name),
+            str(self._inputs(name)),
+            *outputs,
+            "--seconds",
+            str(self.seconds),
+        ]
         done = subprocess.run(command, cwd=ROOT, env=os.environ | self.environment, capture_output=True, text=True)
         if done.returncode:
             raise click.ClickException(f"{task} failed on {name}:\n{done.stderr[-2000:]}")
@@ -77,12 +86,22 @@ class Bench:
 
 
 @click.command()
-@click.option("--torch-python", default=".venv-bench/bin/python", show_default=True,
-              help="The interpreter of an environment with requirements-bench.txt.")
+@click.option(
+    "--torch-python",
+    default=".venv-bench/bin/python",
+    show_default=True,
+    help="The interpreter of an environment with requirements-bench.txt.",
+)
 @click.option("--rounds", default=5, show_default=True)
 @click.option("--seconds", default=3.0, show_default=True, help="How long each row is repeated in a round.")
-@click.option("--model", "models", multiple=True, type=click.Choice(["opt-mini", "opt-v2-base"]),
-              default=["opt-mini", "opt-v2-base"], show_default=True)
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    type=click.Choice(["opt-mini", "opt-v2-base"]),
+    default=["opt-mini", "opt-v2-base"],
+    show_default=True,
+)
 @click.option("--reference", is_flag=True, help="Also the same network run by MindSpore.")
 @click.option("--bounds/--no-bounds", default=True, help="Also what opt-mini is bound to keep (benchmarks.bounds).")
 def main(torch_python: str, rounds: int, seconds: float, models: tuple[str, ...], reference: bool, bounds: bool) -> None:
@@ -100,8 +119,10 @@ def main(torch_python: str, rounds: int, seconds: float, models: tuple[str, ...]
     print(f"{_machine()}, load {load:.1f} at the start; rounds: {rounds}; ONNX Runtime {version('onnxruntime')}{against}\n")
     print(table(measured))
     if not found:
-        print(f"\nPyTorch and ONNX Runtime are missing: {torch_python} cannot import them; `make bench` installs "
-              "requirements-bench.txt beside ours.")
+        print(
+            f"\nPyTorch and ONNX Runtime are missing: {torch_python} cannot import them; `make bench` installs "
+            "requirements-bench.txt beside ours."
+        )
     for problem in problems:
         print(problem, file=sys.stderr)
     sys.exit(1 if problems else 0)
@@ -114,7 +135,7 @@ def _compare(bench: Bench, models: tuple[str, ...], rounds: int) -> tuple[Measur
         bench.prepare(name)
         measured.configs[name] = read_config(bench.folder / name)
     for place in range(rounds):
-        order = bench.frameworks[place % len(bench.frameworks):] + bench.frameworks[:place % len(bench.frameworks)]
+        order = bench.frameworks[place % len(bench.frameworks) :] + bench.frameworks[: place % len(bench.frameworks)]
         for name in models:
             outputs = {}
             for framework in order:

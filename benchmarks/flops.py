@@ -52,7 +52,7 @@ def efficientnet(config: OptConfig) -> int:
 def _inverted(inputs: int, inner: int, outputs: int, kernel: int, before: int, after: int) -> int:
     squeezed = max(1, inputs // 4)
     widen = _product(before, inputs, inner) if inner > inputs else 0
-    return (widen + 2 * after * inner * kernel**2 + 2 * _product(1, inner, squeezed) + _product(after, inner, outputs))
+    return widen + 2 * after * inner * kernel**2 + 2 * _product(1, inner, squeezed) + _product(after, inner, outputs)
 
 
 def _block(read: int, seen: int, width: int, inner: int) -> int:

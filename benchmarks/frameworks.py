@@ -96,8 +96,9 @@ class OnnxRuntime(Arrays):
     def __init__(self, model: Path, inputs: dict[str, np.ndarray]):
         import onnxruntime
 
-        self._sessions = {part: onnxruntime.InferenceSession(onnx_file(model, part), providers=["CPUExecutionProvider"])
-                          for part in PARTS}
+        self._sessions = {
+            part: onnxruntime.InferenceSession(onnx_file(model, part), providers=["CPUExecutionProvider"]) for part in PARTS
+        }
         super().__init__(inputs)
 
     def call(self, part, *arrays):
@@ -144,11 +145,11 @@ def export(model: Path, inputs: dict[str, np.ndarray]) -> None:
 
 def make_graphs(model: Path) -> None:
     """Give a model folder the graphs of its config."""
-    from encoder.checkpoint import read_config
-    from encoder.graph_files import copy_kept_graphs
+    from encoder.model_folder import read_config
+    from encoder.runtime.graph_files import copy_kept_graphs
 
     if not copy_kept_graphs(model, read_config(model)):
-        from encoder.onnx_export import export_graphs
+        from encoder.exporting.onnx_export import export_graphs
 
         export_graphs(model)
 

@@ -25,8 +25,8 @@ from PIL import Image
 from benchmarks.memory import Peak
 from encoder import open_encoder
 from indexer import build_index, open_source
-from indexer.filling import IMAGE_BATCH, TEXT_BATCH
-from indexer.readers import default_workers
+from indexer.photo_pool import default_workers
+from indexer.segment_filler import IMAGE_BATCH, TEXT_BATCH
 from storage import Home
 
 CAPTIONS, READY = 5, 4
@@ -37,8 +37,12 @@ ROOT = Path(__file__).parent.parent
 @click.option("--photos", default=512, show_default=True, type=click.IntRange(1), help="How many are made, or taken of --data.")
 @click.option("--data", type=click.Path(path_type=Path, exists=True), help="Photos of your own (default: made up).")
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="Rounds of each.")
-@click.option("--workers", type=click.IntRange(0), multiple=True,
-              help="Processes that decode; may be given several times (default: as `build-index` takes).")
+@click.option(
+    "--workers",
+    type=click.IntRange(0),
+    multiple=True,
+    help="Processes that decode; may be given several times (default: as `build-index` takes).",
+)
 def main(photos: int, data: Path | None, rounds: int, workers: tuple[int, ...]):
     """Measure and print."""
     with tempfile.TemporaryDirectory() as name:
@@ -46,8 +50,11 @@ def main(photos: int, data: Path | None, rounds: int, workers: tuple[int, ...]):
         data = data or made_up(folder / "photos", photos)
         for which in ("first", "second"):
             peak = of_the_command(data, photos, folder)
-            print(f"{which} build-index: {peak.resident / 2**30:.2f} GiB resident at the most in the process that encodes, "
-                  f"{peak.together / 2**30:.2f} GiB in all", flush=True)
+            print(
+                f"{which} build-index: {peak.resident / 2**30:.2f} GiB resident at the most in the process that encodes, "
+                f"{peak.together / 2**30:.2f} GiB in all",
+                flush=True,
+            )
         encoder = open_encoder()
         source = open_source(data)
         items = list(islice(source, photos))
@@ -67,8 +74,10 @@ def main(photos: int, data: Path | None, rounds: int, workers: tuple[int, ...]):
     print(f"encoder alone                {statistics.median(alone):6.2f} photos/s   ({said(alone)})")
     for count, rates in built.items():
         print(f"build-index, {count} that decode  {statistics.median(rates):6.2f} photos/s   ({said(rates)})")
-        print(f"  {statistics.median(shares[count]):.1%} of the encoder's before and after "
-              f"({', '.join(f'{share:.1%}' for share in shares[count])})")
+        print(
+            f"  {statistics.median(shares[count]):.1%} of the encoder's before and after "
+            f"({', '.join(f'{share:.1%}' for share in shares[count])})"
+        )
 
 
 def made_up(folder: Path, photos: int) -> Path:
@@ -90,9 +99,9 @@ def alone_on(encoder, photos: int, texts: list[str]) -> float:
     ready = np.random.default_rng(0).integers(0, 256, (READY, IMAGE_BATCH, *shape)).astype(encoder.config.inputs.dtype)
     started = time.perf_counter()
     for number, start in enumerate(range(0, photos, IMAGE_BATCH)):
-        encoder.encode_images(ready[number % READY, :photos - start])
+        encoder.encode_images(ready[number % READY, : photos - start])
     for start in range(0, len(texts), TEXT_BATCH):
-        encoder.encode_texts(texts[start:start + TEXT_BATCH])
+        encoder.encode_texts(texts[start : start + TEXT_BATCH])
     return photos / (time.perf_counter() - started)
 
 

@@ -48,7 +48,7 @@ def mindspore_calls() -> tuple[dict[str, Callable], Callable]:
     import mindspore as ms
     from mindspore import nn, ops
 
-    from encoder.device import use_device
+    from encoder.runtime.device import use_device
 
     use_device("CPU")
 

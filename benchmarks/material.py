@@ -9,16 +9,51 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from encoder import checkpoint
+from encoder import model_folder
 from encoder.config import PRESETS, OptConfig
-from encoder.published import v2_shapes
-from encoder.tokenizer import Tokenizer, wordpiece
+from encoder.importing.published import v2_shapes
+from encoder.inputs.tokenizer import Tokenizer, wordpiece
 
 TOKENS = 16
 SENTENCES, IMAGES = 32, 8
-WORDS = ["dog", "cat", "man", "woman", "child", "horse", "boat", "bicycle", "street", "beach", "field", "mountain", "river",
-         "red", "blue", "green", "small", "old", "wooden", "running", "sitting", "standing", "playing", "jumping", "holding",
-         "behind", "near", "under", "across", "the", "a", "and", "with", "two", "on", "in"]
+WORDS = [
+    "dog",
+    "cat",
+    "man",
+    "woman",
+    "child",
+    "horse",
+    "boat",
+    "bicycle",
+    "street",
+    "beach",
+    "field",
+    "mountain",
+    "river",
+    "red",
+    "blue",
+    "green",
+    "small",
+    "old",
+    "wooden",
+    "running",
+    "sitting",
+    "standing",
+    "playing",
+    "jumping",
+    "holding",
+    "behind",
+    "near",
+    "under",
+    "across",
+    "the",
+    "a",
+    "and",
+    "with",
+    "two",
+    "on",
+    "in",
+]
 WEIGHT_STD = 0.05
 
 
@@ -29,14 +64,16 @@ def write_opt_v2_base(folder: Path, config: OptConfig = PRESETS["opt-v2-base"], 
     """
     rng = np.random.default_rng(seed)
     weights = {name: _random(rng, name, shape) for name, shape in v2_shapes(config).items()}
-    checkpoint.write_model(folder, dataclasses.replace(config, published_extras=False), weights, _vocabulary(config.vocab_size))
+    model_folder.write_model(
+        folder, dataclasses.replace(config, published_extras=False), weights, _vocabulary(config.vocab_size)
+    )
     return folder
 
 
 def write_inputs(model: Path, path: Path, seed: int = 0) -> Path:
     """An .npz: `sentences` [32] of 16 tokens each, their `ids` int32 [32, 16], `pixels` uint8 [8, S, S, 3]."""
-    config, rng = checkpoint.read_config(model), np.random.default_rng(seed)
-    tokenizer = Tokenizer(checkpoint.vocabulary_path(model), config.text_length)
+    config, rng = model_folder.read_config(model), np.random.default_rng(seed)
+    tokenizer = Tokenizer(model_folder.vocabulary_path(model), config.text_length)
     sentences = [_sentence(tokenizer, rng) for _ in range(SENTENCES)]
     ids = np.array(tokenizer.ids(sentences), np.int32)
     np.savez(path, sentences=np.array(sentences), ids=ids, pixels=np.stack([_picture(rng, config) for _ in range(IMAGES)]))

@@ -23,8 +23,9 @@ def memory_of(process: int) -> tuple[int, int]:
 def resident_with_children(process: int) -> int:
     """Resident bytes of a process and of all below it; what they share is counted in each."""
     try:
-        below = [int(child) for task in Path(f"/proc/{process}/task").iterdir()
-                 for child in (task / "children").read_text().split()]
+        below = [
+            int(child) for task in Path(f"/proc/{process}/task").iterdir() for child in (task / "children").read_text().split()
+        ]
     except OSError:  # it has just ended
         return 0
     return memory_of(process)[0] + sum(resident_with_children(child) for child in below)

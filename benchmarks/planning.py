@@ -20,10 +20,10 @@ import numpy as np
 
 from benchmarks.memory import Peak, memory_of
 from indexer.items import SourceCaption, SourceItem
-from indexer.planning import Plan
+from indexer.plan import Plan
 from indexer.sources.base import Source
 from storage import CaptionRecord, FileRecord, Home, ImageRecord, SegmentData
-from storage.catalog import INDEXED
+from storage.catalog.catalog import INDEXED
 
 CAPTIONS, DIM, FULL = 5, 16, 4096
 WEIGHTS, ROOT = "0" * 16, "/photos/of/some/year"
@@ -80,9 +80,13 @@ def fill(folder: str, count: int) -> None:
     home = Home(folder)
     collection = home.create_collection("planned")
     for start in range(0, count, FULL):
-        home.catalog.record_files(collection.name, [
-            FileRecord(str(Path(ROOT, f"{n:08d}.jpg")), ROOT, INDEXED, 99_999, 0, f"{n:064x}", image_id=n + 1)
-            for n in range(start, min(start + FULL, count))])
+        home.catalog.record_files(
+            collection.name,
+            [
+                FileRecord(str(Path(ROOT, f"{n:08d}.jpg")), ROOT, INDEXED, 99_999, 0, f"{n:064x}", image_id=n + 1)
+                for n in range(start, min(start + FULL, count))
+            ],
+        )
     with collection.writer(WEIGHTS) as writer:
         for start in range(0, count, FULL):
             writer.add_segment(segment(writer, range(start, min(start + FULL, count))))
@@ -91,12 +95,23 @@ def fill(folder: str, count: int) -> None:
 
 def segment(writer, numbers: range) -> SegmentData:
     ids = [writer.new_image_id() for _ in numbers]
-    images = [ImageRecord(i, str(Path(ROOT, f"{n:08d}.jpg")), f"{n:064x}", 640, 480, 99_999, ROOT)
-              for i, n in zip(ids, numbers, strict=True)]
-    captions = [CaptionRecord(writer.new_caption_id(), i, "en", text(n, which), "text file")
-                for i, n in zip(ids, numbers, strict=True) for which in range(CAPTIONS)]
-    return SegmentData(images, np.ones((len(ids), DIM), np.float16), np.zeros((len(ids), 1, 1), np.float16),
-                       [b"jpeg"] * len(ids), captions, np.ones((len(captions), DIM), np.float16))
+    images = [
+        ImageRecord(i, str(Path(ROOT, f"{n:08d}.jpg")), f"{n:064x}", 640, 480, 99_999, ROOT)
+        for i, n in zip(ids, numbers, strict=True)
+    ]
+    captions = [
+        CaptionRecord(writer.new_caption_id(), i, "en", text(n, which), "text file")
+        for i, n in zip(ids, numbers, strict=True)
+        for which in range(CAPTIONS)
+    ]
+    return SegmentData(
+        images,
+        np.ones((len(ids), DIM), np.float16),
+        np.zeros((len(ids), 1, 1), np.float16),
+        [b"jpeg"] * len(ids),
+        captions,
+        np.ones((len(captions), DIM), np.float16),
+    )
 
 
 if __name__ == "__main__":

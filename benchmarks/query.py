@@ -19,9 +19,9 @@ import click
 import numpy as np
 
 from benchmarks.synthetic import bytes_needed, free_bytes, unit_vectors, write_collection
-from encoder import checkpoint, open_encoder
-from encoder.models import Models
-from encoder.tokenizer import Tokenizer
+from encoder import model_folder, open_encoder
+from encoder.inputs.tokenizer import Tokenizer
+from encoder.registry import ModelRegistry
 from search import Query
 from storage import Home
 from web.service import SearchService
@@ -31,8 +31,16 @@ CLIENTS = 8
 ROUNDS = 3
 WHO = ["a man", "two women", "a small dog", "some children", "an old horse", "three people", "a cat", "a cyclist"]
 DOES = ["runs along", "sits near", "looks at", "stands behind", "jumps over", "walks past", "plays beside", "waits at"]
-WHERE = ["the beach", "a red bus", "a wooden fence", "the river", "a market stall", "a parked car in the rain", "the station",
-         "a table with fruit and flowers"]
+WHERE = [
+    "the beach",
+    "a red bus",
+    "a wooden fence",
+    "the river",
+    "a market stall",
+    "a parked car in the rain",
+    "the station",
+    "a table with fruit and flowers",
+]
 
 
 class Sentences:
@@ -94,8 +102,11 @@ def measure_service(service: SearchService, sentences: Sentences, queries: int) 
             alone, together = alone + took, together + beside
         say(f"re-ranked {k}, one client", alone, targets)
         say(f"re-ranked {k}, {CLIENTS} clients", together, "target 2000 for the slowest")
-        print(f"  {np.median(ratios):.2f} times one client's rate ({min(ratios):.2f} to {max(ratios):.2f}; target 1.5); "
-              f"slowest {max(together):.0f} ms", flush=True)
+        print(
+            f"  {np.median(ratios):.2f} times one client's rate ({min(ratios):.2f} to {max(ratios):.2f}; target 1.5); "
+            f"slowest {max(together):.0f} ms",
+            flush=True,
+        )
     asked = [service.search(Query(text=text, rerank=64, budget_ms=50)) for text in sentences.take(queries)]
     say("re-ranked up to 64 within 50 ms", [result.took_ms["total"] for result in asked])
     print(f"  {np.mean([result.reranked for result in asked]):.0f} of 64 were read on average")
@@ -121,9 +132,9 @@ def measure_by_hand(folder: Path, encoder, sentences: Sentences, queries: int, c
     except ImportError as error:
         print(f"by hand: PyTorch is left out ({error})")
         return
-    model = Models.of_home().chosen(None)
+    model = ModelRegistry.of_home().chosen(None)
     opt = TorchOpt.from_folder(model)
-    tokenizer = Tokenizer(checkpoint.vocabulary_path(model), encoder.config.text_length)
+    tokenizer = Tokenizer(model_folder.vocabulary_path(model), encoder.config.text_length)
     tokens = [np.load(path, mmap_mode="r") for path in sorted(folder.glob("collections/*/segments/*/image_tokens.npy"))]
 
     def search(text: str, k: int) -> None:
@@ -144,15 +155,22 @@ def measure_by_hand(folder: Path, encoder, sentences: Sentences, queries: int, c
 @click.command()
 @click.option("--images", type=click.IntRange(100), default=COCO, show_default=True, help="How many images to make.")
 @click.option("--queries", type=click.IntRange(10, 200), default=100, show_default=True, help="How many to ask for each row.")
-@click.option("--folder", type=click.Path(path_type=Path, exists=True), default=Path(tempfile.gettempdir()), show_default=True,
-              help="Where the temporary folder is made.")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, exists=True),
+    default=Path(tempfile.gettempdir()),
+    show_default=True,
+    help="Where the temporary folder is made.",
+)
 def main(images: int, queries: int, folder: Path) -> None:
     """Print what a query takes, stage by stage and end to end."""
-    config = checkpoint.read_config(Models.of_home().chosen(None))
+    config = model_folder.read_config(ModelRegistry.of_home().chosen(None))
     needed, free = bytes_needed(images, config), free_bytes(folder)
     if needed > free:
-        raise click.ClickException(f"{images} images take {needed / 1e9:.1f} GB, and {folder} has {free / 1e9:.1f} GB free: "
-                                   "make fewer with --images, or name another place with --folder.")
+        raise click.ClickException(
+            f"{images} images take {needed / 1e9:.1f} GB, and {folder} has {free / 1e9:.1f} GB free: "
+            "make fewer with --images, or name another place with --folder."
+        )
     encoder = open_encoder()
     with tempfile.TemporaryDirectory(prefix="query-", dir=folder) as name:
         home, sentences = Path(name), Sentences()

@@ -11,10 +11,10 @@ import time
 import numpy as np
 from mindspore import Tensor
 
-from encoder.device import use_device
-from encoder.joint import JointModel
-from encoder.joint_config import JOINT_PRESETS
-from encoder.reranker import Reranker
+from encoder.network.single_stream import SingleStreamModel
+from encoder.runtime.device import use_device
+from encoder.runtime.reranker import Reranker
+from encoder.single_stream_config import JOINT_PRESETS
 
 PAIRS, RUNS, TEXT = Reranker.match_batches[-1], 3, Reranker.text_lengths[0]
 
@@ -35,7 +35,7 @@ def main(name: str) -> None:
     """Measure one preset."""
     config = JOINT_PRESETS[name]
     use_device()
-    model = JointModel(config).set_train(False)
+    model = SingleStreamModel(config).set_train(False)
     parameters = sum(int(np.prod(p.shape)) for p in model.get_parameters())
     shape = (1, *config.inputs.shape) if config.regions else (1, 3, config.image_size, config.image_size)
     images, _, pairs, _ = Reranker.cells

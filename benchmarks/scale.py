@@ -61,8 +61,10 @@ def _add(writer, segment, count: int) -> None:
 
     ids = [writer.new_image_id() for _ in range(count)]
     tokens = np.zeros((count, *TOKEN_SHAPE), np.float16)
-    records = [ImageRecord(i, f"/photos/{i // 1000:06d}/{i:09d}.jpg", f"{i:064x}", 640, 480, 90_000, "/photos", {"number": i})
-               for i in ids]
+    records = [
+        ImageRecord(i, f"/photos/{i // 1000:06d}/{i:09d}.jpg", f"{i:064x}", 640, 480, 90_000, "/photos", {"number": i})
+        for i in ids
+    ]
     segment.add_images(records, vectors_of(np.array(ids), 0), tokens, [JPEG] * count)
     for kind, language, text in ((1, "en", "A synthetic photo, number {}, described."), (2, "zh", "第 {} 张合成照片。")):
         captions = [CaptionRecord(writer.new_caption_id(), i, language, text.format(i), "scale") for i in ids]
@@ -71,10 +73,10 @@ def _add(writer, segment, count: int) -> None:
 
 def publish(home: Path, images: int) -> dict:
     """The first version, searched exactly whatever that takes; those that follow keep its budget."""
-    from storage.index_choice import Budget
+    from storage.vector_index.selection import IndexBudget
 
     with _collection(home).writer(FINGERPRINT) as writer:
-        writer.budget = Budget(max_ms=1e6)
+        writer.budget = IndexBudget(max_ms=1e6)
         writer.publish()
     return {"bytes": _size(home), **_choices(home)}
 
@@ -141,8 +143,14 @@ def verify(home: Path, images: int) -> dict:
 
 
 STEPS: list[tuple[str, Callable[[Path, int], dict]]] = [
-    ("write segments", write), ("publish", publish), ("open", reopen), ("search", search), ("delete 1 %", delete),
-    ("search, 1 % deleted", search), ("add 500 and publish", add_few), ("compact", compact),
+    ("write segments", write),
+    ("publish", publish),
+    ("open", reopen),
+    ("search", search),
+    ("delete 1 %", delete),
+    ("search, 1 % deleted", search),
+    ("add 500 and publish", add_few),
+    ("compact", compact),
     ("verify", verify),
 ]
 
@@ -155,12 +163,14 @@ def _collection(home: Path):
 
 def _choices(home: Path) -> dict:
     """What kind of search was chosen, and what it finds of exact search."""
-    from storage.index_choice import read_choices
+    from storage.vector_index.selection import read_choices
 
     collection = _collection(home)
     choices = read_choices(collection.folder / "index" / collection.manifest.index)
-    return {name: f"{one['factory']}, recall {one['recall']:.4f}" if one["kind"] == "approximate" else "exact"
-            for name, one in choices.items()}
+    return {
+        name: f"{one['factory']}, recall {one['recall']:.4f}" if one["kind"] == "approximate" else "exact"
+        for name, one in choices.items()
+    }
 
 
 def _size(folder: Path) -> int:
@@ -208,8 +218,13 @@ def _told(key: str, value) -> str:
 
 @click.command()
 @click.option("--images", default=100_000, show_default=True, help="Photos of the collection.")
-@click.option("--home", type=click.Path(path_type=Path), default=Path("var/scale"), show_default=True,
-              help="Where the collection goes; 5 KB a photo, the folder is removed afterwards.")
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path),
+    default=Path("var/scale"),
+    show_default=True,
+    help="Where the collection goes; 5 KB a photo, the folder is removed afterwards.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def main(images: int, home: Path, as_json: bool):
     """Measure and print."""

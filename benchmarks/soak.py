@@ -148,8 +148,10 @@ def main(source, clients, seconds, photos):
             outcomes = asyncio.run(soak(address, clients, seconds, photo, ids))
             time.sleep(2)
             after = resident_with_children(pid) / 1e6
-    click.echo(f"{clients} clients, {seconds:g} s, {photos} photos, {os.cpu_count()} cores: {len(outcomes) / seconds:.0f} "
-               f"answers a second; memory of the server {before:.0f} MB before, {after:.0f} MB after\n")
+    click.echo(
+        f"{clients} clients, {seconds:g} s, {photos} photos, {os.cpu_count()} cores: {len(outcomes) / seconds:.0f} "
+        f"answers a second; memory of the server {before:.0f} MB before, {after:.0f} MB after\n"
+    )
     click.echo("\n".join(table(outcomes)))
     wrong = {outcome.status for outcome in outcomes} - RIGHT
     if wrong:

@@ -43,8 +43,12 @@ def write_collection(folder: Path, encoder, count: int, seed: int = 0) -> Collec
             size = min(SEGMENT, count - start)
             ids = [writer.new_image_id() for _ in range(size)]
             segment = writer.begin_segment(config.dim, config.token_shape)
-            segment.add_images([_image(own) for own in ids], unit_vectors(rng, size, config.dim),
-                               tokens[rng.permutation(len(tokens))[:size]], [THUMBNAIL] * size)
+            segment.add_images(
+                [_image(own) for own in ids],
+                unit_vectors(rng, size, config.dim),
+                tokens[rng.permutation(len(tokens))[:size]],
+                [THUMBNAIL] * size,
+            )
             captions = [CaptionRecord(writer.new_caption_id(), own, "en", f"photo number {own}", "synthetic") for own in ids]
             segment.add_captions(captions, unit_vectors(rng, size, config.dim))
             segment.finish()

@@ -1,4 +1,4 @@
-"""The network of `encoder.network.OptModel` in PyTorch, from the same model folder: what `benchmarks.encoder` compares with.
+"""The network of `encoder.network.opt.OptModel` in PyTorch, from the same model folder, for `benchmarks.encoder`.
 
 Written as PyTorch is usually written for CPU: fused query-key-value products, scaled_dot_product_attention, conv2d with
 channels last. Weights go by their published names, and those that are stored [in, out] are turned once, on loading.
@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from encoder import checkpoint
+from encoder import model_folder
 from encoder.config import OptConfig
 
 MASKED = -10000.0
@@ -42,12 +42,15 @@ class TorchOpt(nn.Module):
     @classmethod
     def from_folder(cls, folder: Path) -> TorchOpt:
         """The network of a model folder, ready to infer."""
-        return cls(checkpoint.read_config(folder), checkpoint.read_weights(folder)).eval()
+        return cls(model_folder.read_config(folder), model_folder.read_weights(folder)).eval()
 
     def texts(self, ids):
         """int32 [B, T], 0 is padding -> unit vectors [B, D], states [B, T, H]."""
         c = self.config
-        x = F.embedding(ids, self.of(f"{WORDS}.weight")) + self.of(f"{TEXT}.position_embeddings.embedding_table")[:ids.shape[1]]
+        x = (
+            F.embedding(ids, self.of(f"{WORDS}.weight"))
+            + self.of(f"{TEXT}.position_embeddings.embedding_table")[: ids.shape[1]]
+        )
         x = self.norm(x + self.of(f"{TEXT}.token_type_embeddings.embedding_table")[0], f"{TEXT}.layernorm")
         bias = _text_bias(ids)
         for i in range(c.text_layers):
@@ -61,7 +64,7 @@ class TorchOpt(nn.Module):
         planes = (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std
         x = self.vit(planes)
         if c.merge > 1:
-            x = torch.cat((x[:, :1], _merged(x[:, 1 + c.registers:], c.grid, c.merge)), 1)
+            x = torch.cat((x[:, :1], _merged(x[:, 1 + c.registers :], c.grid, c.merge)), 1)
         if c.grid_stages:
             cells = self.efficientnet(planes)
             features = torch.cat((cells.mean(1, keepdim=True), cells), 1)
@@ -87,8 +90,12 @@ class TorchOpt(nn.Module):
     def vit(self, planes):
         """Normalised pixels [B, 3, S, S] -> tokens after the last norm [B, 1 + registers + patches, W]."""
         c, vit = self.config, f"{IMAGES}.vit"
-        patches = F.conv2d(planes, self.of(f"{vit}.patch_embed.weight"),
-                           self.of(f"{vit}.patch_embed.bias") if c.patch_bias else None, stride=c.patch_size)
+        patches = F.conv2d(
+            planes,
+            self.of(f"{vit}.patch_embed.weight"),
+            self.of(f"{vit}.patch_embed.bias") if c.patch_bias else None,
+            stride=c.patch_size,
+        )
         first = self.of(f"{vit}.class_embedding").expand(len(planes), 1, -1)
         x = torch.cat((first, patches.flatten(2).transpose(1, 2)), 1) + self.of(f"{vit}.pos_embed.embedding_table")
         if c.registers:
@@ -111,8 +118,9 @@ class TorchOpt(nn.Module):
     def efficientnet(self, planes):
         """Normalised pixels [B, 3, S, S] -> features [B, cells, F]."""
         c, conv = self.config, f"{IMAGES}.conv"
-        x = F.silu(F.conv2d(planes, self.of(f"{conv}.stem.point.weight"), self.of(f"{conv}.stem.point.bias"),
-                            stride=2, padding=1))
+        x = F.silu(
+            F.conv2d(planes, self.of(f"{conv}.stem.point.weight"), self.of(f"{conv}.stem.point.bias"), stride=2, padding=1)
+        )
         index = 0
         for expand, kernel, stride, _, outputs, repeats in c.grid_stages:
             for i in range(repeats):
@@ -124,8 +132,16 @@ class TorchOpt(nn.Module):
     def inverted(self, x, name: str, expands: bool, kernel: int, stride: int):
         """An inverted residual block without its residual: [B, C, h, w] -> [B, outputs, h / stride, w / stride]."""
         y = F.silu(self.point(x, f"{name}.expand")) if expands else x
-        y = F.silu(F.conv2d(y, self.of(f"{name}.depthwise.weight"), self.of(f"{name}.depthwise.bias"), stride=stride,
-                            padding=kernel // 2, groups=y.shape[1]))
+        y = F.silu(
+            F.conv2d(
+                y,
+                self.of(f"{name}.depthwise.weight"),
+                self.of(f"{name}.depthwise.bias"),
+                stride=stride,
+                padding=kernel // 2,
+                groups=y.shape[1],
+            )
+        )
         weighed = F.silu(self.point(y.mean((2, 3), keepdim=True), f"{name}.squeeze.fc1"))
         return self.point(y * torch.sigmoid(self.point(weighed, f"{name}.squeeze.fc2")), f"{name}.project")
 

@@ -7,9 +7,9 @@ import json
 import math
 from dataclasses import dataclass
 
-from encoder.inputs import PixelInput, RegionInput
-from encoder.joint_config import FORM, JointConfig
-from encoder.pixels import PREPROCESSINGS
+from encoder.inputs.image_inputs import PixelInput, RegionInput
+from encoder.inputs.pixels import PREPROCESSINGS
+from encoder.single_stream_config import FORM, SingleStreamConfig
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class OptConfig:
     of the contrastive space. The image stream is a pre-LN ViT; `merge` > 1 averages each `merge` x `merge` square of
     its patch tokens after the last norm; where there are `grid_stages` (those of an EfficientNet, see
     convolutions.Stage) its `grid_features` features of each place are added to them, and `adapter_layers` more blocks read
-    the sum. With `compact_tokens` what is kept of an image is `compact.pack_tokens` of its tokens.
+    the sum. With `compact_tokens` what is kept of an image is `quantization.quantize_tokens` of its tokens.
     Matrices whose names begin as `int8_weights` say are stored in 8 bits.
 
     `match_calibration` (a, m, b), fitted on validation, says how likely a re-ranked candidate of score s is a match:
@@ -30,7 +30,7 @@ class OptConfig:
     A candidate's score is match logit + `first_stage_weight` * (cosine - hub weight * familiarity), where `hub_weights` are
     (to images, to captions) and familiarity, of sharpness `hub_sharpness`, is how near it is to the query bank.
 
-    `preprocessing` is how pixels come to the square, one of `encoder.pixels.PREPROCESSINGS`; `languages` are those that
+    `preprocessing` is how pixels come to the square, one of `encoder.inputs.pixels.PREPROCESSINGS`; `languages` are those that
     the weights were trained on.
 
     Where there are `regions`, the image stream reads so many of a detector's regions at most, with features of
@@ -132,10 +132,10 @@ class OptConfig:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
 
-def config_from_json(text: str) -> OptConfig | JointConfig:
+def config_from_json(text: str) -> OptConfig | SingleStreamConfig:
     """Read what `to_json` of either kind wrote; raises ValueError, TypeError or AttributeError for what is none."""
     values = {key: _frozen(value) for key, value in json.loads(text).items()}
-    return JointConfig(**values) if values.get("form") == FORM else OptConfig(**values)
+    return SingleStreamConfig(**values) if values.get("form") == FORM else OptConfig(**values)
 
 
 def _frozen(value):
@@ -143,8 +143,13 @@ def _frozen(value):
 
 
 EFFICIENTNET_B3 = (
-    (1, 3, 1, 40, 24, 2), (6, 3, 2, 24, 32, 3), (6, 5, 2, 32, 48, 3), (6, 3, 2, 48, 96, 5),
-    (6, 5, 1, 96, 136, 5), (6, 5, 2, 136, 232, 6), (6, 3, 1, 232, 384, 2),
+    (1, 3, 1, 40, 24, 2),
+    (6, 3, 2, 24, 32, 3),
+    (6, 5, 2, 32, 48, 3),
+    (6, 3, 2, 48, 96, 5),
+    (6, 5, 1, 96, 136, 5),
+    (6, 5, 2, 136, 232, 6),
+    (6, 3, 1, 232, 384, 2),
 )
 
 
@@ -154,28 +159,78 @@ RANKING = ("first_stage_weight", "match_calibration", "hub_weights", "hub_sharpn
 
 PRESETS = {
     "opt-v2-base": OptConfig(
-        name="opt-v2-base", hidden_size=768, dim=512, vocab_size=21128,
-        text_layers=6, text_heads=12, text_intermediate=3072, text_length=50, max_positions=512,
-        fusion_layers=6, fusion_intermediate=3072, itm_hidden=1536,
-        image_size=224, patch_size=16, image_layers=12, image_heads=12, image_intermediate=3072,
-        published_extras=True, languages=("zh",),
+        name="opt-v2-base",
+        hidden_size=768,
+        dim=512,
+        vocab_size=21128,
+        text_layers=6,
+        text_heads=12,
+        text_intermediate=3072,
+        text_length=50,
+        max_positions=512,
+        fusion_layers=6,
+        fusion_intermediate=3072,
+        itm_hidden=1536,
+        image_size=224,
+        patch_size=16,
+        image_layers=12,
+        image_heads=12,
+        image_intermediate=3072,
+        published_extras=True,
+        languages=("zh",),
     ),
     "opt-mini": OptConfig(
-        name="opt-mini", hidden_size=384, dim=512, vocab_size=20000,
-        text_layers=4, text_heads=6, text_intermediate=1536, text_length=24, max_positions=64,
-        fusion_layers=2, fusion_intermediate=768, itm_hidden=768,
-        image_size=196, patch_size=14, image_layers=12, image_heads=6, image_intermediate=1536,
-        image_activation="gelu_tanh", image_norm_eps=1e-6, image_pre_norm=False, patch_bias=True, registers=4,
-        merge=2, adapter_layers=1, grid_features=1536, grid_stages=EFFICIENTNET_B3,
+        name="opt-mini",
+        hidden_size=384,
+        dim=512,
+        vocab_size=20000,
+        text_layers=4,
+        text_heads=6,
+        text_intermediate=1536,
+        text_length=24,
+        max_positions=64,
+        fusion_layers=2,
+        fusion_intermediate=768,
+        itm_hidden=768,
+        image_size=196,
+        patch_size=14,
+        image_layers=12,
+        image_heads=6,
+        image_intermediate=1536,
+        image_activation="gelu_tanh",
+        image_norm_eps=1e-6,
+        image_pre_norm=False,
+        patch_bias=True,
+        registers=4,
+        merge=2,
+        adapter_layers=1,
+        grid_features=1536,
+        grid_stages=EFFICIENTNET_B3,
         int8_weights=("uniter.img_embeddings.conv.", *(f"uniter.img_embeddings.vit.encoder.layers.{i}." for i in range(8))),
-        image_mean=(0.485, 0.456, 0.406), image_std=(0.229, 0.224, 0.225),
-        preprocessing="squash", tokenizer="unigram",
+        image_mean=(0.485, 0.456, 0.406),
+        image_std=(0.229, 0.224, 0.225),
+        preprocessing="squash",
+        tokenizer="unigram",
     ),
     "opt-zoo": OptConfig(
-        name="opt-zoo", hidden_size=768, dim=512, vocab_size=21128,
-        text_layers=6, text_heads=12, text_intermediate=3072, text_length=50, max_positions=512,
-        fusion_layers=6, fusion_intermediate=3072, itm_hidden=1536,
-        image_size=0, patch_size=1, image_layers=6, image_heads=12, image_intermediate=3072,
-        regions=100, languages=("zh",),
+        name="opt-zoo",
+        hidden_size=768,
+        dim=512,
+        vocab_size=21128,
+        text_layers=6,
+        text_heads=12,
+        text_intermediate=3072,
+        text_length=50,
+        max_positions=512,
+        fusion_layers=6,
+        fusion_intermediate=3072,
+        itm_hidden=1536,
+        image_size=0,
+        patch_size=1,
+        image_layers=6,
+        image_heads=12,
+        image_intermediate=3072,
+        regions=100,
+        languages=("zh",),
     ),
 }

@@ -1,5 +1,7 @@
 """What can go wrong in the encoder; each message is the one line a person reads."""
 
+from __future__ import annotations
+
 
 class EncoderError(Exception):
     """Base of every error the encoder raises on purpose."""
@@ -43,8 +45,10 @@ class DeviceLost(EncoderError):
     """A process that had a device to itself ended before it had answered."""
 
     def __init__(self, number: int, code: int | None):
-        super().__init__(f"The process that encodes on device {number} ended (exit code {code}), for want of memory perhaps; "
-                         "run the same command again to go on, with fewer --devices if that is so.")
+        super().__init__(
+            f"The process that encodes on device {number} ended (exit code {code}), for want of memory perhaps; "
+            "run the same command again to go on, with fewer --devices if that is so."
+        )
 
 
 class BadCheckpoint(EncoderError):
@@ -55,16 +59,20 @@ class BadGraphs(BadCheckpoint):
     """The exported graphs of a model are absent, damaged, or don't fit it."""
 
     def __init__(self, model, problem: str):
-        super().__init__(f"The graphs of the model in {model} can't be used: {problem}; "
-                         f"`python manage.py model export {model}` makes them anew.")
+        super().__init__(
+            f"The graphs of the model in {model} can't be used: {problem}; "
+            f"`python manage.py model export {model}` makes them anew."
+        )
 
 
 class NoInt8Graphs(BadCheckpoint):
     """A model has no graphs with 8-bit products that can be used."""
 
     def __init__(self, model, problem: str):
-        super().__init__(f"The 8-bit graphs of the model in {model} {problem}: `python manage.py model quantize {model} --data "
-                         "MANIFEST` makes them, and without PANOPTES_PRECISION=int8 none are needed.")
+        super().__init__(
+            f"The 8-bit graphs of the model in {model} {problem}: `python manage.py model quantize {model} --data "
+            "MANIFEST` makes them, and without PANOPTES_PRECISION=int8 none are needed."
+        )
 
 
 class UnknownPrecision(EncoderError):

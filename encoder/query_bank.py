@@ -13,8 +13,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from encoder.compact import pack, unpack
 from encoder.errors import BadCheckpoint
+from encoder.quantization import dequantize, quantize
 
 FILE = "query_bank.safetensors"
 IMAGES, SCALES = "images", ":scales"
@@ -37,7 +37,7 @@ class QueryBank:
         """Write it beside a model's weights, in 8 bits."""
         stored = {}
         for name, vectors in {**self.texts, IMAGES: self.images}.items():
-            stored[name], stored[name + SCALES] = pack(vectors)
+            stored[name], stored[name + SCALES] = quantize(vectors)
         save_file(stored, folder / FILE)
 
 
@@ -48,7 +48,9 @@ def read_query_bank(folder: Path, dim: int) -> QueryBank | None:
         return None
     try:
         stored = load_file(path)
-        vectors = {name: unpack(codes, stored[name + SCALES]) for name, codes in stored.items() if not name.endswith(SCALES)}
+        vectors = {
+            name: dequantize(codes, stored[name + SCALES]) for name, codes in stored.items() if not name.endswith(SCALES)
+        }
         images = vectors.pop(IMAGES)
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise BadCheckpoint(f"{path} cannot be read ({error}); fetch the file again, or remove it.") from error

@@ -9,8 +9,10 @@ SHOWN = 12
 
 def import_lines(report: dict) -> Iterator[str]:
     """What became of each tensor; from `ImportReport.as_json()`."""
-    yield (f"{report['name']} is {report['title']} ({report['network']}), fingerprint {report['fingerprint']}, in "
-           f"{report['folder']}")
+    yield (
+        f"{report['name']} is {report['title']} ({report['network']}), fingerprint {report['fingerprint']}, in "
+        f"{report['folder']}"
+    )
     if report["only_reranks"]:
         yield f"  it has no vectors: name it with --reranker {report['name']} beside a model that finds"
     yield f"  loaded      {report['loaded']} tensors, {report['parameters']:,} parameters"
@@ -35,8 +37,10 @@ def list_lines(found: dict) -> Iterator[str]:
         if "problem" in model:
             yield f"{model['name']:20} damaged: {model['problem']}"
         else:
-            yield (f"{model['name']:20} {model['fingerprint']}  {model['network']:12} {_mb(model['bytes']):>8}  "
-                   f"{_reads(model)}  {', '.join(model['languages'])}")
+            yield (
+                f"{model['name']:20} {model['fingerprint']}  {model['network']:12} {_mb(model['bytes']):>8}  "
+                f"{_reads(model)}  {', '.join(model['languages'])}"
+            )
 
 
 def model_lines(model: dict) -> Iterator[str]:
@@ -44,8 +48,9 @@ def model_lines(model: dict) -> Iterator[str]:
     yield f"{model['name']}: {model['network']}, fingerprint {model['fingerprint']}, {_mb(model['bytes'])} in {model['folder']}"
     yield f"  languages   {', '.join(model['languages'])}; sentences of up to {model['text_length']} tokens"
     if model["regions"]:
-        yield (f"  reads       up to {model['regions']} regions of a detector (.npz), each with {model['region_width']} "
-               "features")
+        yield (
+            f"  reads       up to {model['regions']} regions of a detector (.npz), each with {model['region_width']} features"
+        )
     else:
         yield f"  photos      {model['image_size']} px ({model['preprocessing']}), patches of {model['patch_size']} px"
     stacks = ", ".join(f"{name} {count}" for name, count in model["layers"].items())

@@ -1,4 +1,6 @@
-"""From a source to a published version of a collection."""
+"""From a source of photos and captions to a published version of a collection."""
+
+from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
@@ -21,19 +23,25 @@ __all__ = [
     "open_source",
 ]
 
-_HOMES = {
+_MODULES = {
     "BuildSummary": "indexer.build",
-    "build_index": "indexer.build",
+    "CocoSource": "indexer.sources",
     "Failure": "indexer.items",
+    "FolderSource": "indexer.sources",
+    "ManifestSource": "indexer.sources",
+    "RegionsSource": "indexer.sources",
     "SourceCaption": "indexer.items",
     "SourceItem": "indexer.items",
+    "WebDatasetSource": "indexer.sources",
+    "build_index": "indexer.build",
+    "open_source": "indexer.sources",
 }
 
 
 def __getattr__(name: str) -> object:
-    """Import on first use: worker processes come through here, and must start without FAISS and SQLAlchemy."""
-    if name not in __all__:
-        raise AttributeError(f"module 'indexer' has no attribute {name!r}")
+    """Import on first use: `--help` and worker processes must start fast."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOMES.get(name, "indexer.sources")), name)
+    return getattr(import_module(_MODULES[name]), name)

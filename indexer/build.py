@@ -1,5 +1,7 @@
 """From a source to a published version of a collection."""
 
+from __future__ import annotations
+
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -8,24 +10,24 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
-from encoder.inputs import features_in, files_of
+from encoder.inputs.image_inputs import features_in, files_of
+from indexer.cpu_scheduling import CpuTurns
 from indexer.errors import MostVanished
-from indexer.filling import SegmentFiller
-from indexer.fitting import check_model
 from indexer.items import Failure, one_line
-from indexer.photos import MISSING, FileState, Job
-from indexer.planning import Plan
-from indexer.readers import PhotoReader, Result, default_workers
+from indexer.model_check import check_model
+from indexer.photo_loader import MISSING, FileState, Job
+from indexer.photo_pool import PhotoReader, Result, default_workers
+from indexer.plan import Plan
+from indexer.segment_filler import SegmentFiller
 from indexer.sources.base import Source
-from indexer.turns import Turns
 from indexer.work import Work, Works
-from storage.catalog import DONE, FAILED, INDEXED, INTERRUPTED, FileRecord
+from storage.catalog.catalog import DONE, FAILED, INDEXED, INTERRUPTED, FileRecord
 from storage.collection import Collection
 from storage.errors import CatalogError, unusable
 from storage.home import Home
-from storage.index_choice import Budget
 from storage.maintenance import version_record
-from storage.segment_set import SegmentSet
+from storage.segments.segment_set import SegmentSet
+from storage.vector_index.selection import IndexBudget
 from storage.writer import Writer
 
 RECORDS_AT_ONCE = 256
@@ -72,7 +74,7 @@ def build_index(
     progress: Progress | None = None,
     missing: str = GUARD,
     partial: bool = False,
-    budget: Budget | None = None,
+    budget: IndexBudget | None = None,
     announced: int | None = None,
 ) -> BuildSummary:
     """Bring the collection up to what the source (its first `limit` photos) has now, and publish.
@@ -118,7 +120,7 @@ class _Build:
         self._source, self._encoder = source, encoder
         self._progress = progress or (lambda stage, done, total: None)
         on_cpu = getattr(encoder, "device", "CPU") == "CPU"
-        self._turns = Turns() if on_cpu and getattr(encoder, "devices", 1) == 1 else None
+        self._turns = CpuTurns() if on_cpu and getattr(encoder, "devices", 1) == 1 else None
         self._beside_encoder = on_cpu and self._turns is None
         self._filler = SegmentFiller(writer, encoder, self._turns)
         self._failures: list[Failure] = []

@@ -1,5 +1,7 @@
 """Fetching data sets as they are distributed: in pieces that can be interrupted, checked, unpacked."""
 
+from __future__ import annotations
+
 import hashlib
 import http.client
 import os
@@ -38,8 +40,10 @@ class Archive:
 
 def _coco(split: str, sha1: str, count: int) -> list[Archive]:
     annotations = "8551ee4bb5860311e79dace7e79cb91e432e78b3"
-    return [Archive(f"zips/{split}.zip", sha1, f"{split}/", count),
-            Archive("annotations/annotations_trainval2017.zip", annotations, f"annotations/captions_{split}.json", 1)]
+    return [
+        Archive(f"zips/{split}.zip", sha1, f"{split}/", count),
+        Archive("annotations/annotations_trainval2017.zip", annotations, f"annotations/captions_{split}.json", 1),
+    ]
 
 
 # The SHA-1 sums are those that GluonCV publishes.

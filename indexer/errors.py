@@ -1,5 +1,7 @@
 """What can be wrong with a source. Each message is the one line a person reads: what is wrong, what to do."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 FORMATS = ("coco", "manifest", "folder", "regions", "webdataset")
@@ -70,8 +72,9 @@ class MismatchedLanguages(IndexerError):
     """Languages that can't be told to belong to caption files."""
 
     def __init__(self, files: int, languages: int):
-        super().__init__(f"There are {files} caption files and {languages} languages: give --lang once, or once for each "
-                         "--captions")
+        super().__init__(
+            f"There are {files} caption files and {languages} languages: give --lang once, or once for each --captions"
+        )
 
 
 class DownloadFailed(IndexerError):

@@ -1,5 +1,7 @@
 """What a source gives: photos with captions, and what could not be had."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import math
@@ -8,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from encoder.languages import language_of
+from encoder.inputs.languages import language_of
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,11 @@ def merged(items: Iterable[SourceItem]) -> list[SourceItem]:
         first = by_place.get(place)
         known = {(caption.language, caption.text) for caption in first.captions} if first else set()
         new = [caption for caption in item.captions if (caption.language, caption.text) not in known]
-        by_place[place] = item if first is None else replace(
-            first, captions=first.captions + new, metadata={**item.metadata, **first.metadata})
+        by_place[place] = (
+            item
+            if first is None
+            else replace(first, captions=first.captions + new, metadata={**item.metadata, **first.metadata})
+        )
     return list(by_place.values())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .build import BuildSummary
+from indexer.build import BuildSummary
 
 MOST_FAILURES = 20
 
@@ -13,9 +13,11 @@ def summary_lines(summary: BuildSummary, collection: str) -> Iterator[str]:
     """What the collection holds now, and what this run did to it; `failure_lines` has the rest."""
     if not (summary.added or summary.removed or summary.failures):
         yield f"Nothing is new: {collection} stays at version {summary.version}."
-    yield (f"{summary.images} images and {summary.captions} captions in {collection}, version {summary.version}: "
-           f"{summary.added} added, {summary.unchanged} unchanged, {summary.removed} removed, {len(summary.failures)} failed; "
-           f"{summary.seconds:.1f} s, {summary.images_per_second:.1f} images/s")
+    yield (
+        f"{summary.images} images and {summary.captions} captions in {collection}, version {summary.version}: "
+        f"{summary.added} added, {summary.unchanged} unchanged, {summary.removed} removed, {len(summary.failures)} failed; "
+        f"{summary.seconds:.1f} s, {summary.images_per_second:.1f} images/s"
+    )
 
 
 def failure_lines(summary: BuildSummary) -> Iterator[str]:
@@ -28,10 +30,19 @@ def failure_lines(summary: BuildSummary) -> Iterator[str]:
 
 def summary_json(summary: BuildSummary) -> dict:
     """All of it as plain values."""
-    return {"images": summary.images, "captions": summary.captions, "added": summary.added, "unchanged": summary.unchanged,
-            "replaced": summary.replaced, "removed": summary.removed, "resumed": summary.resumed,
-            "failures": failures_json(summary), "seconds": round(summary.seconds, 2),
-            "images_per_second": round(summary.images_per_second, 2), "version": summary.version}
+    return {
+        "images": summary.images,
+        "captions": summary.captions,
+        "added": summary.added,
+        "unchanged": summary.unchanged,
+        "replaced": summary.replaced,
+        "removed": summary.removed,
+        "resumed": summary.resumed,
+        "failures": failures_json(summary),
+        "seconds": round(summary.seconds, 2),
+        "images_per_second": round(summary.images_per_second, 2),
+        "version": summary.version,
+    }
 
 
 def failures_json(summary: BuildSummary) -> list[dict]:

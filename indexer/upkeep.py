@@ -1,23 +1,25 @@
 """Photos one by one: added by path, tried again, encoded again after damage, or checked against what is stored."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from encoder.inputs import features_in
+from encoder.inputs.image_inputs import features_in
 from indexer.build import KEEP, BuildSummary, Progress, build_index
 from indexer.errors import IndexerError, MissingPhoto
 from indexer.items import Failure, SourceCaption, SourceItem, printable
-from indexer.photos import Job, Photo, load_photo
+from indexer.photo_loader import Job, Photo, load_photo
 from indexer.sources import open_source
 from indexer.sources.base import Source
 from storage.collection import Collection
 from storage.errors import OtherWeights
 from storage.home import Home
-from storage.places import Place
-from storage.records import CaptionRecord, ImageRecord
+from storage.photo_uri import PhotoUri
+from storage.segments.schemas import CaptionRecord, ImageRecord
 from storage.status import failures
 
 ADDED = Path("added")
@@ -27,7 +29,7 @@ CHECKED_AT_ONCE = 64
 
 def added_photos(home: Home, name: str, paths: Sequence[Path], captions: Sequence[SourceCaption]) -> Source:
     """Photos by path, each with these captions; one that the collection has keeps its own captions too. Raises MissingPhoto."""
-    places = [Place(Path(os.path.abspath(path.expanduser()))) for path in paths]
+    places = [PhotoUri(Path(os.path.abspath(path.expanduser()))) for path in paths]
     for place in places:
         if not place.path.is_file():
             raise MissingPhoto(printable(place.path))
@@ -103,8 +105,10 @@ def check_sample(collection: Collection, encoder, size: int, seed: int = 0) -> t
     for start in range(0, len(chosen), CHECKED_AT_ONCE):
         cosines |= _cosines(snapshot, encoder, chosen[start : start + CHECKED_AT_ONCE])
     low = {image_id: cosine for image_id, cosine in cosines.items() if not cosine > LEAST_COSINE}
-    problems = [{"where": "vectors", "what": f"image {image_id} encoded anew has a cosine of {cosine:.4f} to its vector"}
-                for image_id, cosine in low.items()]
+    problems = [
+        {"where": "vectors", "what": f"image {image_id} encoded anew has a cosine of {cosine:.4f} to its vector"}
+        for image_id, cosine in low.items()
+    ]
     lowest = round(min(cosines.values()), 6) if cosines else None
     return {"checked": len(cosines), "skipped": len(chosen) - len(cosines), "lowest_cosine": lowest}, problems
 
@@ -113,7 +117,7 @@ def _cosines(snapshot, encoder, ids: np.ndarray) -> dict[int, float]:
     inputs = encoder.config.inputs
     read = {}
     for record in snapshot.images(ids):
-        place = Place.at(record.uri)
+        place = PhotoUri.at(record.uri)
         try:
             span = place.span()
         except OSError:
@@ -133,17 +137,19 @@ def _recorded(collection: Collection, uris: list[str]) -> dict[str, tuple[list[S
     rows = collection.open_rows()
     known = rows.find(uris)
     captions, records = rows.captions_of(list(known.values())), rows.images(list(known.values()))
-    return {record.uri: ([SourceCaption(c.language, c.text, c.origin) for c in captions[record.image_id]], record.metadata)
-            for record in records}
+    return {
+        record.uri: ([SourceCaption(c.language, c.text, c.origin) for c in captions[record.image_id]], record.metadata)
+        for record in records
+    }
 
 
 def _item(uri: str, captions: Sequence[SourceCaption] = (), metadata: dict | None = None) -> SourceItem:
-    place = Place.at(uri)
+    place = PhotoUri.at(uri)
     return SourceItem(place.path, list(captions), metadata or {}, place.member)
 
 
 def _uri(item: SourceItem) -> str:
-    return Place(item.uri, item.member).uri
+    return PhotoUri(item.uri, item.member).uri
 
 
 def _part_of(root: str, failed: list[str], told: dict) -> Source:

@@ -1,14 +1,16 @@
 """The photos that a run goes through, made one by one."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
 from indexer.items import SourceCaption, SourceItem, description_of
-from indexer.known import ROWS_AT_ONCE, Recorded
+from indexer.known_images import ROWS_AT_ONCE, Recorded
 from indexer.sources.base import Source
-from storage.places import Place
-from storage.segment_set import SegmentSet
+from storage.photo_uri import PhotoUri
+from storage.segments.segment_set import SegmentSet
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,7 @@ class Work:
     """A photo that the collection should hold, at `place`, of which `uri` is the text."""
 
     uri: str
-    place: Place
+    place: PhotoUri
     item: SourceItem
     source: str
     description: str
@@ -46,8 +48,8 @@ class Works:
             yield from _recorded(self._previous, self._others[start : start + ROWS_AT_ONCE])
 
 
-def _place(item: SourceItem) -> Place:
-    return Place(item.uri, item.member)
+def _place(item: SourceItem) -> PhotoUri:
+    return PhotoUri(item.uri, item.member)
 
 
 def _work(item: SourceItem, source: str) -> Work:
@@ -60,5 +62,5 @@ def _recorded(rows: SegmentSet, ids) -> Iterator[Work]:
     captions = rows.captions_of(ids)
     for record in rows.images(ids):
         own = [SourceCaption(one.language, one.text, one.origin) for one in captions[record.image_id]]
-        place = Place.at(record.uri)
+        place = PhotoUri.at(record.uri)
         yield _work(SourceItem(place.path, own, record.metadata, place.member), record.source)

@@ -7,22 +7,25 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .answers import MOST, Answers
-from .cursor import digest_of, read_cursor, write_cursor
-from .errors import StaleIndex
-from .explaining import Explanation, explain
-from .filters import ids_where
-from .hits import hits_of
-from .latest import LatestSnapshot
-from .listing import Listing
-from .probing import probe_query
-from .query import Query
-from .ranking import Ranking, fit_scores
-from .reading import Pace
-from .relevance import match_probabilities, relevance
-from .result import SearchResult
-from .timing import Stopwatch
-from .translation import Translate
+from search.errors import StaleIndex
+from search.explanation import Explanation, explain
+from search.hit_builder import build_hits
+from search.query.cursor import digest_of, read_cursor, write_cursor
+from search.query.encoding import encode_query
+from search.query.query import Query
+from search.query.translation import Translate
+from search.result import SearchResult
+from search.result_cache import MOST, ResultCache
+from search.retrieval.calibration import match_probabilities, relevance
+from search.retrieval.lexical import warm_words
+from search.retrieval.pipeline import RankedResults
+from search.retrieval.ranking import Ranking, fit_scores
+from search.retrieval.rerank_budget import LatencyModel
+from search.retrieval.timing import Stopwatch
+from storage.collection import Collection
+from storage.filtering.columns import warm_columns
+from storage.filtering.evaluator import ids_where
+from storage.snapshot_cache import SnapshotCache
 
 STAGES = ("encode", "filter", "first_stage", "rerank", "lexical", "fold", "fetch")
 
@@ -39,13 +42,17 @@ class Engine:
     """
 
     def __init__(
-        self, collection, encoder, snapshots: LatestSnapshot | None = None, translate: Translate | None = None,
+        self,
+        collection,
+        encoder,
+        snapshots: SnapshotCache | None = None,
+        translate: Translate | None = None,
         answers: int = MOST,
     ) -> None:
         self._encoder, self._translate = encoder, translate
-        self._snapshots = snapshots or LatestSnapshot(collection)
-        self._pace = Pace(encoder.match_batches)
-        self._answers = Answers(answers)
+        self._snapshots = snapshots or snapshot_cache(collection)
+        self._pace = LatencyModel(encoder.match_batches)
+        self._answers = ResultCache(answers)
 
     def search(self, query: Query) -> SearchResult:
         """Answers one query.
@@ -93,10 +100,10 @@ class Engine:
         with watch.stage("encode"):
             probe, notices = None, []
             if query.mode != "lexical":
-                probe, notices = probe_query(query, snapshot, self._encoder, self._translate)
+                probe, notices = encode_query(query, snapshot, self._encoder, self._translate)
         with watch.stage("filter"):
             allowed = None if query.where is None else ids_where(snapshot, query.where, query.to)
-        listing = Listing(query, probe, snapshot, self._encoder, allowed, watch, self._pace)
+        listing = RankedResults(query, probe, snapshot, self._encoder, allowed, watch, self._pace)
         end = query.offset + query.top
         if query.fold is None:
             ranking = whole = listing.head(end + 1)
@@ -105,7 +112,7 @@ class Engine:
             ranking, duplicates, whole = listing.folded(end + 1, query.fold)
         with watch.stage("fetch"):
             chances, page = self._chances(whole), ranking.page(query.offset, query.top)
-            hits = hits_of(page, query.offset, query.to, snapshot, chances, duplicates, listing.caption_scores)
+            hits = build_hits(page, query.offset, query.to, snapshot, chances, duplicates, listing.caption_scores)
         result = SearchResult(
             query=query,
             version=snapshot.version,
@@ -133,3 +140,8 @@ def check_weights(snapshot, fingerprint: str) -> None:
     """Raises StaleIndex unless the snapshot's vectors were made by the weights of this fingerprint."""
     if snapshot.model_fingerprint != fingerprint:
         raise StaleIndex(snapshot.model_fingerprint, fingerprint)
+
+
+def snapshot_cache(collection: Collection) -> SnapshotCache:
+    """A cache of the collection's last version; a new version takes over words and columns that were read of the last one."""
+    return SnapshotCache(collection, (warm_words, warm_columns))

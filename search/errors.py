@@ -1,7 +1,11 @@
 """What can go wrong with a query: each message is the one line that a person reads."""
 
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
 from encoder.errors import EncoderError
-from storage.errors import StorageError
+from storage.errors import StorageError, excerpt
 
 
 class SearchError(Exception):
@@ -21,15 +25,7 @@ class BadTerm(BadQuery):
 
     def __init__(self, text: str, at: int, problem: str) -> None:
         self.at = at
-        super().__init__(f"The query can't be read at character {at + 1} ({_shown(text, at)}): {problem}.")
-
-
-class BadFilter(BadQuery):
-    """A filter that can't be read or doesn't fit the columns; `at` is the place, counted from 0."""
-
-    def __init__(self, text: str, at: int, problem: str) -> None:
-        self.at = at
-        super().__init__(f"The filter can't be used at character {at + 1} ({_shown(text, at)}): {problem}.")
+        super().__init__(f"The query can't be read at character {at + 1} ({excerpt(text, at)}): {problem}.")
 
 
 class TermsCancelOut(BadQuery):
@@ -47,8 +43,9 @@ class OutdatedCursor(BadQuery):
     """A cursor of a version that is no longer searched."""
 
     def __init__(self, version: int, now: int) -> None:
-        super().__init__(f"The cursor is of version {version} of the collection, and version {now} is searched now: "
-                         "begin again without it.")
+        super().__init__(
+            f"The cursor is of version {version} of the collection, and version {now} is searched now: begin again without it."
+        )
 
 
 class NothingToExplain(BadQuery):
@@ -93,8 +90,10 @@ class TooFewPhotos(BadQuery):
 
     def __init__(self, count: int, language: str, captioned: int) -> None:
         remedy = f"--absent {captioned // 2} is the most" if captioned > 1 else "do without --absent"
-        super().__init__(f"Leaving out {count} photos, with as many that stay, needs {2 * count} with captions in "
-                         f"{language}, and there are {captioned}: {remedy}.")
+        super().__init__(
+            f"Leaving out {count} photos, with as many that stay, needs {2 * count} with captions in "
+            f"{language}, and there are {captioned}: {remedy}."
+        )
 
 
 class UnreadablePhoto(BadQuery):
@@ -115,8 +114,32 @@ class StaleIndex(SearchError):
             choose += " and their re-ranker with --reranker"
         elif reranks and not reranked:
             choose += " and no --reranker"
-        super().__init__(f"The index was made by the weights {made_by}, and those in use are {in_use}: {choose}, or run "
-                         "`python manage.py build-index SOURCE --rebuild` to move it to those in use.")
+        super().__init__(
+            f"The index was made by the weights {made_by}, and those in use are {in_use}: {choose}, or run "
+            "`python manage.py build-index SOURCE --rebuild` to move it to those in use."
+        )
+
+
+class Unreachable(SearchError):
+    """A server that can't be asked."""
+
+    def __init__(self, server: str, problem: str) -> None:
+        super().__init__(f"Can't ask {server} ({problem}): check the address, and that `python manage.py serve` runs there.")
+
+
+class Redirected(SearchError):
+    """A server that sends who asks it on to another one, which must not get the token or the photo."""
+
+    def __init__(self, asked: str, other: str) -> None:
+        first, second = (f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, (asked, other)))
+        super().__init__(
+            f"{first} sends the question on to {second}, which was not asked for: give that address "
+            "with --server if it is yours."
+        )
+
+
+class ServerRefused(SearchError):
+    """What a server said that did not answer; the message is its own."""
 
 
 class BadTranslator(SearchError):
@@ -124,12 +147,6 @@ class BadTranslator(SearchError):
 
     def __init__(self, setting: str, problem: str) -> None:
         super().__init__(f"PANOPTES_TRANSLATOR is {setting!r}, and {problem}: set it to module:callable, or to nothing.")
-
-
-def _shown(text: str, at: int) -> str:
-    """The beginning of what stands at a place, on one line."""
-    rest = " ".join(text[at:].split())
-    return repr(rest if len(rest) <= 24 else rest[:21] + "...") if rest else "its end"
 
 
 HOUSE_ERRORS = (SearchError, StorageError, EncoderError)

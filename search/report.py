@@ -5,8 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 
-from .evaluation import KS
-from .relevance import WORDS
+from search.evaluation.evaluate import KS
+from search.retrieval.calibration import WORDS
 
 SAID = {
     "strong": "strong match",
@@ -28,8 +28,10 @@ def result_lines(result: dict) -> Iterator[str]:
     for place, hit in enumerate(result["hits"], 1):
         name = hit["uri"] if "uri" in hit else f"[{hit['language']}] {hit['text']}"
         yield f"{place:3}. {name}"
-        yield (f"     score {hit['score']:.3f}  first stage {hit['first_stage_score']:.3f} "
-               f"(rank {hit['first_stage_rank']}){_lexical(hit)}{_match(hit)}")
+        yield (
+            f"     score {hit['score']:.3f}  first stage {hit['first_stage_score']:.3f} "
+            f"(rank {hit['first_stage_rank']}){_lexical(hit)}{_match(hit)}"
+        )
         for caption in _best_first(hit)[:2]:
             yield f"     {caption['text']}"
         if "explanation" in hit:
@@ -50,14 +52,14 @@ def explanation_lines(explanation: dict) -> Iterator[str]:
     maps = [("all of it", explanation["heat"]), *((word["word"], word["heat"]) for word in explanation["words"])]
     width = 2 * explanation["grid"][1] + 3
     for start in range(0, len(maps), MAPS_A_ROW):
-        row = maps[start:start + MAPS_A_ROW]
+        row = maps[start : start + MAPS_A_ROW]
         yield "".join(_cut(name, width) for name, _ in row).rstrip()
         for line in zip(*(heat for _, heat in row), strict=True):
             yield "".join("".join(2 * _shade(value) for value in values).ljust(width) for values in line).rstrip()
 
 
 def terms_as_text(terms: list[dict]) -> str:
-    """ '"beach sunset", 2 x photo 17, without "people"'; from the JSON of terms."""
+    """'"beach sunset", 2 x photo 17, without "people"'; from the JSON of terms."""
     return ", ".join(_term(term) for term in terms)
 
 
@@ -68,17 +70,24 @@ def evaluation_lines(report: dict) -> Iterator[str]:
         yield f"protocol {report['protocol']}{folds}; mode {report['mode']}"
     if report["mode"] != "vector":
         yield "the caption that a query was taken from is hidden from the lexical index; the photo's other captions are not"
-    yield (f"{report['images']} images; R@k is the share of queries with a right answer in the top k, in percent, with its "
-           "95 % interval;")
+    yield (
+        f"{report['images']} images; R@k is the share of queries with a right answer in the top k, in percent, with its "
+        "95 % interval;"
+    )
     yield "ceiling is the share of queries that re-ranking could at best put first"
     yield from report.get("notices", [])
-    yield (f"{'direction':15} {'lang':5} {'rerank':>6} {'queries':>7} " + " ".join(f"{f'R@{k}':>15}" for k in KS)
-           + f" {'ceiling':>7} {'p50 ms':>7} {'p95 ms':>7}")
+    yield (
+        f"{'direction':15} {'lang':5} {'rerank':>6} {'queries':>7} "
+        + " ".join(f"{f'R@{k}':>15}" for k in KS)
+        + f" {'ceiling':>7} {'p50 ms':>7} {'p95 ms':>7}"
+    )
     for row in report["results"]:
         recalls = " ".join(f"{_with_interval(row[f'R@{k}'], row[f'R@{k}_ci']):>15}" for k in KS)
         ceiling = f"{row['ceiling']:.1f}" if "ceiling" in row else ""
-        yield (f"{row['direction']:15} {row['language']:5} {row['rerank']:6} {row['queries']:7} {recalls} "
-               f"{ceiling:>7} {row['p50_ms']:7.1f} {row['p95_ms']:7.1f}")
+        yield (
+            f"{row['direction']:15} {row['language']:5} {row['rerank']:6} {row['queries']:7} {recalls} "
+            f"{ceiling:>7} {row['p50_ms']:7.1f} {row['p95_ms']:7.1f}"
+        )
     if report["rsum"]:
         yield "rsum, the six recalls added up, at most 600:"
     for row in report["rsum"]:
@@ -95,8 +104,12 @@ def percent(probability: float) -> str:
 
 
 def _term(term: dict) -> str:
-    named = {"words": f"\"{term['value']}\"", "photo": "the photo", "image": f"photo {term['value']}",
-             "caption": f"caption {term['value']}"}[term["kind"]]
+    named = {
+        "words": f'"{term["value"]}"',
+        "photo": "the photo",
+        "image": f"photo {term['value']}",
+        "caption": f"caption {term['value']}",
+    }[term["kind"]]
     size = f"{abs(term['weight']):g}"
     return ("without " if term["weight"] < 0 else "") + (f"{size} x " if size != "1" else "") + named
 
@@ -145,8 +158,10 @@ def _absence_lines(rows: list[dict]) -> Iterator[str]:
     yield 'Telling "nothing found", photos in the index against photos left out (AUC 0.5 is chance, 1 perfect):'
     for row in rows:
         low, high = row["auc_ci"]
-        yield (f"  {row['language']:5} {row['rerank']:6}  AUC {row['auc']:.3f} ({low:.3f}-{high:.3f})  "
-               f"{row['present']} present, {row['absent']} absent")
+        yield (
+            f"  {row['language']:5} {row['rerank']:6}  AUC {row['auc']:.3f} ({low:.3f}-{high:.3f})  "
+            f"{row['present']} present, {row['absent']} absent"
+        )
         for side in ("present", "absent"):
             shares = row[f"{side}_shares"]
             if shares is not None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, field
 
-from .query import Query
-from .relevance import Relevance
-from .translation import Notice
+from search.query.query import Query
+from search.query.translation import Notice
+from search.retrieval.calibration import Relevance
 
 
 @dataclass(frozen=True)

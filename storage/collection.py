@@ -1,12 +1,14 @@
 """A collection: a folder with a manifest, its segments and its index files."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
 
 from storage.errors import EmptyCollection, StorageError
 from storage.manifest import Manifest
-from storage.recovery import salvaged
-from storage.segment_set import SegmentSet
+from storage.salvage import salvaged
+from storage.segments.segment_set import SegmentSet
 from storage.snapshot import Snapshot, rows_of
 from storage.writer import Writer
 
@@ -55,5 +57,5 @@ class Collection:
         return Writer(self.folder, fingerprint, rebuild)
 
     def salvage(self) -> SegmentSet:
-        """The published rows that can be read, for a rebuild after damage; see `storage.recovery`."""
+        """The published rows that can be read, for a rebuild after damage; see `storage.salvage`."""
         return salvaged(self.folder)

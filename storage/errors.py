@@ -1,5 +1,7 @@
 """What can go wrong on disk and in the catalog. A message is the one line a person reads: what is wrong, what to do."""
 
+from __future__ import annotations
+
 
 class StorageError(Exception):
     """Base of every error of this room."""
@@ -19,9 +21,7 @@ class UnusableHome(StorageError):
     """The home can't be written to."""
 
     def __init__(self, path, problem: str):
-        super().__init__(
-            f"Can't write to {path} ({problem}): make room there, or name another folder with `--home FOLDER`"
-        )
+        super().__init__(f"Can't write to {path} ({problem}): make room there, or name another folder with `--home FOLDER`")
 
 
 def unusable(path, error: OSError) -> UnusableHome:
@@ -35,8 +35,7 @@ class UnknownCollection(StorageError):
     def __init__(self, name: str, existing: list[str]):
         known = f"there are {', '.join(existing)}" if existing else "there is none yet"
         super().__init__(
-            f"No collection {name!r} here ({known}): make it with "
-            f"`python manage.py build-index SOURCE --collection {name}`"
+            f"No collection {name!r} here ({known}): make it with `python manage.py build-index SOURCE --collection {name}`"
         )
 
 
@@ -45,8 +44,7 @@ class EmptyCollection(StorageError):
 
     def __init__(self, name: str):
         super().__init__(
-            f"Nothing is indexed in collection {name!r} yet: run "
-            f"`python manage.py build-index SOURCE --collection {name}`"
+            f"Nothing is indexed in collection {name!r} yet: run `python manage.py build-index SOURCE --collection {name}`"
         )
 
 
@@ -147,8 +145,7 @@ class UnknownId(StorageError):
 
     def __init__(self, kind: str, missing: int):
         super().__init__(
-            f"No {kind} has the id {missing} in this collection: ids come from "
-            "`python manage.py search QUERY --json`"
+            f"No {kind} has the id {missing} in this collection: ids come from `python manage.py search QUERY --json`"
         )
 
 
@@ -164,3 +161,17 @@ class CatalogError(StorageError):
             f"The catalog {url} can't be used ({problem}): check PANOPTES_CATALOG, or move that database away and run "
             "`python manage.py build-index SOURCE` (what is indexed stays and is not encoded anew)"
         )
+
+
+class BadFilter(StorageError):
+    """A filter that can't be read or doesn't fit the columns; `at` is the place, counted from 0."""
+
+    def __init__(self, text: str, at: int, problem: str) -> None:
+        self.at = at
+        super().__init__(f"The filter can't be used at character {at + 1} ({excerpt(text, at)}): {problem}.")
+
+
+def excerpt(text: str, at: int) -> str:
+    """The beginning of what stands at a place, on one line."""
+    rest = " ".join(text[at:].split())
+    return repr(rest if len(rest) <= 24 else rest[:21] + "...") if rest else "its end"

@@ -1,5 +1,7 @@
 """Writing so that what was written is there after a power cut, and reading it back."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import mmap

@@ -1,5 +1,7 @@
 """The manifests of the latest versions, each in a file of its own, so that a version can be gone back to."""
 
+from __future__ import annotations
+
 from contextlib import suppress
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """The folder that everything is kept in."""
 
+from __future__ import annotations
+
 import os
 import re
 from functools import cached_property
@@ -7,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import URL
 
-from storage.catalog import Catalog
+from storage.catalog.catalog import Catalog
 from storage.collection import Collection
 from storage.errors import InvalidName, UnknownCollection, UnusableHome
 from storage.files import make_folder

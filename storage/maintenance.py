@@ -1,22 +1,24 @@
 """What is done to a collection without encoding anything: delete, compact, list versions, go back."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from storage.catalog import VersionRecord
+from storage.catalog.catalog import VersionRecord
 from storage.collection import Collection
 from storage.errors import BrokenSegment, EmptyCollection, UnfinishedRun, UnknownVersion, unusable
 from storage.files import TEMPORARY
 from storage.history import KEPT, History
 from storage.home import Home
-from storage.journal import ENDING, ImageBatch, Journal
 from storage.manifest import Manifest
-from storage.merging import spoiled
-from storage.segments import MERGE, REBUILD, SegmentInfo
+from storage.segments.builder import MERGE, REBUILD, SegmentInfo
+from storage.segments.journal import ENDING, ImageBatch, Journal
+from storage.segments.merging import needs_compaction
 from storage.snapshot import Snapshot, rows_of
-from storage.uploads import Uploads
+from storage.upload_store import UploadStore
 from storage.writer import Writer, now
 
 
@@ -31,7 +33,7 @@ class Maintenance(Writer):
     def compact(self) -> Manifest:
         """Write the segments that hold tombstoned images, and the small ones, anew without those; publishes that."""
         segments = self._opened(self.manifest.segments)
-        rewritten = spoiled(segments, self._dead)
+        rewritten = needs_compaction(segments, self._dead)
         if not rewritten:
             return self.manifest
         return self._commit(self._merged(segments, rewritten), True, "compacted")
@@ -144,7 +146,7 @@ def compact(home: Home, name: str, keep: int = KEPT, drop_unfinished: bool = Fal
     def change(writer: Maintenance) -> Manifest:
         manifest = writer.compact()
         writer.prune(keep)
-        Uploads(folder).sweep()
+        UploadStore(folder).sweep()
         return manifest
 
     answer = changed(home, name, change, drop_unfinished)
@@ -181,8 +183,13 @@ def changed(home: Home, name: str, change: Callable[[Maintenance], Manifest], dr
             home.catalog.forget_files(name, home.catalog.strangers(name, rows.image_ids()))
     except OSError as error:
         raise unusable(home.path, error) from error
-    return {"collection": name, "version": manifest.version, "changed": manifest.version != before,
-            "images": rows.image_count, "captions": rows.caption_count}
+    return {
+        "collection": name,
+        "version": manifest.version,
+        "changed": manifest.version != before,
+        "images": rows.image_count,
+        "captions": rows.caption_count,
+    }
 
 
 def version_record(manifest: Manifest) -> VersionRecord:
@@ -200,13 +207,16 @@ def changed_lines(answer: dict) -> Iterator[str]:
     name, version = answer["collection"], answer["version"]
     if "deleted" in answer:
         count, named = len(answer["deleted"]), "" if name == "default" else f" --collection {name}"
-        yield (f"{count} image{'' if count == 1 else 's'} deleted. A photo that is still in its source comes back with the "
-               f"next build-index; `python manage.py rollback {version - 1}{named}` undoes this.")
+        yield (
+            f"{count} image{'' if count == 1 else 's'} deleted. A photo that is still in its source comes back with the "
+            f"next build-index; `python manage.py rollback {version - 1}{named}` undoes this."
+        )
     if "back_to" in answer:
         yield f"Back to version {answer['back_to']}, which is version {version} now."
     if "bytes_after" in answer:
         yield f"{answer['bytes_before']:,} bytes before, {answer['bytes_after']:,} now" + (
-            "" if answer["changed"] else "; no segment holds deleted images")
+            "" if answer["changed"] else "; no segment holds deleted images"
+        )
     yield f"{answer['images']} images and {answer['captions']} captions in {name}, version {version}"
 
 
@@ -214,11 +224,19 @@ def version_lines(answer: dict) -> Iterator[str]:
     """One line a version."""
     for one in answer["versions"]:
         change = f": {one['change']}" if one["change"] else ""
-        yield (f"{one['version']:>5}  {one['published_at']}  {one['images']} images, {one['captions']} captions, "
-               f"model {one['model_fingerprint']}{change}")
+        yield (
+            f"{one['version']:>5}  {one['published_at']}  {one['images']} images, {one['captions']} captions, "
+            f"model {one['model_fingerprint']}{change}"
+        )
 
 
 def _described(manifest: Manifest, noted: VersionRecord | None) -> dict:
     counted = manifest if manifest.images or noted is None else noted
-    return {"version": manifest.version, "published_at": manifest.published_at, "images": counted.images,
-            "captions": counted.captions, "model_fingerprint": manifest.fingerprint, "change": manifest.change}
+    return {
+        "version": manifest.version,
+        "published_at": manifest.published_at,
+        "images": counted.images,
+        "captions": counted.captions,
+        "model_fingerprint": manifest.fingerprint,
+        "change": manifest.change,
+    }

@@ -1,5 +1,7 @@
 """The manifest: the one small file that says what a collection is at this instant."""
 
+from __future__ import annotations
+
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -40,7 +42,7 @@ class Manifest:
         replace_json(path, {"format": FORMAT, **asdict(self)})
 
     @classmethod
-    def load(cls, path: Path) -> "Manifest":
+    def load(cls, path: Path) -> Manifest:
         """The manifest at `path`, or version 0 when there is none. Raises BrokenManifest."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -51,7 +53,7 @@ class Manifest:
         return cls._from_json(content, path)
 
     @classmethod
-    def _from_json(cls, content: object, path: Path) -> "Manifest":
+    def _from_json(cls, content: object, path: Path) -> Manifest:
         if not isinstance(content, dict):
             raise BrokenManifest(path, "not a JSON object")
         if content.get("format") != FORMAT:

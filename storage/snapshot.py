@@ -1,15 +1,17 @@
 """One published version of a collection, opened for reading."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np
 
 from storage.errors import BrokenIndex, BrokenSegment
-from storage.index_choice import open_index, read_choices
 from storage.manifest import Manifest
-from storage.segment_reader import Segment
-from storage.segment_set import SegmentSet
-from storage.vectors import LiveIndex, VectorIndex
+from storage.segments.reader import Segment
+from storage.segments.segment_set import SegmentSet
+from storage.vector_index.base import LiveIndex, VectorIndex
+from storage.vector_index.selection import open_index, read_choices
 
 
 def rows_of(folder: Path, manifest: Manifest) -> SegmentSet:

@@ -1,5 +1,7 @@
 """What a collection holds, and what it does not."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
 
 from storage.home import Home
@@ -15,20 +17,33 @@ def status(home: Home, name: str) -> dict:
     counts = {"images": 0, "captions": 0, "languages": [], "index": {}}
     if manifest.version:
         snapshot = collection.open_snapshot()
-        counts = {"images": snapshot.image_count, "captions": snapshot.caption_count, "languages": list(snapshot.languages),
-                  "index": snapshot.index_choices}
+        counts = {
+            "images": snapshot.image_count,
+            "captions": snapshot.caption_count,
+            "languages": list(snapshot.languages),
+            "index": snapshot.index_choices,
+        }
     failures = [{"uri": f.uri, "reason": f.reason, "sentence": f.sentence} for f in home.catalog.failures(name)]
-    return {"collection": name, "version": manifest.version, **counts, "model_fingerprint": manifest.fingerprint,
-            "failures": failures}
+    return {
+        "collection": name,
+        "version": manifest.version,
+        **counts,
+        "model_fingerprint": manifest.fingerprint,
+        "failures": failures,
+    }
 
 
 def status_lines(report: dict) -> Iterator[str]:
     """The same for people, once it says which model is in use (`model_in_use`) and whether that made it (`searchable`)."""
-    yield (f"{report['collection']}: version {report['version']}, {report['images']} images, {report['captions']} "
-           f"captions ({', '.join(report['languages']) or 'none'}), model {report['model_fingerprint']}")
+    yield (
+        f"{report['collection']}: version {report['version']}, {report['images']} images, {report['captions']} "
+        f"captions ({', '.join(report['languages']) or 'none'}), model {report['model_fingerprint']}"
+    )
     if report["version"] and not report["searchable"]:
-        yield (f"  not made by the model in use, {report['model_in_use']}: choose its model with --model, or run "
-               "`python manage.py build-index SOURCE --rebuild`")
+        yield (
+            f"  not made by the model in use, {report['model_in_use']}: choose its model with --model, or run "
+            "`python manage.py build-index SOURCE --rebuild`"
+        )
     for name, choice in report["index"].items():
         yield f"  search in {name}: {_described(choice)}"
     for failure in report["failures"]:
@@ -39,8 +54,10 @@ def _described(choice: dict) -> str:
     """One index and why, such as "exact, 8.1 ms (within the budget)"."""
     if choice["kind"] == "exact":
         return f"exact, {choice['ms']:.1f} ms ({choice['why']})"
-    return (f"{choice['factory']}, {choice['ms']:.1f} ms in place of {choice['exact_ms']:.1f}, finds {choice['recall']:.4f} of "
-            f"the 10 best ({choice['queries']} queries; {choice['why']})")
+    return (
+        f"{choice['factory']}, {choice['ms']:.1f} ms in place of {choice['exact_ms']:.1f}, finds {choice['recall']:.4f} of "
+        f"the 10 best ({choice['queries']} queries; {choice['why']})"
+    )
 
 
 def failures(home: Home, name: str) -> dict:
@@ -49,8 +66,10 @@ def failures(home: Home, name: str) -> dict:
     collection = home.collection(name)
     failed = home.catalog.failures(name)
     known = collection.open_rows().find([one.uri for one in failed]) if collection.manifest.version and failed else {}
-    listed = [{"uri": one.uri, "source": one.source, "reason": one.reason, "sentence": one.sentence,
-               "searchable": one.uri in known} for one in failed]
+    listed = [
+        {"uri": one.uri, "source": one.source, "reason": one.reason, "sentence": one.sentence, "searchable": one.uri in known}
+        for one in failed
+    ]
     return {"collection": name, "failures": listed}
 
 

@@ -1,20 +1,22 @@
 """Whether a collection is what it should be: every byte, every count, every id."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from storage.approximate import ApproximateIndex
 from storage.errors import BrokenIndex, BrokenManifest, BrokenSegment, EmptyCollection
 from storage.files import give_back, sha256_of
 from storage.history import History
 from storage.home import Home
-from storage.index_choice import open_index, read_choices, recorded_sums
 from storage.index_files import CAPTIONS, IMAGES, living_rows
 from storage.manifest import Manifest
-from storage.segment_reader import Segment
-from storage.vectors import FaissFlatIndex
+from storage.segments.reader import Segment
+from storage.vector_index.approximate import ApproximateIndex
+from storage.vector_index.flat import FaissFlatIndex
+from storage.vector_index.selection import open_index, read_choices, recorded_sums
 
 
 def verify(home: Home, name: str) -> dict:
@@ -68,8 +70,10 @@ def read_segments(folder: Path, manifest: Manifest) -> tuple[list[Segment], dict
 
 def id_problems(segments: list[Segment], manifest: Manifest) -> Iterator[str]:
     """Ids that two rows have, or that the manifest could hand out again, and counts that differ."""
-    for kind, ids, following in (("image", _joined(s.image_ids for s in segments), manifest.next_image_id),
-                                 ("caption", _joined(s.caption_ids for s in segments), manifest.next_caption_id)):
+    for kind, ids, following in (
+        ("image", _joined(s.image_ids for s in segments), manifest.next_image_id),
+        ("caption", _joined(s.caption_ids for s in segments), manifest.next_caption_id),
+    ):
         if len(np.unique(ids)) != len(ids):
             yield f"an {kind} id is used twice" if kind == "image" else f"a {kind} id is used twice"
         if ids.max(initial=0) >= following:
@@ -172,5 +176,11 @@ def _problem(where: str, what: str) -> dict:
 def _report(name: str, manifest: Manifest | None, segments: list[Segment], problems: list[dict]) -> dict:
     dead = np.array(manifest.tombstones if manifest else [], np.int64)
     counts = [[len(rows) for rows in living_rows(segment, dead)] for segment in segments]
-    return {"collection": name, "version": manifest.version if manifest else None, "images": sum(i for i, _ in counts),
-            "captions": sum(c for _, c in counts), "segments": len(segments), "problems": problems}
+    return {
+        "collection": name,
+        "version": manifest.version if manifest else None,
+        "images": sum(i for i, _ in counts),
+        "captions": sum(c for _, c in counts),
+        "segments": len(segments),
+        "problems": problems,
+    }

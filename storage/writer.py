@@ -1,5 +1,7 @@
 """Changing a collection: one writer at a time, segments first, then one instant in which they become visible."""
 
+from __future__ import annotations
+
 import os
 import re
 import uuid
@@ -10,24 +12,19 @@ from pathlib import Path
 
 import numpy as np
 
-from storage.errors import (
-    BrokenManifest,
-    BrokenSegment,
-    OtherWeights,
-    WrongShape,
-)
+from storage.errors import BrokenManifest, BrokenSegment, OtherWeights, WrongShape
 from storage.files import TEMPORARY, remove
 from storage.history import KEPT, History
-from storage.index_choice import Budget, read_budget
 from storage.index_files import living_rows, write_index
-from storage.journal import ENDING, ImageBatch, Journal
 from storage.locking import take_lock
 from storage.manifest import Manifest
-from storage.merging import merge, too_many_small
-from storage.recovery import guessed_manifest
-from storage.segment_reader import Segment
-from storage.segment_set import SegmentSet
-from storage.segments import ADD, MERGE, REBUILD, SegmentBuilder, SegmentData, SegmentInfo
+from storage.salvage import guessed_manifest
+from storage.segments.builder import ADD, MERGE, REBUILD, SegmentBuilder, SegmentData, SegmentInfo
+from storage.segments.journal import ENDING, ImageBatch, Journal
+from storage.segments.merging import merge, too_many_small
+from storage.segments.reader import Segment
+from storage.segments.segment_set import SegmentSet
+from storage.vector_index.selection import IndexBudget, read_budget
 
 
 class Writer:
@@ -43,7 +40,7 @@ class Writer:
     def __init__(self, folder: Path, fingerprint: str, rebuild: bool = False):
         """Raises CollectionBusy, OtherWeights or, but in a rebuild, BrokenManifest; nothing is changed then."""
         self._folder, self._fingerprint, self._rebuild = folder, fingerprint, rebuild
-        self.budget: Budget | None = None
+        self.budget: IndexBudget | None = None
         self._history = History(folder)
         self.unfinished: SegmentBuilder | None = None
         self._lock: int | None = take_lock(folder)
@@ -53,7 +50,7 @@ class Writer:
             self.close()
             raise
 
-    def __enter__(self) -> "Writer":
+    def __enter__(self) -> Writer:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -140,10 +137,10 @@ class Writer:
     def _segments(self) -> Path:
         return self._folder / "segments"
 
-    def _budget(self) -> Budget:
+    def _budget(self) -> IndexBudget:
         return self.budget or self._budget_before()
 
-    def _budget_before(self) -> Budget:
+    def _budget_before(self) -> IndexBudget:
         return read_budget(self._folder / "index" / self.manifest.index)
 
     @property

@@ -1,5 +1,7 @@
 """Tests keep exported and compiled graphs in a folder of the checkout, shared by every process and every run; none is timed."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
 
@@ -17,7 +19,7 @@ settings.load_profile("untimed")
 @pytest.fixture
 def mindspore(monkeypatch):
     """MindSpore runs what a test opens, whose code it may change: so no compiled graph is kept, or taken from those kept."""
-    from encoder.graph_cache import process_cache
+    from encoder.runtime.graph_cache import process_cache
 
     monkeypatch.setenv("PANOPTES_RUNTIME", "mindspore")
     monkeypatch.setattr(process_cache("CPU"), "_ended", True)
@@ -26,7 +28,7 @@ def mindspore(monkeypatch):
 @pytest.fixture(scope="module")
 def one_decoder():
     """The applications of a module share the process that decodes what is sent, for each would take a second to start."""
-    from web.decoding import PhotoDecoder
+    from web.photo_decoder import PhotoDecoder
 
     decoder = PhotoDecoder()
     with pytest.MonkeyPatch.context() as patched:

@@ -7,24 +7,24 @@ from threading import Thread
 
 from flask import Flask, Response, g, request
 
-from .access import Tokens, guard
-from .answers import add_errors
-from .api import api
-from .api_page import api_page
-from .builds import builds
-from .changes import changes
-from .collection_page import collection_page
-from .editing import Editor
-from .health import health
-from .media import media
-from .observing import observe
-from .openapi import document
-from .pages import pages
-from .photo_page import photo_page
-from .service import SearchService
-from .state import State
-from .uploads import LARGEST_UPLOAD
-from .words import interface_language
+from web.api.builds import builds
+from web.api.health import health
+from web.api.images import changes
+from web.api.media import media
+from web.api.openapi import document
+from web.api.search import api
+from web.editing import Editor
+from web.error_handlers import add_errors
+from web.pages.collection import collection_page
+from web.pages.photo import photo_page
+from web.pages.reference import api_page
+from web.pages.search import pages
+from web.pages.translations import interface_language
+from web.service import SearchService
+from web.serving.auth import Tokens, guard
+from web.serving.request_log import log_requests
+from web.state import State
+from web.uploads import LARGEST_UPLOAD
 
 FORM_AROUND_UPLOAD = 2**16
 CONTENT_SECURITY_POLICY = (
@@ -51,7 +51,7 @@ def create_app(
             its own, and the page says that the model is loading meanwhile.
         collection: its name; it need not exist yet.
         config: settings of Flask's to override.
-        translate: for sentences in a language that the model doesn't know (see `search.translation`).
+        translate: for sentences in a language that the model doesn't know (see `search.query.translation`).
         tokens: what has to be given to be let in.
         local_only: answer to this machine's own names only.
         editor: what changes collections; without it they can only be searched.
@@ -70,7 +70,7 @@ def create_app(
     if callable(encoder):  # there is time while it loads
         Thread(target=state.reader.decoder.warm_up, name="start-decoder", daemon=True).start()
     _add_headers(app)
-    observe(app, state.service, state.metrics)
+    log_requests(app, state.service, state.metrics)
     guard(app, tokens, local_only)
     add_errors(app)
     return app

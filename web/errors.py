@@ -1,11 +1,13 @@
 """What can go wrong between a browser and a search, and the HTTP status of every error that is meant for a person."""
 
+from __future__ import annotations
+
 import re
-from urllib.parse import urlsplit
 
 from search import BadQuery, StaleIndex
 from search.errors import HOUSE_ERRORS, OutdatedCursor
 from storage.errors import (
+    BadFilter,
     CollectionBusy,
     EmptyCollection,
     InvalidName,
@@ -69,8 +71,9 @@ class Unauthorized(WebError):
     status = 401
 
     def __init__(self) -> None:
-        super().__init__("This server needs a token: send it as `Authorization: Bearer TOKEN`, or in a browser as the "
-                         "password.")
+        super().__init__(
+            "This server needs a token: send it as `Authorization: Bearer TOKEN`, or in a browser as the password."
+        )
 
 
 class NotAllowed(WebError):
@@ -97,8 +100,9 @@ class WrongHost(WebError):
     status = 421
 
     def __init__(self) -> None:
-        super().__init__("This server answers to localhost and 127.0.0.1 only: use one of these in the address, or set "
-                         "PANOPTES_TOKEN.")
+        super().__init__(
+            "This server answers to localhost and 127.0.0.1 only: use one of these in the address, or set PANOPTES_TOKEN."
+        )
 
 
 class ReadOnly(WebError):
@@ -123,8 +127,10 @@ class UnknownSource(WebError):
 
     def __init__(self, name: str, source: str, known: list[str]) -> None:
         built = f"it was built from {', '.join(known)}" if known else "none is known"
-        super().__init__(f"Collection {name!r} was never built from {_shown(source)} ({_shown(built, 500)}): name one of its "
-                         "sources, or run `python manage.py build-index SOURCE` where the server runs.")
+        super().__init__(
+            f"Collection {name!r} was never built from {_shown(source)} ({_shown(built, 500)}): name one of its "
+            "sources, or run `python manage.py build-index SOURCE` where the server runs."
+        )
 
 
 class BuildRunning(WebError):
@@ -158,26 +164,6 @@ class PortTaken(WebError):
     """The server can't listen where it was told to."""
 
 
-class Unreachable(WebError):
-    """A server that can't be asked."""
-
-    def __init__(self, server: str, problem: str) -> None:
-        super().__init__(f"Can't ask {server} ({problem}): check the address, and that `python manage.py serve` runs there.")
-
-
-class Redirected(WebError):
-    """A server that sends who asks it on to another one, which must not get the token or the photo."""
-
-    def __init__(self, asked: str, other: str) -> None:
-        first, second = (f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, (asked, other)))
-        super().__init__(f"{first} sends the question on to {second}, which was not asked for: give that address "
-                         "with --server if it is yours.")
-
-
-class ServerRefused(WebError):
-    """What a server said that did not answer; the message is its own."""
-
-
 class Unguarded(WebError):
     """The server would be open to others."""
 
@@ -190,7 +176,8 @@ KNOWN_ERRORS = (WebError, *HOUSE_ERRORS)
 """Every error whose text may be shown; all others are ours and shown as none but that."""
 
 _STATUSES = (
-    (OutdatedCursor, 410), (BadQuery, 400), (UnknownId, 404), (UnknownCollection, 404), (EmptyCollection, 404),
+    (OutdatedCursor, 410), (BadQuery, 400), (BadFilter, 400),
+    (UnknownId, 404), (UnknownCollection, 404), (EmptyCollection, 404),
     (InvalidName, 404), (UnknownRun, 404), (CollectionBusy, 409), (UnfinishedRun, 409), (StaleIndex, 503), (OtherWeights, 503),
     (UnusableHome, 507),
 )  # fmt: skip

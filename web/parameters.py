@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 from werkzeug.datastructures import MultiDict
 
-from search import cursor, where
-from search.folding import SAME
-from search.query import LARGEST_ID, LONGEST_TEXT, MODES, TARGETS
+from search.query import cursor
+from search.query.query import LARGEST_ID, LONGEST_TEXT, MODES, TARGETS
+from search.retrieval.near_duplicates import SAME
+from storage.filtering import grammar
 from storage.home import NAME
-
-from .errors import BadParameter
+from web.errors import BadParameter
 
 MOST_TOP = 500
 MOST_OFFSET = 10**9
@@ -153,17 +153,27 @@ class File(Parameter):
         return {"type": "string", "format": "binary"}
 
 
-Q = Text("q", "A sentence in either language, or terms with signs, such as `beach -people` or `2*dog + @17`.", LONGEST_TEXT,
-         example="a dog on the beach")
-IMAGE_ID = Whole("image_id", "A photo of the collection, added to q where both are given: finds what is like it, and leaves "
-                 "itself out.")
+Q = Text(
+    "q",
+    "A sentence in either language, or terms with signs, such as `beach -people` or `2*dog + @17`.",
+    LONGEST_TEXT,
+    example="a dog on the beach",
+)
+IMAGE_ID = Whole(
+    "image_id", "A photo of the collection, added to q where both are given: finds what is like it, and leaves itself out."
+)
 TO = Choice("to", "What to find", TARGETS)
 TOP = Whole("top", "How many hits at most", 1, MOST_TOP, 10)
 RERANK = Whole("rerank", "How many of the first stage's best the cross-modal encoder reads; 0 for none", 0, 256, 32)
-BUDGET = Whole("budget_ms", "Re-rank only as many of these as can be read within so many milliseconds of the query's "
-               "beginning. Not with an offset: the cursor remembers how many these were.", 0, 60_000)
+BUDGET = Whole(
+    "budget_ms",
+    "Re-rank only as many of these as can be read within so many milliseconds of the query's "
+    "beginning. Not with an offset: the cursor remembers how many these were.",
+    0,
+    60_000,
+)
 MODE = Choice("mode", "Find by meaning, by the words of the captions, or by the ranks of both", MODES)
-WHERE = Text("where", "A filter on what may be found, such as `width >= 640 and language = 'zh'`", where.LONGEST)
+WHERE = Text("where", "A filter on what may be found, such as `width >= 640 and language = 'zh'`", grammar.LONGEST)
 OFFSET = Whole("offset", "How many hits to pass over", 0, MOST_OFFSET, 0)
 CURSOR = Text("cursor", "Instead of an offset: the cursor of the page before", cursor.LONGEST)
 FOLD = Cosine("fold_duplicates", "Show near-duplicates once: true, or the cosine from which on two count as one")
@@ -171,17 +181,25 @@ OPTIONS = (TO, TOP, RERANK, BUDGET, MODE, WHERE, OFFSET, CURSOR, FOLD)
 """What goes with a question, whatever is asked."""
 
 IMAGE = File("image", "JPEG, PNG, WebP, GIF, BMP or TIFF, at most 20 MB", required=True)
-ADDED_WORDS = Text("q", "Words that are added to the photo, which they may call `photo`, as in `2*snow + photo`",
-                   LONGEST_TEXT)
+ADDED_WORDS = Text("q", "Words that are added to the photo, which they may call `photo`, as in `2*snow + photo`", LONGEST_TEXT)
 ADDED_PHOTO = Whole("image_id", "A photo of the collection that is added to the photo")
-SENTENCE = Text("q", "A sentence in either language, or terms with signs, of which the words to look for are read.",
-                LONGEST_TEXT, required=True, example="a dog on the beach")
+SENTENCE = Text(
+    "q",
+    "A sentence in either language, or terms with signs, of which the words to look for are read.",
+    LONGEST_TEXT,
+    required=True,
+    example="a dog on the beach",
+)
 PHOTO_ID = Whole("id", "A photo of the collection", required=True)
 NAME_IN_PATH = Text("name", "The name of a collection", pattern=f"^{NAME.pattern}$")
 PHOTO_IN_PATH = Whole("image_id", "A photo of the collection")
 CAPTIONS = Texts("caption", "A sentence about the photo; may be there several times")
-LANGUAGE = Code("lang", "The language of the captions, told by their script where it isn't given",
-                pattern="^([A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3})?$", example="en")
+LANGUAGE = Code(
+    "lang",
+    "The language of the captions, told by their script where it isn't given",
+    pattern="^([A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3})?$",
+    example="en",
+)
 RUN_IN_PATH = Whole("run_id", "An index run of the collection")
 LIMIT = Whole("limit", "How many at most", 1, MOST_LISTED, 20)
 LIKE = Whole("like", "A photo of the collection, for the page")
@@ -189,7 +207,7 @@ AT = Whole("at", "The rank that a photo was found at, for the page", 1, MOST_OFF
 
 
 def search_options(values: Mapping[str, str], top: int | None = None) -> dict:
-    """`to`, `top`, `rerank`, `mode`, `where`, `offset`, `cursor` and `fold` for a `search.Query`; raises BadParameter.
+    """`to`, `top`, `rerank`, `mode`, `grammar`, `offset`, `cursor` and `fold` for a `search.Query`; raises BadParameter.
 
     Args:
         values: the request's parameters.

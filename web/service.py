@@ -7,10 +7,10 @@ from collections.abc import Callable
 from threading import Lock, Thread
 
 from search import Engine, Explanation, Query, SearchResult
-from search.latest import LatestSnapshot
-
-from .errors import KNOWN_ERRORS, ModelFailed, ModelLoading
-from .gate import Gate
+from search.engine import snapshot_cache
+from storage.snapshot_cache import SnapshotCache
+from web.admission import AdmissionControl
+from web.errors import KNOWN_ERRORS, ModelFailed, ModelLoading
 
 log = logging.getLogger(__name__)
 SEARCHES_AT_ONCE = 8
@@ -26,18 +26,18 @@ class SearchService:
         encoder: an encoder that is ready, or a function without arguments that gives one; that is called in a thread
             of its own, so that the server can answer meanwhile.
         collection: the collection's name; it need not exist yet.
-        translate: for sentences in a language that the model doesn't know (see `search.translation`).
+        translate: for sentences in a language that the model doesn't know (see `search.query.translation`).
     """
 
     def __init__(self, home, encoder, collection: str = "default", translate=None) -> None:
         self.collection_name = collection
-        self.gate = Gate(SEARCHES_AT_ONCE, SEARCHES_WAITING, PATIENCE_S)
+        self.gate = AdmissionControl(SEARCHES_AT_ONCE, SEARCHES_WAITING, PATIENCE_S)
         self.on_search: Callable[[dict[str, float]], None] = lambda took_ms: None
         self.on_batch: Callable[[str, int], None] = lambda kind, rows: None
         self._translate = translate
         self.home = home
         self._lock = Lock()
-        self._snapshots: LatestSnapshot | None = None
+        self._snapshots: SnapshotCache | None = None
         self._engine: Engine | None = None
         self._encoder = None
         self._failure: str | None = None
@@ -97,10 +97,10 @@ class SearchService:
                 self._engine = Engine(collection, encoder, snapshots, self._translate)
             return self._engine
 
-    def _latest(self) -> LatestSnapshot:
+    def _latest(self) -> SnapshotCache:
         with self._lock:
             if self._snapshots is None:
-                self._snapshots = LatestSnapshot(self.home.collection(self.collection_name))
+                self._snapshots = snapshot_cache(self.home.collection(self.collection_name))
             return self._snapshots
 
     def _load(self, open_encoder) -> None:

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 from flask import Flask, current_app
 
-from .editing import Editor
-from .errors import ReadOnly
-from .gate import Gate
-from .metrics import Metrics
-from .service import SearchService
-from .uploads import KeptPhotos, UploadReader
+from web.admission import AdmissionControl
+from web.editing import Editor
+from web.errors import ReadOnly
+from web.service import SearchService
+from web.serving.metrics import Metrics
+from web.uploads import KeptPhotos, UploadReader
 
 CHANGES_WAITING = 4
 CHANGE_PATIENCE_S = 30.0
@@ -28,7 +28,7 @@ class State:
     editor: Editor | None = None
     photos: KeptPhotos = field(default_factory=KeptPhotos)
     reader: UploadReader = field(default_factory=UploadReader)
-    changing: Gate = field(default_factory=lambda: Gate(1, CHANGES_WAITING, CHANGE_PATIENCE_S))
+    changing: AdmissionControl = field(default_factory=lambda: AdmissionControl(1, CHANGES_WAITING, CHANGE_PATIENCE_S))
     metrics: Metrics = field(init=False)
     document: dict = field(default_factory=dict)
 

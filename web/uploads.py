@@ -11,10 +11,9 @@ import numpy as np
 from werkzeug.datastructures import FileStorage
 
 from search import EmptyQuery
-
-from .decoding import PhotoDecoder
-from .errors import NotKept, TooLarge
-from .gate import Gate
+from web.admission import AdmissionControl
+from web.errors import NotKept, TooLarge
+from web.photo_decoder import PhotoDecoder
 
 LARGEST_UPLOAD = 20 * 1024 * 1024
 PHOTOS_WAITING = 4
@@ -61,7 +60,7 @@ class UploadReader:
 
     def __init__(self) -> None:
         self.decoder = PhotoDecoder()
-        self.gate = Gate(1, PHOTOS_WAITING, PATIENCE_S)  # a small file can unfold to hundreds of megabytes
+        self.gate = AdmissionControl(1, PHOTOS_WAITING, PATIENCE_S)  # a small file can unfold to hundreds of megabytes
 
     def read(self, upload: FileStorage | None, config) -> KeptPhoto:
         """The photo in an upload.

@@ -77,7 +77,6 @@ def resize_positions(positions: np.ndarray, grid: int) -> np.ndarray:
     side = int(round((len(positions) - 1) ** 0.5))
     channels = positions[1:].reshape(side, side, -1).transpose(2, 0, 1)
     resized = [
-        np.asarray(Image.fromarray(np.ascontiguousarray(c)).resize((grid, grid), Image.Resampling.BICUBIC))
-        for c in channels
+        np.asarray(Image.fromarray(np.ascontiguousarray(c)).resize((grid, grid), Image.Resampling.BICUBIC)) for c in channels
     ]
     return np.concatenate([positions[:1], np.stack(resized, axis=-1).reshape(grid * grid, -1)])

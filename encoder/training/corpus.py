@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from encoder.tokenizer import Tokenizer, pad
+from encoder.inputs.tokenizer import Tokenizer, pad
 from encoder.training.dataset import Photo
 from encoder.training.features import Frozen
 
@@ -63,7 +63,7 @@ def distinct(photos: list[Photo]) -> list[str]:
 def tokenize(tokenizer: Tokenizer, texts: list[str], length: int) -> np.ndarray:
     """ids int32 [n, length]; a longer sentence is cut and keeps its end mark."""
     rows = tokenizer.ids(texts)
-    return pad([row if len(row) <= length else row[:length - 1] + row[-1:] for row in rows], length)
+    return pad([row if len(row) <= length else row[: length - 1] + row[-1:] for row in rows], length)
 
 
 def album(photos: list[Photo], frozen: Frozen, texts: list[str]) -> Album:
@@ -73,8 +73,9 @@ def album(photos: list[Photo], frozen: Frozen, texts: list[str]) -> Album:
     def rows(captions: tuple[str, ...]) -> np.ndarray:
         return np.array([row[text] for text in captions], np.int64)
 
-    return Album(frozen, [rows(p.english) for p in photos], [rows(p.chinese) for p in photos],
-                 [rows(p.translated) for p in photos])
+    return Album(
+        frozen, [rows(p.english) for p in photos], [rows(p.chinese) for p in photos], [rows(p.translated) for p in photos]
+    )
 
 
 FRAMES = {
@@ -109,7 +110,7 @@ def _word(words: list[str], rng: np.random.Generator) -> str:
 def _swap(caption: str, words: list[str], language: str, rng: np.random.Generator) -> str:
     if language == "zh":
         at = int(rng.integers(max(len(caption) - 2, 1)))
-        return caption[:at] + _word(words, rng) + caption[at + 2:]
+        return caption[:at] + _word(words, rng) + caption[at + 2 :]
     parts = caption.split()
     for _ in range(1 + int(rng.integers(2))):
         parts[rng.integers(len(parts))] = _word(words, rng)

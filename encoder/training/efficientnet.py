@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from encoder.convolutions import Stage
+from encoder.network.convolutions import Stage
 from encoder.training.torch_file import read_torch_file
 
 PREFIX = "uniter.img_embeddings.conv."

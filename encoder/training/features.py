@@ -13,9 +13,9 @@ import numpy as np
 from mindspore import nn
 
 from encoder.errors import UnreadableImage
-from encoder.inputs import PixelInput, Seen
-from encoder.network import OptModel
-from encoder.pixels import decode
+from encoder.inputs.image_inputs import LoadedImage, PixelInput
+from encoder.inputs.pixels import decode
+from encoder.network.opt import OptModel
 from encoder.training.dataset import Photo, key_of
 
 BATCH = 16
@@ -106,16 +106,16 @@ class Extractor:
         out = np.load(values_path, mmap_mode="r+") if done else None
         self._folder.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(1) as ahead:
-            pending = ahead.submit(pixels_of, photos[done:done + BATCH], self._inputs, mirrored)
+            pending = ahead.submit(pixels_of, photos[done : done + BATCH], self._inputs, mirrored)
             while done < len(photos):
                 pixels, readable = pending.result()
-                pending = ahead.submit(pixels_of, photos[done + BATCH:done + 2 * BATCH], self._inputs, mirrored)
+                pending = ahead.submit(pixels_of, photos[done + BATCH : done + 2 * BATCH], self._inputs, mirrored)
                 values = cell(ms.Tensor(pixels)).asnumpy()
                 if out is None:
                     shape = (len(photos), *values.shape[1:])
                     out = np.lib.format.open_memmap(values_path, mode="w+", dtype=np.float16, shape=shape)
                 count = min(BATCH, len(photos) - done)
-                out[done:done + count] = (values * readable[:, None, None])[:count]
+                out[done : done + count] = (values * readable[:, None, None])[:count]
                 done += count
                 if done % (BATCH * 32) == 0 or done == len(photos):
                     out.flush()
@@ -131,7 +131,7 @@ def pixels_of(photos: list[Photo], inputs: PixelInput, mirrored: bool) -> tuple[
     readable = np.zeros(BATCH, np.float32)
     for i, photo in enumerate(photos):
         try:
-            pixels = inputs.make(Seen(decode(photo.path, at_least=inputs.reduced_to), None))
+            pixels = inputs.make(LoadedImage(decode(photo.path, at_least=inputs.reduced_to), None))
         except UnreadableImage:
             continue
         batch[i] = (pixels[:, ::-1] if mirrored else pixels).transpose(2, 0, 1)

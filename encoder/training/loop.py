@@ -69,15 +69,17 @@ class Stage:
         self.parameters = parameters
         self.objective = objective.set_train(True)
         groups = _groups(parameters, schedule)
-        self.optimizer = nn.AdamWeightDecay(groups, learning_rate=_WarmCosine(schedule, schedule.rate), beta1=0.9, beta2=0.98,
-                                            eps=1e-8)
+        self.optimizer = nn.AdamWeightDecay(
+            groups, learning_rate=_WarmCosine(schedule, schedule.rate), beta1=0.9, beta2=0.98, eps=1e-8
+        )
         self.state_path = folder / f"{name}.state.npz"
         self.average: dict[str, np.ndarray] = {}
         self.step = 0
         self.seconds = 0.0
 
-    def run(self, batch: Callable[[int], tuple[np.ndarray, ...]], validate: Callable[[], dict],
-            say: Callable[[str], None]) -> None:
+    def run(
+        self, batch: Callable[[int], tuple[np.ndarray, ...]], validate: Callable[[], dict], say: Callable[[str], None]
+    ) -> None:
         """Train to the end of the schedule, or return at once when an earlier run got there."""
         self._resume()
         step_cell = _Step(self.objective, self.optimizer, self.schedule.clip)
@@ -158,5 +160,7 @@ def _groups(parameters: dict[str, Parameter], schedule: Schedule) -> list[dict]:
         decayed = parameter.ndim > 1 and "embedding" not in name and "decoder.weight" not in name
         rate = schedule.slow_rate if schedule.slow and name.startswith(schedule.slow) else schedule.rate
         groups.setdefault((schedule.decay if decayed else 0.0, rate), []).append(parameter)
-    return [{"params": members, "weight_decay": decay, "lr": _WarmCosine(schedule, rate)}
-            for (decay, rate), members in groups.items()]
+    return [
+        {"params": members, "weight_decay": decay, "lr": _WarmCosine(schedule, rate)}
+        for (decay, rate), members in groups.items()
+    ]

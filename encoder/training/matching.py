@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from mindspore import Tensor
 
-from encoder.network import OptModel
+from encoder.network.opt import OptModel
+from encoder.training.context import MATCH_SIDE, TrainingContext
 from encoder.training.loop import Stage
 from encoder.training.objectives import MatchObjective
 from encoder.training.stages import TEXT_SHORT
 from encoder.training.validation import Reranking, recall
-from encoder.training.workshop import MATCH_SIDE, Workshop
 
 SAME_MEANING = 0.85
 WATCHED = 300
@@ -29,7 +29,7 @@ class Neighbours:
     nearest: np.ndarray
 
 
-def train_match(shop: Workshop) -> None:
+def train_match(shop: TrainingContext) -> None:
     """Fusion and ITM head on groups of a photo and photos near it, each with one of its captions."""
     settings = shop.settings["match"]
     size = min(settings["group"], len(shop.train))
@@ -43,11 +43,12 @@ def train_match(shop: Workshop) -> None:
         short = step % 4 != 3
         groups = [draw_group(shop, neighbours, rng, size, short) for _ in range(settings["groups"])]
         ids, tokens, unsure = zip(*groups, strict=True)
-        ids = np.concatenate(ids)[:, :TEXT_SHORT if short else None]
+        ids = np.concatenate(ids)[:, : TEXT_SHORT if short else None]
         return np.ascontiguousarray(ids), np.concatenate(tokens).astype(np.float32), np.stack(unsure)
 
     Stage("match", objective, shop.parameters(*MATCH_SIDE), shop.schedule("match"), shop.folder).run(
-        batch, lambda: validate_match(shop), shop.say)
+        batch, lambda: validate_match(shop), shop.say
+    )
 
 
 def look_where_words_meet(model: OptModel, sharpness: float) -> None:
@@ -69,19 +70,19 @@ def look_where_words_meet(model: OptModel, sharpness: float) -> None:
             ours.bias.set_data(Tensor(bias * scale))
 
 
-def find_neighbours(shop: Workshop, count: int) -> Neighbours:
+def find_neighbours(shop: TrainingContext, count: int) -> Neighbours:
     """The photos that the first stage holds for alike: the `count` nearest of each in the contrastive space."""
     stored = [shop.views.images(tokens) for tokens in shop.train.tokens]
     vectors = stored[0][1]
     nearest = np.empty((len(vectors), min(count, len(vectors) - 1)), np.int32)
     for start in range(0, len(vectors), 1024):
-        similar = vectors[start:start + 1024] @ vectors.T
+        similar = vectors[start : start + 1024] @ vectors.T
         similar[np.arange(len(similar)), np.arange(start, start + len(similar))] = -np.inf
-        nearest[start:start + 1024] = np.argpartition(-similar, nearest.shape[1] - 1, axis=1)[:, :nearest.shape[1]]
+        nearest[start : start + 1024] = np.argpartition(-similar, nearest.shape[1] - 1, axis=1)[:, : nearest.shape[1]]
     return Neighbours(tuple(tokens.astype(np.float16) for tokens, _ in stored), nearest)
 
 
-def draw_group(shop: Workshop, neighbours: Neighbours, rng: np.random.Generator, size: int, short: bool):
+def draw_group(shop: TrainingContext, neighbours: Neighbours, rng: np.random.Generator, size: int, short: bool):
     """ids [size, T], tokens [size, L, H], unsure [size, size]: a random photo, photos near it, a caption of each."""
     anchor = int(rng.integers(len(shop.train)))
     photos = np.concatenate([[anchor], rng.choice(neighbours.nearest[anchor], size - 1, replace=False)])
@@ -92,7 +93,7 @@ def draw_group(shop: Workshop, neighbours: Neighbours, rng: np.random.Generator,
     return shop.captions.ids[captions], neighbours.tokens[view][photos], unsure
 
 
-def _caption(shop: Workshop, photo: int, rng: np.random.Generator, short: bool) -> int:
+def _caption(shop: TrainingContext, photo: int, rng: np.random.Generator, short: bool) -> int:
     """One caption of a photo, in either language; of a few draws, one that is as short as asked for."""
     for _ in range(4):
         drawn = shop.train.draw(photo, rng)[int(rng.integers(2))]
@@ -101,7 +102,7 @@ def _caption(shop: Workshop, photo: int, rng: np.random.Generator, short: bool) 
     return drawn
 
 
-def choose_weight(shop: Workshop) -> dict:
+def choose_weight(shop: TrainingContext) -> dict:
     """The weight of the first-stage similarity in the re-ranked score that is best on val over all languages, as a field of
     the config. Nothing where val has too few captions."""
     found = [*rerankings(shop, sample=CHOSEN_ON).values()]
@@ -115,7 +116,7 @@ def choose_weight(shop: Workshop) -> dict:
     return {"first_stage_weight": best}
 
 
-def rerankings(shop: Workshop, sample: int) -> dict[str, Reranking]:
+def rerankings(shop: TrainingContext, sample: int) -> dict[str, Reranking]:
     """What the cross-modal encoder says of the first stage's best, for the last caption of a sample of val, by language."""
     tokens, images = shop.views.images(shop.validation.tokens[0])
     out = {}
@@ -127,7 +128,7 @@ def rerankings(shop: Workshop, sample: int) -> dict[str, Reranking]:
     return out
 
 
-def validate_match(shop: Workshop) -> dict:
+def validate_match(shop: TrainingContext) -> dict:
     """R@1 of a sample: first stage, match logit alone, and with the first stage at the weight that is best for it."""
     figures = {}
     for name, reranking in rerankings(shop, WATCHED).items():

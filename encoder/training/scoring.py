@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from encoder.checkpoint import write_ranking
+from encoder.api import EncodedTexts
 from encoder.errors import BadTrainingData
-from encoder.pixels import decode, prepare
+from encoder.inputs.pixels import decode, prepare
+from encoder.model_folder import write_ranking
 from encoder.query_bank import QueryBank, familiarity
-from encoder.runtime import Encoder, TextEncodings
+from encoder.runtime.encoder import OptEncoder
 from encoder.training.calibration import fit_calibration
 from encoder.training.dataset import Photo
 
@@ -54,13 +55,14 @@ class Gallery:
     tokens: np.ndarray
 
 
-def fit_ranking(folder: Path, groups: list[list[Photo]], validation: list[Photo], seed: int,
-                device: str | None = None, say: Say = print) -> None:
+def fit_ranking(
+    folder: Path, groups: list[list[Photo]], validation: list[Photo], seed: int, device: str | None = None, say: Say = print
+) -> None:
     """Give a model folder its query bank, made of the groups, and a ranking.json, fitted on the validation photos.
 
     The fingerprint stays: no collection has to be indexed anew. Raises BadTrainingData for a model without vectors or pixels.
     """
-    encoder, rng = Encoder(folder, device), np.random.default_rng(seed)
+    encoder, rng = OptEncoder(folder, device), np.random.default_rng(seed)
     if not encoder.config.dim or encoder.config.inputs.region_width:
         raise BadTrainingData(f"{encoder.config.name} can't be calibrated: only models that make vectors of pixels can.")
     said = {language: _drawn(groups, language, rng) for language in encoder.config.languages}
@@ -92,8 +94,9 @@ def choose_hub_weights(gallery: Gallery, captions: dict[str, Sentences], bank: Q
         return sum(_found(s - weight * cost, one.owners) for s, cost, one in zip(similar, to_images, texts, strict=True))
 
     def sentences(weight: float) -> float:
-        return sum(_own_found(s - weight * cost[:, None], one.owners)
-                   for s, cost, one in zip(similar, to_captions, texts, strict=True))
+        return sum(
+            _own_found(s - weight * cost[:, None], one.owners) for s, cost, one in zip(similar, to_captions, texts, strict=True)
+        )
 
     return max(HUB_WEIGHTS, key=images), max(HUB_WEIGHTS, key=sentences)
 
@@ -102,7 +105,7 @@ def strangest(texts: list[str], vectors: np.ndarray, captions: dict[str, Sentenc
     """The sentences that are least like anything said of the validation photos: they fit none of them."""
     said = np.concatenate([one.vectors for one in captions.values()])
     nearest = np.concatenate([(part @ said.T).max(1) for part in np.array_split(vectors, 1 + len(vectors) // 1000)])
-    rows = np.argsort(nearest, kind="stable")[:max(1, round(STRANGEST * len(texts)))]
+    rows = np.argsort(nearest, kind="stable")[: max(1, round(STRANGEST * len(texts)))]
     return Sentences(texts, vectors, np.full(len(texts), -1)).take(rows)
 
 
@@ -128,7 +131,7 @@ def _best(encoder, sentences: Sentences, gallery: Gallery) -> np.ndarray:
     scores = encoder.config.first_stage_weight * np.take_along_axis(similar, nearest, 1)
     said = encoder.encode_texts(sentences.texts)
     for i in range(len(said)):
-        one = TextEncodings(said.vectors[i:i + 1], said.states[i:i + 1], said.lengths[i:i + 1])
+        one = EncodedTexts(said.vectors[i : i + 1], said.states[i : i + 1], said.lengths[i : i + 1])
         scores[i] += encoder.match(one, gallery.tokens[nearest[i]])
     return scores.max(1).astype(np.float64)
 
@@ -149,7 +152,7 @@ def _photos(encoder, photos: list[Photo]) -> Gallery:
     size, preprocessing = encoder.config.image_size, encoder.config.preprocessing
     vectors, tokens = [], []
     for start in range(0, len(photos), 64):
-        pixels = [prepare(decode(photo.path), size, preprocessing) for photo in photos[start:start + 64]]
+        pixels = [prepare(decode(photo.path), size, preprocessing) for photo in photos[start : start + 64]]
         encoded = encoder.encode_images(np.stack(pixels))
         vectors.append(encoded.vectors)
         tokens.append(encoded.tokens)

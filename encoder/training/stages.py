@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from encoder.training.context import ADAPTER_SIDE, GRID_SIDE, TEXT_SIDE, TrainingContext
 from encoder.training.loop import Stage
 from encoder.training.objectives import ImageObjective, JointObjective, TextObjective
 from encoder.training.validation import mirrored_cells
-from encoder.training.workshop import ADAPTER_SIDE, GRID_SIDE, TEXT_SIDE, Workshop
 
 TEXT_SHORT = 16
 
 
-def train_image(shop: Workshop) -> None:
+def train_image(shop: TrainingContext) -> None:
     """The ViT's last layers, the adapter, the image projection and the bridge against the teacher's vectors of captions."""
     settings = shop.settings["image"]
     objective = ImageObjective(shop.model, shop.bridge, shop.settings["backbone"]["frozen_layers"], settings["dropout"])
@@ -26,12 +26,13 @@ def train_image(shop: Workshop) -> None:
         return *look(shop, rng, photos, settings["squares"]), shop.captions.meanings[rows].astype(np.float32), owners
 
     Stage("image", objective, parameters, shop.schedule("image", slow=shop.tuned), shop.folder).run(
-        batch, lambda: shop.validate(shop.views.joined(shop.validation.frozen), shop.targets), shop.say)
+        batch, lambda: shop.validate(shop.views.joined(shop.validation.frozen), shop.targets), shop.say
+    )
     shop.keep_scale(objective.contrast.log_scale)
     keep_tokens(shop)
 
 
-def look(shop: Workshop, rng: np.random.Generator, photos: np.ndarray, squares: int) -> tuple[np.ndarray, np.ndarray]:
+def look(shop: TrainingContext, rng: np.random.Generator, photos: np.ndarray, squares: int) -> tuple[np.ndarray, np.ndarray]:
     """Trunk tokens and cells, float32, of photos: as they are or mirrored, and only some random squares of each."""
     config, frozen = shop.model.config, shop.train.frozen
     side, skip, size = config.grid // config.merge, 1 + config.registers, config.merge**2
@@ -46,7 +47,7 @@ def look(shop: Workshop, rng: np.random.Generator, photos: np.ndarray, squares: 
     return np.stack(trunks).astype(np.float32), np.stack(cells).astype(np.float32)
 
 
-def keep_tokens(shop: Workshop) -> None:
+def keep_tokens(shop: TrainingContext) -> None:
     """Compute what the adapter reads of every photo, once and for all, and keep it on disk."""
     for name, album in (("train", shop.train), ("validation", shop.validation)):
         views = []
@@ -61,7 +62,7 @@ def keep_tokens(shop: Workshop) -> None:
         album.tokens = tuple(views)
 
 
-def train_text(shop: Workshop) -> None:
+def train_text(shop: TrainingContext) -> None:
     """The text stream against the bridged teacher, on captions and imagined sentences, short ones and longer ones."""
     size, longest = shop.settings["text"]["batch"], shop.captions.ids.shape[1]
     short = np.flatnonzero(shop.captions.lengths <= TEXT_SHORT)
@@ -77,15 +78,18 @@ def train_text(shop: Workshop) -> None:
         return shop.captions.ids[rows, :length].copy(), shop.targets(rows)
 
     Stage("text", TextObjective(shop.model), shop.parameters(*TEXT_SIDE), shop.schedule("text"), shop.folder).run(
-        batch, lambda: shop.validate(shop.validation.tokens[0], shop.read), shop.say)
+        batch, lambda: shop.validate(shop.validation.tokens[0], shop.read), shop.say
+    )
 
 
-def train_joint(shop: Workshop) -> None:
+def train_joint(shop: TrainingContext) -> None:
     """Both streams against each other (ITC), the ViT at rest."""
     settings = shop.settings["joint"]
     objective = JointObjective(shop.model, settings["dropout"], settings["stay"], settings["words"])
     parameters = shop.parameters(*ADAPTER_SIDE, *TEXT_SIDE) | {
-        "log_scale": objective.contrast.log_scale, "fine_log_scale": objective.fine_contrast.log_scale}
+        "log_scale": objective.contrast.log_scale,
+        "fine_log_scale": objective.fine_contrast.log_scale,
+    }
 
     def batch(step: int):
         rng = shop.rng(2, step)
@@ -97,16 +101,17 @@ def train_joint(shop: Workshop) -> None:
         return tokens, ids, shop.captions.meanings[rows].astype(np.float32), shop.targets(rows), owners
 
     Stage("joint", objective, parameters, shop.schedule("joint"), shop.folder).run(
-        batch, lambda: shop.validate(shop.validation.tokens[0], shop.read), shop.say)
+        batch, lambda: shop.validate(shop.validation.tokens[0], shop.read), shop.say
+    )
     shop.keep_scale(objective.contrast.log_scale)
 
 
-def pick_photos(shop: Workshop, rng: np.random.Generator, size: int) -> np.ndarray:
+def pick_photos(shop: TrainingContext, rng: np.random.Generator, size: int) -> np.ndarray:
     """Rows of `size` different training photos, or of all there are."""
     return np.sort(rng.choice(len(shop.train), min(size, len(shop.train)), replace=False))
 
 
-def draw_captions(shop: Workshop, rng: np.random.Generator, photos: np.ndarray, rounds: int = 1):
+def draw_captions(shop: TrainingContext, rng: np.random.Generator, photos: np.ndarray, rounds: int = 1):
     """Rows [2 * rounds * B] of captions, in both languages where there are both, and their owners int32 (places in photos)."""
     rows = [np.array([shop.train.draw(int(photo), rng) for photo in photos]).T.ravel() for _ in range(rounds)]
     return np.concatenate(rows), np.tile(np.arange(len(photos), dtype=np.int32), 2 * rounds)

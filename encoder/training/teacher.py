@@ -41,20 +41,21 @@ class Teacher:
         backend = self._use._model
         chunk = np.arange(len(backend.table)) % len(backend.scale)
         table = backend.table.astype(np.float32) * backend.scale[chunk, None] + backend.lo[chunk, None]
-        return table[:len(self.pieces)]
+        return table[: len(self.pieces)]
 
     def encode(self, texts: list[str]) -> np.ndarray:
         """Unit vectors float32 [n, 512]."""
         return self._use.encode(texts)
 
-    def vectors(self, texts: list[str], cache: Path,
-                progress: Callable[[int, int], None] = lambda done, total: None) -> np.ndarray:
+    def vectors(
+        self, texts: list[str], cache: Path, progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> np.ndarray:
         """Unit vectors float16 [n, 512], kept at `cache` (an .npy file) for the next call with as many texts."""
         if cache.exists() and len(kept := np.load(cache)) == len(texts):
             return kept
         out = np.empty((len(texts), DIM), np.float16)
         for start in range(0, len(texts), CHUNK):
-            out[start:start + CHUNK] = self.encode(texts[start:start + CHUNK])
+            out[start : start + CHUNK] = self.encode(texts[start : start + CHUNK])
             progress(min(start + CHUNK, len(texts)), len(texts))
         partial = cache.with_suffix(".part.npy")
         np.save(partial, out)

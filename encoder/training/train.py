@@ -12,10 +12,10 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 
-from encoder.checkpoint import fingerprint, write_model
-from encoder.device import use_device
 from encoder.errors import BadTrainingData
-from encoder.onnx_export import export_graphs
+from encoder.exporting.onnx_export import export_graphs
+from encoder.model_folder import fingerprint, write_model
+from encoder.runtime.device import use_device
 from encoder.training import matching, prepare, scoring, stages
 from encoder.training.dataset import Photo, read_photos
 from encoder.training.plot import plot_run
@@ -26,8 +26,15 @@ STAGES = {"image": stages.train_image, "text": stages.train_text, "joint": stage
 FEWEST = 10
 
 
-def train(data: list[Path], validation: Path | None, out: Path, settings_path: Path | None = None,
-          start: Path | None = None, device: str | None = None, say: Callable[[str], None] = print) -> Path:
+def train(
+    data: list[Path],
+    validation: Path | None,
+    out: Path,
+    settings_path: Path | None = None,
+    start: Path | None = None,
+    device: str | None = None,
+    say: Callable[[str], None] = print,
+) -> Path:
     """Train a model on manifests and write it to `<out>/model`; gives that folder.
 
     Without `validation`, a seeded tenth of the photos is held out. `start` is a model folder to go on from; without it
@@ -64,7 +71,7 @@ def _hold_out(groups: list[list[Photo]], seed: int) -> tuple[list[list[Photo]], 
     photos = [photo for group in groups for photo in group]
     if len(photos) < FEWEST:
         raise BadTrainingData(f"There are {len(photos)} captioned photos to train on; {FEWEST} is the least.")
-    taken = set(np.random.default_rng(seed).permutation(len(photos))[:max(1, len(photos) // 10)].tolist())
+    taken = set(np.random.default_rng(seed).permutation(len(photos))[: max(1, len(photos) // 10)].tolist())
     rows = iter(range(len(photos)))
     kept = [[photo for photo in group if next(rows) not in taken] for group in groups]
     return [group for group in kept if group], [photos[row] for row in sorted(taken)]

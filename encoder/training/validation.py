@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from mindspore import Tensor, nn
 
-from encoder.network import OptModel
+from encoder.network.opt import OptModel
 from encoder.training.features import Frozen
 
 CHUNK = 128
@@ -59,10 +59,10 @@ def in_chunks(cell: nn.Cell, *columns: np.ndarray):
     float32."""
     outputs = []
     for start in range(0, len(columns[0]), CHUNK):
-        chunks = [_filled(np.asarray(column[start:start + CHUNK])) for column in columns]
+        chunks = [_filled(np.asarray(column[start : start + CHUNK])) for column in columns]
         result = cell(*(Tensor(chunk) for chunk in chunks))
         result = result if isinstance(result, tuple) else (result,)
-        outputs.append([value.asnumpy()[:len(columns[0]) - start] for value in result])
+        outputs.append([value.asnumpy()[: len(columns[0]) - start] for value in result])
     joined = [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
     return joined[0] if len(joined) == 1 else tuple(joined)
 
@@ -78,7 +78,8 @@ class Views:
     def __init__(self, model: OptModel, frozen_layers: int):
         self._side = model.config.grid // model.config.merge
         self._join, self._adapt, self._read, self._match = (
-            cell.set_train(False) for cell in (_Join(model, frozen_layers), _Adapt(model), _Read(model), _Match(model)))
+            cell.set_train(False) for cell in (_Join(model, frozen_layers), _Adapt(model), _Read(model), _Match(model))
+        )
 
     def joined(self, frozen: Frozen, view: int = 0) -> np.ndarray:
         """What the adapter reads [n, L, H] float16 of photos' frozen features; `view` 1 is the mirrored one."""
@@ -121,7 +122,7 @@ class Reranking:
         self.similarities = views.texts(ids) @ images.T
         self.right = right
         self.best = np.argsort(-self.similarities, axis=1, kind="stable")[:, :k]
-        self.logits = np.stack([views.match(ids[i:i + 1], tokens[self.best[i]]) for i in range(len(ids))])
+        self.logits = np.stack([views.match(ids[i : i + 1], tokens[self.best[i]]) for i in range(len(ids))])
 
     def scores(self, weight: float) -> np.ndarray:
         """match logit + weight * similarity [q, K] of the first stage's best."""

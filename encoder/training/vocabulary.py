@@ -36,7 +36,7 @@ def choose_pieces(teacher: Teacher, counts: Counter, size: int) -> list[tuple[st
     scores = {piece: score for piece, score in teacher.pieces if _USEFUL.fullmatch(piece)}
     ranked = [piece for piece, _ in counts.most_common() if piece in scores]
     rest = (piece for piece in scores if piece not in counts and (len(piece) == 1 or re.search("[\u4e00-\u9fff]", piece)))
-    kept = list(dict.fromkeys([*(p for p in scores if len(p) == 1 and p.isascii()), *ranked, *rest]))[:size - len(MARKS)]
+    kept = list(dict.fromkeys([*(p for p in scores if len(p) == 1 and p.isascii()), *ranked, *rest]))[: size - len(MARKS)]
     return [(mark, UNKNOWN_SCORE if mark == "[UNK]" else 0.0) for mark in MARKS] + [(p, scores[p]) for p in kept]
 
 
@@ -46,7 +46,8 @@ def build_tokenizer(pieces: list[tuple[str, float]]) -> tokenizers.Tokenizer:
     tokenizer.normalizer = _normalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always", split=True)
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)])
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
     return tokenizer
 
 
@@ -60,11 +61,17 @@ def word_table(teacher: Teacher, pieces: list[tuple[str, float]], counts: Counte
     centred = rows - mean
     _, _, axes = np.linalg.svd(centred * np.sqrt(weights / weights.sum())[:, None], full_matrices=False)
     table = centred @ axes[:width].T
-    return (table * (WORD_STD / table[len(MARKS):].std())).astype(np.float32)
+    return (table * (WORD_STD / table[len(MARKS) :].std())).astype(np.float32)
 
 
 def _normalizer() -> normalizers.Normalizer:
-    return normalizers.Sequence([
-        normalizers.NFKC(), normalizers.Lowercase(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip(),
-        normalizers.Replace(Regex(r"\s*[.。!]+$"), ""), normalizers.Replace(Regex(r"\s+(?=[,.?!])"), ""),
-    ])
+    return normalizers.Sequence(
+        [
+            normalizers.NFKC(),
+            normalizers.Lowercase(),
+            normalizers.Replace(Regex(r"\s+"), " "),
+            normalizers.Strip(),
+            normalizers.Replace(Regex(r"\s*[.。!]+$"), ""),
+            normalizers.Replace(Regex(r"\s+(?=[,.?!])"), ""),
+        ]
+    )

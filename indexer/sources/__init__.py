@@ -1,17 +1,12 @@
 """Where photos come from."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from indexer.errors import (
-    FORMATS,
-    AmbiguousSource,
-    EmptySource,
-    MismatchedLanguages,
-    MissingSource,
-    UnknownFormat,
-)
+from indexer.errors import FORMATS, AmbiguousSource, EmptySource, MismatchedLanguages, MissingSource, UnknownFormat
 from indexer.items import is_utf8, printable
 from indexer.sources.base import Source
 from indexer.sources.captions import with_captions
@@ -54,8 +49,13 @@ def _open(path: str | Path, format: str | None) -> Source:
         raise MissingSource(root)
     if format != "manifest" and is_annotations(root):
         raise UnknownFormat(root, "it is a COCO annotation file", remedy_for(root))
-    openers = {"coco": CocoSource, "manifest": _open_manifest, "folder": FolderSource, "regions": RegionsSource,
-               "webdataset": WebDatasetSource}
+    openers = {
+        "coco": CocoSource,
+        "manifest": _open_manifest,
+        "folder": FolderSource,
+        "regions": RegionsSource,
+        "webdataset": WebDatasetSource,
+    }
     opener = openers[format or _detect(root)]
     if root.is_file() and opener in (CocoSource, FolderSource, RegionsSource):
         raise UnknownFormat(root, f"it is a file, and the format {format} is a folder", "name the folder")

@@ -1,5 +1,7 @@
 """What every source offers."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
 from copy import copy
 from pathlib import Path
@@ -28,7 +30,7 @@ class Source:
         self.problems = problems or []
         self.hidden = list(hidden)
 
-    def changed(self, items: Iterable[SourceItem], problems: list[Failure]) -> "Source":
+    def changed(self, items: Iterable[SourceItem], problems: list[Failure]) -> Source:
         """The same source with other items in place of its own, and with these problems too."""
         other = copy(self)
         other._items, other.problems = _packed(items), [*self.problems, *problems]

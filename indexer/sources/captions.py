@@ -1,5 +1,7 @@
 """Captions from a file of their own, such as Chinese ones for COCO, added to the photos of any source."""
 
+from __future__ import annotations
+
 import re
 from collections import defaultdict
 from collections.abc import Iterable

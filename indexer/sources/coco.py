@@ -1,5 +1,7 @@
 """A COCO layout: annotations/captions_*.json beside folders of images."""
 
+from __future__ import annotations
+
 import json
 import os
 from pathlib import Path

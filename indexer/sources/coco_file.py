@@ -1,5 +1,7 @@
 """One file of COCO captions: {"images": [{"id", "file_name", ...}], "annotations": [{"image_id", "caption"}]}."""
 
+from __future__ import annotations
+
 from collections import defaultdict
 from pathlib import Path
 
@@ -46,11 +48,15 @@ class CocoFile:
     def problems(self) -> list[Failure]:
         """What could not be used, when all that is known has been taken."""
         file = printable(self.path)
-        told = [f"{count} {kind} records can't be used (the first is number {first}: {why})"
-                for kind, (count, first, why) in self._refused.items()]
+        told = [
+            f"{count} {kind} records can't be used (the first is number {first}: {why})"
+            for kind, (count, first, why) in self._refused.items()
+        ]
         if self._ambiguous:
-            told.append(f"{len(self._ambiguous)} ids are given to several images, whose captions were left out "
-                        f"({_some(self._ambiguous)})")
+            told.append(
+                f"{len(self._ambiguous)} ids are given to several images, whose captions were left out "
+                f"({_some(self._ambiguous)})"
+            )
         if self._captions:
             count = sum(map(len, self._captions.values()))
             told.append(f"{count} captions are of images that are not there (image ids {_some(self._captions)})")
@@ -78,7 +84,7 @@ def _content(path: Path) -> dict:
     except (ValueError, RecursionError) as error:
         raise BadAnnotations(path, f"not JSON ({one_line(str(error))})") from error
     if not isinstance(content, dict) or "annotations" not in content:
-        raise BadAnnotations(path, "not COCO captions (no object with \"annotations\")")
+        raise BadAnnotations(path, 'not COCO captions (no object with "annotations")')
     return content
 
 

@@ -1,5 +1,7 @@
 """A folder of photos, with captions in text files beside them."""
 
+from __future__ import annotations
+
 import codecs
 import os
 import re
@@ -8,7 +10,7 @@ from pathlib import Path
 from indexer.errors import EmptySource
 from indexer.items import Failure, SourceCaption, SourceItem, captions_from, printable
 from indexer.sources.base import Source
-from storage.places import beginnings
+from storage.photo_uri import beginnings
 
 PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 ORIGIN = "text file"
@@ -34,9 +36,7 @@ class FolderSource(Source):
         super().__init__(root, items, problems, hidden)
 
 
-def files_below(
-    root: Path, endings: set[str], problems: list[Failure], hidden: list[str]
-) -> list[tuple[str, str | None]]:
+def files_below(root: Path, endings: set[str], problems: list[Failure], hidden: list[str]) -> list[tuple[str, str | None]]:
     """The path of each file of such an ending, by name with numbers in their order, and that of the text file beside it, if
     there is one. Linked folders are entered, each only once. `hidden` gets the beginnings of uris below folders that can't be
     read."""

@@ -1,11 +1,13 @@
 """A JSON Lines manifest: one object a line, with `image` or `features`, `captions` and any other keys."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 from indexer.errors import EmptySource, MissingSource
 from indexer.items import check_text, one_line, strict_json
 from indexer.sources.base import Source
-from indexer.sources.records import Listing, item_from
+from indexer.sources.records import RecordListing, item_from
 
 
 class ManifestSource(Source):
@@ -17,7 +19,7 @@ class ManifestSource(Source):
     def __init__(self, path: Path):
         """Reads and checks the whole file; bad lines are problems. Raises MissingSource, EmptySource, or BadManifestLine
         where no line is a good one."""
-        listing = Listing("line")
+        listing = RecordListing("line")
         try:
             with open(path, "rb") as file:
                 for number, line in enumerate(file, 1):
@@ -30,7 +32,7 @@ class ManifestSource(Source):
         super().__init__(path, items, listing.problems, [""] if listing.problems else [])
 
 
-def _read(path: Path, number: int, line: bytes, listing: Listing) -> None:
+def _read(path: Path, number: int, line: bytes, listing: RecordListing) -> None:
     if not line.strip():
         return
     try:

@@ -1,5 +1,7 @@
 """Photos with their captions as a source lists them, kept small."""
 
+from __future__ import annotations
+
 import pickle
 import zlib
 from collections.abc import Iterable, Iterator
@@ -37,8 +39,10 @@ class Packed:
 
 
 def _pack(items: list[SourceItem]) -> bytes:
-    told = [(str(item.uri), [(one.language, one.text, one.origin) for one in item.captions], item.metadata, item.member)
-            for item in items]
+    told = [
+        (str(item.uri), [(one.language, one.text, one.origin) for one in item.captions], item.metadata, item.member)
+        for item in items
+    ]
     return zlib.compress(pickle.dumps(told, pickle.HIGHEST_PROTOCOL), 1)
 
 

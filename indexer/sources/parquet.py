@@ -1,5 +1,7 @@
 """A Parquet manifest: a column `image`, captions, and any other columns as metadata."""
 
+from __future__ import annotations
+
 import datetime
 import decimal
 import math
@@ -12,7 +14,7 @@ import pyarrow.parquet as pq
 from indexer.errors import EmptySource, UnknownFormat
 from indexer.items import captions_from, one_line
 from indexer.sources.base import Source
-from indexer.sources.records import ORIGIN, Listing, item_from
+from indexer.sources.records import ORIGIN, RecordListing, item_from
 
 ROWS_AT_ONCE = 4096
 
@@ -27,7 +29,7 @@ class ParquetSource(Source):
     def __init__(self, root: Path, paths: list[Path] | None = None):
         """Reads and checks `paths`, the parts of one manifest (by default `root` alone); bad rows are problems. Raises
         UnknownFormat, EmptySource, or BadManifestLine where no row is a good one."""
-        listing = Listing("row")
+        listing = RecordListing("row")
         for path in paths or [root]:
             for number, row in enumerate(_rows(path), 1):
                 try:

@@ -1,5 +1,7 @@
 """What the sources that list photos with their captions share: a record is checked, or refused with a ValueError."""
 
+from __future__ import annotations
+
 import os
 from array import array
 from pathlib import Path
@@ -47,7 +49,7 @@ def captions_by_language(by_language: object, origin: str) -> list[SourceCaption
     return captions
 
 
-class Listing:
+class RecordListing:
     """The records of a manifest as they are read: good ones give photos, the others are noted as problems."""
 
     def __init__(self, kind: str):
@@ -74,4 +76,3 @@ class Listing:
             raise self._first_refusal
         hashes = np.sort(np.array(self._hashes, np.int64))
         return Packed(merged(self._items)) if (hashes[1:] == hashes[:-1]).any() else self._items
-

@@ -1,10 +1,12 @@
 """A detector's features (`.npz`) as a source: a folder of them, with photos of the same names where there are any."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
 
-from encoder.inputs import features_in
-from encoder.regions import ENDING
+from encoder.inputs.image_inputs import features_in
+from encoder.inputs.regions import ENDING
 from indexer.errors import EmptySource
 from indexer.items import Failure, SourceItem
 from indexer.sources.base import Source
@@ -31,7 +33,8 @@ class RegionsSource(Source):
         features_of = {photo: features for features, photo in photo_of.items()}
         items = (
             SourceItem(path, captions_beside(text, problems), _metadata(features_of.get(path)))
-            for path, text in files.items() if path not in photo_of
+            for path, text in files.items()
+            if path not in photo_of
         )
         super().__init__(root, items, problems, hidden)
 

@@ -1,26 +1,19 @@
 """WebDataset shards: tar files in which 0001.jpg, 0001.txt and 0001.json are one sample."""
 
+from __future__ import annotations
+
 import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from indexer.errors import EmptySource, UnknownFormat
-from indexer.items import (
-    Failure,
-    SourceCaption,
-    SourceItem,
-    captions_from,
-    check_text,
-    one_line,
-    printable,
-    strict_json,
-)
+from indexer.items import Failure, SourceCaption, SourceItem, captions_from, check_text, one_line, printable, strict_json
 from indexer.sources.base import Source
 from indexer.sources.folder import PHOTOS, decoded_text
 from indexer.sources.packed import Packed
 from indexer.sources.records import captions_by_language
-from storage.places import Place, is_damaged, members
+from storage.photo_uri import PhotoUri, is_damaged, members
 
 CAPTIONS = ".txt", ".json"
 MOST_TEXT = 4_000_000
@@ -43,7 +36,7 @@ class WebDatasetSource(Source):
             raise UnknownFormat(root, problems[0].sentence.rstrip("."))
         if not items:
             raise EmptySource(root, "tar files with photos")
-        super().__init__(root, items, problems, [Place(shard, "").uri for shard in shards if not _is_whole(shard)])
+        super().__init__(root, items, problems, [PhotoUri(shard, "").uri for shard in shards if not _is_whole(shard)])
 
 
 def shards_in(folder: Path) -> list[Path]:
@@ -79,8 +72,9 @@ def _photos(shard: Path, problems: list[Failure]) -> Iterator[SourceItem]:
         for name in found:
             key, ending = _split(name)
             if ending in PHOTOS and not os.path.basename(name).startswith("."):
-                yield _item(Place(shard, name), {end: (text, found[text]) for end, text in told.get(key, {}).items()},
-                            file, problems)
+                yield _item(
+                    PhotoUri(shard, name), {end: (text, found[text]) for end, text in told.get(key, {}).items()}, file, problems
+                )
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -89,7 +83,7 @@ def _split(name: str) -> tuple[str, str]:
     return f"{folder}/{last.partition('.')[0]}", os.path.splitext(last)[1].lower()
 
 
-def _item(photo: Place, texts: dict[str, Member], file, problems: list[Failure]) -> SourceItem:
+def _item(photo: PhotoUri, texts: dict[str, Member], file, problems: list[Failure]) -> SourceItem:
     captions: list[SourceCaption] = []
     metadata: dict = {}
     for ending, (name, (offset, size)) in sorted(texts.items(), reverse=True):
@@ -104,7 +98,7 @@ def _item(photo: Place, texts: dict[str, Member], file, problems: list[Failure])
                 own, metadata = _json_captions(content)
                 captions += own
         except (ValueError, RecursionError) as error:
-            uri = Place(photo.path, name).uri
+            uri = PhotoUri(photo.path, name).uri
             sentence = f"{one_line(uri)} can't be used ({one_line(str(error))}); its photo was indexed without it."
             problems.append(Failure(uri, "caption_unreadable", sentence))
     return SourceItem(photo.path, _once(captions), metadata, photo.member)

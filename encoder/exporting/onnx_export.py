@@ -1,0 +1,110 @@
+"""From the network, defined in MindSpore, to graphs that ONNX Runtime runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+import onnx
+import onnx_ir as ir
+from mindspore import Tensor, nn
+from mindspore.onnx import export
+
+from encoder.config import OptConfig
+from encoder.exporting.onnx_rewriting import finish, simplified, unite
+from encoder.model_folder import WEIGHTS, read_config
+from encoder.network.blocks import Attention
+from encoder.network.entries import Entry, entries_of, network_of
+from encoder.network.native_convolutions import NativeEfficientNet
+from encoder.runtime.graph_files import FOLDER, copy_kept_graphs, kept_graphs, replace_folder, write_record
+from encoder.single_stream_config import SingleStreamConfig
+
+Axes = dict[str, tuple[str | int, ...]]
+WHOLE_NUMBERS = ("ids", "valid")
+OUTPUTS = {"images": ("vectors", "tokens"), "texts": ("vectors", "states"), "match": ("logits",), "attention": ("weights",)}
+
+
+def export_graphs(folder: Path, anew: bool = False) -> dict[str, int]:
+    """Make the graphs of a model folder, of its config; the weights are not read. Gives each graph's size in bytes.
+
+    Old graphs are replaced when all new ones are written. Graphs of the same config are taken from the cache (PANOPTES_CACHE)
+    where an earlier export has left them there, unless they are wanted `anew`.
+
+    Raises:
+        BadCheckpoint: the folder has no config.
+        UnfittingShapes: the network computes something else at another batch or length.
+    """
+    config = read_config(folder)
+    if anew or not copy_kept_graphs(folder, config):
+        kept = kept_graphs(config)
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            replace_folder(kept, lambda made: _make_graphs(config, made))
+        except OSError:  # nothing can be kept there
+            replace_folder(folder / FOLDER, lambda made: _make_graphs(config, made))
+        else:
+            copy_kept_graphs(folder, config)
+    return {path.stem: path.stat().st_size for path in sorted((folder / FOLDER).glob("*.onnx"))}
+
+
+def _make_graphs(config: OptConfig | SingleStreamConfig, made: Path) -> None:
+    """Export each entry at two sizes, and make one graph for any size of the two (see onnx_rewriting.py)."""
+    ms.set_context(mode=ms.GRAPH_MODE)
+    model = network_of(config).set_train(False)
+    parameters = dict(model.parameters_and_names())
+    for _, cell in model.cells_and_names():
+        if isinstance(cell, Attention):
+            cell.fold = cell.cost_of_folding(config.text_length // 2, config.token_shape[0]) < 1
+    if isinstance(config, OptConfig) and config.grid_stages and not config.regions:
+        images = model.uniter.img_embeddings
+        images.conv = NativeEfficientNet(images.conv)
+    weights = {
+        entry: _export(config, entry, cell(model).set_train(False), parameters, made)
+        for entry, cell in entries_of(config).items()
+    }
+    write_record(made, config, ms.__version__, {name: p.shape for name, p in parameters.items()}, weights)
+
+
+def _export(
+    config: OptConfig | SingleStreamConfig, entry: str, cell: Entry, parameters: dict[str, nn.Parameter], folder: Path
+) -> list[str]:
+    """Write ENTRY.onnx; the names of the weights that it reads."""
+    axes = axes_of(config, entry)
+    length, regions = config.text_length, config.token_shape[0]
+    sizes = [{"B": 2, "T": length - 1, "L": regions - 1}, {"B": 3, "T": length - 2, "L": regions - 4}]
+    models = [simplified(_exported(cell, axes, size, folder)) for size in sizes]
+    model = unite(models, sizes, axes)
+    outputs = OUTPUTS[entry] if config.dim or entry == "match" else OUTPUTS[entry][1:]
+    names = {parameter.name: name for name, parameter in parameters.items()}
+    finish(model, list(axes), outputs, names, f"../{WEIGHTS}")
+    ir.save(model, folder / f"{entry}.onnx")
+    return sorted(name for name, value in model.graph.initializers.items() if isinstance(value.const_value, ir.ExternalTensor))
+
+
+def axes_of(config: OptConfig | SingleStreamConfig, entry: str) -> Axes:
+    """The axes of an entry's inputs: batch B, text length T, image length L where it isn't fixed, and numbers."""
+    length, width = config.token_shape
+    tokens = ("B", "L" if config.regions else length, width if isinstance(config, SingleStreamConfig) else config.hidden_size)
+    if entry == "images":
+        side = config.image_size
+        return {"pixels": ("B", "L", config.inputs.shape[1]) if config.regions else ("B", 3, side, side)}
+    if entry == "texts":
+        return {"ids": ("B", "T")}
+    if isinstance(config, SingleStreamConfig):
+        return {"ids": ("B", "T"), "valid": ("B", "T"), "tokens": tokens}
+    return {"states": ("B", "T", config.hidden_size), "ids": ("B", "T"), "tokens": tokens}
+
+
+def _exported(cell: Entry, axes: Axes, size: dict[str, int], folder: Path) -> onnx.ModelProto:
+    """What MindSpore exports at one size, with the parameters as inputs."""
+    given = [
+        Tensor(np.ones([size.get(axis, axis) for axis in own], np.int32 if name in WHOLE_NUMBERS else np.float32))
+        for name, own in axes.items()
+    ]
+    file = folder / "exported.onnx"
+    export(cell, *given, file_name=str(file), input_names=list(axes), export_params=False)
+    try:
+        return onnx.load(file)
+    finally:
+        file.unlink()

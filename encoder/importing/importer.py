@@ -1,0 +1,280 @@
+"""From a published checkpoint to a model folder: what is loaded, what is ignored and why, what is missing, what is left over.
+
+Needs neither MindSpore nor an Ascend card.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from encoder.config import OptConfig
+from encoder.errors import BadCheckpoint, UnusableForm
+from encoder.importing.checkpoint_shapes import Shapes, slices_of
+from encoder.importing.ckpt_file import FLOATS, CheckpointFile
+from encoder.importing.published import usable_form
+from encoder.importing.weights_file import write_weights
+from encoder.inputs.tokenizer import wordpiece
+from encoder.model_folder import CONFIG, WEIGHTS
+from encoder.registry import RECORD, ModelRegistry
+from encoder.single_stream_config import SingleStreamConfig
+
+VOCABULARIES = ("vocab.txt", "bert-base-chinese-vocab.txt")
+BERT_TABLES = (21128, 28996)
+BERT_MARKS = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102}
+"""Where bert-base-chinese has its marks; tables of these lengths, one with rows to spare, were trained with that vocabulary."""
+
+SHOWN = 4
+SECOND_NAME = "second name of tied weights"
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What became of each tensor of the file; names but in the counts.
+
+    `ignored` is the number by reason, `filled_in` what the file lacks and a ranking doesn't depend on, `left_over` the names
+    that no rule knows; `taken` says of what the file lacks which row of which head stands for it.
+    """
+
+    name: str
+    form: str
+    title: str
+    config: OptConfig | SingleStreamConfig
+    loaded: int
+    parameters: int
+    ignored: dict[str, int]
+    taken: dict[str, str]
+    filled_in: list[str]
+    left_over: list[str]
+    fingerprint: str
+    folder: str
+
+    def as_json(self) -> dict:
+        """Plain values only."""
+        return {
+            "name": self.name,
+            "form": self.form,
+            "title": self.title,
+            "network": self.config.name,
+            "only_reranks": self.config.dim == 0,
+            "loaded": self.loaded,
+            "parameters": self.parameters,
+            "ignored": self.ignored,
+            "taken": self.taken,
+            "missing": [],
+            "filled_in": self.filled_in,
+            "left_over": self.left_over,
+            "fingerprint": self.fingerprint,
+            "folder": self.folder,
+        }
+
+
+def import_model(
+    file: Path,
+    models: ModelRegistry,
+    name: str | None = None,
+    vocabulary: Path | None = None,
+    replace: bool = False,
+    compact: bool = False,
+    finish: Callable[[Path], object] | None = None,
+) -> ImportReport:
+    """Make the model `name` (default: the file's own name) of a published `.ckpt`.
+
+    Its numbers stay as they are, float16 or float32. `vocabulary` is the WordPiece file it was trained with (default: a
+    vocab.txt or bert-base-chinese-vocab.txt beside the checkpoint). With `compact`, the tokens that an image keeps are few and
+    in 8 bits (see `compacted`). `finish` is called with the model's folder at the end, to export its graphs. Nothing is written
+    under the name before it is whole.
+
+    Raises NotACheckpoint, UnusableForm (no OPT, or of sizes that cannot be), BadCheckpoint (weights missing or misshaped, a
+    vocabulary that doesn't fit), BadModelName or UnusableModels.
+    """
+    name = models.new_name(name or Path(file).stem, replace)
+    with CheckpointFile(file) as checkpoint:
+        plan = Plan(checkpoint)
+        if compact:
+            plan.config = compacted(plan.config)
+        vocabulary = _vocabulary(vocabulary, Path(file), plan.config)
+        facts = {"file": Path(file).name, "sha256": _sha256(Path(file)), **plan.facts()}
+        with models.new_folder(name, replace) as folder:
+            write_weights(folder / WEIGHTS, plan.shapes, plan.dtypes, plan.read)
+            (folder / CONFIG).write_text(plan.config.to_json() + "\n", encoding="utf-8")
+            (folder / "vocab.txt").write_bytes(vocabulary.read_bytes())
+            (folder / RECORD).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+            if finish is not None:
+                finish(folder)
+    return ImportReport(
+        name,
+        plan.form.key,
+        plan.form.title,
+        plan.config,
+        len(plan.sources),
+        plan.parameters,
+        plan.ignored,
+        plan.taken,
+        plan.filled_in,
+        plan.left_over,
+        models.fingerprint(name),
+        str(models.path(name)),
+    )
+
+
+def compacted(config: OptConfig | SingleStreamConfig) -> OptConfig:
+    """The config with the fewest bytes an image that leave its vector as it is: patches averaged 2 x 2 after the last norm,
+    where the grid has an even side, and numbers in 8 bits. Raises UnusableForm where there is no stream of pixels."""
+    if isinstance(config, SingleStreamConfig) or config.regions:
+        raise UnusableForm("only models with an image stream of pixels can be made compact; import it without --compact.")
+    return dataclasses.replace(config, merge=2 if config.grid % 2 == 0 else config.merge, compact_tokens=True)
+
+
+class Plan:
+    """What becomes of each tensor of an open checkpoint; making it raises where the weights don't make a network.
+
+    `sources` says, for each parameter, under which name it lies in the file.
+    """
+
+    def __init__(self, checkpoint: CheckpointFile):
+        self._checkpoint = checkpoint
+        self.form = usable_form(checkpoint.tensors, checkpoint.path)
+        self.ignored: dict[str, int] = {}
+        self.sources = self._sources()
+        self._rows = {name: row for name, (head, row) in self.form.rows.items() if self.sources.get(name) == head}
+        found = {name: self._shape(name) for name in self.sources}
+        self.config = self.form.config(found)
+        self.shapes = self.form.shapes(self.config)
+        self.left_over = sorted(self.sources.keys() - self.shapes.keys())
+        self.sources = {name: self.sources[name] for name in self.shapes if name in self.sources}
+        self.filled_in = sorted(self.form.defaults.keys() - self.sources.keys())
+        self._check({name: found[name] for name in self.sources})
+        self.dtypes = {name: self._dtype(name) for name in self.shapes}
+        self.parameters = sum(int(np.prod(shape)) for shape in self.shapes.values())
+
+    @property
+    def taken(self) -> dict[str, str]:
+        """Parameter -> the row of a head that it was taken from."""
+        return {name: f"row {row} of {self.sources[name]}" for name, row in self._rows.items()}
+
+    def read(self, name: str) -> np.ndarray:
+        """One parameter; raises BadCheckpoint where a number in it is none."""
+        if name not in self.sources:
+            return self.form.defaults[name]
+        values = self._checkpoint.read(self.sources[name])
+        if name in self._rows:
+            values = values[self._rows[name]]
+        if not np.isfinite(values).all():
+            raise BadCheckpoint(f"{self._checkpoint.path}: {name} has numbers that are not finite: its training had failed.")
+        return values.reshape(self.shapes[name])
+
+    def facts(self) -> dict:
+        """What a model folder remembers of its import."""
+        return {
+            "form": self.form.key,
+            "loaded": len(self.sources),
+            "parameters": self.parameters,
+            "ignored": self.ignored,
+            "taken": self.taken,
+            "filled_in": self.filled_in,
+            "left_over": self.left_over,
+        }
+
+    def _sources(self) -> dict[str, str]:
+        """Parameter -> name in the file, of all that no rule ignores; tied weights under the name that the network has."""
+        tensors, sources = self._checkpoint.tensors, {}
+        taken = {head: name for name, (head, _) in self.form.rows.items() if name not in tensors}
+        for name in tensors:
+            reason = None if name in taken else self.form.ignored_because(name)
+            tied = self.form.tied.get(name)
+            if tied is not None and tied in tensors:
+                self._check_tied(name, tied)
+                reason = SECOND_NAME
+            if reason is None:
+                sources[tied or taken.get(name) or name] = name
+            else:
+                self.ignored[reason] = self.ignored.get(reason, 0) + 1
+        return sources
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        """The shape of what the file has for a parameter: of a head, one row."""
+        shape = self._checkpoint.tensors[self.sources[name]].shape
+        return (1, *shape[1:]) if name in self._rows and len(shape) and shape[0] > self._rows[name] else shape
+
+    def _check_tied(self, name: str, tied: str) -> None:
+        if not np.array_equal(self._checkpoint.read(name), self._checkpoint.read(tied)):
+            raise BadCheckpoint(
+                f"{self._checkpoint.path}: {name} and {tied} are one table by two names, and differ; leave "
+                "out the one that is wrong."
+            )
+
+    def _check(self, found: Shapes) -> None:
+        missing = [n for n in self.shapes if n not in found and n not in self.form.defaults]
+        wrong = {n: shape for n, shape in found.items() if shape != self.shapes[n] and not _is_scalar(shape, self.shapes[n])}
+        types = [
+            f"{n} ({dtype})"
+            for n, source in self.sources.items()
+            if (dtype := self._checkpoint.tensors[source].dtype) not in FLOATS
+        ]
+        slices = slices_of(self.shapes, wrong)
+        shaped = [f"{n} {list(shape)} instead of {list(self.shapes[n])}" for n, shape in wrong.items()]
+        problems = {"missing": missing, "misshaped": shaped, "not floating-point": types}
+        said = "; ".join(f"{problem}: {_first(names)}" for problem, names in problems.items() if names)
+        if slices and not missing:
+            said += (
+                f". They are slices, 1/{slices} of what they should be: this is one rank's file of a model-parallel run; "
+                "merge the ranks' files into one checkpoint first"
+            )
+        if any(name in missing for name in self.form.rows):
+            said += (
+                ". Nothing in it scores a pair: a captioning checkpoint, as the hub's opt_cococaption, has neither a rank "
+                "head nor the ITM head of pre-training"
+            )
+        if said:
+            raise BadCheckpoint(
+                f"{self._checkpoint.path} is {self.form.title}, but its retrieval weights are not whole ({said}"
+                "). Nothing was written."
+            )
+
+    def _dtype(self, name: str) -> str:
+        stored = self._checkpoint.tensors.get(self.sources.get(name, ""))
+        return "float16" if stored is not None and stored.dtype == "Float16" else "float32"
+
+
+def _is_scalar(found: tuple[int, ...], expected: tuple[int, ...]) -> bool:
+    return expected == () and found == (1,)
+
+
+def _vocabulary(given: Path | None, file: Path, config: OptConfig | SingleStreamConfig) -> Path:
+    """The vocabulary file, which is one, and fits the word table."""
+    path = given or next((file.parent / name for name in VOCABULARIES if (file.parent / name).is_file()), None)
+    if path is None:
+        raise BadCheckpoint(
+            f"{file} needs its vocabulary: give bert-base-chinese's vocab.txt with --vocab, or lay it beside the checkpoint."
+        )
+    tokenizer = wordpiece(path)
+    size = tokenizer.get_vocab_size()
+    if size > config.vocab_size:
+        raise BadCheckpoint(
+            f"The vocabulary {path} has {size} pieces, and the checkpoint's table {config.vocab_size} rows: "
+            "give the vocabulary that it was trained with."
+        )
+    if config.vocab_size in BERT_TABLES and any(tokenizer.token_to_id(mark) != i for mark, i in BERT_MARKS.items()):
+        raise BadCheckpoint(
+            f"The vocabulary {path} is not bert-base-chinese's ([CLS] in line 102, [SEP] in line 103), which "
+            "this checkpoint was trained with: give that with --vocab."
+        )
+    return path
+
+
+def _first(names: Iterable[str]) -> str:
+    names = list(names)
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,225 @@
+"""What the published OPT checkpoints look like: which OPT a file is, its sizes, what of it a search needs.
+
+Pure functions over names and shapes (OPT specification, sections 1, 3 and 8): no file, no MindSpore.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from encoder.config import PRESETS, OptConfig
+from encoder.errors import UnusableForm
+from encoder.importing import published_single_stream as joint
+from encoder.importing.checkpoint_shapes import (
+    Shapes,
+    Sizes,
+    attention,
+    block,
+    dense,
+    heads_of,
+    norm,
+    square_side,
+    usual_length,
+)
+from encoder.single_stream_config import SingleStreamConfig
+
+WORDS = "cls.predictions.decoder.weight"
+ALIASES = {"uniter.embeddings.word_embeddings.embedding_table": WORDS}
+"""Other names of tied weights: a parameter that two modules share keeps the name of one of them."""
+
+CLIP_TEMP = "clip_loss.clip_temp"
+DEFAULTS = {CLIP_TEMP: np.float32(math.log(1 / 0.07))}
+"""What a ranking doesn't depend on, with the value it begins with in training: a file may lack it."""
+
+OPTIMIZER = re.compile(
+    r"(adam_[mv]|moments?[12]?|accum|velocity)\.|"
+    r"(global_step|learning_rate|beta[12]_power|scale_sense|loss_scale|scaling_sens|current_iterator_step|"
+    r"last_overflow_iterator_step|epoch_num|step_num|cur_step|momentum|weight_decay)$"
+)
+DECODERS = re.compile(r"(txt|img|audio)_output\.")
+MLM = re.compile(r"cls\.predictions\.(transform\.|decoder\.bias$)")
+DEAD = re.compile(
+    r"(uniter\.pooler\.|itm_output\.|clip_temp$|uniter\.img_embeddings\.vit\.position_ids$|"
+    r"uniter\.img_embeddings\.(img_linear|img_layer_norm|LayerNorm|mask_embedding|position_embeddings)\.)"
+)
+Rules = tuple[tuple[str, re.Pattern], ...]
+SHARED_RULES: Rules = (
+    ("optimizer state", OPTIMIZER),
+    ("decoders of captions and images", DECODERS),
+    ("masked-language head, used in training only", MLM),
+)
+
+MARKS = {
+    "V2": (
+        "uniter.img_embeddings.vit.patch_embed.",
+        "uniter.embeddings.encoder.network.blocks.",
+        "uniter.encoder.decoder.blocks.",
+        "uniter.img_embeddings.vit.class_embedding",
+        "uniter.img_embeddings.vit.pre_layrnorm.",
+    ),
+    "ZOO": ("uniter.img_embeddings.pos_linear.", "uniter.img_embeddings.pos_layer_norm."),
+    "V1": (
+        "uniter.img_embeddings.vit.stem.",
+        "uniter.img_embeddings.vit.encoder_pos_embedding",
+        "uniter.img_embeddings.vit.encoder.network.blocks.",
+        "uniter.encoder.encoder.network.blocks.",
+    ),
+}
+"""Names that only one of the three has; asked in this order, for V1 and ZOO share the joint encoder's."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """What there is to know of one of the three OPTs to make a model of its checkpoint.
+
+    `config` makes a config of the shapes in a file, `shapes` says what such a network needs. `tied` are the other names that
+    weights may have, `rows` what can be taken out of a head where it is not there itself, `defaults` what to fill in.
+    """
+
+    key: str
+    title: str
+    config: Callable[[Shapes], OptConfig | SingleStreamConfig]
+    shapes: Callable[[OptConfig | SingleStreamConfig], Shapes]
+    rules: Rules
+    tied: Mapping[str, str]
+    rows: Mapping[str, tuple[str, int]]
+    defaults: Mapping[str, np.ndarray]
+
+    def ignored_because(self, name: str) -> str | None:
+        """Why a tensor is left out by rule, whatever its shape; None for what a search may need."""
+        return next((reason for reason, pattern in self.rules if pattern.match(name)), None)
+
+
+def form_of(names) -> str | None:
+    """ "V2", "V1" or "ZOO", told by names alone; None where it is none of them."""
+    names = [name for name in names if not OPTIMIZER.match(name)]
+    return next((form for form, marks in MARKS.items() if any(name.startswith(marks) for name in names)), None)
+
+
+def usable_form(names, where) -> Form:
+    """The form of a checkpoint; raises UnusableForm, in one line, for what is no OPT."""
+    key = form_of(names)
+    if key is None:
+        raise UnusableForm(
+            f"{where} is no OPT that is known: it has none of the names of Taichu-OPT-v2 "
+            "(uniter.img_embeddings.vit.patch_embed.weight, ...); docs/models.md says what can be imported."
+        )
+    return FORMS[key]
+
+
+def v2_config(shapes: Shapes) -> OptConfig:
+    """The config that the shapes of a V2 checkpoint speak of; what they don't tell is as in the published base.
+
+    Raises UnusableForm where a size cannot be: a grid that is no square, heads that can't be told.
+    """
+    base = PRESETS["opt-v2-base"]
+    width = usual_length(shapes, "uniter.") or base.hidden_size
+    heads = heads_of(width)
+    vit, text, fusion = "uniter.img_embeddings.vit.", "uniter.embeddings.", "uniter.encoder.decoder."
+    size = Sizes(shapes)
+    patch = size.of(f"{vit}patch_embed.weight", 2, base.patch_size)
+    places = size.of(f"{vit}pos_embed.embedding_table", 0, 1 + base.grid**2)
+    grid = square_side(
+        places - 1, f"The image stream has {places} positions, which is not a class token and a square of patches."
+    )
+    positions = size.of(f"{text}position_embeddings.embedding_table", 0, base.max_positions)
+    sizes = dict(
+        hidden_size=width,
+        dim=size.of("text_proj.weight", 0, base.dim),
+        vocab_size=size.of(WORDS, 0, base.vocab_size),
+        max_positions=positions,
+        text_length=min(base.text_length, positions),
+        type_vocab_size=size.of(f"{text}token_type_embeddings.embedding_table", 0, base.type_vocab_size),
+        text_layers=size.layers(f"{text}encoder.blocks.", base.text_layers),
+        text_heads=heads,
+        text_intermediate=size.of(f"{text}encoder.blocks.0.output.mapping.weight", 1, 4 * width),
+        fusion_layers=size.layers(f"{fusion}blocks.", base.fusion_layers),
+        fusion_intermediate=size.of(f"{fusion}blocks.0.output.mapping.weight", 1, 4 * width),
+        itm_hidden=size.of("itm_head_two.0.weight", 0, 2 * width),
+        image_layers=size.layers(f"{vit}encoder.layers.", base.image_layers),
+        image_heads=heads,
+        image_intermediate=size.of(f"{vit}encoder.layers.0.mlp.fc1.weight", 0, 4 * width),
+        patch_size=patch,
+        image_size=patch * grid,
+    )
+    config = dataclasses.replace(base, **sizes, name="opt-v2", published_extras=False, languages=("zh",))
+    same = all(getattr(config, key) == getattr(base, key) for key in sizes)
+    return dataclasses.replace(config, name=base.name) if same else config
+
+
+def v2_shapes(config: OptConfig) -> Shapes:
+    """Name -> shape of every parameter that a search with a V2 network needs, CLIP_TEMP among them."""
+    width, dim, itm = config.hidden_size, config.dim, config.itm_hidden
+    text = "uniter.embeddings."
+    out = {
+        WORDS: (config.vocab_size, width),
+        f"{text}position_embeddings.embedding_table": (config.max_positions, width),
+        f"{text}token_type_embeddings.embedding_table": (config.type_vocab_size, width),
+        **norm(f"{text}layernorm", width),
+        **_vit(config),
+        **dense("text_proj", dim, width),
+        **dense("vision_proj", dim, width),
+        CLIP_TEMP: (),
+        **dense("itm_head_two.0", itm, width),
+        **norm("itm_head_two.1", itm),
+        **dense("itm_head_two.3", 2, itm),
+    }
+    for i in range(config.text_layers):
+        out |= block(f"{text}encoder.blocks.{i}.", width, config.text_intermediate)
+    for i in range(config.fusion_layers):
+        name = f"uniter.encoder.decoder.blocks.{i}."
+        out |= block(name, width, config.fusion_intermediate) | attention(f"{name}cross_attention.", width)
+        out |= norm(f"{name}cross_attention_layernorm", width)
+    return out
+
+
+def _vit(config: OptConfig) -> Shapes:
+    width, inner, vit = config.hidden_size, config.image_intermediate, "uniter.img_embeddings.vit."
+    out = {
+        f"{vit}class_embedding": (width,),
+        f"{vit}patch_embed.weight": (width, 3, config.patch_size, config.patch_size),
+        f"{vit}pos_embed.embedding_table": (1 + config.grid**2, width),
+        **norm(f"{vit}pre_layrnorm", width),
+        **norm(f"{vit}post_layernorm", width),
+    }
+    for i in range(config.image_layers):
+        layer = f"{vit}encoder.layers.{i}."
+        for part in "qkv":
+            out |= dense(f"{layer}self_attn.{part}_proj", width, width)
+        out |= dense(f"{layer}self_attn.out_proj", width, width)
+        out |= norm(f"{layer}layer_norm1", width) | norm(f"{layer}layer_norm2", width)
+        out |= dense(f"{layer}mlp.fc1", inner, width) | dense(f"{layer}mlp.fc2", width, inner)
+    return out
+
+
+FORMS = {
+    "V2": Form(
+        "V2", "Taichu-OPT-v2", v2_config, v2_shapes, (*SHARED_RULES, ("dead in retrieval", DEAD)), ALIASES, {}, DEFAULTS
+    ),
+    "V1": Form(
+        "V1",
+        "Taichu-OPT-v1",
+        joint.v1_config,
+        joint.v1_shapes,
+        (*SHARED_RULES, *joint.AUDIO_AND_HEADS),
+        joint.TIED,
+        joint.ROWS,
+        {},
+    ),
+    "ZOO": Form(
+        "ZOO",
+        "the model zoo's OPT",
+        joint.zoo_config,
+        joint.zoo_shapes,
+        (*SHARED_RULES, *joint.ZOO_RULES),
+        joint.TIED,
+        joint.ROWS,
+        {},
+    ),
+}

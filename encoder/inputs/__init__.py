@@ -1,0 +1,1 @@
+"""What a model reads: photos, regions and text. Never imports mindspore."""

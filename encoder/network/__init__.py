@@ -1,0 +1,1 @@
+"""The networks, defined in MindSpore: OPT and the single-stream OPTs."""

@@ -1,0 +1,1 @@
+"""What runs a model: ONNX Runtime on CPU, MindSpore on Ascend; several models and several devices as one encoder."""

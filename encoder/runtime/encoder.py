@@ -1,0 +1,283 @@
+"""The encoder as the rest of Panoptes sees it: sentences and images in, vectors, tokens and match logits out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from encoder import model_folder
+from encoder.api import EncodedTexts, ImageEncodings, TextEncodings
+from encoder.errors import NoAttention
+from encoder.inputs.tokenizer import Tokenizer, pad
+from encoder.quantization import dequantize_tokens, quantize_tokens
+from encoder.query_bank import read_query_bank
+from encoder.runtime.graphs import open_graphs
+
+REGION_COUNTS = (12, 36)
+FEWEST_TEXTS = 4
+"""So few texts are not parted among threads."""
+FEWEST_PAIRS = 2
+"""So few pairs are not parted among threads."""
+SHARED_TEXTS = 8
+"""How many single sentences of several threads share a batch."""
+
+
+class OptEncoder:
+    """A model folder, loaded: `encode_images`, `encode_texts`, `match`, `explain`. All of it may be called from any thread.
+
+    ONNX Runtime runs the graphs on CPU, MindSpore on Ascend (see graphs.py). Texts are padded to one of a few lengths. Single
+    sentences, and pairs, that several threads ask of the same model at the same time share a batch.
+    """
+
+    text_lengths = (8, 16, 24, 32, 50)
+    match_batches: tuple[int, ...] = (8, 32)
+    """How many pairs `match` reads at a time. MindSpore pads to the next of these; ONNX Runtime reads up to the last."""
+
+    def __init__(self, folder: Path, device: str | None = None, number: int | None = None):
+        self.config = model_folder.read_config(folder)
+        self.fingerprint = model_folder.fingerprint(folder)
+        self.query_bank = read_query_bank(folder, self.config.dim)
+        self.graphs = open_graphs(folder, self.config, self.fingerprint, device, number)
+        self.device = self.graphs.device
+        self._lengths = _buckets(self.text_lengths, self.config.text_length)
+        self._counts = _buckets(REGION_COUNTS, self.config.regions)
+        self.on_batch: Callable[[str, int], None] = lambda kind, rows: None
+        """Told of each batch that was computed: "images", "texts" or "pairs", and how many, without padding."""
+        self._tokenizer = Tokenizer(model_folder.vocabulary_path(folder), self.config.text_length)
+
+    def encode_images(self, images: np.ndarray) -> ImageEncodings:
+        """What `config.inputs` makes of n images, such as pixels uint8 [n, S, S, 3], to unit vectors and tokens.
+
+        The tokens of regions that aren't there are zeros.
+        """
+        images = np.asarray(images, self.config.inputs.dtype)
+        vectors = np.empty((len(images), self.config.dim), np.float32)
+        tokens = np.zeros((len(images), *self.config.token_shape), np.float16)
+        batches = list(self._batches(len(images), self.graphs.image_batches))
+        found = self.graphs.image_worker.map(self._encode_batch, [_filled(images[rows], size) for rows, size in batches])
+        for (rows, _), (batch_vectors, batch_tokens) in zip(batches, found, strict=True):
+            count = rows.stop - rows.start
+            vectors[rows], tokens[rows, : batch_tokens.shape[1]] = batch_vectors[:count], batch_tokens[:count]
+            self.on_batch("images", count)
+        return ImageEncodings(vectors, tokens)
+
+    def encode_texts(self, texts: list[str]) -> EncodedTexts:
+        """Sentences in English, Chinese or both to unit vectors and token states.
+
+        T is the longest one's bucket; states beyond a sentence's own length mean nothing.
+        """
+        ids = self._tokenizer.ids(texts)
+        if len(ids) != 1:
+            return self._encode_texts(ids)
+        row = pad(ids, bucket_of(self._lengths, len(ids[0])))
+        key = self.fingerprint, "texts", row.shape[1]
+        vectors, states = self.graphs.worker.rows(key, (row,), self._run_texts, SHARED_TEXTS)
+        return EncodedTexts(vectors, states, np.array([len(ids[0])], np.int32))
+
+    def match(self, texts: TextEncodings, tokens: np.ndarray) -> np.ndarray:
+        """Match logits float32 [max(n, m)] of n texts with m images' tokens [m, L, H]; n or m is 1, or they are equal."""
+        count = self._pairs(texts, tokens)
+        if count == 0:
+            return np.empty(0, np.float32)
+        columns = _paired(count, texts.states, _valid(texts), self._worth_reading(tokens))
+        key = self.fingerprint, "match", *(column.shape[1:] for column in columns)
+        return self.graphs.worker.rows(key, columns, self._run_match, self._most(self.match_batches))[0]
+
+    def explain(self, texts: TextEncodings, tokens: np.ndarray) -> np.ndarray:
+        """Where the fusion looks when it reads each pair, float32 [max(n, m), layers, T, L]; n texts, m images as in `match`.
+
+        How much text token t takes of image token l, the mean over the heads of a layer's cross-attention: rows add up to 1.
+        Those beyond a sentence's own length mean nothing. Raises NoAttention where `config.token_grid` is None.
+        """
+        if self.config.token_grid is None:
+            raise NoAttention(self.config.name)
+        return self.graphs.worker.call(self._explain, texts, tokens, self._pairs(texts, tokens))
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Where in a sentence each of its tokens comes from, [start, end) in characters; empty for the marks around it."""
+        return self._tokenizer.spans(text)
+
+    def warm_up(self, images: bool = True) -> None:
+        """Open the graphs of images, texts and pairs, or compile every shape there is where shapes are compiled.
+
+        Without `images` only what sentences need, so that they can be asked while the rest is made ready.
+        """
+        self.graphs.worker.call(self._run_each_text)
+        if images:
+            self.graphs.image_worker.call(self._run_each_image)
+
+    def _sizes(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        """The sizes of a batch that are to be run once: all that are compiled, or else the least work."""
+        return sizes if self.graphs.padded else (1,)
+
+    def _some(self, buckets: list[int]) -> list[int]:
+        """The buckets that are to be run once."""
+        return buckets if self.graphs.padded else buckets[:1]
+
+    def _run_each_image(self) -> None:
+        inputs, (length, width) = self.config.inputs, self.config.token_shape
+        for count in self._sizes(self.graphs.image_batches):
+            for regions in self._some(self._counts):
+                images = np.zeros((count, *inputs.shape), inputs.dtype)
+                self.graphs.run("images", images[:, :regions] if self.config.regions else _planes(images))
+        if self.graphs.padded and self.config.token_grid is not None:
+            ids = np.ones((1, self._lengths[-1]), np.int32)
+            tokens = self._read(np.zeros((1, length, width), np.float16))
+            self.graphs.run("attention", self._no_states(*ids.shape), ids, tokens)
+
+    def _run_each_text(self) -> None:
+        length, width = self.config.token_shape
+        for bucket in self._some(self._lengths):
+            self._run_texts_of(bucket)
+            for count in self._sizes(self.match_batches):
+                for regions in self._some(self._counts):
+                    tokens = np.zeros((count, length - self.config.regions + regions, width), np.float16)
+                    ids = np.ones((count, bucket), np.int32)
+                    self.graphs.run("match", self._no_states(count, bucket), ids, self._read(tokens))
+
+    def _run_texts_of(self, bucket: int) -> None:
+        for count in self._sizes(self.graphs.text_batches):
+            self.graphs.run("texts", np.ones((count, bucket), np.int32))
+
+    def _no_states(self, count: int, length: int) -> np.ndarray:
+        """States of n texts, as `match` takes them, that say nothing."""
+        return np.zeros((count, length, self.config.hidden_size), np.float32)
+
+    def _batches(self, count: int, sizes: tuple[int, ...]):
+        """(rows, size) of each batch that `count` rows go into; the size is that of a batch with its padding."""
+        if self.graphs.padded:
+            yield from _padded_batches(count, sizes)
+        else:
+            for start in range(0, count, sizes[-1]):
+                size = min(sizes[-1], count - start)
+                yield slice(start, start + size), size
+
+    def _most(self, sizes: tuple[int, ...]) -> int:
+        """How many rows one thread runs at a time, so that a full batch is shared by all threads."""
+        return sizes[-1] if self.graphs.padded else max(FEWEST_PAIRS, -(-sizes[-1] // self.graphs.worker.threads))
+
+    def _encode_batch(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What `config.inputs` makes of n images -> vectors [n, D], tokens as they are kept [n, up to L, W]."""
+        *vectors, tokens = self.graphs.run("images", self._readable(images))
+        return (
+            vectors[0] if vectors else np.empty((len(images), 0), np.float32),
+            quantize_tokens(tokens) if self.config.compact_tokens else tokens,
+        )
+
+    def _readable(self, images: np.ndarray) -> np.ndarray:
+        """A batch as the network takes it: float32 planes of pixels, or no more rows of regions than its bucket."""
+        if not self.config.regions:
+            return _planes(images)
+        return images[:, : bucket_of(self._counts, int((images[:, :, -1] > 0).sum(1).max()))]
+
+    def _worth_reading(self, tokens: np.ndarray) -> np.ndarray:
+        """Tokens [m, L, W] without those at the end that are padding in all of them, down to a bucket."""
+        if not self.config.regions:
+            return tokens
+        more = self.config.token_shape[0] - self.config.regions
+        used = np.flatnonzero(tokens.any((0, 2)))
+        return tokens[:, : more + bucket_of(self._counts, max(0, int(used[-1]) + 1 - more) if len(used) else 0)]
+
+    def _read(self, tokens: np.ndarray) -> np.ndarray:
+        """Tokens as they are kept -> float32 [m, L, H], as the network takes them."""
+        return dequantize_tokens(tokens) if self.config.compact_tokens else tokens.astype(np.float32)
+
+    def _encode_texts(self, ids: list[list[int]]) -> EncodedTexts:
+        lengths = np.array([len(row) for row in ids], np.int32)
+        buckets = np.array([bucket_of(self._lengths, length) for length in lengths], np.int32)
+        longest = int(buckets.max(initial=self._lengths[0]))
+        if len(ids) <= self.graphs.text_batches[-1]:
+            buckets[:] = longest  # one batch, however mixed, costs less than one for each length
+        padded = pad(ids, longest)
+        vectors = np.empty((len(ids), self.config.dim), np.float32)
+        states = np.zeros((len(ids), longest, self.config.hidden_size), np.float32)
+        for bucket in np.unique(buckets):
+            own = np.flatnonzero(buckets == bucket)
+            size = min(self._most(self.graphs.text_batches), max(FEWEST_TEXTS, -(-len(own) // self.graphs.worker.threads)))
+            parts = [own[start : start + size] for start in range(0, len(own), size)]
+            found = self.graphs.worker.map(self._run_texts, [padded[part, :bucket] for part in parts])
+            for part, (part_vectors, part_states) in zip(parts, found, strict=True):
+                vectors[part], states[part, :bucket] = part_vectors, part_states
+        return EncodedTexts(vectors, states, lengths)
+
+    def _run_texts(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """int32 [n, T] of one bucket -> vectors [n, D], states [n, T, H]."""
+        parts = [
+            [out[: rows.stop - rows.start] for out in self.graphs.run("texts", _filled(ids[rows], size))]
+            for rows, size in self._batches(len(ids), self.graphs.text_batches)
+        ]
+        vectors, states = (np.concatenate(column) for column in zip(*parts, strict=True))
+        self.on_batch("texts", len(ids))
+        return vectors, states
+
+    def _run_match(self, *sides: np.ndarray) -> tuple[np.ndarray]:
+        """states of n texts, which of their tokens are real int32 [n, T], kept tokens [n, L, W] -> (match logits [n],)."""
+        parts = []
+        for rows, size in self._batches(len(sides[0]), self.match_batches):
+            states, ids, images = (_filled(side[rows], size) for side in sides)
+            parts.append(self.graphs.run("match", states, ids, self._read(images))[0][: rows.stop - rows.start])
+        self.on_batch("pairs", len(sides[0]))
+        return (np.concatenate(parts),)
+
+    def _explain(self, texts: TextEncodings, tokens: np.ndarray, count: int) -> np.ndarray:
+        length, longest = texts.states.shape[1], self._lengths[-1]
+        states = np.pad(texts.states, ((0, 0), (0, longest - length), (0, 0)))
+        ids = np.pad(_valid(texts), ((0, 0), (0, longest - length)))
+        sides = _paired(count, states, ids, self._read(tokens))
+        looks = [self.graphs.run("attention", *(side[i : i + 1] for side in sides))[0][:, :, :length] for i in range(count)]
+        return np.concatenate([np.empty((0, self.config.fusion_layers, length, tokens.shape[1]), np.float32), *looks])
+
+    def _pairs(self, texts: TextEncodings, tokens: np.ndarray) -> int:
+        """How many pairs n texts make with m images; raises ValueError where they can't be paired."""
+        if len(texts) != len(tokens) and 1 not in (len(texts), len(tokens)):
+            raise ValueError(f"{len(texts)} texts cannot be paired with {len(tokens)} images")
+        if tokens.shape[1:] != self.config.token_shape:
+            raise ValueError(f"tokens of {list(tokens.shape[1:])}, where an image has {list(self.config.token_shape)}")
+        return max(len(texts), len(tokens)) if len(texts) and len(tokens) else 0
+
+
+def _buckets(sizes: tuple[int, ...], largest: int) -> list[int]:
+    """Those of `sizes` that are smaller than the largest, and that."""
+    return [*(n for n in sizes if n < largest), largest]
+
+
+def bucket_of(buckets: list[int], needed: int) -> int:
+    """The smallest of the buckets that is enough."""
+    return next(n for n in buckets if n >= needed)
+
+
+def _planes(pixels: np.ndarray) -> np.ndarray:
+    """uint8 [n, S, S, 3] -> float32 [n, 3, S, S]."""
+    return pixels.transpose(0, 3, 1, 2).astype(np.float32)
+
+
+def _paired(count: int, *sides: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Arrays [1, ...] or [count, ...] as arrays [count, ...]."""
+    return tuple(np.broadcast_to(side, (count, *side.shape[1:])) for side in sides)
+
+
+def _valid(texts: TextEncodings) -> np.ndarray:
+    """1 for each text's own tokens, 0 for padding, int32 [n, T]."""
+    return (np.arange(texts.states.shape[1]) < texts.lengths[:, None]).astype(np.int32)
+
+
+def _padded_batches(count: int, sizes: tuple[int, ...]):
+    """(rows, size) of each batch that `count` rows go into, where a batch must have one of the sizes.
+
+    A size is left for the next smaller one where two of that do: on CPU they cost less than one that is filled up by half.
+    """
+    start = 0
+    while start < count:
+        left = count - start
+        size = next(size for size, larger in zip(sizes, (*sizes[1:], 0), strict=True) if left <= 2 * size or not larger)
+        yield slice(start, start + min(left, size)), size
+        start += size
+
+
+def _filled(batch: np.ndarray, size: int) -> np.ndarray:
+    """A batch with its last row repeated up to `size`."""
+    if len(batch) == size:
+        return batch
+    return np.concatenate([batch, np.repeat(batch[-1:], size - len(batch), 0)])

@@ -1,0 +1,317 @@
+"""The commands that put photos into a collection, and mend it: build-index, add, retry-failures, verify, repair, download."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from encoder.commands import DEVICES, MODEL, RERANKER, chosen_models
+from storage.commands import DROP
+from storage.console import COLLECTION, HOME, JSON, bar, end_with_parent, print_lines, say
+
+FORMATS = click.Choice(["coco", "manifest", "folder", "regions", "webdataset"])
+
+
+@click.command("build-index")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--format", "source_format", type=FORMATS, help="What SOURCE is; detected where it isn't given.")
+@click.option(
+    "--captions",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A file in COCO's layout with more captions of SOURCE's photos; may be given several times.",
+)
+@click.option("--lang", multiple=True, help="The language of --captions: once, or once for each (default: told by script).")
+@click.option(
+    "--max-ms",
+    type=click.FloatRange(0),
+    help="Milliseconds beyond which the first stage of a search may be "
+    "approximate (default: as in the last run, at first 100).",
+)
+@click.option(
+    "--max-memory",
+    type=click.FloatRange(0, min_open=True),
+    help="GB that the vectors may take (default: as in the last run, at first any).",
+)
+@click.option("--limit", type=click.IntRange(1), help="Index only the first N photos.")
+@click.option("--rebuild", is_flag=True, help="Encode everything anew, e.g. with other weights, and swap at the end.")
+@click.option("--keep-missing", "missing", flag_value="keep", help="Keep photos that SOURCE has no more.")
+@click.option("--drop-missing", "missing", flag_value="drop", help="Remove them, even if that is more than half.")
+@click.option(
+    "--workers",
+    type=click.IntRange(0),
+    help="Processes that decode photos (default: one for two cores; one a core, where an Ascend card encodes).",
+)
+@click.option("--device", type=click.Choice(DEVICES), help="What encodes (default: PANOPTES_DEVICE, or CPU).")
+@click.option(
+    "--devices",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Processes that encode, each on a card of its own; on CPU they share the cores, and each takes its memory.",
+)
+@click.option("--announced", type=int, hidden=True, help="The run's id, where a server has noted it already.")
+@MODEL
+@RERANKER
+@HOME
+@COLLECTION
+@JSON
+def build_index(
+    source,
+    source_format,
+    captions,
+    lang,
+    max_ms,
+    max_memory,
+    limit,
+    rebuild,
+    missing,
+    workers,
+    device,
+    devices,
+    announced,
+    model,
+    reranker,
+    home,
+    collection,
+    as_json,
+):
+    """Index the photos and captions of SOURCE into a collection.
+
+    Reads SOURCE: a COCO folder (annotations/captions_*.json and its image folders), a manifest in JSON Lines ({"image": path,
+    "captions": {"en": [...], "zh": [...]}}) or Parquet, WebDataset's tar shards, a folder of photos (name.txt beside name.jpg
+    is its caption) or, for models that read them, a detector's features (name.npz, beside name.jpg or alone);
+    docs/sources.md shows each. Writes HOME/collections/COLLECTION. Run again, it adds what is new, replaces what changed,
+    removes what SOURCE has no more (nothing with --limit), and encodes nothing twice; it refuses to remove more than half.
+    Exits with 3 when some photos or captions could not be read; `failures` lists them.
+    """
+    from indexer import open_source
+    from indexer.report import summary_json, summary_lines
+    from storage import Home
+    from storage.vector_index.selection import IndexBudget
+
+    if announced is not None:
+        end_with_parent()
+    opened = open_source(source, source_format, captions, lang)
+    with chosen_models(home, model, reranker).opened(device, devices) as encoder:
+        summary = index_source(
+            opened,
+            limit,
+            rebuild,
+            workers,
+            Home(home),
+            collection,
+            encoder,
+            quiet=as_json,
+            missing=missing or "guard",
+            budget=IndexBudget.of(max_ms, max_memory),
+            announced=announced,
+        )
+    say(summary_json(summary), lambda _: summary_lines(summary, collection), as_json)
+    if not as_json:
+        print_failures(summary)
+    exit_with_failures(summary)
+
+
+@click.command()
+@click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="FILE...")
+@click.option("--caption", "captions", multiple=True, help="A sentence about the photo; may be given several times.")
+@click.option("--lang", help="The captions' language, such as en or zh (default: told by their script).")
+@MODEL
+@RERANKER
+@HOME
+@COLLECTION
+@JSON
+def add(files, captions, lang, model, reranker, home, collection, as_json):
+    """Add photos to a collection by their paths.
+
+    Reads each FILE. Writes HOME/collections/COLLECTION. A photo that is in the collection already keeps its captions beside
+    the new ones. Exits with 3 when some FILE could not be read.
+    """
+    from indexer import build_index
+    from indexer.items import captions_from
+    from indexer.upkeep import added_lines, added_photos, added_summary
+    from storage import Home
+
+    if captions and len(files) > 1:
+        raise click.UsageError("--caption is about one photo: give one FILE")
+    stored = Home(home)
+    source = added_photos(stored, collection, files, captions_from(captions, "add", lang))
+    encoder = chosen_models(home, model, reranker).open()
+    with bar("photos", as_json) as progress:
+        summary = build_index(stored, collection, source, encoder, progress=progress, partial=True)
+    answer = added_summary(summary, source, stored, collection)
+    say(answer, added_lines, as_json)
+    if not as_json:
+        print_lines((f"  {one['reason']}: {one['sentence']}" for one in answer["failures"]), err=True)
+    sys.exit(3 if answer["failures"] else 0)
+
+
+@click.command("retry-failures")
+@MODEL
+@RERANKER
+@HOME
+@COLLECTION
+@JSON
+def retry_failures(model, reranker, home, collection, as_json):
+    """Try the files that `failures` lists again, as their sources tell of them now.
+
+    Reads those files and their sources; Writes HOME/collections/COLLECTION. Exits with 3 when some fail still.
+    """
+    from indexer.upkeep import retry_failures as run
+    from storage import Home
+    from storage.status import failures, failures_lines
+
+    stored = Home(home)
+    answer = failures(stored, collection) | {"tried": 0}
+    if answer["failures"]:
+        with bar("photos", as_json) as progress:
+            answer = run(stored, collection, chosen_models(home, model, reranker).open(), progress)
+    say(answer, failures_lines, as_json)
+    sys.exit(3 if answer["failures"] else 0)
+
+
+@click.command()
+@click.option(
+    "--sample",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Encode N random photos anew and compare; needs the model.",
+)
+@MODEL
+@RERANKER
+@HOME
+@COLLECTION
+@JSON
+def verify(sample, model, reranker, home, collection, as_json):
+    """Check every byte of a collection: checksums, counts, and ids in segments, index files and catalog.
+
+    Reads HOME/collections/COLLECTION and the catalog, with --sample also photos; writes nothing. Exits with 3 when something
+    is wrong.
+    """
+    from storage import Home
+    from storage.verification import verify as run
+    from storage.verification import verify_lines
+
+    stored = Home(home)
+    report = run(stored, collection)
+    if sample and not report["problems"]:
+        from indexer.upkeep import check_sample
+
+        encoder = chosen_models(home, model, reranker).open()
+        report["sample"], found = check_sample(stored.collection(collection), encoder, sample)
+        report["problems"] += found
+    say(report, verify_lines, as_json)
+    sys.exit(3 if report["problems"] else 0)
+
+
+@click.command()
+@click.option("--no-encode", is_flag=True, help="Only leave out what is damaged; `retry-failures` encodes it later.")
+@DROP
+@MODEL
+@RERANKER
+@HOME
+@COLLECTION
+@JSON
+def repair(no_encode, drop_unfinished, model, reranker, home, collection, as_json):
+    """Mend what `verify` finds, and say what was done.
+
+    Reads and Writes HOME/collections/COLLECTION and the catalog. Restores a damaged manifest from its copy, makes index files
+    anew, leaves damaged segments out and encodes their photos again (under new ids), and brings the catalog in step. Exits
+    with 3 when photos are lost that could not be encoded again.
+    """
+    from indexer.upkeep import encode_again
+    from storage import Home
+    from storage.catalog.catalog import SEGMENT_DAMAGED
+    from storage.repair import repair as run
+    from storage.repair import repair_lines
+    from storage.status import failures
+
+    stored = Home(home)
+    answer, lost = run(stored, collection, drop_unfinished)
+    if lost and not no_encode:
+        with bar("photos", as_json) as progress:
+            again = encode_again(stored, collection, chosen_models(home, model, reranker).open(), lost, progress)
+        manifest = stored.collection(collection).manifest
+        answer |= {
+            "encoded_again": again,
+            "version": manifest.version,
+            "images": manifest.images,
+            "captions": manifest.captions,
+        }
+    answer["failures"] = [one for one in failures(stored, collection)["failures"] if not one["searchable"]]
+    say(answer, repair_lines, as_json)
+    damaged = any(one["reason"] == SEGMENT_DAMAGED for one in answer["failures"])
+    sys.exit(3 if damaged or len(lost) > answer.get("encoded_again", 0) else 0)
+
+
+@click.command()
+@click.argument("dataset", type=click.Choice(["coco-val2017", "coco-train2017"]))
+@click.option("--to", type=click.Path(path_type=Path), default=Path("coco"), show_default=True, help="The folder it goes to.")
+@click.option(
+    "--server",
+    metavar="URL",
+    default="http://images.cocodataset.org",
+    show_default=True,
+    help="Where zips/ and annotations/ are, e.g. a mirror.",
+)
+def download(dataset, to, server):
+    """Fetch COCO's photos and captions, ready for `build-index FOLDER`.
+
+    Reads the archives of DATASET from the server (val2017: 1.1 GB, 5,000 photos; train2017: 19.6 GB, 118,287 photos), checks
+    them, unpacks them and removes them. Writes the folder of --to, and needs room there for twice as much. Run again, it goes
+    on where it stopped.
+    """
+    from indexer.download import DATASETS
+    from indexer.download import download as run
+
+    with bar("done") as progress:
+        run(DATASETS[dataset], to, server, progress)
+    click.echo(f"{dataset} is in {to}: python manage.py build-index {to}")
+
+
+def index_source(source, limit, rebuild, workers, home, collection, encoder, quiet=False, **options):
+    """Index a source that is open, with a progress bar."""
+    from indexer import build_index as build
+
+    with bar("photos", quiet) as progress:
+        return build(
+            home, collection, source, encoder, limit=limit, rebuild=rebuild, workers=workers, progress=progress, **options
+        )
+
+
+def print_summary(summary, collection: str) -> None:
+    """What an index run did."""
+    from indexer.report import summary_lines
+
+    print_lines(summary_lines(summary, collection))
+    print_failures(summary)
+
+
+def print_failures(summary) -> None:
+    """What it could not read."""
+    from indexer.report import failure_lines
+
+    print_lines(failure_lines(summary), err=True)
+
+
+def exit_without_images(summary) -> None:
+    """End with 2 where a run left the collection empty."""
+    if not summary.images:
+        click.echo(
+            f"Error: none of the {len(summary.failures)} photos could be read; mend them or name another source.", err=True
+        )
+        sys.exit(2)
+
+
+def exit_with_failures(summary) -> None:
+    """End with 3 where something could not be read."""
+    exit_without_images(summary)
+    if summary.failures:
+        sys.exit(3)
+
+
+COMMANDS = [build_index, add, retry_failures, verify, repair, download]

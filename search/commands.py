@@ -1,0 +1,362 @@
+"""The commands that ask and measure: search, evaluate, compare, status."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from pathlib import Path
+
+import click
+from click.core import ParameterSource
+
+from encoder.commands import MODEL, RERANKER, chosen_models, models_of
+from indexer.commands import FORMATS, exit_with_failures, exit_without_images, index_source, print_failures
+from storage.console import COLLECTION, HOME, JSON, bar, integers, say, temporary_folder
+
+MODES = click.Choice(["vector", "lexical", "hybrid"])
+
+
+@click.command()
+@click.argument("query", nargs=-1)
+@click.option("--image", type=click.Path(path_type=Path), help="Search with this photo, alone or added to QUERY.")
+@click.option("--to", type=click.Choice(["images", "captions"]), default="images", show_default=True, help="What to find.")
+@click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="How many hits to print.")
+@click.option(
+    "--rerank",
+    type=click.IntRange(0),
+    default=32,
+    show_default=True,
+    help="How many of the first stage's best the cross-modal encoder reads; 0 for none.",
+)
+@click.option(
+    "--budget-ms",
+    type=click.IntRange(0),
+    help="Re-rank only as many of these as can be read within so many milliseconds of the query's beginning.",
+)
+@click.option("--explain", is_flag=True, help="Show where in each photo the words are seen.")
+@click.option(
+    "--mode",
+    type=MODES,
+    default="vector",
+    show_default=True,
+    help="Find by meaning, by the words of the captions, or by the ranks of both.",
+)
+@click.option("--where", help="Find only what fits this filter, e.g. \"width >= 640 and language = 'zh'\".")
+@click.option("--offset", type=click.IntRange(0), default=0, show_default=True, help="How many hits to pass over.")
+@click.option("--cursor", help="Go on where the page before ended: the cursor that it was printed with.")
+@click.option("--fold-duplicates", is_flag=True, help="Show near-duplicates once, and say how many there are.")
+@click.option(
+    "--duplicate-cosine",
+    type=float,
+    help="From which cosine on they are duplicates (default: 0.95; 1: only files that are the same).",
+)
+@click.option(
+    "--server",
+    metavar="URL",
+    help="Ask a running `serve`, such as http://127.0.0.1:8000, which need not be on this machine and has its model loaded.",
+)
+@MODEL
+@RERANKER
+@HOME
+@COLLECTION
+@JSON
+def search(
+    query,
+    image,
+    to,
+    top,
+    rerank,
+    budget_ms,
+    explain,
+    mode,
+    where,
+    offset,
+    cursor,
+    fold_duplicates,
+    duplicate_cosine,
+    server,
+    model,
+    reranker,
+    home,
+    collection,
+    as_json,
+):
+    """Find photos (or captions) for QUERY, a sentence in English or Chinese, or for a photo.
+
+    QUERY may add up several things: `beach sunset -people`, `2*dog + photo` with --image, `@17` for more like photo 17, @c17
+    for what is like caption 17; docs/searching.md says how. Put -- before a QUERY that begins with a minus.
+
+    Reads HOME/collections/COLLECTION; writes nothing. For a photo: --image FILE --to captions finds sentences that fit it,
+    --image FILE --to images finds similar photos. Above the hits stands whether the best of those that were re-ranked is a
+    strong match, a weak one, or nothing was found and these come nearest; weights without a calibration say nothing. Where
+    the model doesn't know the sentence's language, a notice says so, and PANOPTES_TRANSLATOR=module:callable translates it.
+    With --budget-ms the query is asked a few times before, so that all is compiled and the time is that of a running server.
+
+    With --server no collection is read here: the server searches its own, and gets the photo of --image, and PANOPTES_TOKEN or
+    PANOPTES_READ_TOKEN where it is set.
+    """
+    query = " ".join(query)
+    if server is not None:
+        _check_options_for_server()
+        asked = {
+            "q": query or None,
+            "to": to,
+            "top": top,
+            "rerank": rerank,
+            "mode": mode,
+            "where": where,
+            "budget_ms": budget_ms,
+            "offset": offset or None,
+            "cursor": cursor,
+            "fold_duplicates": duplicate_cosine or fold_duplicates,
+        }
+        return _ask_server(server, asked, image, as_json)
+    from search import Engine, Query
+    from search.query.query_photo import read_photo
+    from search.query.translation import translator
+    from search.report import result_lines
+    from search.retrieval.near_duplicates import SAME
+    from storage import Home
+
+    chosen = chosen_models(home, model, reranker)
+    pixels = read_photo(image, chosen.config) if image else None
+    if fold_duplicates and duplicate_cosine is None:
+        duplicate_cosine = SAME
+    asked = Query(
+        text=query or None,
+        image=pixels,
+        to=to,
+        top=top,
+        rerank=rerank,
+        budget_ms=budget_ms,
+        mode=mode,
+        where=where,
+        offset=offset,
+        cursor=cursor,
+        fold=duplicate_cosine,
+        label=str(image) if image else None,
+    )
+    stored, translate = Home(home).collection(collection), translator()
+    with naming_models(home):
+        encoder = chosen.open()
+        engine = Engine(stored, encoder, translate=translate, answers=0)
+        if budget_ms is not None:
+            engine = _paced(lambda: Engine(stored, encoder, translate=translate, answers=0), asked, encoder.match_batches)
+        result = engine.search(asked).as_json()
+        if explain:
+            found = engine.explain(asked, [hit["id"] for hit in result["hits"]])
+            result["hits"] = [hit | {"explanation": one.as_json()} for hit, one in zip(result["hits"], found, strict=True)]
+    say(result, result_lines, as_json)
+
+
+@click.command()
+@click.argument("manifest", type=click.Path(path_type=Path))
+@click.option("--rerank", default="0,32", show_default=True, help="How many candidates to re-rank, comma-separated.")
+@click.option("--lang", default="en,zh", show_default=True, help="Languages of the captions, comma-separated.")
+@click.option("--queries", type=click.IntRange(1), help="A seeded sample of N queries a row (default: all).")
+@click.option(
+    "--absent",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help='Leave N photos a language out, and see whether "nothing found" can be told; 0 does not.',
+)
+@click.option(
+    "--mode",
+    type=MODES,
+    default="vector",
+    show_default=True,
+    help="As `search --mode`; by words, only text to image is measured, and the query's own caption is hidden.",
+)
+@click.option(
+    "--captions",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A file in COCO's layout with more captions of MANIFEST's photos, as for build-index; several times.",
+)
+@click.option("--captions-lang", multiple=True, help="The language of --captions: once, or once for each.")
+@click.option(
+    "--protocol",
+    type=click.Choice(["all", "coco-5k", "coco-1k"]),
+    default="all",
+    show_default=True,
+    help="coco-5k: the first 5,000 photos, five captions each; coco-1k: the mean over their five folds of 1,000.",
+)
+@click.option("--run", type=click.Path(path_type=Path), help="Write the rankings of the largest --rerank as a TREC run.")
+@click.option("--qrels", type=click.Path(path_type=Path), help="Write the right answers as TREC qrels.")
+@click.option("--report", "page", type=click.Path(path_type=Path), help="Write the worst queries as one page of HTML.")
+@click.option("--format", "source_format", type=FORMATS, help="What MANIFEST is; detected where it isn't given.")
+@MODEL
+@RERANKER
+@HOME
+@COLLECTION
+@JSON
+def evaluate(
+    manifest,
+    rerank,
+    lang,
+    queries,
+    absent,
+    mode,
+    captions,
+    captions_lang,
+    protocol,
+    run,
+    qrels,
+    page,
+    source_format,
+    model,
+    reranker,
+    home,
+    collection,
+    as_json,
+):
+    """Measure recall of a model on MANIFEST, a source with captions.
+
+    Reads MANIFEST (as build-index reads SOURCE) and indexes it in a temporary home, made inside HOME, which is removed: no
+    collection is touched. Prints R@1, R@5 and R@10 (the share of queries with at least one right answer in the top k; a
+    tie counts against the system) for text to image and image to text, by language, before and after re-ranking, each with
+    its 95 % bootstrap interval, the most that re-ranking could reach, and the time that a query took.
+
+    --run, --qrels and --report leave files behind: rankings and right answers in TREC's formats, which `compare` and the
+    field's own tools read, and a page of the queries that went worst.
+
+    --absent N asks for N photos that are left out of the index, and for N that stay, by one caption of each. It prints how
+    well the two are told apart by the best match probability (the area under the ROC curve; by the best score where the
+    weights are not calibrated), and how many of either are a strong match, a weak one, or nothing found.
+    """
+    from indexer import open_source
+    from indexer.report import failures_json
+    from search.evaluation.evaluate import evaluate as measure
+    from search.evaluation.exports import Exports
+    from search.report import evaluation_lines
+    from storage import Home
+    from storage.catalog.catalog import file_url
+
+    depths, languages = integers(rerank, "--rerank"), [part.strip() for part in lang.split(",") if part.strip()]
+    exports = Exports(run, qrels, page, max(depths))
+    source = open_source(manifest, source_format, captions, captions_lang)
+    encoder = chosen_models(home, model, reranker).open()
+    with temporary_folder(home) as folder:
+        temporary = Home(folder, catalog_url=file_url(folder.absolute() / "catalog.sqlite"))
+        summary = index_source(source, None, False, None, temporary, collection, encoder)
+        print_failures(summary)
+        exit_without_images(summary)
+        snapshot = temporary.collection(collection).open_snapshot()
+        with bar("queries") as progress:
+            report = measure(
+                snapshot,
+                encoder,
+                rerank=depths,
+                languages=languages,
+                queries=queries,
+                absent=absent,
+                mode=mode,
+                protocol=protocol,
+                keep=exports.keep if exports.wanted else None,
+                progress=lambda done, total: progress("queries", done, total),
+            )
+        report["failures"] = failures_json(summary)
+        say(report, evaluation_lines, as_json)
+        exports.write(report, snapshot, encoder.config.name)
+    exit_with_failures(summary)
+
+
+@click.command()
+@click.argument("run_a", type=click.Path(path_type=Path))
+@click.argument("run_b", type=click.Path(path_type=Path))
+@click.option("--qrels", type=click.Path(path_type=Path), required=True, help="What `evaluate --qrels` wrote.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the test and of the intervals.")
+@JSON
+def compare(run_a, run_b, qrels, seed, as_json):
+    """Say whether RUN_B finds more than RUN_A, by a paired test.
+
+    Reads two runs that `evaluate --run` wrote, and the right answers; writes nothing. Prints R@1, R@5 and R@10 of both, their
+    difference with a 95 % bootstrap interval, and p of a paired randomisation test in which the queries of a photo go together.
+    """
+    from search.evaluation.significance import compare as run
+    from search.evaluation.significance import comparison_lines
+    from search.evaluation.trec import read_qrels, read_run
+
+    say(run(read_run(run_a), read_run(run_b), read_qrels(qrels), seed), comparison_lines, as_json)
+
+
+@click.command()
+@click.option("--hubs", is_flag=True, help="Also find photos that turn up for queries that have nothing to do with them.")
+@MODEL
+@RERANKER
+@HOME
+@COLLECTION
+@JSON
+def status(hubs, model, reranker, home, collection, as_json):
+    """Say what a collection holds, which photos could not be read, and whether the model in use made its index.
+
+    Reads HOME/collections/COLLECTION and the catalog; writes nothing.
+    """
+    from storage import Home
+    from storage.status import status as status_of
+
+    report = status_of(Home(home), collection)
+    in_use = chosen_models(home, model, reranker).fingerprint
+    report |= {"model_in_use": in_use, "searchable": report["model_fingerprint"] == in_use}
+    if hubs:
+        from search.evaluation.hubness import measure_hubness as hubs_of
+
+        report["hubs"] = hubs_of(Home(home).collection(collection).open_snapshot())
+    say(report, _lines_of_status, as_json)
+
+
+@contextlib.contextmanager
+def naming_models(home: Path):
+    """Where an index was made by other models of the home, the error names them."""
+    from search import StaleIndex
+
+    try:
+        yield
+    except StaleIndex as error:
+        raise StaleIndex(error.made_by, error.in_use, models_of(home).made_by(error.made_by)) from error
+
+
+def _paced(open_engine, asked, sizes):
+    """An engine that knows how long this query's pairs take to read, in batches of each of the sizes, when all is compiled."""
+    for _ in ("compiles", "is timed"):
+        engine = open_engine()
+        for size in sizes:
+            engine.search(dataclasses.replace(asked, budget_ms=None, rerank=min(size, asked.rerank)))
+    return engine
+
+
+def _check_options_for_server() -> None:
+    """Raise UsageError for what a server would not be told of."""
+    context = click.get_current_context()
+    for name, why in (
+        ("explain", "ask its /api/v1/explain"),
+        ("collection", "it searches its own"),
+        ("home", "it has its own"),
+        ("model", "it has its own"),
+        ("reranker", "it has its own"),
+    ):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--server takes no --{name}: {why}.")
+
+
+def _ask_server(server: str, parameters: dict, image: Path | None, as_json: bool) -> None:
+    from search.query.query_photo import photo_bytes
+    from search.remote import search as ask
+    from search.remote import token_of_environment
+    from search.report import result_lines
+
+    photo = photo_bytes(image) if image else None
+    say(ask(server, parameters, token_of_environment(), photo=photo), result_lines, as_json)
+
+
+def _lines_of_status(report: dict):
+    from search.evaluation.hubness import hub_lines
+    from storage.status import status_lines
+
+    yield from status_lines(report)
+    if "hubs" in report:
+        yield from hub_lines(report["hubs"])
+
+
+COMMANDS = [search, evaluate, compare, status]

@@ -1,0 +1,212 @@
+"""The small language of queries: words, photos and captions, added up with weights and minus signs.
+
+A sentence stays a sentence unless one of these signs stands at the beginning of a word:
+
+    -people  -"red car"       to avoid: one word, or what stands in quotation marks
+    2*dog  0.5*"red car"      weighs more, or less; -2*dog too
+    dog + cat                 a plus between blanks adds up, where a sentence would mean both at once
+    @17  @c17                 the photo, or the caption, with that id
+    photo                     standing for itself between signs: the photo that was given with the query, where one was
+
+A word that a minus or a weight belongs to begins with a letter and holds letters, digits, hyphens and apostrophes only, up to
+the next blank. In a quotation \\" and \\\\ are a quotation mark and a backslash. A backslash before a sign takes its
+meaning away.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from search.errors import BadTerm
+
+Kind = Literal["words", "photo", "image", "caption"]
+LARGEST_WEIGHT = 100.0
+MOST_TERMS = 32
+
+_SIGNED = re.compile(
+    r"""(?P<minus>-)? (?:(?P<weight>\d+(?:\.\d+)?)\*)?
+    (?: "(?P<quoted>(?:[^"\\]|\\.)*)" | @(?P<caption>c?)(?P<id>[0-9]+) | (?P<word>[^\W\d_](?:[\w'’-]*\w)?) ) (?!\S)""",
+    re.VERBOSE | re.DOTALL,
+)
+_OPEN_QUOTATION = re.compile(r'(?:-(?:\d+(?:\.\d+)?\*)?|\d+(?:\.\d+)?\*)"')
+_PLUS = re.compile(r"\+(?!\S)")
+_CHUNK = re.compile(r"\S+")
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Term:
+    """One part of a query: `value` is the text of words, the id of an image or a caption, None for the given photo.
+
+    What is to be avoided has a weight below 0.
+    """
+
+    kind: Kind
+    value: str | int | None = None
+    weight: float = 1.0
+
+    def as_json(self) -> dict:
+        """Plain values."""
+        return {"kind": self.kind, "value": self.value, "weight": self.weight}
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A stretch of the text: a term of its own, or words (`text`) that its neighbours go on with, or a plus."""
+
+    at: int
+    text: str = ""
+    term: Term | None = None
+    plus: bool = False
+    quoted: bool = False
+
+
+def parse_terms(text: str, photo: bool = False, alone: bool = True) -> list[Term]:
+    """The terms of a query, at least one; a sentence without signs is one term and says what it said.
+
+    Args:
+        text: not blank.
+        photo: whether a photo was given with it, which the text may name.
+        alone: whether nothing is asked for but what the text says.
+
+    Raises BadTerm, which names the place: a quotation without an end, a weight out of range, too many terms, a plus with
+    nothing to add, or nothing but what to avoid.
+    """
+    pieces = _settle_pluses(list(_pieces(text)))
+    if all(piece.term is None and not piece.plus for piece in pieces):
+        return [Term("words", _sentence(pieces, text))]
+    terms = list(_terms(pieces, text))
+    if photo:
+        terms = [Term("photo", None, t.weight) if t.kind == "words" and t.value == "photo" else t for t in terms]
+    if len(terms) > MOST_TERMS:
+        raise BadTerm(text, 0, f"there are {len(terms)} terms, and {MOST_TERMS} is the most")
+    if alone and all(term.weight < 0 for term in terms):
+        raise BadTerm(
+            text,
+            pieces[0].at,
+            "there is only what to avoid: add what to look for, or put a backslash before "
+            "the minus to search for it as it stands",
+        )
+    return terms
+
+
+def as_plain(text: str) -> str:
+    """A query that means this very text, whatever signs are in it."""
+    try:
+        plain = parse_terms(text) == [Term("words", text)]
+    except BadTerm:
+        plain = False
+    return text if plain else _quotation(text)
+
+
+def positive_words(terms: Iterable[Term]) -> str:
+    """The words to look for as one sentence; "" where there are none."""
+    return " ".join(term.value for term in terms if term.kind == "words" and term.weight > 0)
+
+
+def _pieces(text: str) -> Iterator[_Piece]:
+    at = 0
+    while found := _CHUNK.search(text, at):
+        start = found.start()
+        piece, at = _piece(text, start)
+        yield piece
+
+
+def _piece(text: str, start: int) -> tuple[_Piece, int]:
+    """What begins at `start`, and where it ends."""
+    end = _CHUNK.match(text, start).end()
+    if text[start] == "\\" and _is_sign(text, start + 1):
+        return _Piece(start, text[start + 1 : end]), end
+    if _PLUS.match(text, start):
+        return _Piece(start, "+", plus=True), end
+    signed = _SIGNED.match(text, start)
+    if signed is None:
+        if _OPEN_QUOTATION.match(text, start):
+            raise BadTerm(text, start, "the quotation that begins here does not end before a blank")
+        return _Piece(start, text[start:end]), end
+    if signed["minus"] or signed["weight"] or signed["id"]:
+        return _Piece(start, term=_term(signed, text)), signed.end()
+    return _Piece(start, signed[0], quoted=signed["quoted"] is not None), signed.end()
+
+
+def _is_sign(text: str, at: int) -> bool:
+    """Whether what begins at `at` would not be read as it stands."""
+    while text[at : at + 1] == "\\":
+        at += 1
+    if not text[at : at + 1].strip():
+        return False
+    signed = _SIGNED.match(text, at)
+    return bool(_PLUS.match(text, at) or _OPEN_QUOTATION.match(text, at) or (signed and signed["word"] != signed[0]))
+
+
+def _term(signed: re.Match, text: str) -> Term:
+    weight = float(signed["weight"] or 1)
+    if not 0 < weight <= LARGEST_WEIGHT:
+        raise BadTerm(text, signed.start(), f"a weight lies above 0 and is at most {LARGEST_WEIGHT:g}")
+    if signed["minus"]:
+        weight = -weight
+    if signed["id"]:
+        return Term("caption" if signed["caption"] else "image", _id(signed, text), weight)
+    words = signed["word"] or _ESCAPED.sub(r"\1", signed["quoted"])
+    if not words.strip():
+        raise BadTerm(text, signed.start(), "there is nothing in the quotation")
+    return Term("words", words, weight)
+
+
+def _id(signed: re.Match, text: str) -> int:
+    if len(signed["id"]) > 18:
+        raise BadTerm(text, signed.start(), "that is too large for an id")
+    return int(signed["id"])
+
+
+def _settle_pluses(pieces: list[_Piece]) -> list[_Piece]:
+    """Pluses that add nothing up are words like any other; in a query with signs they are a mistake."""
+    return [_Piece(piece.at, piece.text) if piece.plus and not _adds_up(pieces, i) else piece for i, piece in enumerate(pieces)]
+
+
+def _adds_up(pieces: list[_Piece], at: int) -> bool:
+    if at in (0, len(pieces) - 1):
+        return False
+    before, after = pieces[at - 1], pieces[at + 1]
+    return not before.plus and not after.plus and not (before.text[-1:].isdigit() and after.text[:1].isdigit())
+
+
+def _terms(pieces: list[_Piece], text: str) -> Iterator[Term]:
+    """Words between two pluses are one sentence, which stands where its first word stood."""
+    for group in _between_pluses(pieces):
+        words = [piece for piece in group if piece.term is None]
+        for piece in group:
+            if piece.term is not None:
+                yield piece.term
+            elif piece is words[0]:
+                stray = next((word for word in words if word.text == "+" and text[word.at] == "+"), None)
+                if stray is not None:
+                    raise BadTerm(text, stray.at, "this plus has nothing to add")
+                yield Term("words", _sentence(words, None))
+
+
+def _between_pluses(pieces: list[_Piece]) -> Iterator[list[_Piece]]:
+    group: list[_Piece] = []
+    for piece in pieces:
+        if piece.plus:
+            yield group
+            group = []
+        else:
+            group.append(piece)
+    yield group
+
+
+def _sentence(words: list[_Piece], text: str | None) -> str:
+    """The words as they stood; what stands in the quotation where there is nothing else."""
+    if len(words) == 1 and words[0].quoted:
+        inside = _ESCAPED.sub(r"\1", words[0].text[1:-1])
+        return inside if inside.strip() else words[0].text
+    joined = " ".join(piece.text for piece in words)
+    return text if text is not None and joined.split() == text.split() else joined
+
+
+def _quotation(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

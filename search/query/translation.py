@@ -1,0 +1,101 @@
+"""What is done where a model was not trained on the language of a query: it is said, and a translator can be plugged in."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from encoder.inputs.languages import query_language
+from search.errors import BadTranslator
+from search.query.query import clean
+
+log = logging.getLogger(__name__)
+Translate = Callable[[str, str, str], str]
+"""(text, source, target) -> text, where the languages are codes such as "en"."""
+
+SETTING = "PANOPTES_TRANSLATOR"
+NAMES = {"en": "English", "zh": "Chinese"}
+LONGEST_PROBLEM = 200
+SENTENCES = {
+    "unknown_language": "{model} was trained on {known} only, and the query is {language}: what it finds may have little to do "
+    "with it. Ask in {known}, or name a translator in " + SETTING + ".",
+    "translated": '{model} was trained on {known} only: searched for "{text}", translated from {language}.',
+    "translator_failed": "{model} was trained on {known} only, the query is {language}, and the translator failed ({kind}): "
+    "searched for the query as it is.",
+    "measured": "{model} was trained on {known} only: its figures for {language} are those of a language it doesn't know.",
+}
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something to know about an answer: `code` is a key of SENTENCES. `known` and `language` are codes of languages."""
+
+    code: str
+    model: str
+    known: tuple[str, ...]
+    language: str
+    values: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def sentence(self) -> str:
+        """In English, for people."""
+        known = " and ".join(NAMES.get(code, code) for code in self.known)
+        return SENTENCES[self.code].format(
+            model=self.model, known=known, language=NAMES.get(self.language, self.language), **self.values
+        )
+
+
+@dataclass(frozen=True)
+class TranslatedQuery:
+    """The text that is searched for, and what has to be said about it."""
+
+    text: str
+    notices: list[Notice] = field(default_factory=list)
+
+
+def translator(setting: str | None = None) -> Translate | None:
+    """The callable that PANOPTES_TRANSLATOR names as module:callable; None where it is not set. Raises BadTranslator."""
+    setting = os.environ.get(SETTING, "") if setting is None else setting
+    if not setting.strip():
+        return None
+    module, _, name = setting.strip().partition(":")
+    if not module or not name:
+        raise BadTranslator(setting, "that is not module:callable")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except Exception as error:  # somebody else's module may fail in any way when it is imported
+        raise BadTranslator(setting, f"that can't be loaded ({_one_line(error)})") from error
+    if not callable(found):
+        raise BadTranslator(setting, "that can't be called")
+    return found
+
+
+def translate_query(text: str, config, translate: Translate | None = None) -> TranslatedQuery:
+    """What to search for with a model of `config`: the text, or its translation where the model doesn't know its language."""
+    language = query_language(text)
+    if language is None or language in config.languages or not config.languages:
+        return TranslatedQuery(text)
+
+    def notice(code: str, **values: str) -> list[Notice]:
+        return [Notice(code, config.name, tuple(config.languages), language, values)]
+
+    if translate is None:
+        return TranslatedQuery(text, notice("unknown_language"))
+    try:
+        translated = clean(translate(text, language, config.languages[0]))
+    except Exception as error:  # whatever it is, the query is still answered; only the log may tell all of it
+        log.warning("The translator failed on %r: %s", text, _one_line(error))
+        return TranslatedQuery(text, notice("translator_failed", kind=type(error).__name__))
+    return TranslatedQuery(translated, notice("translated", text=translated))
+
+
+def measured(languages, config) -> list[Notice]:
+    """What there is to say about figures for `languages`."""
+    return [Notice("measured", config.name, tuple(config.languages), one) for one in languages if one not in config.languages]
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": .")[:LONGEST_PROBLEM]

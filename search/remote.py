@@ -1,0 +1,104 @@
+"""Asks a server of Panoptes over HTTP, as `manage.py search --server` does."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from http.client import HTTPException
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlencode, urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+from uuid import uuid4
+
+from search.errors import Redirected, ServerRefused, Unreachable
+
+SECONDS = 60
+LARGEST_ANSWER = 64 * 1024 * 1024
+LONGEST_DETAIL = 500
+EXPECTED = {"terms", "notices", "relevance", "hits", "took_ms", "cursor"}
+
+
+def search(
+    server: str,
+    parameters: Mapping[str, object],
+    token: str | None = None,
+    path: str = "/api/v1/search",
+    photo: bytes | None = None,
+) -> dict:
+    """What `server` finds, as `SearchResult.as_json()`; parameters that are None or False are left out.
+
+    Args:
+        server: such as "http://127.0.0.1:8000".
+        token: sent as a bearer token where it is given.
+        photo: the bytes of an image file to search with.
+
+    Raises ServerRefused with the server's own line, Unreachable where there is no such server, or none of ours, and
+    Redirected where it names another server to ask.
+    """
+    if urlsplit(server).scheme not in ("http", "https") or not urlsplit(server).netloc:
+        raise Unreachable(server, "it is no address such as http://127.0.0.1:8000")
+    given = {
+        name: "true" if value is True else value
+        for name, value in parameters.items()
+        if value is not None and value is not False
+    }
+    headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    body, described = (None, {}) if photo is None else _form(photo)
+    request = Request(f"{server.rstrip('/')}{path}?{urlencode(given)}", data=body, headers=headers | described)
+    try:
+        with build_opener(_WithinOrigin).open(request, timeout=SECONDS) as response:
+            return _json(response.read(LARGEST_ANSWER), server)
+    except HTTPError as error:
+        raise ServerRefused(_detail(error)) from error
+    except (URLError, HTTPException, OSError, ValueError) as error:
+        raise Unreachable(server, " ".join(str(getattr(error, "reason", error)).split())) from error
+
+
+class _WithinOrigin(HTTPRedirectHandler):
+    """Follows a redirect to the same scheme, host and port alone: urllib would send the token to any. A photo is lost on
+    the way, so that what was sent with one is not followed at all."""
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
+        if _origin(newurl) != _origin(req.full_url):
+            raise Redirected(req.full_url, newurl)
+        return None if req.data else super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def token_of_environment() -> str | None:
+    """The token to send: PANOPTES_TOKEN, or else PANOPTES_READ_TOKEN."""
+    return os.environ.get("PANOPTES_TOKEN") or os.environ.get("PANOPTES_READ_TOKEN") or None
+
+
+def _form(photo: bytes) -> tuple[bytes, dict[str, str]]:
+    """A form with the photo in it, and the header that describes it."""
+    boundary = uuid4().hex
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="photo"\r\n\r\n'
+    return (
+        head.encode() + photo + f"\r\n--{boundary}--\r\n".encode(),
+        {"Content-Type": f"multipart/form-data; boundary={boundary}"},
+    )
+
+
+def _json(content: bytes, server: str) -> dict:
+    try:
+        answer = json.loads(content)
+    except ValueError as error:
+        raise Unreachable(server, "its answer is no JSON") from error
+    if not isinstance(answer, dict) or not answer.keys() >= EXPECTED:
+        raise Unreachable(server, "its answer is not that of Panoptes")
+    return answer
+
+
+def _detail(error: HTTPError) -> str:
+    """The `detail` of a problem document on one line, or the status where there is none."""
+    try:
+        detail = json.loads(error.read(LARGEST_ANSWER))["detail"]
+        return " ".join(str(detail).split())[:LONGEST_DETAIL]
+    except (ValueError, LookupError, TypeError, OSError, HTTPException):
+        return f"The server answers {error.code} {error.reason}: is it one of Panoptes, and the address right?"

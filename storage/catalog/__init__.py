@@ -1,0 +1,1 @@
+"""The catalog: files, runs and versions, in a database."""

@@ -1,0 +1,106 @@
+"""The commands of a collection's life that encode nothing: delete, compact, versions, rollback, failures."""
+
+from __future__ import annotations
+
+import click
+
+from storage.console import COLLECTION, HOME, JSON, say
+
+DROP = click.option("--drop-unfinished", is_flag=True, help="Lose what an interrupted index run had encoded.")
+
+
+@click.command()
+@click.argument("ids", type=click.IntRange(1), nargs=-1, metavar="[ID...]")
+@click.option("--where", help="Delete what fits this filter, e.g. \"album = 'summer'\" (see docs/searching.md).")
+@DROP
+@HOME
+@COLLECTION
+@JSON
+def delete(ids, where, drop_unfinished, home, collection, as_json):
+    """Delete images and their captions from a collection, by the ids that `search --json` gives, or by a filter.
+
+    Reads and Writes HOME/collections/COLLECTION; photos are left where they are. A photo that is still in its source comes
+    back with the next build-index. `rollback` undoes it; `compact` frees the space.
+    """
+    from storage import Home
+    from storage.filtering.evaluator import ids_where
+    from storage.maintenance import changed_lines, delete_images
+
+    if bool(ids) == (where is not None):
+        raise click.UsageError("give either ids or --where")
+    stored = Home(home)
+    if where is not None:
+        ids = ids_where(stored.collection(collection).open_rows(), where).tolist()
+    say(delete_images(stored, collection, ids, drop_unfinished), changed_lines, as_json)
+
+
+@click.command()
+@click.option("--keep", type=click.IntRange(0), default=5, show_default=True, help="How many older versions to keep.")
+@DROP
+@HOME
+@COLLECTION
+@JSON
+def compact(keep, drop_unfinished, home, collection, as_json):
+    """Write segments that hold deleted images anew, and forget old versions.
+
+    Reads and Writes HOME/collections/COLLECTION; a server may go on serving meanwhile. Old versions keep their files:
+    --keep 0 frees all that the current version doesn't need, and nothing can be rolled back then.
+    """
+    from storage import Home
+    from storage.maintenance import changed_lines
+    from storage.maintenance import compact as run
+
+    say(run(Home(home), collection, keep, drop_unfinished), changed_lines, as_json)
+
+
+@click.command()
+@HOME
+@COLLECTION
+@JSON
+def versions(home, collection, as_json):
+    """List the versions of a collection that are kept: when, how much they hold, by which model, what changed.
+
+    Reads HOME/collections/COLLECTION; writes nothing. The first is the current one.
+    """
+    from storage import Home
+    from storage.maintenance import version_lines
+    from storage.maintenance import versions as list_versions
+
+    say(list_versions(Home(home), collection), version_lines, as_json)
+
+
+@click.command()
+@click.argument("version", type=click.IntRange(1))
+@DROP
+@HOME
+@COLLECTION
+@JSON
+def rollback(version, drop_unfinished, home, collection, as_json):
+    """Make a collection what it was in VERSION, one that `versions` lists, as a new version.
+
+    Reads and Writes HOME/collections/COLLECTION. The catalog and the photos are not rolled back: the next build-index brings
+    the collection up to its source again.
+    """
+    from storage import Home
+    from storage.maintenance import changed_lines, roll_back
+
+    say(roll_back(Home(home), collection, version, drop_unfinished), changed_lines, as_json)
+
+
+@click.command()
+@HOME
+@COLLECTION
+@JSON
+def failures(home, collection, as_json):
+    """List every file that could not be read, with a reason code and a sentence.
+
+    Reads the catalog and HOME/collections/COLLECTION; writes nothing.
+    """
+    from storage import Home
+    from storage.status import failures as list_failures
+    from storage.status import failures_lines
+
+    say(list_failures(Home(home), collection), failures_lines, as_json)
+
+
+COMMANDS = [delete, compact, versions, rollback, failures]

@@ -1,0 +1,146 @@
+"""Which images or captions a filter lets through, answered from the columns before any vector is looked at.
+
+What a row has nothing of never equals, matches or compares; `not` turns that round, and `!=`, `not in` and the like are the
+opposites of `=` and `in`. Where a row has several values, as with tags, one that fits is enough.
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from storage.errors import BadFilter
+from storage.filtering.columns import Columns, Of, Values, columns_of, no_values, texts_as_times
+from storage.filtering.grammar import Both, Column, Compare, Expression, In, IsNull, Match, Not, Value, parse_filter
+
+_COMPARE = {"=": pc.equal, "<": pc.less, "<=": pc.less_equal, ">": pc.greater, ">=": pc.greater_equal}
+_NAMES = {"text": "text", "number": "numbers", "truth": "true or false", "date": "dates"}
+
+
+def ids_where(snapshot, expression: str, of: Of = "images") -> np.ndarray:
+    """The ids of the living images, or captions, that a filter lets through: int64, upwards.
+
+    Args:
+        snapshot: a `storage.Snapshot`.
+        expression: such as "width >= 640 and album = 'summer'" (see `storage.filtering.grammar`).
+        of: "images" or "captions"; a caption has its photo's columns too.
+
+    Raises BadFilter: the expression can't be read, there is no such column, or a column holds no such values.
+    """
+    parsed = parse_filter(expression)
+    columns = columns_of(snapshot, of)
+    return columns.ids[_Evaluation(columns, expression).rows(parsed)]
+
+
+class _Evaluation:
+    """One filter over the columns of one version; every answer is bool [n], a row each."""
+
+    def __init__(self, columns: Columns, text: str) -> None:
+        self._columns, self._text = columns, text
+
+    def rows(self, expression: Expression) -> np.ndarray:
+        """The rows that the expression lets through."""
+        match expression:
+            case Both(parts, every):
+                combine = np.logical_and if every else np.logical_or
+                return reduce(combine, [self.rows(part) for part in parts])
+            case Not(part):
+                return ~self.rows(part)
+            case IsNull(column):
+                return ~reduce(
+                    np.logical_or,
+                    [self._hits(values, None) for values in self._kinds(column).values()],
+                    np.zeros(len(self._columns.ids), bool),
+                )
+            case Match(column, how, text):
+                return self._matching(column, how, text)
+            case In(column, values):
+                return reduce(np.logical_or, [self._compared(Compare(column, "=", value)) for value in values])
+            case Compare():
+                return self._compared(expression)
+
+    def _compared(self, comparison: Compare) -> np.ndarray:
+        if isinstance(comparison.other, Column):
+            return self._of_two_columns(comparison)
+        column, operator, value = comparison.column, comparison.operator, comparison.other
+        if value.kind == "truth" and operator != "=":
+            raise BadFilter(self._text, value.at, "true and false are compared with = or != only")
+        values = self._of_kind(column, "text" if value.kind == "date" else value.kind, value.at, value.kind)
+        if values is None:
+            return np.zeros(len(self._columns.ids), bool)
+        if value.kind == "date":
+            return self._hits(values, _in_period(texts_as_times(values.values), operator, value))
+        return self._hits(values, _COMPARE[operator](values.values, _scalar(value, values.values.type)))
+
+    def _matching(self, column: Column, how: str, text: str) -> np.ndarray:
+        values = self._of_kind(column, "text", column.at, "text")
+        if values is None:
+            return np.zeros(len(self._columns.ids), bool)
+        match = pc.match_like if how == "like" else pc.match_substring
+        return self._hits(values, match(values.values, text, ignore_case=True))
+
+    def _of_two_columns(self, comparison: Compare) -> np.ndarray:
+        columns = (comparison.column, comparison.other)
+        kinds = [self._kinds(column) for column in columns]
+        shared = [kind for kind in ("number", "text") if all(kind in own for own in kinds)]
+        if not shared and not any(map(no_values, kinds)):
+            raise BadFilter(self._text, columns[1].at, f"{columns[0].name} and {columns[1].name} hold nothing of one kind")
+        hits = np.zeros(len(self._columns.ids), bool)
+        for kind in shared:
+            one, other = (self._one_a_row(column, own[kind]) for column, own in zip(columns, kinds, strict=True))
+            hits |= pc.fill_null(_COMPARE[comparison.operator](one, other), False).to_numpy(zero_copy_only=False)
+        return hits
+
+    def _one_a_row(self, column: Column, values: Values) -> pa.Array:
+        """The column with a null where a row has nothing."""
+        if len(np.unique(values.rows)) < len(values.rows):
+            raise BadFilter(self._text, column.at, f"{column.name} holds several values a row: compare it with a value")
+        place = np.full(len(self._columns.ids), -1)
+        place[values.rows] = np.arange(len(values.rows))
+        return _joined(values.values).take(pa.array(place, mask=place < 0))
+
+    def _hits(self, values: Values, mask) -> np.ndarray:
+        """The rows of which any value is meant by the mask; all values where that is None."""
+        hits = np.zeros(len(self._columns.ids), bool)
+        if mask is None:
+            hits[values.rows] = True
+        else:
+            hits[values.rows[pc.fill_null(mask, False).to_numpy(zero_copy_only=False)]] = True
+        return hits
+
+    def _of_kind(self, column: Column, kind: str, at: int, asked: str) -> Values | None:
+        """A column's values of a kind; None where it is empty. Raises BadFilter where it holds other kinds only."""
+        kinds = self._kinds(column)
+        if kind in kinds or no_values(kinds):
+            return kinds.get(kind)
+        held = " and ".join(_NAMES[one] for one in kinds)
+        raise BadFilter(self._text, at, f"{column.name} holds {held}, which can't be compared with {_NAMES[asked]}")
+
+    def _kinds(self, column: Column) -> dict[str, Values]:
+        kinds = self._columns.find(column.name)
+        if kinds is None:
+            others = self._columns.suggestion(column.name)
+            raise BadFilter(self._text, column.at, f"no column is called {column.name}: {others}")
+        return kinds
+
+
+def _scalar(value: Value, held: pa.DataType) -> pa.Scalar:
+    if value.kind == "number" and (isinstance(value.value, float) or pa.types.is_floating(held)):
+        return pa.scalar(float(value.value), pa.float64())
+    return pa.scalar(value.value, pa.int64() if value.kind == "number" else None)
+
+
+def _in_period(times: pa.Array, operator: str, date: Value):
+    start, end = (pa.scalar(moment, pa.timestamp("us")) for moment in date.value)
+    if operator == "=":
+        return pc.and_kleene(pc.greater_equal(times, start), pc.less(times, end))
+    before = {"<": (pc.less, start), "<=": (pc.less, end), ">": (pc.greater_equal, end), ">=": (pc.greater_equal, start)}
+    compare, edge = before[operator]
+    return compare(times, edge)
+
+
+def _joined(values) -> pa.Array:
+    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values

@@ -1,0 +1,49 @@
+"""What can be had from a damaged collection."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from storage.errors import BrokenManifest, BrokenSegment
+from storage.files import TEMPORARY
+from storage.manifest import Manifest
+from storage.segments.builder import SegmentInfo
+from storage.segments.reader import Segment
+from storage.segments.segment_set import SegmentSet
+
+
+def salvaged(folder: Path) -> SegmentSet:
+    """The collection's published rows that can be read, and are held once they were; empty where there are none.
+
+    With the manifest damaged that is every whole segment, and tombstones are not known: of two images with the same
+    uri the one with the higher id is the living one.
+    """
+    try:
+        manifest = Manifest.load(folder / "manifest.json")
+        names, tombstones = manifest.segments, manifest.tombstones
+    except BrokenManifest:
+        names, tombstones = _names(folder), ()
+    segments = []
+    for name in names:
+        with suppress(BrokenSegment):
+            segments.append(Segment(folder / "segments" / name))
+    return SegmentSet(segments, tombstones)
+
+
+def guessed_manifest(folder: Path) -> Manifest:
+    """In place of a damaged manifest: no content, and numbers beyond all that the collection's files tell of."""
+    infos = []
+    for name in _names(folder):
+        with suppress(BrokenSegment):
+            infos.append(SegmentInfo.load(folder / "segments" / name))
+    versions = [int(path.name) for path in (folder / "index").glob("*") if path.name.isdigit()]
+    return Manifest(
+        version=max([1, *versions, *(info.base_version + 1 for info in infos)]),
+        next_image_id=max([1, *(info.last_image_id + 1 for info in infos)]),
+        next_caption_id=max([1, *(info.last_caption_id + 1 for info in infos)]),
+    )
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "segments").glob("*") if not path.name.startswith(TEMPORARY))

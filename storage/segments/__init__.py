@@ -1,0 +1,1 @@
+"""Segments: immutable folders of images with their captions, vectors, tokens and thumbnails."""

@@ -1,0 +1,52 @@
+"""Many small segments, as frequent small additions leave them, into few."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from storage.segments.builder import SegmentBuilder
+from storage.segments.reader import Segment
+from storage.segments.segment_set import SegmentSet
+
+SMALL = 1024
+MOST_SMALL = 16
+FULL = 4096
+ROWS_AT_ONCE = 256
+
+
+def too_many_small(segments: list[Segment]) -> list[Segment]:
+    """The segments that should be merged; none while the small ones are few, for each merge copies them."""
+    small = [segment for segment in segments if segment.info.images < SMALL]
+    return small if len(small) > MOST_SMALL else []
+
+
+def needs_compaction(segments: list[Segment], dead: np.ndarray) -> list[Segment]:
+    """The segments that compaction writes anew: those with images among the `dead` (int64 ids), and the small ones, unless
+    one small segment is all there is to do."""
+    holding = [segment for segment in segments if np.isin(segment.image_ids, dead).any()]
+    small = [segment for segment in segments if segment.info.images < SMALL and segment not in holding]
+    return holding + small if holding or len(small) > 1 else []
+
+
+def merge(segments: list[Segment], tombstones: Iterable[int], begin: Callable[[], SegmentBuilder]) -> list[str]:
+    """Copy what is alive into new segments under the same ids; their names, at least one unless there is nothing."""
+    rows, names = SegmentSet(segments, sorted(tombstones)), []
+    ids = rows.image_ids()
+    for start in range(0, max(len(ids), min(len(segments), 1)), FULL):
+        builder = begin()
+        _copy(rows, ids[start : start + FULL], builder)
+        names.append(builder.finish())
+        rows.give_back()
+    return names
+
+
+def _copy(rows: SegmentSet, ids: np.ndarray, builder: SegmentBuilder) -> None:
+    """All of one new segment; tokens and thumbnails, which are large, a few at a time."""
+    records, vectors = rows.images(ids), rows.image_vectors(ids)
+    for at in range(0, len(ids), ROWS_AT_ONCE):
+        part, own = slice(at, at + ROWS_AT_ONCE), ids[at : at + ROWS_AT_ONCE]
+        builder.add_images(records[part], vectors[part], rows.tokens(own), [rows.thumbnail(image_id) for image_id in own])
+    captions = [caption for own in rows.captions_of(ids).values() for caption in own]
+    builder.add_captions(captions, rows.caption_vectors([caption.caption_id for caption in captions]))

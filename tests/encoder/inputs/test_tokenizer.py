@@ -1,0 +1,89 @@
+"""Sentences to ids: the vocabulary that ships, and WordPiece over a vocabulary file."""
+
+from __future__ import annotations
+
+import pytest
+
+from encoder.config import PRESETS
+from encoder.errors import BadCheckpoint
+from encoder.inputs.tokenizer import Tokenizer, pad, read_vocabulary
+from encoder.model_folder import SHIPPED, vocabulary_path
+
+WORDPIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "dog", "##gy", "狗", "a", "跑"]
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return Tokenizer(vocabulary_path(SHIPPED), 64)
+
+
+def test_wordpiece_reads_a_vocabulary_file(tmp_path):
+    path = tmp_path / "vocab.txt"
+    path.write_text("\n".join(WORDPIECES), encoding="utf-8")
+    tokenizer = Tokenizer(path, 50)
+    assert tokenizer.pieces("A doggy 狗跑") == ["[CLS]", "a", "dog", "##gy", "狗", "跑", "[SEP]"]
+    assert tokenizer.ids(["dog cat"]) == [[2, 4, 1, 3]]
+
+
+def test_a_vocabulary_without_its_marks_is_refused(tmp_path):
+    path = tmp_path / "vocab.txt"
+    path.write_text("dog\ncat")
+    with pytest.raises(BadCheckpoint, match=r"\[PAD\]"):
+        Tokenizer(path, 50)
+
+
+def test_a_long_sentence_is_cut_and_keeps_its_end_mark(shipped):
+    (ids,) = shipped.ids(["dog " * 500])
+    assert len(ids) == 64
+    assert ids[0] == 1 and ids[-1] == 2
+
+
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        ("A dog runs .", "a DOG runs"),
+        ("两只狗。", "两只狗"),
+        ("Ｄｏｇ　ｒｕｎｓ", "dog runs"),
+        ("  a   dog ", "a dog"),
+    ],
+)
+def test_what_people_type_differently_is_read_alike(shipped, one, other):
+    assert shipped.pieces(one) == shipped.pieces(other)
+
+
+@pytest.mark.parametrize("text", ["", " ", "\x00", "🐶", "\u200b", "ñandú", "我爱🐶 and 狗"])
+def test_any_text_has_ids(shipped, text):
+    (ids,) = shipped.ids([text])
+    assert ids[0] == 1 and ids[-1] == 2 and 0 not in ids
+
+
+def test_both_languages_are_covered(shipped):
+    unknown = 3
+    for text in ("a man rides a bicycle past the red house", "一个男人骑着自行车经过红色的房子"):
+        assert unknown not in shipped.ids([text])[0]
+
+
+def test_padding_fills_up_with_zeros():
+    assert pad([[1, 5, 2], [1, 2]], 4).tolist() == [[1, 5, 2, 0], [1, 2, 0, 0]]
+
+
+def test_a_piece_may_be_a_separator_of_lines(tmp_path):
+    path = tmp_path / "vocab.txt"
+    path.write_text("\n".join([*WORDPIECES, "\u2028", "\x85", "猫"]) + "\n", encoding="utf-8", newline="\n")
+    assert read_vocabulary(path)["猫"] == len(WORDPIECES) + 2
+    path.write_bytes("\r\n".join(WORDPIECES).encode())
+    assert Tokenizer(path, 50).ids(["狗"]) == [[2, 6, 3]]
+
+
+def test_padding_must_be_the_first_piece(tmp_path):
+    path = tmp_path / "vocab.txt"
+    path.write_text("\n".join(WORDPIECES[::-1]), encoding="utf-8")
+    with pytest.raises(BadCheckpoint, match=r"\[PAD\] in line 9"):
+        Tokenizer(path, 50)
+
+
+def test_opt_v2_reads_48_pieces_between_its_marks(tmp_path):
+    path = tmp_path / "vocab.txt"
+    path.write_text("\n".join(WORDPIECES), encoding="utf-8")
+    (ids,) = Tokenizer(path, PRESETS["opt-v2-base"].text_length).ids(["狗" * 60 + "跑"])
+    assert ids == [2, *[6] * 48, 3]

@@ -1,0 +1,198 @@
+"""The kept graphs: whatever was done to them, what comes out is right."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.commands import ROOT
+from tests.support.small_models import write_small_model
+
+ENCODE = """
+import sys
+import numpy as np
+from encoder import open_encoder
+
+class Foreign:
+    def __init__(self):
+        from mindspore import Tensor, nn
+        class Mine(nn.Cell):
+            def construct(self, x):
+                return x * 2 + 1
+        self.cell, self.tensor = Mine(), Tensor
+    def run(self, rows):
+        assert self.cell(self.tensor(np.ones((rows, 5), np.float32))).asnumpy().max() == 3
+
+folder, *steps = sys.argv[1:]
+encoder = open_encoder(folder)
+for number, step in enumerate(steps):
+    if step == "foreign":
+        Foreign().run(number + 1)
+    elif step == "foreign-cached":
+        import mindspore as ms
+        ms.set_context(enable_compile_cache=True)
+        Foreign().run(number + 1)
+        ms.set_context(enable_compile_cache=False)
+    else:
+        print(step, encoder.encode_texts(["a dog on the beach"] * int(step)).vectors[-1, :4].round(4))
+"""
+
+ALL = ("8", "32", "1")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_small_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def encode(model, tmp_path_factory):
+    script = tmp_path_factory.mktemp("script") / "encode.py"
+    script.write_text(ENCODE, encoding="utf-8")
+
+    def run(cache, *steps, **environment) -> tuple[dict[str, str], list[str]]:
+        """What was encoded, by the number of sentences, and what was said of the cache."""
+        own = {"PANOPTES_CACHE": str(cache), "PYTHONPATH": str(ROOT), "PANOPTES_RUNTIME": "mindspore"}
+        done = subprocess.run(
+            [sys.executable, script, model, *steps],
+            env=os.environ | own | environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+        said = [line for line in done.stderr.splitlines() if "kept graphs" in line]
+        return dict(line.split(maxsplit=1) for line in done.stdout.splitlines()), said
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def right(encode, tmp_path_factory):
+    values, said = encode(tmp_path_factory.mktemp("right"), *ALL)
+    assert set(values) == set(ALL) and not said
+    return values
+
+
+@pytest.fixture(scope="module")
+def filled(encode, right, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("filled")
+    assert encode(folder, "8", "foreign", "32", "foreign", "1") == (right, [])
+    return folder
+
+
+@pytest.fixture
+def cache(filled, tmp_path):
+    """A cache that knows all graphs, and was written to beside foreign ones."""
+    return shutil.copytree(filled, tmp_path / "cache")
+
+
+def kept(cache):
+    """The folders of the graphs, by the size of the batch."""
+    (folder,) = cache.glob("CPU-*")
+    assert not (folder / "served").exists()
+    return {path.name.split("-")[2].split("x")[0]: path for path in (folder / "kept").iterdir()}
+
+
+def graph_in(folder):
+    (path,) = folder.glob("*.mindir")
+    return path
+
+
+def test_each_graph_is_kept_once_under_its_name_and_no_foreign_one(encode, right, cache):
+    before = {name: graph_in(folder).stat().st_mtime_ns for name, folder in kept(cache).items()}
+    assert set(before) == set(ALL)
+
+    assert encode(cache, "1", "foreign", "8", "32") == (right, [])
+
+    assert {name: graph_in(folder).stat().st_mtime_ns for name, folder in kept(cache).items()} == before
+
+
+def test_a_program_that_uses_the_cache_itself_in_between_changes_nothing(encode, right, cache):
+    assert encode(cache, "1", "foreign-cached", "8", "foreign-cached", "32") == (right, [])
+    assert set(kept(cache)) == set(ALL)
+    assert encode(cache, *ALL) == (right, [])
+
+
+def test_a_program_that_has_a_cache_of_its_own_keeps_it_to_itself(encode, right, cache, tmp_path):
+    own = tmp_path / "own"
+    environment = {"MS_COMPILER_CACHE_ENABLE": "1", "MS_COMPILER_CACHE_PATH": str(own)}
+    for _ in range(2):
+        assert encode(cache, "1", "foreign", "8", "32", **environment) == (right, [])
+        assert len(list(own.rglob("*.mindir"))) == 1
+
+
+def test_graphs_that_were_exchanged_are_not_loaded_and_are_gone(encode, right, cache):
+    folders = kept(cache)
+    one, other = graph_in(folders["8"]), graph_in(folders["32"])
+    kept_bytes = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(kept_bytes)
+
+    values, said = encode(cache, *ALL)
+
+    assert values == right
+    assert len(said) == 1 and "Texts-8x" in said[0] and "is not what was written" in said[0]
+    assert encode(cache, *ALL) == (right, [])
+
+
+@pytest.mark.parametrize("name", ["record.json", "*.mindir"])
+def test_what_lost_a_file_is_compiled_anew(encode, right, cache, name):
+    (path,) = kept(cache)["32"].glob(name)
+    path.unlink()
+    values, said = encode(cache, *ALL)
+    assert values == right and len(said) == 1
+    assert encode(cache, *ALL) == (right, [])
+
+
+def test_a_graph_that_fails_when_it_runs_is_compiled_anew(encode, right, cache):
+    """The record was forged too, so that only running it can tell."""
+    folders = kept(cache)
+    for name in ("record.json", graph_in(folders["8"]).name):
+        one, other = folders["8"] / name, folders["32"] / name
+        kept_bytes = one.read_bytes()
+        one.write_bytes(other.read_bytes())
+        other.write_bytes(kept_bytes)
+
+    values, said = encode(cache, *ALL)
+
+    assert values == right and len(said) == 1
+    assert encode(cache, *ALL) == (right, [])
+    assert set(kept(cache)) == set(ALL)
+
+
+@pytest.mark.parametrize("record", ["", "[]", "{}", json.dumps({"number": 0, "files": {}})])
+def test_a_record_that_says_nothing_is_not_believed(tmp_path, record):
+    from encoder.runtime.graph_cache import CorruptGraph, _checked
+
+    (tmp_path / "record.json").write_text(record)
+    with pytest.raises(CorruptGraph):
+        _checked(tmp_path)
+
+
+def test_without_a_folder_to_write_to_everything_is_compiled(encode, right, tmp_path):
+    (tmp_path / "file").write_text("")
+    values, said = encode(tmp_path / "file" / "cache", *ALL)
+    assert values == right
+    assert len(said) == 1 and "Not a directory" in said[0]
+
+
+def test_of_old_versions_the_newest_stay(tmp_path):
+    from encoder.runtime.graph_cache import remove_old_folders
+
+    others = [tmp_path / f"CPU-{number:012x}" for number in range(5)]
+    untouched = [tmp_path / "Ascend-000000000001", tmp_path / "CPU-mine", tmp_path / "photos"]
+    for age, folder in enumerate([*others, *untouched]):
+        folder.mkdir()
+        os.utime(folder, (10**9 - age, 10**9 - age))
+    used = tmp_path / "CPU-ffffffffffff"
+
+    remove_old_folders(used, "CPU")
+
+    assert {path for path in tmp_path.iterdir()} == {used, *others[:2], *untouched}

@@ -1,0 +1,120 @@
+"""Runs that are killed, or find the disk full, at any step of writing: see `tests/support/crashes.py`.
+
+Here every few events are tried; `python -m tests.support.crashes FOLDER build kill 1 1` tries all, in some minutes.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from indexer import build_index, open_source
+from storage import Home
+from storage.errors import CollectionBusy, UnusableHome
+from tests.support.commands import ROOT
+from tests.support.crashes import BATCH, FULL, KILL
+from tests.support.fakes import FakeEncoder, save_photo
+
+UNDER_WAY = 2
+"""Batches of which something may have been encoded that is not yet durable: the one being written and the one after it."""
+
+
+def crashes(command, how, first, step):
+    """What `tests.support.crashes` says, in memory where there is such a folder."""
+    shared = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None) as folder:
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.support.crashes", folder, command, how, str(first), str(step)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(("command", "how", "step"), [("build", KILL, 12), ("build", FULL, 12), ("compact", KILL, 9)])
+def test_whatever_instant_it_ends_at_the_next_run_ends_as_if_nothing_had_been(command, how, step):
+    found = crashes(command, how, first=4, step=step)
+    whole = found["whole"]
+    assert found["events"] > 30 and whole["ended"] == "done" and found["before"] != whole["finally"]
+    assert len(found["runs"]) >= 5
+    for run in found["runs"]:
+        assert run["ended"] is None if how == KILL else run["ended"].startswith("UnusableHome: Can't write to"), run
+        assert run["seen"] in (found["before"], whole["finally"]), run
+        assert run["finally"] == whole["finally"] and run["version"] == 3, run
+        assert run["encoded"] <= whole["encoded"] + UNDER_WAY * BATCH, run
+        assert run["left"] == run["wrong"] == [], run
+
+
+def test_killed_again_and_again_at_random_times():
+    found = crashes("build", "random", first=20261125, step=4)
+    for run in found["runs"]:
+        assert set(run["all_seen"]) <= {found["before"], found["whole"]["finally"]}
+        assert run["finally"] == found["whole"]["finally"] and run["left"] == run["wrong"] == []
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for number in range(6):
+        save_photo(tmp_path / "photos" / f"{number}.png", (number * 30, 9, 9))
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def home(tmp_path):
+    return Home(tmp_path / "home")
+
+
+def build(home, photos):
+    return build_index(home, "walls", open_source(photos), FakeEncoder(), workers=0)
+
+
+@pytest.mark.parametrize("most", [2_000, 20_000])
+def test_a_file_that_the_system_lets_grow_no_further(home, photos, most):
+    """A true refusal of the system, wherever it comes: in Python, in Arrow, in FAISS or in SQLite."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    build(home, photos)
+    for number in range(6, 60):
+        save_photo(photos / f"{number}.png", (number * 4, 99, 9))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        with pytest.raises(Exception, match="Can't write to|can't be used") as raised:
+            build(home, photos)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert type(raised.value).__name__ in ("UnusableHome", "CatalogError")
+    assert home.collection("walls").open_snapshot().image_count == 6
+    assert build(home, photos).images == 60
+
+
+def test_a_home_that_may_only_be_read_can_be_searched_and_is_named(home, photos, monkeypatch):
+    build(home, photos)
+    opened = os.open
+
+    def read_only(path, flags, *mode, **named):
+        if flags & (os.O_WRONLY | os.O_RDWR):
+            raise OSError(errno.EROFS, "Read-only file system")
+        return opened(path, flags, *mode, **named)
+
+    monkeypatch.setattr(os, "open", read_only)
+    with pytest.raises(UnusableHome, match="Read-only file system"):
+        build(home, photos)
+    assert home.collection("walls").open_snapshot().image_count == 6
+
+
+def test_a_second_run_beside_the_first_gets_one_clear_line(home, photos):
+    with home.create_collection("walls").writer("x"), pytest.raises(CollectionBusy, match="wait for it to end"):
+        build(home, photos)

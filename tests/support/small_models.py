@@ -1,0 +1,113 @@
+"""Small OPT models with seeded random weights, for tests that need a network but not a trained one."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from encoder.config import PRESETS, OptConfig
+from encoder.model_folder import CONFIG, read_config, rounded, write_model
+from encoder.runtime.graph_files import copy_kept_graphs, is_whole, kept_graphs
+from encoder.single_stream_config import SingleStreamConfig
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "dog", "cat", "on", "the", "beach", "red", "car", "狗", "猫", "红", "色"]
+SMALL = dict(
+    hidden_size=32,
+    dim=16,
+    vocab_size=len(WORDS),
+    text_layers=2,
+    text_heads=2,
+    text_intermediate=64,
+    text_length=32,
+    max_positions=32,
+    fusion_layers=2,
+    fusion_intermediate=64,
+    itm_hidden=64,
+    image_layers=2,
+    image_heads=2,
+    image_intermediate=64,
+)
+
+SMALL_V2 = dataclasses.replace(PRESETS["opt-v2-base"], **SMALL, image_size=32, patch_size=16, published_extras=False)
+SMALL_MINI = dataclasses.replace(
+    PRESETS["opt-mini"],
+    **SMALL,
+    image_size=56,
+    patch_size=14,
+    grid_features=24,
+    grid_stages=((1, 3, 2, 8, 8, 1), (2, 3, 2, 8, 12, 2), (2, 5, 2, 12, 16, 1), (2, 3, 2, 16, 16, 1)),
+    int8_weights=("uniter.img_embeddings.conv.",),
+)
+
+
+def random_weights(config: OptConfig, seed: int = 0) -> dict[str, np.ndarray]:
+    """Seeded weights of every parameter; std 0.15 so that a wrong activation or layout shows; 8 bits where stored so."""
+    rng = np.random.default_rng(seed)
+    out = {}
+    for name, shape in parameter_shapes(config).items():
+        value = rng.normal(0, 0.15, shape)
+        out[name] = rounded(name, (1 + value if name.endswith("gamma") else value).astype(np.float32), config)
+    return out
+
+
+def write_small_model(
+    folder: Path, config: OptConfig = SMALL_MINI, seed: int = 0, weights: dict[str, np.ndarray] | None = None
+) -> Path:
+    """A model folder with random weights, or these, and a word vocabulary."""
+    write_model(folder, config, random_weights(config, seed) if weights is None else weights, vocabulary())
+    return add_graphs(folder)
+
+
+def add_graphs(folder: Path) -> Path:
+    """Give a model folder the graphs of its config."""
+    config = read_config(folder)
+    keep_graphs(config)
+    assert copy_kept_graphs(folder, config)
+    return folder
+
+
+def parameter_shapes(config: OptConfig | SingleStreamConfig) -> dict[str, tuple[int, ...]]:
+    """Of every parameter of a network, in the order in which the network has them. Kept too, for few tests need MindSpore."""
+    kept = kept_graphs(config).with_suffix(".json")
+    if not kept.exists():
+        from encoder.network.entries import network_of
+
+        shapes = {name: parameter.shape for name, parameter in network_of(config).parameters_and_names()}
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=kept.parent, delete=False, encoding="utf-8") as file:
+            json.dump(shapes, file)
+        os.replace(file.name, kept)
+    return {name: tuple(shape) for name, shape in json.loads(kept.read_text(encoding="utf-8")).items()}
+
+
+def keep_graphs(config: OptConfig | SingleStreamConfig) -> Path:
+    """Where the graphs of a config are kept. They are exported once, by one process, however many want them."""
+    kept = kept_graphs(config)
+    if is_whole(kept):
+        return kept
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with open(kept.parent / "lock", "w") as lock, tempfile.TemporaryDirectory() as folder:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not is_whole(kept):
+            from encoder.exporting.onnx_export import export_graphs
+
+            (Path(folder) / CONFIG).write_text(config.to_json(), encoding="utf-8")
+            export_graphs(Path(folder))
+    return kept
+
+
+def vocabulary() -> bytes:
+    """A `tokenizer.json` of WORDS."""
+    import tokenizers
+
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece({w: i for i, w in enumerate(WORDS)}, unk_token="[UNK]"))
+    tokenizer.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = tokenizers.processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    return tokenizer.to_str().encode()

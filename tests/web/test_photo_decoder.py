@@ -1,0 +1,156 @@
+"""Photos of strangers: what is refused before it is decoded, and what happens to a decoder that goes wrong."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import signal
+import struct
+import time
+import zlib
+from unittest.mock import Mock
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from encoder.inputs.pixels import FORMATS
+from search import UnreadablePhoto
+from search.query.query_photo import read_photo_with_preview
+from tests.support.fakes import FakeConfig, jpeg, photo
+from web.errors import Busy
+from web.image_types import upload_format
+from web.photo_decoder import PhotoDecoder, check
+
+CONFIG = FakeConfig()
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    decoder = PhotoDecoder()
+    yield decoder
+    decoder.close()
+
+
+def saved(kind: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    photo("red").save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def png(width: int, height: int) -> bytes:
+    """A PNG that says it has so many pixels, and has a few bytes of them."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = zlib.compress(bytes(1000))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_what_is_taken_gives_what_decoding_here_gives(decoder, kind):
+    content = saved(kind)
+
+    prepared, preview = decoder.read(content, CONFIG)
+
+    assert upload_format(content[:16]) == kind
+    expected, _ = read_photo_with_preview(content, CONFIG)
+    assert np.array_equal(prepared, expected) and Image.open(io.BytesIO(preview)).format == "JPEG"
+
+
+@pytest.mark.parametrize("kind", ["PPM", "ICO", "PCX", "TGA", "PDF", "EPS", "AVIF", "ICNS"])
+def test_other_formats_are_not_taken_even_where_they_could_be_read(decoder, kind):
+    try:
+        content = saved(kind)
+    except (KeyError, OSError):
+        pytest.skip(f"this Pillow writes no {kind}")
+    with pytest.raises(UnreadablePhoto, match="is not an image that can be read"):
+        decoder.read(content, CONFIG)
+
+
+@pytest.mark.parametrize("size", [(8001, 8001), (2**31 - 1, 1), (65_535, 65_535)])
+def test_too_many_pixels_are_refused_before_they_are_decoded(decoder, size):
+    width, height = size
+    if width * height <= 64_000_000:
+        pytest.skip("few enough")
+    with pytest.raises(UnreadablePhoto, match="has more than the 64 million pixels"):
+        check(png(width, height))
+    with pytest.raises(UnreadablePhoto):
+        decoder.read(png(width, height), CONFIG)
+
+
+def test_a_signature_of_one_kind_and_the_rest_of_another_is_damaged(decoder):
+    with pytest.raises(UnreadablePhoto, match="the uploaded photo"):
+        decoder.read(b"BM" + jpeg("red")[2:], CONFIG)
+
+
+def test_a_photo_that_takes_too_long_is_given_up_and_the_next_one_is_read():
+    decoder = PhotoDecoder(seconds=60)
+    try:
+        decoder.read(jpeg("red"), CONFIG)
+        decoder._seconds = 0.2
+        os.kill(decoder._process.pid, signal.SIGSTOP)  # a decoder that is stuck
+        with pytest.raises(UnreadablePhoto, match=r"longer than 0\.2 s"):
+            decoder.read(jpeg("red"), CONFIG)
+        decoder._seconds = 60
+        assert decoder.read(jpeg("blue"), CONFIG)[0].shape == (32, 32, 3)
+    finally:
+        decoder.close()
+
+
+def test_a_decoder_that_dies_is_said_and_replaced():
+    decoder = PhotoDecoder()
+    try:
+        decoder.read(jpeg("red"), CONFIG)
+        first = decoder._process
+        os.kill(first.pid, signal.SIGKILL)
+        first.join()
+        assert decoder.read(jpeg("blue"), CONFIG)[0].shape == (32, 32, 3)
+        assert decoder._process.pid != first.pid
+    finally:
+        decoder.close()
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["no process", "a process that ends at once"])
+def test_a_decoder_that_cannot_be_started_is_said_and_tried_again(monkeypatch, at_once):
+    decoder = PhotoDecoder()
+    with monkeypatch.context() as patched:
+        if at_once:
+            refused = OSError(errno.EAGAIN, "Resource temporarily unavailable")
+            patched.setattr("multiprocessing.popen_spawn_posix.Popen._launch", Mock(side_effect=refused))
+        else:
+            patched.setattr("web.photo_decoder._work", os.abort)
+        for _ in range(2):
+            with pytest.raises(Busy, match="No process could be started"):
+                decoder.read(jpeg("red"), CONFIG)
+    try:
+        assert decoder.read(jpeg("blue"), CONFIG)[0].shape == (32, 32, 3)
+    finally:
+        decoder.close()
+
+
+def test_a_photo_that_takes_too_much_memory_is_an_error():
+    decoder = PhotoDecoder(memory=60_000_000)
+    buffer = io.BytesIO()
+    Image.new("RGBA", (7000, 7000)).save(buffer, "PNG", compress_level=1)
+    try:
+        with pytest.raises(UnreadablePhoto, match="(?i)memory"):
+            decoder.read(buffer.getvalue(), CONFIG)
+        assert decoder.read(jpeg("blue"), CONFIG)[0].shape == (32, 32, 3)
+    finally:
+        decoder.close()
+
+
+def test_the_worker_ends_with_its_parent():
+    decoder = PhotoDecoder()
+    decoder.read(jpeg("red"), CONFIG)
+    process = decoder._process
+    decoder._connection.close()  # what the end of this process would do
+
+    deadline = time.monotonic() + 30
+    while process.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not process.is_alive()

@@ -1,0 +1,1 @@
+"""The server: connections, tokens, the log, metrics."""
