@@ -1,14 +1,28 @@
-"""Tests keep exported and compiled graphs in a folder of the checkout, shared by every process and every run; none is timed."""
+"""Tests keep exported and compiled graphs in a folder of the checkout, for every run; none is timed."""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-os.environ["PANOPTES_CACHE"] = str(Path(__file__).parent.parent / ".pytest_cache" / "panoptes")
+
+def own_cache() -> Path:
+    """The cache of this process: all share the exported graphs; compiled ones are its own, so that none waits for another."""
+    shared = Path(__file__).parent.parent / ".pytest_cache" / "panoptes"
+    own = shared / os.environ.get("PYTEST_XDIST_WORKER", "main")
+    own.mkdir(parents=True, exist_ok=True)
+    (shared / "graphs").mkdir(exist_ok=True)
+    with suppress(FileExistsError):
+        (own / "graphs").symlink_to(Path("..") / "graphs")
+    return own
+
+
+os.environ["PANOPTES_CACHE"] = str(own_cache())
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each command would compile all that it imports
 for name in ("HOME", "CATALOG", "MODEL", "DEVICE", "DATA", "RUNTIME", "PRECISION"):
     os.environ.pop(f"PANOPTES_{name}", None)
 
@@ -23,6 +37,16 @@ def mindspore(monkeypatch):
 
     monkeypatch.setenv("PANOPTES_RUNTIME", "mindspore")
     monkeypatch.setattr(process_cache("CPU"), "_ended", True)
+
+
+@pytest.fixture
+def step_by_step():
+    """MindSpore runs operator by operator what a test calls: in graph mode each part that is called is compiled first."""
+    import mindspore as ms
+
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    yield
+    ms.set_context(mode=ms.GRAPH_MODE)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import pytest
 from indexer.gallery import sample_gallery
 from tests.commands.test_demo import get, wait_until_ready
 from tests.support.commands import ROOT, answer, manage
-from tests.support.published_models import SMALL_PUBLISHED, published_weights, training_weights, write_published
+from tests.support.published_models import SMALL_IMPORTED, published_weights, training_weights, write_published
 from tests.support.small_models import SMALL_MINI, write_small_model
 
 
@@ -63,7 +63,7 @@ def test_models_are_listed_and_shown_with_their_fingerprints(imported):
     shown = answer("model", "show", "taichu", "--home", home)
     assert shown == models["taichu"]
     assert shown["fingerprint"] == report["fingerprint"]
-    assert (shown["languages"], shown["preprocessing"], shown["token_shape"]) == (["zh"], "center_crop", [10, 128])
+    assert (shown["languages"], shown["preprocessing"], shown["token_shape"]) == (["zh"], "center_crop", [17, 128])
     assert shown["imported"]["file"] == "opt_v2_small.ckpt" and len(shown["imported"]["sha256"]) == 64
     printed = manage("model", "list", "--home", home).stdout + manage("model", "show", "taichu", "--home", home).stdout
     assert report["fingerprint"] in printed and "center_crop" in printed
@@ -171,8 +171,7 @@ def test_what_does_not_fit_is_one_line_and_writes_nothing(tmp_path):
 def test_every_size_is_read_off_the_shapes(imported):
     home, _ = imported
     written = json.loads((home / "models" / "taichu" / "config.json").read_text())
-    expected = json.loads(SMALL_PUBLISHED.to_json()) | {"published_extras": False}
-    assert written == expected
+    assert written == json.loads(SMALL_IMPORTED.to_json())
 
 
 def test_the_page_of_an_imported_model_is_served(imported):

@@ -38,13 +38,15 @@ SMALL_PUBLISHED = dataclasses.replace(
     fusion_layers=3,
     fusion_intermediate=256,
     itm_hidden=256,
-    image_size=48,
+    image_size=64,
     patch_size=16,
     image_layers=2,
     image_heads=2,
     image_intermediate=320,
 )
 """Every size differs from its neighbours, so that one in the place of another shows."""
+SMALL_IMPORTED = dataclasses.replace(SMALL_PUBLISHED, published_extras=False)
+"""What an import makes of it."""
 
 OPTIMIZER = {
     "global_step": np.array([7], np.int32),

@@ -1,4 +1,4 @@
-"""The exported graphs of every form give MindSpore's numbers, at every batch and at every length that texts are padded to."""
+"""The exported graphs of every form give MindSpore's numbers, at every batch, and at every length that texts are padded to."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from encoder.runtime.encoder import OptEncoder, _buckets
 from encoder.runtime.reranker import Reranker
 from encoder.single_stream_config import SingleStreamConfig
 from tests.encoder.network.test_region_stream import SMALL_REGIONS
+from tests.support.published_models import SMALL_IMPORTED
 from tests.support.published_single_stream import SMALL_V1, SMALL_ZOO
 from tests.support.runtimes import open_with
-from tests.support.small_models import SMALL_MINI, SMALL_V2, add_graphs, random_weights, vocabulary
+from tests.support.small_models import SMALL_MINI, add_graphs, random_weights, vocabulary
 
 VECTORS, LOGITS = 1e-5, 1e-3
-FORMS = {"V2": SMALL_V2, "mini": SMALL_MINI, "regions": SMALL_REGIONS, "V1": SMALL_V1, "zoo": SMALL_ZOO}
+FORMS = {"V2": SMALL_IMPORTED, "mini": SMALL_MINI, "regions": SMALL_REGIONS, "V1": SMALL_V1, "zoo": SMALL_ZOO}
 BATCHES = (1, 3, 7)
 
 
@@ -70,10 +71,9 @@ class Form:
         return ids
 
     def lengths(self, count: int) -> list[int]:
-        """All that texts are padded to, or where shapes are compiled those that are the turn of this batch."""
+        """Of all that texts are padded to, those that are the turn of this batch: each is once, with some batch."""
         kind = OptEncoder if self.config.dim else Reranker
-        lengths = _buckets(kind.text_lengths, self.config.text_length)
-        return lengths[BATCHES.index(count) :: len(BATCHES)] if self.compiles else lengths
+        return _buckets(kind.text_lengths, self.config.text_length)[BATCHES.index(count) :: len(BATCHES)]
 
 
 @pytest.fixture(scope="module", params=FORMS)

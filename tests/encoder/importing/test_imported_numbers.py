@@ -23,7 +23,7 @@ from encoder.quantization import dequantize_tokens
 from encoder.registry import ModelRegistry
 from tests.support.numpy_opt import NumpyOpt
 from tests.support.published_models import PIECES, SMALL_PUBLISHED, published_weights, write_published
-from tests.support.runtimes import RUNTIMES, open_with
+from tests.support.runtimes import WAYS, encoder_by
 from tests.support.small_models import add_graphs
 
 VECTORS, LOGITS = 1e-4, 1e-3
@@ -86,9 +86,9 @@ def model(tmp_path_factory):
     return model_of(published_weights(), tmp_path_factory.mktemp("right"))
 
 
-@pytest.fixture(scope="module", params=RUNTIMES)
+@pytest.fixture(scope="module", params=WAYS)
 def encoder(request, model):
-    return open_with(request.param, model)
+    return encoder_by(request.param, model)
 
 
 def errors(encoder, expected: Expected) -> dict[str, float]:
@@ -192,8 +192,7 @@ def test_the_accepted_alias_gives_the_same_numbers(expected, tmp_path):
 
 
 def test_a_compact_import_keeps_vectors_and_few_bytes_and_reads_the_averaged_patches(tmp_path):
-    config = dataclasses.replace(SMALL_PUBLISHED, image_size=64)
-    weights = published_weights(config)
+    weights = published_weights()
     file = write_published(tmp_path / "file", weights)
     models = ModelRegistry(tmp_path / "models")
     plain, small = (import_model(file, models, name, compact=name == "small", finish=add_graphs) for name in ("plain", "small"))
@@ -208,7 +207,7 @@ def test_a_compact_import_keeps_vectors_and_few_bytes_and_reads_the_averaged_pat
     patches = images.tokens[:, 1:].astype(np.float32).reshape(3, 2, 2, 2, 2, 128).mean((2, 4)).reshape(3, 4, 128)
     averaged = np.concatenate([images.tokens[:, :1].astype(np.float32), patches], 1)
     np.testing.assert_allclose(dequantize_tokens(few.tokens), averaged, atol=0.6 * np.abs(averaged).max() / 127)
-    reference = NumpyOpt(config, weights)
+    reference = NumpyOpt(SMALL_PUBLISHED, weights)
     for sentence in SENTENCES[:3]:
         states = reference.text_states(ids_of(sentence))
         expected = [reference.match_logit(states, tokens) for tokens in dequantize_tokens(few.tokens)]

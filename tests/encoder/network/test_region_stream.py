@@ -19,7 +19,7 @@ from encoder.inputs.regions import Regions, rows_of
 from encoder.network import opt, region_stream
 from tests.support.numpy_regions import NumpyRegions
 from tests.support.published_single_stream import detections
-from tests.support.runtimes import RUNTIMES, open_with, with_few_shapes
+from tests.support.runtimes import WAYS, encoder_by
 from tests.support.small_models import SMALL, WORDS, random_weights, write_small_model
 
 VECTORS, LOGITS = 1e-4, 1e-3
@@ -83,11 +83,11 @@ def model(tmp_path_factory, weights):
 
 @pytest.fixture(scope="module")
 def opened(model):
-    """The encoder by its runtime, opened once."""
-    return cache(lambda runtime: open_with(runtime, model))
+    """The encoder by the way in which it is run, opened once."""
+    return cache(lambda way: encoder_by(way, model))
 
 
-@pytest.fixture(scope="module", params=RUNTIMES)
+@pytest.fixture(scope="module", params=WAYS)
 def encoder(request, opened):
     return opened(request.param)
 
@@ -136,8 +136,8 @@ def test_the_order_of_regions_says_nothing(encoder, expected):
     np.testing.assert_allclose(encoder.encode_images(turned).vectors, expected.image_vectors, atol=VECTORS)
 
 
-def test_after_warm_up_no_number_of_regions_compiles_anything(opened, expected, monkeypatch):
-    encoder = with_few_shapes(opened("mindspore"), monkeypatch)
+def test_after_warm_up_no_number_of_regions_compiles_anything(opened, expected):
+    encoder = opened("mindspore")
     encoder.warm_up()
     compiled = encoder.graphs.compiled
     for sentence in SENTENCES:

@@ -36,7 +36,7 @@ from tests.support.published_single_stream import (
     write_joint,
     zoo_weights,
 )
-from tests.support.runtimes import RUNTIMES, open_with, with_few_shapes
+from tests.support.runtimes import WAYS, encoder_by
 from tests.support.small_models import add_graphs
 
 TOKENS, LOGITS = 2e-3, 1e-3
@@ -101,11 +101,11 @@ def model(form, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def opened(model):
-    """The encoder by its runtime, opened once."""
-    return cache(lambda runtime: open_with(runtime, model))
+    """The encoder by the way in which it is run, opened once."""
+    return cache(lambda way: encoder_by(way, model))
 
 
-@pytest.fixture(scope="module", params=RUNTIMES)
+@pytest.fixture(scope="module", params=WAYS)
 def encoder(request, opened):
     return opened(request.param)
 
@@ -151,8 +151,8 @@ def test_neither_padding_nor_batch_nor_bucket_changes_a_score(encoder, form, pla
         np.testing.assert_allclose(found, expected, atol=LOGITS)
 
 
-def test_after_warm_up_no_pair_compiles_anything(opened, form, monkeypatch):
-    encoder = with_few_shapes(opened("mindspore"), monkeypatch)
+def test_after_warm_up_no_pair_compiles_anything(opened, form):
+    encoder = opened("mindspore")
     encoder.warm_up()
     compiled = encoder.graphs.compiled
     for place in range(len(form.images)):

@@ -16,18 +16,18 @@ from encoder import open_encoder
 from encoder.model_folder import write_model
 from encoder.runtime import encoder as runtime
 from tests.support.commands import ROOT
-from tests.support.runtimes import RUNTIMES, open_with, with_few_shapes
+from tests.support.runtimes import WAYS, encoder_by
 from tests.support.small_models import SMALL_MINI, random_weights, vocabulary, write_small_model
 
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
-    """The encoder by its runtime, opened once."""
+    """The encoder by the way in which it is run, opened once."""
     model = write_small_model(tmp_path_factory.mktemp("model"))
-    return cache(lambda runtime: open_with(runtime, model))
+    return cache(lambda way: encoder_by(way, model))
 
 
-@pytest.fixture(scope="module", params=RUNTIMES)
+@pytest.fixture(scope="module", params=WAYS)
 def encoder(request, opened):
     return opened(request.param)
 
@@ -154,7 +154,7 @@ def test_rows_go_into_few_and_small_batches(count, sizes, expected):
 
 
 def test_two_models_that_are_asked_at_the_same_time_never_share_a_batch(encoder, tmp_path):
-    other = open_with("mindspore" if encoder.graphs.padded else "onnxruntime", write_small_model(tmp_path / "other", seed=3))
+    other = encoder_by("mindspore" if encoder.graphs.padded else "onnxruntime", write_small_model(tmp_path / "other", seed=3))
     pixels, encoders = photos(3), [encoder, other] * 8
 
     def ask(one):
@@ -183,13 +183,13 @@ def test_compact_tokens_are_read_and_explained(tmp_path):
 
 
 @pytest.mark.parametrize("compact", [False, True])
-def test_after_warm_up_no_query_compiles_anything(opened, tmp_path, compact, monkeypatch):
+def test_after_warm_up_no_query_compiles_anything(opened, tmp_path, compact):
     if compact:
         config = dataclasses.replace(SMALL_MINI, compact_tokens=True, text_length=8)
         write_model(tmp_path, config, random_weights(config), vocabulary())
-        encoder = open_with("mindspore", tmp_path)
+        encoder = encoder_by("mindspore", tmp_path)
     else:
-        encoder = with_few_shapes(opened("mindspore"), monkeypatch)
+        encoder = opened("mindspore")
     encoder.warm_up()
     compiled = encoder.graphs.compiled
 

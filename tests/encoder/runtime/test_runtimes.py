@@ -3,7 +3,6 @@ does without the second."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import socket
 import subprocess
@@ -20,7 +19,7 @@ from encoder.runtime.onnx_graphs import OnnxGraphs
 from indexer.gallery import sample_gallery
 from tests.commands.test_demo import get, wait_until_ready
 from tests.support.commands import ROOT, answer, manage
-from tests.support.published_models import SMALL_PUBLISHED, write_published
+from tests.support.published_models import SMALL_IMPORTED, write_published
 from tests.support.runtimes import RUNTIMES, open_with
 from tests.support.small_models import keep_graphs, write_small_model
 
@@ -204,7 +203,7 @@ def test_an_import_needs_mindspore_only_for_graphs_that_aren_t_kept(hidden, tmp_
     command = ["model", "import", file, "--as", "taichu", "--home", tmp_path / "home"]
     one_line(manage(*command, **hidden, PANOPTES_CACHE=str(tmp_path / "empty")), "model import needs MindSpore")
     assert not (tmp_path / "home" / "models" / "taichu").exists()
-    keep_graphs(dataclasses.replace(SMALL_PUBLISHED, published_extras=False))
+    keep_graphs(SMALL_IMPORTED)
     assert answer(*command, **hidden)["name"] == "taichu"
 
 
