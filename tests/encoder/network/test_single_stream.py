@@ -1,8 +1,8 @@
 """Imported checkpoints of OPT-v1 and of the model zoo's OPT give the logits of an independent forward pass in plain numpy.
 
 The reference (tests/support/numpy_single_stream.py) reads the weights as they were before they went into the `.ckpt`, and pads,
-gathers and masks as the published code does. That the comparison would notice the mistakes that don't raise an error is shown by making
-them.
+gathers and masks as the published code does. That the comparison would notice the mistakes that don't raise an error
+is shown by making them.
 """
 
 from __future__ import annotations
