@@ -61,8 +61,8 @@ def measured(what: str, act) -> None:
 
 def settle(plan: Plan, source: Source) -> None:
     """As a run does with photos that are as they were, but for asking catalog and disk about their files."""
-    for work in plan.work(source, None):
-        plan.known.name(work.uri)
+    for work in plan.work_list(source, None):
+        plan.known.mark_named(work.uri)
         assert plan.content_to_skip(work) and plan.is_published(work)
     assert not plan.vanished(ROOT, [])
 
