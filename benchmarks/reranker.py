@@ -1,12 +1,14 @@
-"""What a published single-stream OPT costs as a re-ranker, at its real size: python -m benchmarks.reranker opt-v1|opt-zoo-trunk
+"""Times a published single-stream OPT as a re-ranker, at its real size: python -m benchmarks.reranker opt-v1|opt-zoo-trunk
 
-The weights are random, which costs the same. Prints seconds for one image at index time and for a batch of pairs at query time.
+MindSpore runs it, with random weights, which take the same time. Prints seconds for one image at index time and for a batch of
+pairs at query time.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 
 import numpy as np
 from mindspore import Tensor
@@ -19,8 +21,8 @@ from encoder.single_stream_config import JOINT_PRESETS
 PAIRS, RUNS, TEXT = Reranker.match_batches[-1], 3, Reranker.text_lengths[0]
 
 
-def seconds(cell, *arrays: np.ndarray) -> float:
-    """The median of some runs, after one that compiles."""
+def seconds(cell: Callable[..., Tensor], *arrays: np.ndarray) -> float:
+    """The median seconds of some runs, after one run that compiles the graph."""
     tensors = [Tensor(array) for array in arrays]
     cell(*tensors).asnumpy()
     took = []

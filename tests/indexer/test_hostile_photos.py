@@ -73,10 +73,10 @@ def assert_belongs_together(snapshot, encoder, image, case):
     shown = np.asarray(Image.open(io.BytesIO(snapshot.thumbnail(image_id))))
     assert shown.reshape(-1, 3).mean(0) == pytest.approx(case.colour, abs=6)
     captions = snapshot.captions_of(ids)[image_id]
-    said = [caption.text for caption in captions]
-    assert sorted(set(said)) == sorted({text.strip() for text in case.captions})
+    texts = [caption.text for caption in captions]
+    assert sorted(set(texts)) == sorted({text.strip() for text in case.captions})
     vectors = snapshot.caption_vectors([caption.caption_id for caption in captions])
-    np.testing.assert_allclose(vectors, encoder.encode_texts(said).vectors, atol=0.01)
+    np.testing.assert_allclose(vectors, encoder.encode_texts(texts).vectors, atol=0.01)
 
 
 def assert_shown(client, image):
