@@ -15,6 +15,7 @@ import click
 import numpy as np
 
 from encoder.config import PRESETS
+from encoder.inputs.image_inputs import PixelInput
 from encoder.network.opt import OptModel
 from encoder.runtime.device import use_device
 from encoder.training.dataset import Photo, read_photos
@@ -67,7 +68,7 @@ def pooled(size: int, photos: list[Photo], packages: Path) -> tuple[np.ndarray, 
     images = model.set_train(False).uniter.img_embeddings
     vit, conv = [], []
     for start in range(0, len(photos), BATCH):
-        pixels = Tensor(pixels_of(photos[start : start + BATCH], size, mirrored=False)[0])
+        pixels = Tensor(pixels_of(photos[start : start + BATCH], PixelInput(size, config.preprocessing), mirrored=False)[0])
         tokens = images.vit(pixels).asnumpy()
         vit.append(np.concatenate([tokens[:, 0], tokens[:, 1 + config.registers :].mean(1)], 1))
         conv.append(images.conv(images.vit.normalised(pixels)).asnumpy().mean(1))

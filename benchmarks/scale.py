@@ -221,10 +221,10 @@ def row(measured: dict) -> str:
 
 
 def _detail(key: str, value: str | float) -> str:
-    if key == "bytes":
-        return f"{value / 1e9:.2f} GB on disk"
     if isinstance(value, str):
         return f"{key}: {value}"
+    if key == "bytes":
+        return f"{value / 1e9:.2f} GB on disk"
     return f"{key.removesuffix('_ms')} {value} ms" if key.endswith("_ms") else f"{value:,} {key}"
 
 
