@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from encoder.inputs.image_inputs import features_in, files_of
 from indexer.cpu_scheduling import CpuTurns
@@ -35,12 +35,8 @@ if TYPE_CHECKING:
 
 RECORDS_AT_ONCE = 256
 GUARD, KEEP, DROP = "guard", "keep", "drop"
-
-
-class Progress(Protocol):
-    """Called with how far a run is: `stage` is "photos" or "publish", `done` counts up to `total`."""
-
-    def __call__(self, stage: str, done: int, total: int) -> None: ...
+Progress = Callable[[str, int, int], None]
+"""Called with (stage, done, total): `stage` is "photos" or "publish", `done` counts up to `total`."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +152,7 @@ class _BuildRun:
     ):
         self._catalog, self._collection, self._writer = home.catalog, collection, writer
         self._source, self._encoder, self._options = source, encoder, options
-        self._progress = progress or (lambda stage, done, total: None)
+        self._progress: Progress = progress or (lambda stage, done, total: None)
         on_cpu = encoder.device == "CPU"
         self._turns = CpuTurns() if on_cpu and getattr(encoder, "devices", 1) == 1 else None
         self._beside_encoder = on_cpu and self._turns is None
