@@ -6,6 +6,7 @@ import os
 import re
 import uuid
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -255,7 +256,7 @@ class Writer:
     def _builder(self, dim: int, token_shape: tuple[int, int], purpose: str, journaled: bool = False) -> SegmentBuilder:
         info = SegmentInfo(self._fingerprint, dim, tuple(token_shape), self.manifest.version, purpose)
         name = self._new_segment_name()
-        journal = Journal.create(self._segments / (name + ENDING), info) if journaled else None
+        journal = Journal.create(self._segments / (name + ENDING), asdict(info)) if journaled else None
         return SegmentBuilder(self._segments / (TEMPORARY + name), self._segments / name, info, journal)
 
     def _new_segment_name(self) -> str:
