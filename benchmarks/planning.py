@@ -45,7 +45,7 @@ def main() -> None:
             measured("what is known", lambda: held.append(Plan(collection, writer, rebuild=False)))
             measured("what is to be done", lambda: settle(held[1], held[0]))
         measured("rows once more, after publication", lambda: held.append(collection.open_rows()))
-        measured("files of the catalog that aren't there", lambda: home.catalog.strangers("planned", held[2].image_ids()))
+        measured("files of the catalog that aren't there", lambda: home.catalog.orphaned_files("planned", held[2].image_ids()))
 
 
 def measured(what: str, act) -> None:

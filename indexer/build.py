@@ -265,7 +265,7 @@ class _Build:
             still = {failure.uri for failure in self._failures}
             self._catalog.forget_failures(name, str(self._source.root), still)
         if rows is not None:
-            self._catalog.forget_files(name, self._catalog.strangers(name, rows.image_ids()))
+            self._catalog.forget_files(name, self._catalog.orphaned_files(name, rows.image_ids()))
         summary = BuildSummary(
             images=rows.image_count if rows else 0,
             captions=rows.caption_count if rows else 0,

@@ -77,14 +77,14 @@ def test_what_another_deleted_just_before_is_not_deleted_again(home, monkeypatch
 
 
 def test_the_catalog_is_brought_in_step_before_another_can_write(home, monkeypatch):
-    strangers = home.catalog.strangers
+    orphaned_files = home.catalog.orphaned_files
 
     def alone(*arguments):
         with pytest.raises(CollectionBusy):
             home.collection("walls").writer(WEIGHTS)
-        return strangers(*arguments)
+        return orphaned_files(*arguments)
 
-    monkeypatch.setattr(home.catalog, "strangers", alone)
+    monkeypatch.setattr(home.catalog, "orphaned_files", alone)
     assert delete_images(home, "walls", [1])["images"] == 2
 
 
