@@ -116,7 +116,7 @@ class Columns:
 
     def _of_captions(self, kind: Kind, column: str) -> dict[Kind, Values]:
         snapshot = self._snapshot()
-        assert snapshot is not None  # whoever filters holds it
+        assert snapshot is not None  # the caller holds it while it filters
         table = snapshot.caption_table()
         if self._of == "captions":
             return {kind: Values(np.arange(table.num_rows), table[column])}
