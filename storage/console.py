@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from threading import Thread
+from typing import Protocol
 
 import click
 
@@ -32,6 +33,12 @@ STDIN = 0
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
 
+class Progress(Protocol):
+    """What a long task calls after each step."""
+
+    def __call__(self, stage: str, done: int, total: int) -> None: ...
+
+
 def allow_many_files() -> None:
     """Raise the number of files that may be open to the system's limit: a segment takes four."""
     import resource
@@ -42,7 +49,7 @@ def allow_many_files() -> None:
 
 
 @contextlib.contextmanager
-def bar(unit: str, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+def bar(unit: str, quiet: bool = False) -> Iterator[Progress]:
     """Draw a progress bar with rate and remaining time on standard error, in a `with` block.
 
     Nothing is drawn before the first call, so that a command that fails at once prints its one line only.
@@ -52,7 +59,7 @@ def bar(unit: str, quiet: bool = False) -> Iterator[Callable[[str, int, int], No
         quiet: Draw nothing.
 
     Yields:
-        A function (stage, done, total) to call after each step.
+        A function to call after each step.
     """
     from tqdm import tqdm
 
