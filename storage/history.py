@@ -9,7 +9,7 @@ from storage.errors import BrokenManifest
 from storage.files import make_folder, remove
 from storage.manifest import Manifest
 
-KEPT = 5
+KEPT_VERSIONS = 5
 
 
 class History:

@@ -8,7 +8,7 @@ import numpy as np
 
 from storage.files import TEMPORARY, make_folder, move_into_place, remove
 from storage.segments.reader import Segment
-from storage.vector_index.selection import IndexBudget, VectorRows, write_chosen
+from storage.vector_index.selection import IndexBudget, VectorRows, write_indexes
 
 IMAGES, CAPTIONS = "images.faiss", "captions.faiss"
 
@@ -34,7 +34,7 @@ def write_index(final: Path, segments: list[Segment], dead: np.ndarray, budget: 
         living_images, living_captions = living_rows(segment, dead)
         images.append((segment.image_ids, segment.image_vectors, living_images))
         captions.append((segment.caption_ids, segment.caption_vectors, living_captions))
-    write_chosen(temporary, segments[0].info.dim, VectorRows(images), VectorRows(captions), budget)
+    write_indexes(temporary, segments[0].info.dim, VectorRows(images), VectorRows(captions), budget)
     move_into_place(temporary, final)
     return final.name
 

@@ -11,7 +11,7 @@ from storage.catalog.catalog import VersionRecord
 from storage.collection import Collection
 from storage.errors import BrokenSegment, EmptyCollection, UnfinishedRun, UnknownVersion, unusable
 from storage.files import TEMPORARY
-from storage.history import KEPT, History
+from storage.history import KEPT_VERSIONS, History
 from storage.home import Home
 from storage.manifest import Manifest
 from storage.segments.builder import MERGE, REBUILD, SegmentInfo
@@ -173,7 +173,7 @@ def delete_images(home: Home, name: str, ids: Sequence[int], drop_unfinished: bo
     return {"deleted": wanted, **changed(home, name, change, drop_unfinished)}
 
 
-def compact(home: Home, name: str, keep: int = KEPT, drop_unfinished: bool = False) -> dict:
+def compact(home: Home, name: str, keep: int = KEPT_VERSIONS, drop_unfinished: bool = False) -> dict:
     """Rewrite segments that hold deleted images, and remove what is no longer needed.
 
     Args:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, cast
 from urllib.parse import unquote_to_bytes
 
 FILE, TAR = "file://", "tar://"
-SHARDS_REMEMBERED = 64
+CACHED_TARS = 64
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def is_damaged(shard: Path) -> bool:
     return _members(shard, status.st_size, status.st_mtime_ns)[1]
 
 
-@lru_cache(SHARDS_REMEMBERED)
+@lru_cache(CACHED_TARS)
 def _members(shard: Path, size: int, mtime_ns: int) -> tuple[dict[str, tuple[int, int]], bool]:
     found = {}
     with open(shard, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:

@@ -17,7 +17,7 @@ from storage.photo_uri import PhotoUri
 from storage.segments.journal import ENDING, ImageBatch, Journal
 
 FOLDER = "uploads"
-YOUNGEST_S = 3600
+MIN_AGE_S = 3600
 """A younger file is not removed: the index run that will name it may not have begun to write."""
 
 
@@ -68,15 +68,15 @@ class UploadStore:
         sync_folder(self.folder)
         return True
 
-    def sweep(self, youngest_s: float = YOUNGEST_S) -> list[Path]:
-        """Remove the photos that no segment names and that are older than `youngest_s` seconds.
+    def sweep(self, min_age_s: float = MIN_AGE_S) -> list[Path]:
+        """Remove the photos that no segment names and that are older than `min_age_s` seconds.
 
         Call this as the collection's only writer. If a segment can't be read, nothing is removed.
 
         Returns:
             The paths that were removed.
         """
-        old = list(self._files(time.time() - youngest_s))
+        old = list(self._files(time.time() - min_age_s))
         named = self._named() if old else set()
         gone = [] if named is None else [path for path in old if PhotoUri(path).uri not in named]
         for path in gone:

@@ -16,7 +16,7 @@ import numpy as np
 
 from storage.errors import BrokenManifest, BrokenSegment, OtherWeights, WrongShape
 from storage.files import TEMPORARY, remove
-from storage.history import KEPT, History
+from storage.history import KEPT_VERSIONS, History
 from storage.index_files import living_rows, write_index
 from storage.locking import take_lock
 from storage.manifest import Manifest
@@ -284,7 +284,7 @@ class Writer:
         self._tombstones = set(manifest.tombstones)
         self._fingerprint = manifest.fingerprint
         with suppress(OSError):  # what can't be removed now is removed by the next writer
-            self.prune(KEPT)
+            self.prune(KEPT_VERSIONS)
         return manifest
 
     def _reserve_ids(self, images: list[ImageRecord], captions: list[CaptionRecord]) -> None:

@@ -25,8 +25,8 @@ Of = Literal["images", "captions"]
 METADATA = "metadata."
 _Gathered = dict[str, dict[Kind, tuple[list[int], list[Any]]]]
 """By column and kind: rows, and beside them values."""
-DEEPEST = 8
-MOST_NAMED = 40
+MAX_DEPTH = 8
+MAX_NAMED = 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +80,8 @@ class Columns:
         """A hint for a column that doesn't exist: a similar name, and the names that exist."""
         names = self.names()
         near = difflib.get_close_matches(name, names, 1)
-        more = f", and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-        return (f"did you mean {near[0]}? " if near else "") + f"there are {', '.join(names[:MOST_NAMED])}{more}"
+        more = f", and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+        return (f"did you mean {near[0]}? " if near else "") + f"there are {', '.join(names[:MAX_NAMED])}{more}"
 
     def _load(self, name: str) -> dict[Kind, Values] | None:
         if name in self._own:
@@ -129,7 +129,7 @@ class Columns:
         """The columns of the metadata; a nested key is a path with dots."""
         gathered: _Gathered = {}
         for row, text in enumerate(self._images["metadata"].to_pylist()):
-            _gather(json.loads(text), "", row, gathered, DEEPEST)
+            _gather(json.loads(text), "", row, gathered, MAX_DEPTH)
         return {
             name: {kind: self._spread(rows, _arrow(kind, values)) for kind, (rows, values) in kinds.items()}
             for name, kinds in gathered.items()

@@ -14,7 +14,7 @@ import pyarrow as pa
 from storage.arrow_compute import pc
 from storage.errors import BadFilter
 from storage.filtering.columns import Columns, Kind, Of, Values, columns_of, no_values, texts_as_times
-from storage.filtering.grammar import Both, Column, Compare, Expression, In, IsNull, Match, Not, Value, parse_filter
+from storage.filtering.grammar import BoolOp, Column, Compare, Expression, In, IsNull, Match, Not, Value, parse_filter
 from storage.segments.segment_set import SegmentSet
 
 _COMPARE = {"=": pc.equal, "<": pc.less, "<=": pc.less_equal, ">": pc.greater, ">=": pc.greater_equal}
@@ -49,7 +49,7 @@ class _Evaluation:
     def rows(self, expression: Expression) -> np.ndarray:
         """The rows that fit the expression."""
         match expression:
-            case Both(parts, every):
+            case BoolOp(parts, every):
                 combine = np.logical_and if every else np.logical_or
                 return reduce(combine, [self.rows(part) for part in parts])
             case Not(part):

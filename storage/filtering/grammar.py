@@ -130,14 +130,14 @@ class Not:
 
 
 @dataclass(frozen=True)
-class Both:
+class BoolOp:
     """All parts hold (`every`), or at least one of them."""
 
     parts: tuple[Expression, ...]
     every: bool
 
 
-Expression = Compare | In | Match | IsNull | Not | Both
+Expression = Compare | In | Match | IsNull | Not | BoolOp
 
 
 def parse_filter(text: str) -> Expression:
@@ -174,10 +174,10 @@ class _Builder(lark.Transformer):
     """Makes an expression from the parts that the grammar found, from the inside out."""
 
     def any_of(self, parts: list[Expression]) -> Expression:
-        return parts[0] if len(parts) == 1 else Both(tuple(parts), every=False)
+        return parts[0] if len(parts) == 1 else BoolOp(tuple(parts), every=False)
 
     def all_of(self, parts: list[Expression]) -> Expression:
-        return parts[0] if len(parts) == 1 else Both(tuple(parts), every=True)
+        return parts[0] if len(parts) == 1 else BoolOp(tuple(parts), every=True)
 
     def negation(self, parts: list[Expression]) -> Expression:
         return _negated(parts[0])

@@ -11,7 +11,7 @@ from storage.segments.reader import Segment
 from storage.segments.segment_set import SegmentSet
 
 SMALL = 1024
-MOST_SMALL = 16
+MAX_SMALL = 16
 FULL = 4096
 ROWS_AT_ONCE = 256
 
@@ -19,7 +19,7 @@ ROWS_AT_ONCE = 256
 def too_many_small(segments: list[Segment]) -> list[Segment]:
     """The segments to merge after a publication; none while there are few small ones, because a merge copies them."""
     small = [segment for segment in segments if segment.info.images < SMALL]
-    return small if len(small) > MOST_SMALL else []
+    return small if len(small) > MAX_SMALL else []
 
 
 def needs_compaction(segments: list[Segment], dead: np.ndarray) -> list[Segment]:

@@ -15,7 +15,7 @@ from storage.vector_index.faiss_calls import read_faiss, selector_of, threads_fo
 from storage.vector_index.ivf_file import Chunks, write_ivf
 from storage.vector_index.tuning import doubling
 
-LEAST_EF, MOST_EF = 16, 1024
+MIN_EF, MAX_EF = 16, 1024
 
 
 class ApproximateIndex:
@@ -51,7 +51,7 @@ class ApproximateIndex:
         """The settings to try when the index is tuned, cheapest first."""
         if self._is_ivf:
             return doubling(self._inner.nlist)
-        return [ef for ef in doubling(MOST_EF) if ef >= LEAST_EF] if self._is_hnsw else [0]
+        return [ef for ef in doubling(MAX_EF) if ef >= MIN_EF] if self._is_hnsw else [0]
 
     def train(self, vectors: np.ndarray) -> None:
         """Learn from a sample of what will be added, float [n, D]."""
@@ -141,7 +141,7 @@ class ApproximateIndex:
         if self._is_ivf:
             return untyped_faiss.SearchParametersIVF(sel=selector, nprobe=effort or 1)
         if self._is_hnsw:
-            return untyped_faiss.SearchParametersHNSW(sel=selector, efSearch=max(effort, limit, LEAST_EF))
+            return untyped_faiss.SearchParametersHNSW(sel=selector, efSearch=max(effort, limit, MIN_EF))
         return untyped_faiss.SearchParameters(sel=selector)
 
     def _search(

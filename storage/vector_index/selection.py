@@ -17,13 +17,13 @@ from storage.vector_index.approximate import ApproximateIndex
 from storage.vector_index.base import VectorIndex
 from storage.vector_index.flat import FaissFlatIndex
 from storage.vector_index.flat_file import write_flat
-from storage.vector_index.tuning import WANTED, K, cheapest, lists_for, recall
+from storage.vector_index.tuning import WANTED_RECALL, K, cheapest, lists_for, recall
 
 DESCRIPTION = "index.json"
 CHUNK = 16384
 QUERIES = 400
-TIMED = 15
-TRAINED_WITH = 64
+TIMED_QUERIES = 15
+TRAINING_VECTORS_A_LIST = 64
 SEED = 0
 
 
@@ -111,7 +111,7 @@ class VectorRows:
         return sample
 
 
-def write_chosen(folder: Path, dim: int, images: VectorRows, captions: VectorRows, budget: IndexBudget) -> None:
+def write_indexes(folder: Path, dim: int, images: VectorRows, captions: VectorRows, budget: IndexBudget) -> None:
     """Write both index files and their description into an existing folder.
 
     Args:
@@ -129,7 +129,7 @@ def write_chosen(folder: Path, dim: int, images: VectorRows, captions: VectorRow
     for name, rows, others in (("images", images, captions), ("captions", captions, images)):
         path = folder / f"{name}.faiss"
         write_flat(path, dim, rows.count, rows.vectors(), rows.ids())
-        choice = _chosen(path, rows, others, budget, fits)
+        choice = _choose_index(path, rows, others, budget, fits)
         choices[name] = asdict(choice)
     sums = {name: sha256_of(folder / f"{name}.faiss") for name, one in choices.items() if one["kind"] == "approximate"}
     content = {"budget": asdict(budget), **choices, "sha256": sums}
@@ -137,7 +137,7 @@ def write_chosen(folder: Path, dim: int, images: VectorRows, captions: VectorRow
 
 
 def read_choices(folder: Path) -> dict[str, dict]:
-    """What `write_chosen` chose: an `IndexChoice` as JSON values, by "images" and "captions".
+    """What `write_indexes` chose: an `IndexChoice` as JSON values, by "images" and "captions".
 
     It is empty for an index that was written before choices were recorded.
 
@@ -205,14 +205,14 @@ def open_index(folder: Path, name: str, choices: dict[str, dict]) -> FaissFlatIn
     return FaissFlatIndex.open(path)
 
 
-def _chosen(path: Path, rows: VectorRows, others: VectorRows, budget: IndexBudget, fits: bool) -> IndexChoice:
+def _choose_index(path: Path, rows: VectorRows, others: VectorRows, budget: IndexBudget, fits: bool) -> IndexChoice:
     """Decide whether the exact index at `path` stays.
 
     An approximate index replaces it if exact search is over the budget and the approximate one finds as much for less.
     """
     exact, other = FaissFlatIndex.open(path), path.with_suffix(".other")
     queries = others.sample(2 * QUERIES)
-    exact_ms = _least_ms(exact, queries[:TIMED] if len(queries) else rows.sample(TIMED))
+    exact_ms = _least_ms(exact, queries[:TIMED_QUERIES] if len(queries) else rows.sample(TIMED_QUERIES))
     if not rows.count or (exact_ms <= budget.max_ms and fits):
         return IndexChoice("exact", "within the budget", exact_ms=exact_ms, ms=exact_ms)
     if len(queries) < QUERIES // 4:
@@ -220,8 +220,8 @@ def _chosen(path: Path, rows: VectorRows, others: VectorRows, budget: IndexBudge
     codes = "SQfp16" if fits else "SQ8"
     factory = codes if exact_ms <= budget.max_ms else f"IVF{lists_for(rows.count)},{codes}"
     choice = tuned_index(other, factory, rows, exact, queries, exact_ms)[1]
-    why = f"{factory} finds only {choice.recall:.4f} of it" if choice.recall < WANTED else f"{factory} is no faster"
-    if choice.recall < WANTED or (fits and choice.ms >= exact_ms):
+    why = f"{factory} finds only {choice.recall:.4f} of it" if choice.recall < WANTED_RECALL else f"{factory} is no faster"
+    if choice.recall < WANTED_RECALL or (fits and choice.ms >= exact_ms):
         remove(other)
         return IndexChoice("exact", why, exact_ms=exact_ms, ms=exact_ms)
     os.replace(other, path)
@@ -245,7 +245,7 @@ def tuned_index(
         exact_ms: Milliseconds of exact search, for the `IndexChoice`.
     """
     empty = ApproximateIndex(exact.dim, factory)
-    empty.train(rows.sample(TRAINED_WITH * lists_for(rows.count)))
+    empty.train(rows.sample(TRAINING_VECTORS_A_LIST * lists_for(rows.count)))
     empty.write(path, rows.chunks)
     del empty
     index, half = ApproximateIndex.open(path, 0), len(queries) // 2
@@ -260,7 +260,7 @@ def tuned_index(
         index.effort,
         round(measured, 4),
         len(queries) - half,
-        _least_ms(index, queries[half : half + TIMED]),
+        _least_ms(index, queries[half : half + TIMED_QUERIES]),
         exact_ms,
     )
     return index, choice

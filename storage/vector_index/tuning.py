@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-WANTED = 0.99
-TUNED_FOR = 0.995  # on the queries that it is tuned with, so that other queries still find what is WANTED
+WANTED_RECALL = 0.99
+TUNING_RECALL = 0.995  # on the queries that it is tuned with, so that other queries still find what is WANTED_RECALL
 K = 10
-LEAST_A_LIST = 39  # what FAISS asks for
+MIN_VECTORS_A_LIST = 39  # what FAISS asks for
 
 
 def recall(found: np.ndarray, exact: np.ndarray) -> float:
@@ -35,7 +35,7 @@ def cheapest(values: Iterable[int], found_with: Callable[[int], np.ndarray], exa
         found_with: Searches with a value; ids int64 [q, j].
         exact: Int64 [q, k], the ids that exact search finds.
     """
-    return next((value for value in values if recall(found_with(value), exact) >= TUNED_FOR), None)
+    return next((value for value in values if recall(found_with(value), exact) >= TUNING_RECALL), None)
 
 
 def doubling(most: int) -> list[int]:
@@ -49,4 +49,4 @@ def lists_for(count: int) -> int:
 
     It is a power of two near twice the square root, but so small that each list has enough vectors to learn its centre from.
     """
-    return 1 << int(np.log2(max(1.0, min(3 * count**0.5, count / LEAST_A_LIST))))
+    return 1 << int(np.log2(max(1.0, min(3 * count**0.5, count / MIN_VECTORS_A_LIST))))

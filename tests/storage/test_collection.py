@@ -369,7 +369,7 @@ def test_readers_see_whole_versions_while_others_are_published(collection):
 
 @pytest.fixture
 def merging_at_four(monkeypatch):
-    monkeypatch.setattr(storage.segments.merging, "MOST_SMALL", 3)
+    monkeypatch.setattr(storage.segments.merging, "MAX_SMALL", 3)
     monkeypatch.setattr(storage.segments.merging, "FULL", 5)
     monkeypatch.setattr(storage.segments.merging, "ROWS_AT_ONCE", 2)
 

@@ -32,7 +32,7 @@ class History(RuleBasedStateMachine):
         self.collection = Home(self.folder).create_collection("walls")
         self.published, self.pending, self.dead, self.used, self.rebuild = {}, {}, set(), set(), False
         self.past = {}
-        self.merging = mock.patch.object(storage.segments.merging, "MOST_SMALL", 2)
+        self.merging = mock.patch.object(storage.segments.merging, "MAX_SMALL", 2)
         self.merging.start()
         self.writer = self.collection.writer(ENCODER.fingerprint)
 

@@ -143,10 +143,10 @@ def test_old_versions_keep_their_files_until_they_are_pruned(home):
 
 
 def test_only_the_last_versions_are_kept(home, monkeypatch):
-    for _ in range(storage.history.KEPT + 3):
+    for _ in range(storage.history.KEPT_VERSIONS + 3):
         add(home, "white")
     kept = [one["version"] for one in versions(home, "walls")["versions"]]
-    assert kept == list(range(kept[0], kept[0] - storage.history.KEPT - 1, -1))
+    assert kept == list(range(kept[0], kept[0] - storage.history.KEPT_VERSIONS - 1, -1))
     with pytest.raises(UnknownVersion, match=rf"version 1 \(there are {kept[1]}, "):
         roll_back(home, "walls", 1)
 

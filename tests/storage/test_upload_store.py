@@ -12,7 +12,7 @@ import pytest
 from storage import Home
 from storage.files import TEMPORARY
 from storage.maintenance import compact, delete_images
-from storage.upload_store import YOUNGEST_S, UploadStore
+from storage.upload_store import MIN_AGE_S, UploadStore
 from storage.verification import verify
 from tests.support.fakes import jpeg
 from tests.support.storage_examples import ENCODER, add_colours, segment_data
@@ -40,7 +40,7 @@ def publish(collection, path):
 
 def age(*paths):
     for path in paths:
-        then = time.time() - 2 * YOUNGEST_S
+        then = time.time() - 2 * MIN_AGE_S
         os.utime(path, (then, then))
 
 

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import BadFilter
-from storage.filtering.grammar import Both, Column, Compare, Expression, In, IsNull, Match, Not, Value, parse_filter
+from storage.filtering.grammar import BoolOp, Column, Compare, Expression, In, IsNull, Match, Not, Value, parse_filter
 
 
 def says(expression: Expression) -> str:
     """An expression as text, with everything in parentheses."""
     match expression:
-        case Both(parts, every):
+        case BoolOp(parts, every):
             return "(" + (" and " if every else " or ").join(map(says, parts)) + ")"
         case Not(part):
             return f"not {says(part)}"

@@ -311,7 +311,7 @@ def test_a_budget_of_what_is_given():
     ],
 )
 def test_exact_search_stays_where_nothing_better_was_measured(tmp_path, small, monkeypatch, texts_each, wanted, ms, why):
-    monkeypatch.setattr(storage.vector_index.selection, "WANTED", wanted)
+    monkeypatch.setattr(storage.vector_index.selection, "WANTED_RECALL", wanted)
     monkeypatch.setattr(
         storage.vector_index.selection, "_least_ms", lambda index, queries: ms if hasattr(index, "efforts") else 50.0
     )
@@ -325,7 +325,7 @@ def test_beyond_the_memory_coarser_codes_are_measured(tmp_path, small, monkeypat
     collection, *_ = publish(Home(tmp_path / "strict"), budget)
     choice = collection.open_snapshot().index_choices["images"]
     assert choice["kind"] == "exact" and choice["why"].startswith("SQ8 finds only 0.9")
-    monkeypatch.setattr(storage.vector_index.selection, "WANTED", 0.9)
+    monkeypatch.setattr(storage.vector_index.selection, "WANTED_RECALL", 0.9)
     collection, photos, _ = publish(Home(tmp_path / "lax"), budget)
     choice = collection.open_snapshot().index_choices["images"]
     assert (choice["kind"], choice["factory"]) == ("approximate", "SQ8")
