@@ -49,7 +49,7 @@ def main() -> None:
             measure("what is known", lambda: held.append(Plan(collection, writer, rebuild=False)))
             measure("what is to be done", lambda: settle(held[1], held[0]))
         measure("rows once more, after publication", lambda: held.append(collection.open_rows()))
-        measure("files of the catalog that aren't there", lambda: home.catalog.strangers("planned", held[2].image_ids()))
+        measure("files of the catalog that aren't there", lambda: home.catalog.orphaned_files("planned", held[2].image_ids()))
 
 
 def measure(what: str, act: Callable[[], object]) -> None:

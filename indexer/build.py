@@ -327,7 +327,7 @@ class _BuildRun:
             still_failing = {failure.uri for failure in self._failures}
             self._catalog.forget_failures(name, str(self._source.root), still_failing)
         if rows is not None:
-            self._catalog.forget_files(name, self._catalog.strangers(name, rows.image_ids()))
+            self._catalog.forget_files(name, self._catalog.orphaned_files(name, rows.image_ids()))
         summary = self._summary(rows, seconds)
         self._catalog.finish_run(
             self._run_id,
