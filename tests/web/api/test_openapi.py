@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from typing import get_args, get_type_hints
 
 import pytest
 from flask import Flask
 from jsonschema_rs import ValidationError
 
+from search.query.query import MODES
 from search.query.terms import Term
 from search.result import CaptionHit, CaptionText, ImageHit
+from search.retrieval.calibration import WORDS
 from storage import Home, VersionRecord
-from storage.catalog.catalog import RunRecord
+from storage.catalog.catalog import DONE, FAILED, INTERRUPTED, RUNNING, STARTING, RunRecord
 from tests.support.documented import assert_documented, the_document, validate
 from tests.support.fakes import FakeEncoder
 from tests.support.galleries import build_gallery
@@ -128,6 +131,15 @@ def test_an_answer_of_another_shape_would_be_noticed(client, spoil):
 ])  # fmt: skip
 def test_types_of_answers_have_the_fields_of_what_they_are_made_of(schema, kind, added):
     assert set(schema.__struct_fields__) == {field.name for field in dataclasses.fields(kind)} | added
+
+
+@pytest.mark.parametrize(("schema", "field", "words"), [
+    (schemas.Run, "state", (STARTING, RUNNING, DONE, FAILED, INTERRUPTED)), (schemas.ImageResult, "mode", MODES),
+    (schemas.ImageResult, "relevance", (*WORDS, None)),
+])  # fmt: skip
+def test_the_words_of_a_schema_are_those_that_the_code_answers_with(schema, field, words):
+    literal = get_type_hints(schema)[field]
+    assert set(get_args(literal)) == set(words)
 
 
 class Recorder(dict):
