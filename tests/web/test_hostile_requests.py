@@ -19,7 +19,7 @@ from tests.support.serving import serve
 from web import create_app
 from web.build_runner import CommandBuilds
 from web.editing import HomeEditor
-from web.photo_decoder import _decoded
+from web.photo_decoder import _decode
 from web.state import state_of
 
 pytestmark = pytest.mark.usefixtures("one_decoder")
@@ -224,7 +224,7 @@ def test_what_decodes_fetches_nothing_either(offline):
     config = FakeEncoder().config
     drawing = b"<svg xmlns='http://www.w3.org/2000/svg'><image href='http://127.0.0.1:9/a.jpg'/></svg>"
     for content in (drawing, *(address.encode() for address in ELSEWHERE), *(case.content for case in CASES.values())):
-        _decoded(content, config)
+        _decode(content, config)
     assert not offline
 
 

@@ -210,7 +210,7 @@ def test_a_build_ends_with_the_server(client, home, builds, photos, monkeypatch)
     slowly(monkeypatch, photos)
     run_id = start(client, photos).json["run_id"]
     process = builds._latest.process
-    builds.close(patience_s=0.5)
+    builds.close(timeout_s=0.5)
     assert process.poll() is not None and home.catalog.run("default", run_id).state == "interrupted"
     builds.close()
     with locked(home.collection("default").folder):
@@ -345,7 +345,7 @@ def test_a_server_ends_at_once_while_a_start_waits_for_the_process_before(home, 
         second = pool.submit(builds.start, "default", str(photos))
         time.sleep(0.3)
         began = time.monotonic()
-        builds.close(patience_s=1)
+        builds.close(timeout_s=1)
         assert time.monotonic() - began < 10
         with pytest.raises(Busy):
             second.result()
@@ -358,7 +358,7 @@ def test_a_build_that_begins_while_the_server_ends_ends_with_it(home, builds, ph
     with ThreadPoolExecutor() as pool:
         begun = pool.submit(builds.start, "default", str(photos))
         assert asked.wait(SECONDS) and not builds.is_running(2)
-        builds.close(patience_s=0.1)
+        builds.close(timeout_s=0.1)
         go_on.set()
         with pytest.raises(Busy):
             begun.result()

@@ -25,7 +25,7 @@ from web.api.openapi import document
 from web.api.spec import Answer, describe
 from web.error_handlers import PROBLEM
 from web.errors import Busy, NotKept, TooLarge
-from web.parameters import OPTIONS, Text, Whole, api_options
+from web.parameters import OPTIONS, IntegerWithDefault, Text, api_options
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_an_operation_is_made_of_what_stands_beside_its_view():
     @app.post("/api/v1/albums/<name>")
     @describe(
         Answer(201, "It is there now", schemas.State),
-        takes=(Text("name", "What it is called", 40), Whole("most", "How many at most", 1, 9, 5)),
+        takes=(Text("name", "What it is called", 40), IntegerWithDefault("most", "How many at most", 1, 9, 5)),
         problems=(Busy, NotKept, TooLarge),
     )
     def add_an_album(name):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from web.errors import BadParameter
 from web.pages import formatting
-from web.parameters import Whole, search_options
+from web.parameters import IntegerWithDefault, search_options
 
 
 def test_a_tile_has_the_photos_own_ratio():
@@ -65,7 +65,7 @@ def test_what_a_request_does_not_say_is_as_given():
 @given(st.text(max_size=60))
 def test_a_number_is_within_its_range_or_refused(raw):
     try:
-        number = Whole("n", "", 1, 500, 3).read({"n": raw})
+        number = IntegerWithDefault("n", "", 1, 500, 3).read({"n": raw})
     except BadParameter as refused:
         assert "must be a whole number from 1 to 500" in str(refused)
     else:

@@ -10,7 +10,7 @@ from tests.support.fakes import FakeConfig, FakeEncoder, jpeg
 from tests.support.galleries import Shot, build_gallery, ids_by_name
 from tests.support.parsed_pages import Found
 from web import create_app
-from web.pages.translations import _WORDS
+from web.pages.translations import _PHRASES
 
 pytestmark = pytest.mark.usefixtures("one_decoder")
 HOSTILE = "<img src=x onerror=alert(1)>\"'</style></script>{{7*7}}"
@@ -225,7 +225,7 @@ def test_a_chosen_language_stays(client):
 
 
 def test_every_phrase_is_there_in_both_languages():
-    for english, chinese in _WORDS.values():
+    for english, chinese in _PHRASES.values():
         assert english and chinese
         assert set(re.findall(r"{\w+}", english)) == set(re.findall(r"{\w+}", chinese))
 

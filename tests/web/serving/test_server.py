@@ -21,7 +21,7 @@ from web.serving.server import check_port
 
 def test_a_port_in_use_is_told_before_anything_is_announced():
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(PortTaken, match="--port"):
-        run(Flask("nothing"), port=taken.getsockname()[1], listening=lambda: pytest.fail("it listens"))
+        run(Flask("nothing"), port=taken.getsockname()[1], on_listening=lambda: pytest.fail("it listens"))
 
 
 def test_a_port_in_use_is_told_before_the_work():
@@ -52,7 +52,7 @@ class Slow(FakeEncoder):
 
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 app = create_app(Home(Path(sys.argv[1])), Slow())
-run(app, port=int(sys.argv[2]), listening=lambda: print("listening", flush=True))
+run(app, port=int(sys.argv[2]), on_listening=lambda: print("listening", flush=True))
 print("ended", flush=True)
 """
 

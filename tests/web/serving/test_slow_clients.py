@@ -1,4 +1,4 @@
-"""Clients that send and take slowly keep nobody else from being answered, and are let go in the end."""
+"""Clients that send or take slowly don't keep others from being answered, and are disconnected in the end."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from web.serving.slow_clients import SlowClientLimits
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 app = create_app(Home(Path(sys.argv[1])), FakeEncoder())
 app.add_url_rule("/much", view_func=lambda: "x" * 20_000_000)
-patience = SlowClientLimits(heading=2, sending=2, taking=2, crowd=int(sys.argv[3]))
-run(app, port=int(sys.argv[2]), threads=4, patience=patience, listening=lambda: print("listening", flush=True))
+limits = SlowClientLimits(header_s=2, body_s=2, response_s=2, crowd=int(sys.argv[3]))
+run(app, port=int(sys.argv[2]), threads=4, limits=limits, on_listening=lambda: print("listening", flush=True))
 """
 HEAD = b"POST /api/v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
 
 
 class Server:
-    """The real server in a process of its own, with little patience."""
+    """The real server in a process of its own, with short limits."""
 
     def __init__(self, home, crowd: int) -> None:
         with socket.create_server(("127.0.0.1", 0)) as probe:
