@@ -87,7 +87,7 @@ class PhotoDecoder:
         self._worker = None
 
     def _ask(self, content: bytes, config: SimpleNamespace) -> tuple[np.ndarray, bytes] | str:
-        """What the worker answers: the photo, or what is wrong with it."""
+        """Have the worker decode: the photo, or a message about what is wrong with it."""
         connection = self._running_worker().connection
         try:
             connection.send((content, config))

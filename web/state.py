@@ -1,4 +1,4 @@
-"""What one application holds while it serves. Applications in one process share nothing."""
+"""The state of one application while it serves. Applications in one process share nothing."""
 
 from __future__ import annotations
 

@@ -89,5 +89,5 @@ class PageQuery:
 
     @property
     def path(self) -> str:
-        """That address without parameters: a form sends other words there."""
+        """The address of the results without parameters: a form sends other words there."""
         return self.address().partition("?")[0]

@@ -50,7 +50,7 @@ class FoundPhoto:
 
 @dataclass(frozen=True)
 class RelatedHits:
-    """What the collection has that is related to a photo: similar photos, and captions that fit it, as hits."""
+    """Hits that are related to a photo: similar photos, and captions that fit it, as JSON."""
 
     similar: list[dict] = field(default_factory=list)
     captions: list[dict] = field(default_factory=list)

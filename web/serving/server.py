@@ -40,7 +40,7 @@ def run(
     on_listening: Callable[[], None] = lambda: None,
     limits: SlowClientLimits = SlowClientLimits(),  # noqa: B008 - it is frozen
 ) -> None:
-    """Serve until the process is interrupted or told to exit, and answer what is being answered.
+    """Serve until the process is interrupted or told to exit; finish the requests that are being answered.
 
     Args:
         app: The application.

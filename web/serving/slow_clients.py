@@ -62,7 +62,7 @@ class LimitedChannel(HTTPChannel):
 
     def service(self) -> None:
         """Answer a request, in a thread of its own; from then on the next one is awaited."""
-        self.since = time.monotonic()  # before, too: the loop may look in between
+        self.since = time.monotonic()  # before, too: the loop may ask in between
         super().service()
         self.since = time.monotonic()
 
