@@ -72,16 +72,16 @@ def test_the_queue_goes_before_a_thread_that_leaves_and_comes_again():
         with admission.slot():
             order.append(name)
 
-    waiting = threading.Thread(target=come, args=("who waited",))
+    waiting = threading.Thread(target=come, args=("waited",))
     with admission.slot():
         waiting.start()
         while not admission.waiting:
             time.sleep(0.001)
     for _ in range(3):
-        come("who came again")
+        come("came again")
     waiting.join()
 
-    assert order[0] == "who waited" and (admission.running, admission.waiting) == (0, 0)
+    assert order[0] == "waited" and (admission.running, admission.waiting) == (0, 0)
 
 
 def test_a_wait_that_takes_too_long_is_refused():
@@ -131,7 +131,7 @@ def test_the_server_has_threads_left_when_all_slots_and_queues_are_full(tmp_path
 
 def capacity_of(admission: AdmissionControl) -> int:
     """The number of threads that are admitted or wait before one is refused."""
-    leave, refused, held = threading.Event(), threading.Event(), []
+    leave, refused, threads = threading.Event(), threading.Event(), []
 
     def come() -> None:
         try:
@@ -141,14 +141,14 @@ def capacity_of(admission: AdmissionControl) -> int:
             refused.set()
 
     while not refused.is_set():
-        held.append(threading.Thread(target=come))
-        held[-1].start()
-        while admission.running + admission.waiting < len(held) and not refused.is_set():
+        threads.append(threading.Thread(target=come))
+        threads[-1].start()
+        while admission.running + admission.waiting < len(threads) and not refused.is_set():
             time.sleep(0.001)
     leave.set()
-    for thread in held:
+    for thread in threads:
         thread.join()
-    return len(held) - 1
+    return len(threads) - 1
 
 
 def test_one_application_never_waits_for_another(tmp_path):

@@ -55,7 +55,7 @@ def test_evenly_takes_in_order_and_no_more(values, most):
     assert [value for value in values if value in set(chosen)] == chosen
 
 
-def test_what_a_request_does_not_say_is_as_given():
+def test_a_missing_top_has_the_given_default():
     assert search_options({}, top=24) == {
         "to": "images", "top": 24, "rerank": 32, "mode": "vector", "where": None, "offset": 0, "cursor": None, "fold": None,
     }  # fmt: skip

@@ -64,7 +64,7 @@ def server(request, tmp_path_factory):
 
 
 def dribble(clients: list[socket.socket], byte: bytes, until) -> int:
-    """Sends a byte from each, ten times a second, until `until()` or none is connected; how many still are."""
+    """Send a byte from each client ten times a second, until `until()` or all are disconnected; return how many are left."""
     left = list(clients)
     while left and not until():
         for client in list(left):
@@ -85,7 +85,7 @@ def dribble(clients: list[socket.socket], byte: bytes, until) -> int:
 @pytest.mark.parametrize("begun", [b"GET / HTTP/1.1\r\nX-Slow: ", HEAD + b"Content-Length: 100000\r\n\r\n",
                                    HEAD + b"Transfer-Encoding: chunked\r\n\r\nffff\r\n", b"\r\n", b""],
                          ids=["head", "body", "chunked body", "empty lines", "nothing"])  # fmt: skip
-def test_others_are_answered_while_many_dribble_and_the_many_are_let_go(server, begun):
+def test_others_are_answered_while_many_send_slowly_and_those_are_disconnected(server, begun):
     with ExitStack() as open_sockets:
         clients = [open_sockets.enter_context(server.connect()) for _ in range(120)]
         for client in clients:
@@ -97,7 +97,7 @@ def test_others_are_answered_while_many_dribble_and_the_many_are_let_go(server, 
         assert left == 0 and server.answers()
 
 
-def test_who_takes_an_answer_slowly_or_not_at_all_holds_no_thread(server):
+def test_a_client_that_takes_its_answer_slowly_holds_no_thread(server):
     with ExitStack() as open_sockets:
         clients = [open_sockets.enter_context(server.connect()) for _ in range(8)]  # there are 4 threads
         for client in clients:
