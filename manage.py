@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from importlib import import_module
 from importlib.util import find_spec
 
 if missing := [name for name in ("click", "sqlalchemy") if find_spec(name) is None]:
@@ -35,6 +36,7 @@ ERRORS = {
     "web": "WebError",
 }
 """The base class of what each room raises on purpose, in its `errors.py`."""
+ROOMS_WITH_HINTS = ("encoder", "storage", "indexer", "search")
 
 
 class Panoptes(click.Group):
@@ -48,7 +50,7 @@ class Panoptes(click.Group):
         except Exception as error:
             if not _is_ours(error):
                 raise
-            click.echo(printable(f"Error: {error}"), err=True)
+            click.echo(printable(f"Error: {error}{_hint(error)}"), err=True)
             context.exit(2)
 
 
@@ -59,6 +61,15 @@ def _is_ours(error: Exception) -> bool:
         for room, base in ERRORS.items()
         if f"{room}.errors" in sys.modules
     )
+
+
+def _hint(error: Exception) -> str:
+    """What to do, as the room that raised the error says it."""
+    for room in ROOMS_WITH_HINTS:
+        hints = import_module(f"{room}.hints").HINTS
+        if (hint := next((hints[kind] for kind in type(error).__mro__ if kind in hints), None)) is not None:
+            return f": {hint(error)}"
+    return ""
 
 
 @click.group(cls=Panoptes)

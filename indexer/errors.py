@@ -1,4 +1,4 @@
-"""Errors of the indexer. Each message is one line that says what is wrong and what to do."""
+"""Errors of the indexer. A message is one line for people: what is wrong. `indexer.commands.HINTS` says what to do."""
 
 from __future__ import annotations
 
@@ -16,10 +16,7 @@ class MissingSource(IndexerError):
 
     def __init__(self, path: Path, problem: str = "does not exist"):
         self.path, self.problem = path, problem
-        super().__init__(
-            f"The source {path} {problem}: name a folder of photos, a COCO folder, a manifest or tar shards in "
-            "`python manage.py build-index SOURCE`"
-        )
+        super().__init__(f"The source {path} {problem}")
 
 
 class MissingGallery(IndexerError):
@@ -40,9 +37,10 @@ class EmptySource(IndexerError):
 class UnknownFormat(IndexerError):
     """The format does not exist, or the source isn't in it."""
 
-    def __init__(self, path: Path, problem: str, remedy: str = f"give --format one of {', '.join(FORMATS)}"):
+    def __init__(self, path: Path, problem: str, remedy: str | None = None):
+        """`remedy` says what to do, where that is not to name another format."""
         self.path, self.problem, self.remedy = path, problem, remedy
-        super().__init__(f"Can't read the source {path}: {problem}; {remedy}")
+        super().__init__(f"Can't read the source {path}: {problem}")
 
 
 class AmbiguousSource(IndexerError):
@@ -50,10 +48,7 @@ class AmbiguousSource(IndexerError):
 
     def __init__(self, path: Path, names: list[str]):
         self.path, self.names = path, names
-        super().__init__(
-            f"The folder {path} holds {len(names)} manifests ({', '.join(names)}): name one, as in "
-            f"`python manage.py build-index {path / names[0]}`, or give --format folder to index its photos"
-        )
+        super().__init__(f"The folder {path} holds {len(names)} manifests ({', '.join(names)})")
 
 
 class BadManifestLine(IndexerError):
@@ -77,9 +72,7 @@ class MismatchedLanguages(IndexerError):
 
     def __init__(self, files: int, languages: int):
         self.files, self.languages = files, languages
-        super().__init__(
-            f"There are {files} caption files and {languages} languages: give --lang once, or once for each --captions"
-        )
+        super().__init__(f"There are {files} caption files and {languages} languages")
 
 
 class DownloadFailed(IndexerError):
@@ -127,8 +120,8 @@ class MostVanished(IndexerError):
     def __init__(self, root: str, gone: int, known: int):
         self.root, self.gone, self.known = root, gone, known
         super().__init__(
-            f"{gone} of the {known} photos that the collection has from {root} are gone: if that is meant, add "
-            "--drop-missing; to keep them searchable, add --keep-missing (nothing was published, what was encoded is kept)"
+            f"{gone} of the {known} photos that the collection has from {root} are gone "
+            "(nothing was published, what was encoded is kept)"
         )
 
 

@@ -1,6 +1,7 @@
-"""Errors on disk and in the catalog. A message is one line for people: what is wrong, and what to do.
+"""Errors on disk and in the catalog. A message is one line for people: what is wrong.
 
-The facts of an error are its attributes; they have the names of the parameters that it is made with.
+The facts of an error are its attributes; they have the names of the parameters that it is made with. What to do is said where
+it is shown: `storage.commands.HINTS` for the command line, `web.errors.HINTS` for the page.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class UnusableHome(StorageError):
 
     def __init__(self, path: Path, problem: str):
         self.path, self.problem = path, problem
-        super().__init__(f"Can't write to {path} ({problem}): make room there, or name another folder with `--home FOLDER`")
+        super().__init__(f"Can't write to {path} ({problem})")
 
 
 def unusable(path: Path, error: OSError) -> UnusableHome:
@@ -42,9 +43,7 @@ class UnknownCollection(StorageError):
     def __init__(self, name: str, existing: list[str]):
         self.name, self.existing = name, existing
         known = f"there are {', '.join(existing)}" if existing else "there is none yet"
-        super().__init__(
-            f"No collection {name!r} here ({known}): make it with `python manage.py build-index SOURCE --collection {name}`"
-        )
+        super().__init__(f"No collection {name!r} here ({known})")
 
 
 class EmptyCollection(StorageError):
@@ -52,9 +51,7 @@ class EmptyCollection(StorageError):
 
     def __init__(self, name: str):
         self.name = name
-        super().__init__(
-            f"Nothing is indexed in collection {name!r} yet: run `python manage.py build-index SOURCE --collection {name}`"
-        )
+        super().__init__(f"Nothing is indexed in collection {name!r} yet")
 
 
 class OutdatedDiagnosis(StorageError):
@@ -85,8 +82,7 @@ class UnfinishedRun(StorageError):
     def __init__(self, name: str, images: int):
         self.name, self.images = name, images
         super().__init__(
-            f"An index run of collection {name!r} was interrupted with {images} photos encoded and not published: run the "
-            "same build-index again to finish it, or add --drop-unfinished to lose them"
+            f"An index run of collection {name!r} was interrupted with {images} photos encoded and not published"
         )
 
 
@@ -96,7 +92,7 @@ class UnknownVersion(StorageError):
     def __init__(self, version: int, kept: list[int]):
         self.version, self.kept = version, kept
         known = f"there are {', '.join(map(str, kept))}" if kept else "no old version is kept"
-        super().__init__(f"Can't go back to version {version} ({known}): `python manage.py versions` lists them")
+        super().__init__(f"Can't go back to version {version} ({known})")
 
 
 class UnknownRun(StorageError):
@@ -113,11 +109,7 @@ class OtherWeights(StorageError):
     def __init__(self, name: str, indexed: str, current: str):
         """`indexed` and `current` are fingerprints."""
         self.name, self.indexed, self.current = name, indexed, current
-        reranked = " and --reranker" if "+" in indexed else " and no --reranker" if "+" in current else ""
-        super().__init__(
-            f"Collection {name!r} was indexed by other weights ({indexed}) than these ({current}): choose "
-            f"their model with --model{reranked}, or run `python manage.py build-index SOURCE --collection {name} --rebuild`"
-        )
+        super().__init__(f"Collection {name!r} was indexed by other weights ({indexed}) than these ({current})")
 
 
 class BrokenManifest(StorageError):
@@ -125,10 +117,7 @@ class BrokenManifest(StorageError):
 
     def __init__(self, path: Path, problem: str):
         self.path, self.problem = path, problem
-        super().__init__(
-            f"The manifest {path} is damaged ({problem}): restore that file, or run "
-            "`python manage.py repair` (or else `python manage.py build-index SOURCE --rebuild`)"
-        )
+        super().__init__(f"The manifest {path} is damaged ({problem})")
 
 
 class BrokenSegment(StorageError):
@@ -136,10 +125,7 @@ class BrokenSegment(StorageError):
 
     def __init__(self, path: Path, problem: str):
         self.path, self.problem = path, problem
-        super().__init__(
-            f"The segment {path} is damaged ({problem}): restore that folder, or run "
-            "`python manage.py repair` (or else `python manage.py build-index SOURCE --rebuild`)"
-        )
+        super().__init__(f"The segment {path} is damaged ({problem})")
 
 
 class UnreadableSegment(StorageError):
@@ -155,10 +141,7 @@ class BrokenIndex(StorageError):
 
     def __init__(self, path: Path, problem: str):
         self.path, self.problem = path, problem
-        super().__init__(
-            f"The index {path} is damaged ({problem}): restore that file, or run "
-            "`python manage.py repair` (or else `python manage.py build-index SOURCE --rebuild`)"
-        )
+        super().__init__(f"The index {path} is damaged ({problem})")
 
 
 class UnknownId(StorageError):
@@ -167,9 +150,7 @@ class UnknownId(StorageError):
     def __init__(self, kind: str, missing: int):
         """`kind` is "image" or "caption", `missing` the id."""
         self.kind, self.missing = kind, missing
-        super().__init__(
-            f"No {kind} has the id {missing} in this collection: ids come from `python manage.py search QUERY --json`"
-        )
+        super().__init__(f"No {kind} has the id {missing} in this collection")
 
 
 class WrongShape(StorageError, ValueError):
@@ -181,10 +162,7 @@ class CatalogError(StorageError):
 
     def __init__(self, url: str, problem: str):
         self.url, self.problem = url, problem
-        super().__init__(
-            f"The catalog {url} can't be used ({problem}): check PANOPTES_CATALOG, or move that database away and run "
-            "`python manage.py build-index SOURCE` (what is indexed stays and is not encoded anew)"
-        )
+        super().__init__(f"The catalog {url} can't be used ({problem})")
 
 
 class BadFilter(StorageError):

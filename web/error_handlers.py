@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from storage.errors import CollectionBusy
 from web.errors import KNOWN_ERRORS, BuildRunning, Busy, code_of, status_of
+from web.hints import message_of
 from web.pages.search import error_page
 from web.uploads import too_large_message
 
@@ -30,7 +31,7 @@ def add_errors(app: Flask) -> None:
         status = status_of(type(error))
         if status == 500:
             log.error("%s %s: %s", request.method, request.path, error)
-        response = _answer(str(error), status, code_of(error))
+        response = _answer(message_of(error), status, code_of(error))
         if status == 401:
             response.headers["WWW-Authenticate"] = 'Basic realm="Panoptes", charset="UTF-8"'
         if (after := _retry_after(error, status)) is not None:
