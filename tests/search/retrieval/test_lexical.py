@@ -111,10 +111,10 @@ def test_a_caption_can_be_hidden(engine):
     snapshot = engine._snapshots.get()
     (hidden,) = (c for c in snapshot.captions(snapshot.caption_ids()) if c.text.startswith("Two dogs"))
 
-    found = words_of(snapshot).ranking(parse_terms("dogs"), "images", hidden=[hidden.caption_id])
+    found = words_of(snapshot).find(parse_terms("dogs"), "images", hidden=[hidden.caption_id])
 
     assert snapshot.images(found.ids)[0].uri.endswith("sea.jpg") and len(found.ids) == 1
-    assert names_of(snapshot, found.speaking) == ["cat", "sea"]
+    assert names_of(snapshot, found.searchable_ids) == ["cat", "sea"]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_caption_can_be_hidden(engine):
 )
 def test_a_photo_without_a_caption_in_the_querys_script_says_nothing(engine, query, speaking):
     snapshot = engine._snapshots.get()
-    assert names_of(snapshot, words_of(snapshot).ranking(parse_terms(query), "images").speaking) == speaking
+    assert names_of(snapshot, words_of(snapshot).find(parse_terms(query), "images").searchable_ids) == speaking
 
 
 def test_where_no_photo_has_a_caption_words_change_nothing(tmp_path):
@@ -150,7 +150,7 @@ def test_a_collection_without_words_has_none_to_find(tmp_path, shots):
 def test_a_text_scores_where_it_has_a_word_in_common(texts, query):
     index, asked = LexicalIndex(texts), set(tokens(query))
     assert (index.scores(query) > 0).tolist() == [bool(asked & set(tokens(text))) for text in texts]
-    assert index.holding(query).tolist() == [bool(asked) and asked <= set(tokens(text)) for text in texts]
+    assert index.with_all_words(query).tolist() == [bool(asked) and asked <= set(tokens(text)) for text in texts]
 
 
 @given(st.permutations(range(1, 9)), st.lists(st.integers(1, 8), unique=True), st.sets(st.integers(1, 8)))

@@ -61,7 +61,7 @@ def encoder(clock):
 @pytest.fixture
 def engine(gallery, encoder, clock):
     engine = Engine(gallery, encoder)
-    engine._pace = LatencyModel(encoder.match_batches, clock)
+    engine._latency = LatencyModel(encoder.match_batches, clock)
     return engine
 
 
