@@ -70,8 +70,8 @@ class BadRun(BadQuery):
 
     def __init__(self, path: Path, line: int | None, problem: str) -> None:
         self.path, self.line, self.problem = path, line, problem
-        place = "" if line is None else f", line {line}"
-        super().__init__(f"{path}{place}: {problem}; take files that `evaluate --run FILE --qrels FILE` wrote.")
+        position = "" if line is None else f", line {line}"
+        super().__init__(f"{path}{position}: {problem}; take files that `evaluate --run FILE --qrels FILE` wrote.")
 
 
 class UnwritableFile(BadQuery):

@@ -42,7 +42,7 @@ def read_cursor(token: str, query: Query, version: int) -> tuple[int, int]:
 
 
 def digest_of(query: Query) -> str:
-    """Hash all that decides on the order of the list, except the budget. The size and the place of the page take no part."""
+    """Hash all that decides on the order of the list, except the budget. Size and offset of the page take no part."""
     content = [[term.as_json() for term in query.terms], query.to, query.where, query.rerank, query.fold, query.mode]
     digest = hashlib.sha256(json.dumps(content).encode())
     if query.image is not None:

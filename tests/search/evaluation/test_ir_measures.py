@@ -28,7 +28,7 @@ SHOTS = [
 
 
 class HesitantEncoder(FakeEncoder):
-    """Is often right and often not, and never finds two pairs equal: all that it says is seeded noise around a topic.
+    """Is right in some cases only, and never gives two equal scores: they are seeded noise around a topic.
 
     The red of a photo is its topic; a caption says topic and number.
     """
@@ -68,7 +68,7 @@ def snapshot(tmp_path_factory, encoder):
 
 
 def rankings(snapshot, encoder, direction, language, k):
-    """(query, right answers, ranking of everything) for every query there is."""
+    """(query, relevant ids, ranking of everything) for every query."""
     captions = snapshot.captions(snapshot.caption_ids(language))
     if direction == "text_to_image":
         for caption in captions:
