@@ -16,7 +16,7 @@ from encoder.importing import published_single_stream as joint
 from encoder.importing.checkpoint_shapes import Shapes, heads_of, slices_of
 from encoder.network.opt import OptModel
 from encoder.network.single_stream import SingleStreamModel
-from encoder.single_stream_config import JOINT_PRESETS
+from encoder.single_stream_config import SINGLE_STREAM_PRESETS
 from tests.support.published_models import SMALL_PUBLISHED
 from tests.support.published_single_stream import SMALL_V1, SMALL_ZOO
 
@@ -108,14 +108,14 @@ def test_what_is_no_opt_is_said_in_one_line():
 
 def test_the_published_v1_is_recognised_and_nothing_is_left_over():
     config = published.FORMS["V1"].config(V1)
-    assert config == JOINT_PRESETS["opt-v1"]
+    assert config == SINGLE_STREAM_PRESETS["opt-v1"]
     assert joint.v1_shapes(config) == live(V1, "V1")
     assert (config.token_shape, config.text_length, config.grid) == ((196, 768), 50, 14)
 
 
 def test_the_published_trunk_of_the_zoo_is_recognised_and_lacks_only_a_head():
     config = published.FORMS["ZOO"].config(ZOO)
-    assert config == JOINT_PRESETS["opt-zoo-trunk"]
+    assert config == SINGLE_STREAM_PRESETS["opt-zoo-trunk"]
     assert joint.zoo_shapes(config) == live(ZOO, "ZOO") | {"rank_output.weight": (1, 768), "rank_output.bias": (1,)}
     assert (config.token_shape, config.text_length) == ((30, 768), 30)
 
@@ -136,7 +136,7 @@ def test_what_a_single_stream_needs_is_what_its_network_has(form, config):
 )
 def test_the_large_ones_have_wider_heads(preset, sizes, heads):
     form = published.FORMS["V1" if preset == "opt-v1" else "ZOO"]
-    large = dataclasses.replace(JOINT_PRESETS[preset], **sizes)
+    large = dataclasses.replace(SINGLE_STREAM_PRESETS[preset], **sizes)
     assert form.config(form.shapes(large)) == large and (large.heads, large.image_heads) == heads
     assert heads_of(2048) == 32
 
