@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import signal
 from collections.abc import Iterator
+from typing import cast
 
 import mindspore as ms
 import numpy as np
@@ -94,7 +95,8 @@ class CompiledCell:
 def _run(cell: Entry, arrays: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
     with kept_interrupts():
         result = cell(*(Tensor.from_numpy(np.ascontiguousarray(array)) for array in arrays))
-        return tuple(value.asnumpy() for value in (result if isinstance(result, tuple) else (result,)))
+        outputs = cast(tuple[Tensor, ...], result if isinstance(result, tuple) else (result,))
+        return tuple(value.asnumpy() for value in outputs)
 
 
 @contextlib.contextmanager
