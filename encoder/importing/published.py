@@ -60,7 +60,7 @@ SHARED_RULES: Rules = (
 MARKS = {
     "V2": (
         "uniter.img_embeddings.vit.patch_embed.",
-        "uniter.embeddings.encoder.network.blocks.",
+        "uniter.embeddings.encoder.blocks.",
         "uniter.encoder.decoder.blocks.",
         "uniter.img_embeddings.vit.class_embedding",
         "uniter.img_embeddings.vit.pre_layrnorm.",
@@ -69,8 +69,8 @@ MARKS = {
     "V1": (
         "uniter.img_embeddings.vit.stem.",
         "uniter.img_embeddings.vit.encoder_pos_embedding",
-        "uniter.img_embeddings.vit.encoder.network.blocks.",
-        "uniter.encoder.encoder.network.blocks.",
+        "uniter.img_embeddings.vit.encoder.blocks.",
+        "uniter.encoder.encoder.blocks.",
     ),
 }
 """Beginnings of names that only one OPT has, tried in this order: V1 and ZOO share the names of the single-stream encoder."""
@@ -107,7 +107,7 @@ class Form(Generic[C]):
         return next((reason for reason, pattern in self.rules if pattern.match(name)), None)
 
     def network(self, found: Shapes) -> tuple[C, Shapes]:
-        """The config of the network that the shapes in a file speak of, and the shapes of its parameters."""
+        """The config that the shapes in a file stand for, and the shapes that its network needs."""
         config = self.config(found)
         return config, self.shapes(config)
 
@@ -137,7 +137,7 @@ def usable_form(names: Iterable[str], where: Path) -> AnyForm:
 
 
 def v2_config(shapes: Shapes) -> OptConfig:
-    """The config of a V2 checkpoint, told by its shapes; what they don't tell is as in the published base.
+    """The config of a V2 checkpoint, told by its shapes; sizes that they don't show are those of the published base.
 
     Raises:
         UnusableForm: a size is impossible, such as a grid that is not a square.

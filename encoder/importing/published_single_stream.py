@@ -41,7 +41,7 @@ VIT = f"{IMAGES}vit."
 
 
 def v1_config(shapes: Shapes) -> SingleStreamConfig:
-    """The config of a V1 checkpoint, told by its shapes; what they don't tell is as published.
+    """The config of a V1 checkpoint, told by its shapes; sizes that they don't show are the published ones.
 
     Raises:
         UnusableForm: a size is impossible.
@@ -71,7 +71,7 @@ def v1_config(shapes: Shapes) -> SingleStreamConfig:
 
 
 def zoo_config(shapes: Shapes) -> SingleStreamConfig:
-    """The config of a checkpoint of the model zoo's OPT, told as in `v1_config`."""
+    """The config of a checkpoint of the model zoo's OPT, told by its shapes as in `v1_config`."""
     base, size = SINGLE_STREAM_PRESETS["opt-zoo-trunk"], Sizes(shapes)
     hidden = usual_length(shapes, TRUNK) or base.hidden_size
     sizes = _single_stream_sizes(size, base, hidden) | dict(

@@ -31,7 +31,7 @@ VECTORS, LOGITS = 1e-4, 1e-3
 SENTENCES = ["狗", "一只红色的狗在跑", "海边的人和蓝天", "a dog 在草地", "雪" * 17, "红色汽车" * 7, "蓝天绿草地" * 20]
 TABLE = "uniter.embeddings.word_embeddings.embedding_table"
 PROJECTIONS = (
-    "uniter.embeddings.encoder.network.blocks.1.attention.projection.weight",
+    "uniter.embeddings.encoder.blocks.1.attention.projection.weight",
     "uniter.encoder.decoder.blocks.0.attention.projection.weight",
     "uniter.encoder.decoder.blocks.1.cross_attention.projection.weight",
 )

@@ -104,7 +104,7 @@ def test_a_missing_temperature_is_filled_in(models, tmp_path):
         published.WORDS,
         "text_proj.weight",
         "itm_head_two.3.bias",
-        "uniter.embeddings.encoder.network.blocks.0.output.mapping.weight",
+        "uniter.embeddings.encoder.blocks.0.output.mapping.weight",
         "uniter.img_embeddings.vit.class_embedding",
         "uniter.encoder.decoder.blocks.1.cross_attention.dense2.bias",
     ],
@@ -127,7 +127,7 @@ def test_a_gap_between_layers_is_named(models, tmp_path):
         ("text_proj.bias", (33,)),
         ("uniter.embeddings.layernorm.gamma", (64,)),
         ("itm_head_two.3.weight", (5, 256)),
-        ("uniter.embeddings.encoder.network.blocks.1.output.mapping.weight", (192, 128)),
+        ("uniter.embeddings.encoder.blocks.1.output.mapping.weight", (192, 128)),
     ],
 )
 def test_a_misshaped_weight_is_named_with_both_shapes(models, tmp_path, name, shape):

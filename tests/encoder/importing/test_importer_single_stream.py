@@ -101,7 +101,7 @@ def test_tied_tables_that_differ_are_refused(models, tmp_path, head, name):
         ("V1", "uniter.img_embeddings.vit.encoder_pos_embedding"),
         ("V1", "uniter.pooler.dense.bias"),
         ("ZOO", "uniter.img_embeddings.pos_linear.weight"),
-        ("ZOO", "uniter.encoder.encoder.network.blocks.1.output.mapping.bias"),
+        ("ZOO", "uniter.encoder.encoder.blocks.1.output.mapping.bias"),
         ("ZOO", LIVE_TABLE),
     ],
 )
@@ -114,8 +114,8 @@ def test_a_missing_retrieval_weight_is_named(models, tmp_path, form, name):
 @pytest.mark.parametrize(
     "form, name, shape",
     [
-        ("V1", "uniter.encoder.encoder.network.blocks.1.output.mapping.weight", (320, 192)),
-        ("ZOO", "uniter.encoder.encoder.network.blocks.0.output.projection.weight", (320, 128)),
+        ("V1", "uniter.encoder.encoder.blocks.1.output.mapping.weight", (320, 192)),
+        ("ZOO", "uniter.encoder.encoder.blocks.0.output.projection.weight", (320, 128)),
         ("V1", "rank_output.weight", (2, 192)),
         ("ZOO", "uniter.img_embeddings.pos_linear.weight", (128, 6)),
     ],
