@@ -17,7 +17,7 @@ from encoder.network.entries import SingleStreamImages, SingleStreamMatch
 from encoder.network.single_stream import SingleStreamModel
 from encoder.runtime.device import use_device
 from encoder.runtime.reranker import Reranker
-from encoder.single_stream_config import JOINT_PRESETS
+from encoder.single_stream_config import SINGLE_STREAM_PRESETS
 
 PAIRS, RUNS, TEXT = Reranker.match_batches[-1], 3, Reranker.text_lengths[0]
 
@@ -36,7 +36,7 @@ def seconds(cell: Callable[..., Tensor], *arrays: np.ndarray) -> float:
 
 def main(name: str) -> None:
     """Measure one preset."""
-    config = JOINT_PRESETS[name]
+    config = SINGLE_STREAM_PRESETS[name]
     use_device()
     model = SingleStreamModel(config).set_train(False)
     parameters = sum(int(np.prod(p.shape)) for p in model.get_parameters())

@@ -159,8 +159,13 @@ class BulkEncoder(Protocol):
 class Encoder(BulkEncoder, Protocol):
     """The calls that searching needs. Any thread may make them."""
 
-    on_batch: Callable[[str, int], None]
-    """Called after each batch with "images", "texts" or "pairs" and the number of rows."""
+    @property
+    def on_batch(self) -> Callable[[str, int], None]:
+        """Called after each batch with "images", "texts" or "pairs" and the number of rows; may be set."""
+        ...
+
+    @on_batch.setter
+    def on_batch(self, called: Callable[[str, int], None]) -> None: ...
 
     @property
     def query_bank(self) -> QueryBank | None:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from encoder.single_stream_config import JOINT_PRESETS
+from encoder.single_stream_config import SINGLE_STREAM_PRESETS
 from tests.support.ckpt_files import write_checkpoint
 from tests.support.published_models import OPTIMIZER, PIECES
 
 SMALL_V1 = dataclasses.replace(
-    JOINT_PRESETS["opt-v1"],
+    SINGLE_STREAM_PRESETS["opt-v1"],
     hidden_size=192,
     vocab_size=len(PIECES) + 7,
     layers=3,
@@ -27,7 +27,7 @@ SMALL_V1 = dataclasses.replace(
     image_intermediate=256,
 )
 SMALL_ZOO = dataclasses.replace(
-    JOINT_PRESETS["opt-zoo-trunk"],
+    SINGLE_STREAM_PRESETS["opt-zoo-trunk"],
     hidden_size=128,
     vocab_size=len(PIECES) + 7,
     layers=3,

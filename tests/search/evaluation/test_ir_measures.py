@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ir_measures import Qrel, ScoredDoc, Success, calc_aggregate
 
+from encoder.api import EncodedTexts
 from encoder.inputs.pixels import prepare
 from search.evaluation.evaluate import KS, evaluate
 from search.evaluation.metrics import best_relevant_rank, recall_at_k
@@ -13,7 +14,7 @@ from search.query.encoding import encode_photo, encode_sentence
 from search.retrieval.cross_encoder import score_pairs
 from search.retrieval.first_stage import retrieve
 from search.retrieval.ranking import rerank_head
-from tests.support.fakes import FakeEncoder, TextEncodings, photo
+from tests.support.fakes import FakeEncoder, photo
 from tests.support.galleries import Shot, build_gallery
 
 PHOTOS = 45
@@ -38,7 +39,7 @@ class HesitantEncoder(FakeEncoder):
         colours = np.column_stack([said, np.full(len(texts), 1)])
         states = np.zeros((len(texts), 1, self.config.token_shape[1]), np.float32)
         states[:, 0, :3] = colours
-        return TextEncodings(self._vectors(colours), states, np.ones(len(texts), np.int32))
+        return EncodedTexts(self._vectors(colours), states, np.ones(len(texts), np.int32))
 
     def match(self, texts, tokens):
         shown = np.round(255 * tokens[:, 0, 0].astype(np.float64)).astype(int)
