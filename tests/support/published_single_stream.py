@@ -185,7 +185,7 @@ def zoo_weights(seed: int = 0) -> dict[str, np.ndarray]:
     return _filled(zoo_shapes(), seed)
 
 
-def write_joint(folder: Path, weights: dict[str, np.ndarray], name: str = "joint.ckpt") -> Path:
+def write_single_stream(folder: Path, weights: dict[str, np.ndarray], name: str = "single_stream.ckpt") -> Path:
     """The checkpoint, with its vocabulary beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.txt").write_text("\n".join(PIECES) + "\n", encoding="utf-8")
