@@ -78,11 +78,11 @@ class NativeEfficientNet(nn.Cell):
         self.stem = _Stem(banded.stem)
         self.blocks = nn.CellList([_Block(block) for block in banded.blocks])
         self.head = _Pointwise(banded.head)
-        self.width, self.cells = banded.head.weight.shape[0], banded.grid**2
+        self.width, self.cell_count = banded.head.weight.shape[0], banded.grid**2
 
     def construct(self, pixels: Tensor) -> Tensor:
         """Encode normalised pixels, float32 [B, 3, S, S] -> features [B, grid * grid, F], cells row by row."""
         x = swish(self.stem(pixels))
         for block in self.blocks:
             x = block(x)
-        return swish(self.head(x)).reshape((-1, self.width, self.cells)).transpose((0, 2, 1))
+        return swish(self.head(x)).reshape((-1, self.width, self.cell_count)).transpose((0, 2, 1))

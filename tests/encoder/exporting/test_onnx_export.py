@@ -26,7 +26,7 @@ BATCHES = (1, 3, 7)
 class Form:
     """A small network in both runtimes. MindSpore runs it operator by operator where it can: to compile takes seconds.
 
-    It can't where tokens are masked: `unread` means something else there.
+    It can't where tokens are masked: `padding_bias` means something else there.
     """
 
     def __init__(self, folder, config):

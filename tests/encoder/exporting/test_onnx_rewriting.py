@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from encoder.exporting.onnx_rewriting import IncompatibleShapes, finish, simplified, unite
+from encoder.exporting.onnx_rewriting import IncompatibleShapes, finish, simplify, unite
 
 EXPORTED = 11
 """The opset that MindSpore 2.10 writes."""
@@ -94,7 +94,7 @@ def attention(graph, query, key, value, queries, keys, bias=None, batch=2, scale
 def test_a_cast_to_what_it_is_already_goes():
     graph = Graph(x=[2, 3])
     proto = graph.proto(graph.Relu(graph.Cast("x", to=1)))
-    model, x = simplified(proto), some(2, 3)
+    model, x = simplify(proto), some(2, 3)
     assert operators(model) == ["Relu"]
     np.testing.assert_array_equal(run(model, x=x), run(proto, x=x))
 
@@ -102,7 +102,7 @@ def test_a_cast_to_what_it_is_already_goes():
 def test_a_layer_norm_is_one_operator():
     graph = Graph(x=[2, 3, WIDTH])
     proto = graph.proto(layer_norm(graph, "x", 1 + some(WIDTH), some(WIDTH)))
-    model, x = simplified(proto), some(2, 3, WIDTH)
+    model, x = simplify(proto), some(2, 3, WIDTH)
     assert operators(model) == ["LayerNormalization"]
     np.testing.assert_allclose(run(model, x=x), run(proto, x=x), atol=1e-5)
 
@@ -110,7 +110,7 @@ def test_a_layer_norm_is_one_operator():
 def test_a_sum_of_squares_over_another_width_is_no_layer_norm():
     graph = Graph(x=[2, 3, WIDTH])
     proto = graph.proto(layer_norm(graph, "x", 1 + some(WIDTH), some(WIDTH), size=WIDTH - 1))
-    model, x = simplified(proto), some(2, 3, WIDTH)
+    model, x = simplify(proto), some(2, 3, WIDTH)
     assert "LayerNormalization" not in operators(model)
     np.testing.assert_allclose(run(model, x=x), run(proto, x=x), atol=1e-5)
 
@@ -119,7 +119,7 @@ def test_a_sum_of_squares_over_another_width_is_no_layer_norm():
 def test_an_activation_is_one_operator(activation, operator):
     graph = Graph(x=[2, 3, WIDTH])
     proto = graph.proto(activation(graph, "x"))
-    model, x = simplified(proto), 3 * some(2, 3, WIDTH)
+    model, x = simplify(proto), 3 * some(2, 3, WIDTH)
     assert operators(model) == [operator]
     np.testing.assert_allclose(run(model, x=x), run(proto, x=x), atol=1e-5)
 
@@ -128,7 +128,7 @@ def test_an_activation_is_one_operator(activation, operator):
 def test_an_activation_with_another_number_stays(activation):
     graph = Graph(x=[2, 3, WIDTH])
     proto = graph.proto(activation(graph, "x", 1.5))
-    model, x = simplified(proto), some(2, 3, WIDTH)
+    model, x = simplify(proto), some(2, 3, WIDTH)
     assert not {"FastGelu", "QuickGelu"} & {*operators(model)}
     np.testing.assert_allclose(run(model, x=x), run(proto, x=x), atol=1e-5)
 
@@ -144,7 +144,7 @@ def test_attention_is_one_operator(bias, queries):
     graph = Graph(**{name: array.shape for name, array in arrays.items()})
     proto = graph.proto(attention(graph, "q", "k", "v", queries, 5, None if bias is None else "bias"))
 
-    model = simplified(proto)
+    model = simplify(proto)
 
     assert "MultiHeadAttention" in operators(model) and not {"MatMul", "Softmax", "Transpose"} & {*operators(model)}
     np.testing.assert_allclose(run(model, **arrays), run(proto, **arrays), atol=1e-5)
@@ -166,7 +166,7 @@ SIZES = [{"B": 2, "T": 6, "L": 9}, {"B": 3, "T": 5, "L": 7}]
 
 
 def united(weight, sizes=SIZES, zeros=False) -> ir.Model:
-    models = [simplified(network(size["B"], size["T"], size["L"], weight, zeros)) for size in sizes]
+    models = [simplify(network(size["B"], size["T"], size["L"], weight, zeros)) for size in sizes]
     return unite(models, sizes, AXES)
 
 
@@ -186,14 +186,14 @@ def fixed(batch: int, weight) -> onnx.ModelProto:
 @pytest.mark.parametrize("batch", [1, 2, 5])
 def test_a_constant_of_one_number_grows_with_the_batch(batch):
     weight, axes = some(WIDTH, WIDTH), {"x": ("B", 6, WIDTH), "y": ("B", 4, WIDTH)}
-    model = unite([simplified(fixed(size, weight)) for size in (2, 3)], [{"B": 2}, {"B": 3}], axes)
+    model = unite([simplify(fixed(size, weight)) for size in (2, 3)], [{"B": 2}, {"B": 3}], axes)
     inputs = {"x": some(batch, 6, WIDTH), "y": some(batch, 4, WIDTH)}
     np.testing.assert_allclose(run(model, **inputs), run(fixed(batch, weight), **inputs), atol=1e-5)
 
 
 def two(make, sizes=((2, 6), (3, 5))):
     """`unite` of what `make` makes at two batches and lengths."""
-    models = [simplified(make(batch, length)) for batch, length in sizes]
+    models = [simplify(make(batch, length)) for batch, length in sizes]
     return unite(models, [{"B": batch, "T": length} for batch, length in sizes], {"x": ("B", "T", WIDTH)})
 
 
@@ -267,7 +267,7 @@ def test_sizes_that_can_t_be_told_apart_are_refused():
 
 def test_a_finished_graph_reads_its_weights_elsewhere_and_takes_names():
     graph = Graph(x=[2, 3], kernel=[3, 4])
-    model = simplified(graph.proto(graph.Relu(graph.MatMul("x", "kernel"))))
+    model = simplify(graph.proto(graph.Relu(graph.MatMul("x", "kernel"))))
     finish(model, ["x"], ["y"], {"kernel": "dense.weight"}, "../weights.safetensors")
 
     assert [value.name for value in model.graph.inputs] == ["x"] and model.graph.outputs[0].name == "y"
