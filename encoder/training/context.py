@@ -1,4 +1,4 @@
-"""What all stages of a training share: the model, the data and the settings."""
+"""The context that all stages of a training share: model, data and settings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MATCH_SIDE = ("uniter.encoder.", "itm_head_two.")
 
 @dataclass
 class TrainingContext:
-    """What the stages of a training work with.
+    """The model, the data and the settings of a training.
 
     Attributes:
         model: the model that is trained.
@@ -37,7 +37,7 @@ class TrainingContext:
         train: the photos to train on.
         validation: the photos to validate on.
         folder: where states and the log go.
-        settings: what `opt-mini.toml` and `fine-tuning.toml` have.
+        settings: the contents of `opt-mini.toml`, `fine-tuning.toml` or the user's own file.
         say: prints a line for the user.
     """
 
@@ -53,7 +53,7 @@ class TrainingContext:
 
     @property
     def trained_backbone(self) -> tuple[str, ...]:
-        """How the names of the ViT's trained parameters begin: those of its last layers and its last norm."""
+        """Prefixes of the names of the ViT's trained parameters: its last layers and its last norm."""
         vit, first = "uniter.img_embeddings.vit.", self.settings["backbone"]["frozen_layers"]
         layers = range(first, self.model.config.image_layers)
         return (f"{vit}post_layernorm.", *(f"{vit}encoder.layers.{i}." for i in layers))

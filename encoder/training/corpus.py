@@ -1,4 +1,4 @@
-"""What the stages of a training read: features of photos, captions with the teacher's vectors, synthetic sentences."""
+"""The data of the stages of a training: features of photos, captions with the teacher's vectors, synthetic sentences."""
 
 from __future__ import annotations
 

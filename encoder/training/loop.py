@@ -19,7 +19,7 @@ Validate = Callable[[], dict[str, float]]
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a stage is trained: AdamW with warm-up and cosine decay.
+    """The schedule of a stage: AdamW with warm-up and cosine decay.
 
     Attributes:
         steps: the number of steps.

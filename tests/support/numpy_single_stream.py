@@ -12,7 +12,7 @@ import numpy as np
 
 
 class _NumpySingleStream:
-    """What the two share: text embedding, blocks, rank head.
+    """The parts that both networks have: text embedding, blocks, rank head.
 
     Args:
         weights: by their published names.

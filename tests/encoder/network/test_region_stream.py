@@ -43,7 +43,7 @@ class Expected:
 
 
 def rows(count: int) -> np.ndarray:
-    """What the network reads of a photo with `count` regions."""
+    """Make the rows of a photo with `count` regions, as the network reads them."""
     found = detections(count, SMALL_REGIONS.region_width)
     return rows_of(Regions(found["feat"], found["pred_boxes"], 640, 480), SMALL_REGIONS.regions)
 

@@ -1,4 +1,4 @@
-"""What `train` and `model calibrate` choose on validation: hub weights and the match calibration."""
+"""`train` and `model calibrate` choose hub weights and the match calibration on validation photos."""
 
 from __future__ import annotations
 
