@@ -20,7 +20,7 @@ from encoder.network.opt import OptModel
 from encoder.runtime.device import use_device
 from encoder.training.dataset import Photo, read_photos
 from encoder.training.features import BATCH, pixels_of
-from encoder.training.prepare import backbone, put
+from encoder.training.prepare import backbone_weights, set_parameters
 from encoder.training.teacher import Teacher
 from encoder.training.train import SETTINGS, read_settings
 
@@ -64,7 +64,7 @@ def pooled(size: int, photos: list[Photo], packages: Path) -> tuple[np.ndarray, 
 
     config = dataclasses.replace(PRESETS["opt-mini"], image_size=size, merge=1)
     model = OptModel(config)
-    put(model, backbone(config, read_settings(SETTINGS), packages))
+    set_parameters(model, backbone_weights(config, read_settings(SETTINGS), packages))
     images = model.set_train(False).uniter.img_embeddings
     vit, conv = [], []
     for start in range(0, len(photos), BATCH):

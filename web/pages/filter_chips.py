@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from storage.errors import BadFilter
-from storage.filtering.grammar import Both, Compare, In, IsNull, Match, parse_filter
+from storage.filtering.grammar import BoolOp, Compare, In, IsNull, Match, parse_filter
 
 _TOKEN = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]+`|[()]|\b(?:and|or)\b|.""", re.IGNORECASE | re.DOTALL)
 SUGGESTED = (
@@ -70,5 +70,5 @@ def _binds_tighter_than_and(part: str) -> bool:
         whole = parse_filter(f"{part} and id = 0")
     except BadFilter:
         return False
-    last = whole.parts[-1] if isinstance(whole, Both) else None
+    last = whole.parts[-1] if isinstance(whole, BoolOp) else None
     return isinstance(last, Compare | In | Match | IsNull) and last.column.name == "id"

@@ -21,7 +21,7 @@ from tests.support.published_single_stream import (
     v1_pretraining_weights,
     v1_shapes,
     v1_weights,
-    write_joint,
+    write_single_stream,
     zoo_weights,
 )
 
@@ -35,7 +35,7 @@ def models(tmp_path):
 
 
 def imported(models, tmp_path, weights, name="small", **options):
-    return import_model(write_joint(tmp_path / "files", weights), models, name, **options)
+    return import_model(write_single_stream(tmp_path / "files", weights), models, name, **options)
 
 
 def refused(models, tmp_path, weights) -> str:

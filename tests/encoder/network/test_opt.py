@@ -1,4 +1,4 @@
-"""The network: published names and shapes, and numbers that equal an independent forward pass."""
+"""OptModel has the published names and shapes, and gives the numbers of an independent forward pass in numpy."""
 
 from __future__ import annotations
 
@@ -64,21 +64,21 @@ def test_forward_equals_plain_numpy(config):
 
 
 @pytest.mark.parametrize("config", [SMALL_V2, SMALL_MINI], ids=lambda c: c.name)
-def test_where_the_fusion_looks_equals_plain_numpy(config):
+def test_cross_attention_weights_equal_plain_numpy(config):
     weights = random_weights(config, seed=4)
     model, reference = loaded(config, weights), NumpyOpt(config, weights)
     ids, tokens = [2, 5, 7, 9, 3], np.random.default_rng(2).normal(0, 1, config.token_shape)
     padded = Tensor(np.array([ids + [0] * 3], np.int32))
 
-    looks = model.match_attention(model.text_states(padded), padded, Tensor(tokens[None].astype(np.float32))).asnumpy()[0]
+    found = model.match_attention(model.text_states(padded), padded, Tensor(tokens[None].astype(np.float32))).asnumpy()[0]
 
     expected = reference.match_attention(reference.text_states(ids), tokens)
-    assert looks.shape == (config.fusion_layers, 8, config.token_shape[0]) and np.ptp(expected) > 0.1
-    np.testing.assert_allclose(looks[:, :5], expected, atol=1e-5)
-    np.testing.assert_allclose(looks.sum(-1), 1, atol=1e-5)
+    assert found.shape == (config.fusion_layers, 8, config.token_shape[0]) and np.ptp(expected) > 0.1
+    np.testing.assert_allclose(found[:, :5], expected, atol=1e-5)
+    np.testing.assert_allclose(found.sum(-1), 1, atol=1e-5)
 
 
-def test_trunk_and_tail_are_the_vit_in_two_parts_and_squares_can_be_left_out():
+def test_trunk_and_tail_together_are_the_vit_and_squares_can_be_left_out():
     images = loaded(SMALL_MINI, random_weights(SMALL_MINI)).uniter.img_embeddings
     pixels = Tensor(np.random.default_rng(2).integers(0, 256, (1, 3, 56, 56)).astype(np.float32))
     whole = images.tail(images.trunk(pixels, 0), 0).asnumpy()
@@ -89,22 +89,22 @@ def test_trunk_and_tail_are_the_vit_in_two_parts_and_squares_can_be_left_out():
     assert images.tail(Tensor(half), 1).shape == (1, 3, SMALL_MINI.hidden_size)
 
 
-def test_a_group_is_read_as_its_pairs_are_one_by_one():
+def test_the_pairs_of_a_group_get_the_logits_that_they_get_one_by_one():
     model = loaded(SMALL_MINI, random_weights(SMALL_MINI, seed=5))
     rng = np.random.default_rng(6)
     ids = np.array([[2, 5, 3, 0], [2, 7, 8, 3], [2, 4, 3, 0], [2, 9, 6, 3]], np.int32)
     tokens = rng.normal(0, 1, (4, *SMALL_MINI.token_shape)).astype(np.float32)
     states = model.text_states(Tensor(ids))
-    crossed = model.crossed_logits(states, Tensor(ids), Tensor(tokens), 2).asnumpy()
+    logits = model.group_logits(states, Tensor(ids), Tensor(tokens), 2).asnumpy()
     for text in range(4):
         for place in range(2):
             image = text // 2 * 2 + place
             pair = model.match_logits(states[text : text + 1], Tensor(ids[text : text + 1]), Tensor(tokens[image : image + 1]))
-            np.testing.assert_allclose(crossed[text, place], pair.asnumpy()[0], atol=1e-4)
+            np.testing.assert_allclose(logits[text, place], pair.asnumpy()[0], atol=1e-4)
 
 
 @pytest.mark.parametrize("few", [1, 3, 9])
-def test_attention_without_keys_and_values_gives_the_same(few):
+def test_folded_attention_gives_the_same_numbers(few):
     attention = loaded(SMALL_MINI, random_weights(SMALL_MINI, seed=7)).uniter.encoder.decoder.blocks[0].cross_attention
     rng = np.random.default_rng(8)
     x, memory = (Tensor(rng.normal(0, 1, (2, n, SMALL_MINI.hidden_size)).astype(np.float32)) for n in (few, 7))
@@ -113,13 +113,13 @@ def test_attention_without_keys_and_values_gives_the_same(few):
     assert np.ptp(expected) > 0.1
 
 
-def test_attention_is_folded_where_few_read_much():
+def test_attention_is_folded_for_few_tokens_and_a_long_memory():
     attention = OptModel(SMALL_MINI).uniter.encoder.decoder.blocks[0].cross_attention
     few, many = np.zeros((1, 1, 32), np.float32), np.zeros((1, 50, 32), np.float32)
     assert attention.is_cheaper_folded(few, many) and not attention.is_cheaper_folded(many, many)
 
 
-def test_padding_changes_nothing():
+def test_padding_changes_no_text_vector():
     model = loaded(SMALL_MINI, random_weights(SMALL_MINI))
     short = model.text_vectors(model.text_states(Tensor(np.array([[2, 5, 3]], np.int32)))).asnumpy()
     long = model.text_vectors(model.text_states(Tensor(np.array([[2, 5, 3] + [0] * 20], np.int32)))).asnumpy()

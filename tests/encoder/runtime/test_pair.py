@@ -15,7 +15,7 @@ from encoder.runtime.pair import PairedEncoder, paired_fingerprint
 from encoder.selection import ModelSelection
 from tests.support.fakes import FakeConfig, FakeEncoder, photo
 from tests.support.published_models import write_published
-from tests.support.published_single_stream import v1_weights, write_joint
+from tests.support.published_single_stream import v1_weights, write_single_stream
 from tests.support.region_fakes import FakeRegionEncoder, save_features
 
 SECOND = FakeConfig(
@@ -109,7 +109,7 @@ def test_arrays_have_the_shape_and_dtype_of_the_input(inputs, tmp_path):
 def test_a_model_that_only_reranks_cannot_be_the_first(tmp_path):
     models = ModelRegistry(tmp_path / "models")
     first = import_model(write_published(tmp_path / "v2"), models, "taichu")
-    second = import_model(write_joint(tmp_path / "v1", v1_weights()), models, "v1")
+    second = import_model(write_single_stream(tmp_path / "v1", v1_weights()), models, "v1")
     with pytest.raises(NoVectors, match="--reranker"):
         ModelSelection(models.path("v1"))
     chosen = ModelSelection(models.path("taichu"), models.path("v1"))
