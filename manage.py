@@ -42,16 +42,16 @@ ROOMS_WITH_HINTS = ("encoder", "storage", "indexer", "search")
 class Panoptes(click.Group):
     """Prints the one line of an error that Panoptes raised on purpose, and exits with 2."""
 
-    def invoke(self, context: click.Context):
+    def invoke(self, ctx: click.Context):
         try:
-            return super().invoke(context)
+            return super().invoke(ctx)
         except KeyboardInterrupt:
             end_stopped()
         except Exception as error:
             if not _is_ours(error):
                 raise
             click.echo(printable(f"Error: {error}{_hint(error)}"), err=True)
-            context.exit(2)
+            ctx.exit(2)
 
 
 def _is_ours(error: Exception) -> bool:

@@ -70,13 +70,22 @@ class EncodedTexts:
         return len(self.lengths)
 
 
-class EncoderConfig(Protocol):
-    """What the other rooms need to know of a model."""
+class ImageConfig(Protocol):
+    """What reading an image needs to know of a model."""
 
     @property
     def name(self) -> str:
         """The model's name, such as "opt-mini"."""
         ...
+
+    @property
+    def inputs(self) -> ImageInput:
+        """What the model reads of an image."""
+        ...
+
+
+class EncoderConfig(ImageConfig, Protocol):
+    """What the other rooms need to know of a model."""
 
     @property
     def dim(self) -> int:
@@ -91,11 +100,6 @@ class EncoderConfig(Protocol):
     @property
     def token_grid(self) -> tuple[int, int] | None:
         """(rows, columns) of the cells of the photo among an image's tokens; None where the model has no such cells."""
-        ...
-
-    @property
-    def inputs(self) -> ImageInput:
-        """What the model reads of an image."""
         ...
 
     @property

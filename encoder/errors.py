@@ -57,10 +57,7 @@ class DeviceLost(EncoderError):
 
     def __init__(self, number: int, code: int | None):
         self.number, self.code = number, code
-        super().__init__(
-            f"The process that encodes on device {number} ended (exit code {code}), for want of memory perhaps; "
-            "run the same command again to go on, with fewer --devices if that is so."
-        )
+        super().__init__(f"The process that encodes on device {number} ended (exit code {code})")
 
 
 class BadCheckpoint(EncoderError):
@@ -71,20 +68,16 @@ class BadGraphs(BadCheckpoint):
     """The exported graphs of a model are absent, damaged, or don't fit it."""
 
     def __init__(self, model: Path, problem: str):
-        super().__init__(
-            f"The graphs of the model in {model} can't be used: {problem}; "
-            f"`python manage.py model export {model}` makes them anew."
-        )
+        self.model, self.problem = model, problem
+        super().__init__(f"The graphs of the model in {model} can't be used ({problem})")
 
 
 class NoInt8Graphs(BadCheckpoint):
     """The 8-bit graphs of a model are absent, damaged, or don't fit it."""
 
     def __init__(self, model: Path, problem: str):
-        super().__init__(
-            f"The 8-bit graphs of the model in {model} {problem}: `python manage.py model quantize {model} --data "
-            "MANIFEST` makes them, and without PANOPTES_PRECISION=int8 none are needed."
-        )
+        self.model, self.problem = model, problem
+        super().__init__(f"The 8-bit graphs of the model in {model} {problem}")
 
 
 class UnknownPrecision(EncoderError):

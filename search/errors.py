@@ -71,7 +71,7 @@ class BadRun(BadQuery):
     def __init__(self, path: Path, line: int | None, problem: str) -> None:
         self.path, self.line, self.problem = path, line, problem
         position = "" if line is None else f", line {line}"
-        super().__init__(f"{path}{position}: {problem}; take files that `evaluate --run FILE --qrels FILE` wrote.")
+        super().__init__(f"{path}{position}: {problem}")
 
 
 class UnwritableFile(BadQuery):
@@ -87,7 +87,7 @@ class TooFewForProtocol(BadQuery):
 
     def __init__(self, name: str, needed: int, there: int) -> None:
         self.name, self.needed, self.there = name, needed, there
-        super().__init__(f"The protocol {name} needs {needed} photos, and there are {there}: measure with --protocol all.")
+        super().__init__(f"The protocol {name} needs {needed} photos, and there are {there}")
 
 
 class TooFewPhotos(BadQuery):
@@ -95,10 +95,9 @@ class TooFewPhotos(BadQuery):
 
     def __init__(self, count: int, language: str, captioned: int) -> None:
         self.count, self.language, self.captioned = count, language, captioned
-        remedy = f"--absent {captioned // 2} is the most" if captioned > 1 else "do without --absent"
         super().__init__(
             f"Leaving out {count} photos, with as many that stay, needs {2 * count} with captions in "
-            f"{language}, and there are {captioned}: {remedy}."
+            f"{language}, and there are {captioned}"
         )
 
 
@@ -112,23 +111,12 @@ class StaleIndex(SearchError):
     Attributes:
         made_by: the fingerprint of the index; that of a re-ranker follows a plus sign.
         in_use: the fingerprint of the loaded weights.
-
-    Args:
         options: the command-line options that choose the weights of the index, if they are known.
     """
 
     def __init__(self, made_by: str, in_use: str, options: str | None = None) -> None:
-        self.made_by, self.in_use = made_by, in_use
-        reranked, reranks = "+" in made_by, "+" in in_use
-        choose = f"choose them with {options}" if options else "choose their model with --model"
-        if reranked and not options:
-            choose += " and their re-ranker with --reranker"
-        elif reranks and not reranked:
-            choose += " and no --reranker"
-        super().__init__(
-            f"The index was made by the weights {made_by}, and those in use are {in_use}: {choose}, or run "
-            "`python manage.py build-index SOURCE --rebuild` to move it to those in use."
-        )
+        self.made_by, self.in_use, self.options = made_by, in_use, options
+        super().__init__(f"The index was made by the weights {made_by}, and those in use are {in_use}")
 
 
 class Unreachable(SearchError):
@@ -136,7 +124,7 @@ class Unreachable(SearchError):
 
     def __init__(self, server: str, problem: str) -> None:
         self.server, self.problem = server, problem
-        super().__init__(f"Can't ask {server} ({problem}): check the address, and that `python manage.py serve` runs there.")
+        super().__init__(f"Can't ask {server} ({problem})")
 
 
 class Redirected(SearchError):
@@ -145,10 +133,7 @@ class Redirected(SearchError):
     def __init__(self, server: str, other: str) -> None:
         self.server, self.other = server, other
         first, second = (f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, (server, other)))
-        super().__init__(
-            f"{first} sends the question on to {second}, which was not asked for: give that address "
-            "with --server if it is yours."
-        )
+        super().__init__(f"{first} sends the question on to {second}, which was not asked for")
 
 
 class ServerRefused(SearchError):

@@ -81,9 +81,7 @@ class UnfinishedRun(StorageError):
 
     def __init__(self, name: str, images: int):
         self.name, self.images = name, images
-        super().__init__(
-            f"An index run of collection {name!r} was interrupted with {images} photos encoded and not published"
-        )
+        super().__init__(f"An index run of collection {name!r} was interrupted with {images} photos encoded and not published")
 
 
 class UnknownVersion(StorageError):

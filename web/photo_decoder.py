@@ -10,7 +10,6 @@ from io import BytesIO
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Lock
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection, PipeConnection
 
     from encoder.api import EncoderConfig
+    from encoder.inputs.image_inputs import ImageInput
 
     _Connection = Connection[Any, Any] | PipeConnection[Any, Any]
 
@@ -31,6 +31,14 @@ DECODE_TIMEOUT_S = 20.0
 MEMORY_BYTES = 1_500_000_000
 START_TIMEOUT_S = 120.0
 _READY = "ready"
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """What the worker process needs to know of the model (see `encoder.api.ImageConfig`)."""
+
+    name: str
+    inputs: ImageInput
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,7 @@ class PhotoDecoder:
             UnreadablePhoto: It is no photo that can be read, takes too long or too much memory, or ended the worker.
             Busy: No worker could be started.
         """
-        needed = SimpleNamespace(name=config.name, inputs=config.inputs)
+        needed = DecoderConfig(config.name, config.inputs)
         with self._lock:
             answer = self._ask(content, needed)
         if isinstance(answer, str):
@@ -86,7 +94,7 @@ class PhotoDecoder:
             self._worker.connection.close()
         self._worker = None
 
-    def _ask(self, content: bytes, config: SimpleNamespace) -> tuple[np.ndarray, bytes] | str:
+    def _ask(self, content: bytes, config: DecoderConfig) -> tuple[np.ndarray, bytes] | str:
         """Have the worker decode: the photo, or a message about what is wrong with it."""
         connection = self._running_worker().connection
         try:
@@ -136,7 +144,7 @@ def _work(connection: _Connection, memory_bytes: int) -> None:
             connection.send(_decode(*connection.recv()))
 
 
-def _decode(content: bytes, config: SimpleNamespace) -> tuple[np.ndarray, bytes] | str:
+def _decode(content: bytes, config: DecoderConfig) -> tuple[np.ndarray, bytes] | str:
     from search.query.query_photo import read_photo_with_preview
 
     try:

@@ -12,6 +12,7 @@ from search.engine import snapshot_cache
 from storage.snapshot_cache import SnapshotCache
 from web.admission import AdmissionControl
 from web.errors import KNOWN_ERRORS, ModelFailed, ModelLoading
+from web.hints import message_of
 
 if TYPE_CHECKING:
     from encoder.api import Encoder
@@ -152,14 +153,18 @@ class SearchService:
             encoder.warm_up()
         except KNOWN_ERRORS as error:
             log.error("The model can't be loaded: %s", error)
-            self._failure = str(error)
+            self._failure = message_of(error)
         except Exception:
             log.exception("The model can't be loaded")
             self._failure = "The model can't be loaded: the server's log says why."
 
     def _with_batch_hook(self, encoder: Encoder) -> Encoder:
         """The encoder, which calls `on_batch` from now on."""
-        encoder.on_batch = lambda kind, rows: self.on_batch(kind, rows)
+
+        def call(kind: str, rows: int) -> None:
+            self.on_batch(kind, rows)
+
+        encoder.on_batch = call
         return encoder
 
     def _search_once(self, encoder: Encoder) -> None:

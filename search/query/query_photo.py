@@ -17,13 +17,13 @@ from search.errors import UnreadablePhoto
 from storage.photo_uri import PhotoUri
 
 if TYPE_CHECKING:
-    from encoder.api import EncoderConfig
+    from encoder.api import ImageConfig
     from storage import ImageRecord
 
 PREVIEW_SIDE = 480
 
 
-def read_photo(photo: bytes | Path, config: EncoderConfig) -> np.ndarray:
+def read_photo(photo: bytes | Path, config: ImageConfig) -> np.ndarray:
     """Read a photo for `Query(image=...)`.
 
     Args:
@@ -53,7 +53,7 @@ def photo_bytes(path: Path) -> bytes:
         raise UnreadablePhoto(f"{path} can't be read ({error.strerror}): check the path.") from error
 
 
-def read_stored(record: ImageRecord, config: EncoderConfig) -> np.ndarray:
+def read_stored(record: ImageRecord, config: ImageConfig) -> np.ndarray:
     """Read an image of the collection for `Query(image=...)`, from its files as they are now.
 
     Raises:
@@ -74,7 +74,7 @@ def read_stored(record: ImageRecord, config: EncoderConfig) -> np.ndarray:
         ) from error
 
 
-def read_photo_with_preview(photo: bytes | Path, config: EncoderConfig) -> tuple[np.ndarray, bytes]:
+def read_photo_with_preview(photo: bytes | Path, config: ImageConfig) -> tuple[np.ndarray, bytes]:
     """Read a photo as `read_photo` does, and also as a small JPEG at its true aspect ratio."""
     image = _decode(photo)
     prepared = _from_photo(image, config)
@@ -84,7 +84,7 @@ def read_photo_with_preview(photo: bytes | Path, config: EncoderConfig) -> tuple
     return prepared, jpeg.getvalue()
 
 
-def _from_photo(image: Image.Image, config: EncoderConfig) -> np.ndarray:
+def _from_photo(image: Image.Image, config: ImageConfig) -> np.ndarray:
     if config.inputs.region_width:
         raise UnreadablePhoto(
             f"{config.name} reads a detector's features, and a photo alone has none: search with a sentence, "
@@ -93,7 +93,7 @@ def _from_photo(image: Image.Image, config: EncoderConfig) -> np.ndarray:
     return config.inputs.make(LoadedImage(image, None))
 
 
-def _from_files(files: Files, config: EncoderConfig) -> np.ndarray:
+def _from_files(files: Files, config: ImageConfig) -> np.ndarray:
     try:
         return config.inputs.make(load_image(files, config.inputs))
     except UnreadableImage as error:
