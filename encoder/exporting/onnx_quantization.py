@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -43,7 +43,7 @@ def stays_float32(weight: str) -> bool:
 
 
 def write_int8_graphs(
-    model: Path, feeds: dict[str, Feeds], keeps_float32: Callable[[str], bool] = lambda weight: False, alpha: float = ALPHA
+    model: Path, feeds: Mapping[str, Feeds], keeps_float32: Callable[[str], bool] = lambda weight: False, alpha: float = ALPHA
 ) -> dict[str, int]:
     """Write the 8-bit graphs of a model folder beside its float32 graphs.
 
