@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 
 class EncoderError(Exception):
-    """The base of every error that the encoder raises on purpose."""
+    """The base of every error that the encoder raises on purpose. It can be pickled, to cross between processes."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[EncoderError], arguments: tuple[Any, ...], facts: dict[str, Any]) -> EncoderError:
+    """An error as it was pickled, without its class's own arguments."""
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(facts)
+    return error
 
 
 class UnreadableImage(EncoderError):
@@ -71,6 +82,7 @@ class BadGraphs(BadCheckpoint):
     """The exported graphs of a model are absent, damaged, or don't fit it."""
 
     def __init__(self, model: Path, problem: str):
+        self.model, self.problem = model, problem
         super().__init__(
             f"The graphs of the model in {model} can't be used: {problem}; "
             f"`python manage.py model export {model}` makes them anew."
@@ -81,6 +93,7 @@ class NoInt8Graphs(BadCheckpoint):
     """The 8-bit graphs of a model are absent, damaged, or don't fit it."""
 
     def __init__(self, model: Path, problem: str):
+        self.model, self.problem = model, problem
         super().__init__(
             f"The 8-bit graphs of the model in {model} {problem}: `python manage.py model quantize {model} --data "
             "MANIFEST` makes them, and without PANOPTES_PRECISION=int8 none are needed."
@@ -95,6 +108,7 @@ class NotACheckpoint(BadCheckpoint):
     """A file is not a MindSpore `.ckpt`, or not a whole one."""
 
     def __init__(self, path: Path, problem: str):
+        self.path, self.problem = path, problem
         super().__init__(f"{path} {problem}.")
 
 
