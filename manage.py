@@ -50,7 +50,7 @@ class Panoptes(click.Group):
         except Exception as error:
             if not _is_ours(error):
                 raise
-            click.echo(printable(f"Error: {error}{_hint(error)}"), err=True)
+            click.echo(printable(f"Error: {error_line(error)}"), err=True)
             ctx.exit(2)
 
 
@@ -63,13 +63,13 @@ def _is_ours(error: Exception) -> bool:
     )
 
 
-def _hint(error: Exception) -> str:
-    """What to do, as the room that raised the error says it."""
+def error_line(error: Exception) -> str:
+    """What is wrong and, as the room that raised the error has it, what to do."""
     for room in ROOMS_WITH_HINTS:
         hints = import_module(f"{room}.hints").HINTS
         if (hint := next((hints[kind] for kind in type(error).__mro__ if kind in hints), None)) is not None:
-            return f": {hint(error)}"
-    return ""
+            return f"{error}: {hint(error)}"
+    return str(error)
 
 
 @click.group(cls=Panoptes)

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 
 class EncoderError(Exception):
-    """The base of every error that the encoder raises on purpose."""
+    """The base of every error that the encoder raises on purpose. It can be pickled, to cross between processes."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[EncoderError], arguments: tuple[Any, ...], facts: dict[str, Any]) -> EncoderError:
+    """An error as it was pickled, without its class's own arguments."""
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(facts)
+    return error
 
 
 class UnreadableImage(EncoderError):
@@ -88,6 +99,7 @@ class NotACheckpoint(BadCheckpoint):
     """A file is not a MindSpore `.ckpt`, or not a whole one."""
 
     def __init__(self, path: Path, problem: str):
+        self.path, self.problem = path, problem
         super().__init__(f"{path} {problem}.")
 
 

@@ -364,7 +364,7 @@ def test_a_full_disk_is_one_line_and_damages_nothing(home, photos, monkeypatch):
 def test_other_weights_need_a_rebuild(home, photos):
     build(home, photos)
     newer = FakeEncoder(fingerprint="fake000000000002")
-    with pytest.raises(OtherWeights, match="build-index SOURCE --collection walls --rebuild"):
+    with pytest.raises(OtherWeights, match="Collection 'walls' was indexed by other weights"):
         build(home, photos, newer)
     summary = build(home, photos, newer, rebuild=True)
     assert (summary.images, summary.added, summary.version, encoded(newer)) == (4, 4, 2, 4)

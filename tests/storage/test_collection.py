@@ -59,7 +59,7 @@ def leave_unpublished(collection, *colours, **options):
 def test_reading_creates_nothing(tmp_path, home):
     assert home.collection_names() == []
     assert home.catalog.failures("walls") == home.catalog.runs("walls") == []
-    with pytest.raises(UnknownCollection, match="there is none yet.*build-index SOURCE --collection walls"):
+    with pytest.raises(UnknownCollection, match="there is none yet"):
         home.collection("walls")
     assert list(tmp_path.iterdir()) == []
 
@@ -80,7 +80,7 @@ def test_a_name_that_is_no_folder_name_is_refused(home, name):
 
 def test_a_home_that_cannot_be_written_to_is_named(tmp_path):
     (tmp_path / "home").write_text("a file")
-    with pytest.raises(UnusableHome, match="Can't write to .*home .*name another folder with `--home FOLDER`$"):
+    with pytest.raises(UnusableHome, match="Can't write to .*home "):
         Home(tmp_path / "home").create_collection("walls")
 
 
@@ -449,7 +449,7 @@ def test_ids_of_tombstones_that_were_merged_away_are_never_used_again(collection
 
 def test_a_missing_segment_is_named(collection):
     shutil.rmtree(collection.folder / "segments" / collection.manifest.segments[0])
-    with pytest.raises(BrokenSegment, match="build-index SOURCE --rebuild"):
+    with pytest.raises(BrokenSegment, match="is damaged"):
         collection.open_snapshot()
 
 

@@ -13,6 +13,7 @@ import pytest
 from encoder import model_folder, open_encoder
 from encoder.errors import BadCheckpoint, BadGraphs, BadThreads, NoOnnxRuntime
 from encoder.runtime import graph_files
+from manage import error_line
 from tests.support.small_models import SMALL_MINI, add_graphs, random_weights, vocabulary, write_small_model
 
 ENTRIES = ["attention", "images", "match", "texts"]
@@ -33,7 +34,7 @@ def refused(model) -> str:
     """The error about the graphs of a model."""
     with pytest.raises(BadGraphs) as error:
         open_encoder(model)
-    message = str(error.value)
+    message = error_line(error.value)
     assert "\n" not in message and f"manage.py model export {model}" in message
     return message
 
@@ -148,7 +149,7 @@ def test_a_graph_that_onnx_runtime_can_t_open_is_reported_when_it_is_first_run(m
     encoder = open_encoder(model)
     with pytest.raises(BadGraphs, match="ONNX Runtime can't open texts.onnx") as error:
         encoder.encode_texts(["a dog"])
-    assert "\n" not in str(error.value) and f"manage.py model export {model}" in str(error.value)
+    assert "\n" not in str(error.value) and f"manage.py model export {model}" in error_line(error.value)
 
 
 def test_unreadable_weights_are_not_blamed_on_the_graphs(model):

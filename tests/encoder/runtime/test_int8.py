@@ -20,6 +20,7 @@ from encoder.runtime import int8, onnx_graphs
 from encoder.runtime.graph_files import copy_kept_graphs
 from encoder.runtime.int8 import Product, balanced_steps, constants, read_int8_graphs
 from encoder.training.dataset import Photo, read_photos
+from manage import error_line
 from tests.support.commands import manage
 from tests.support.fakes import COLOURS, save_photo
 from tests.support.small_models import SMALL_MINI, write_small_model
@@ -111,7 +112,7 @@ def test_damaged_graphs_are_one_line_with_the_remedy(tmp_path, model, damage, ex
     damage(copy / "graphs" / int8.FOLDER)
     with pytest.raises(NoInt8Graphs) as caught:
         read_int8_graphs(copy, open_encoder(copy).fingerprint, True)
-    message = str(caught.value)
+    message = error_line(caught.value)
     assert expected in message and f"model quantize {copy}" in message and "\n" not in message
 
 

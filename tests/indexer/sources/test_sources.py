@@ -79,7 +79,7 @@ def test_a_description_does_not_depend_on_the_order_of_captions():
 
 @pytest.mark.parametrize("format", [None, "coco", "manifest", "folder"])
 def test_a_missing_source_is_named(tmp_path, format):
-    with pytest.raises(MissingSource, match=f"{tmp_path}/nowhere does not exist.*build-index SOURCE"):
+    with pytest.raises(MissingSource, match=f"{tmp_path}/nowhere does not exist"):
         open_source(tmp_path / "nowhere", format)
 
 
@@ -90,7 +90,7 @@ def test_an_empty_source_is_named(tmp_path, format):
 
 
 def test_an_unknown_format_is_named(tmp_path):
-    with pytest.raises(UnknownFormat, match="no format 'zip'; give --format one of coco, manifest, folder"):
+    with pytest.raises(UnknownFormat, match="no format 'zip'"):
         open_source(tmp_path, "zip")
 
 

@@ -110,7 +110,7 @@ def test_too_many_absent_photos_are_refused_with_the_largest_number(snapshot):
 def test_a_single_photo_cannot_be_left_out(tmp_path):
     snapshot = build_gallery(tmp_path, [Shot("a.png", "red", captions=[("en", "red")])]).open_snapshot()
 
-    with pytest.raises(TooFewPhotos, match="do without --absent"):
+    with pytest.raises(TooFewPhotos, match="Leaving out . photos?"):
         evaluate(snapshot, FakeEncoder(), absent=1)
 
 

@@ -159,7 +159,7 @@ def test_a_damaged_file_is_named(tmp_path, damage):
     path.unlink()
     if damage != "missing":
         path.write_bytes({"empty": b"", "text": b"hello" * 10, "cut": whole[: len(whole) // 2]}[damage])
-    with pytest.raises(BrokenIndex, match=r"images\.faiss is damaged .* build-index SOURCE --rebuild"):
+    with pytest.raises(BrokenIndex, match=r"images\.faiss is damaged"):
         FaissFlatIndex.open(path)
 
 
