@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from importlib import import_module
 from importlib.util import find_spec
 
 if missing := [name for name in ("click", "sqlalchemy") if find_spec(name) is None]:
@@ -35,21 +36,22 @@ ERRORS = {
     "web": "WebError",
 }
 """The base class of what each room raises on purpose, in its `errors.py`."""
+ROOMS_WITH_HINTS = ("encoder", "storage", "indexer", "search")
 
 
 class Panoptes(click.Group):
     """Prints the one line of an error that Panoptes raised on purpose, and exits with 2."""
 
-    def invoke(self, context: click.Context):
+    def invoke(self, ctx: click.Context):
         try:
-            return super().invoke(context)
+            return super().invoke(ctx)
         except KeyboardInterrupt:
             end_stopped()
         except Exception as error:
             if not _is_ours(error):
                 raise
-            click.echo(printable(f"Error: {error}"), err=True)
-            context.exit(2)
+            click.echo(printable(f"Error: {error_line(error)}"), err=True)
+            ctx.exit(2)
 
 
 def _is_ours(error: Exception) -> bool:
@@ -59,6 +61,15 @@ def _is_ours(error: Exception) -> bool:
         for room, base in ERRORS.items()
         if f"{room}.errors" in sys.modules
     )
+
+
+def error_line(error: Exception) -> str:
+    """What is wrong and, as the room that raised the error has it, what to do."""
+    for room in ROOMS_WITH_HINTS:
+        hints = import_module(f"{room}.hints").HINTS
+        if (hint := next((hints[kind] for kind in type(error).__mro__ if kind in hints), None)) is not None:
+            return f"{error}: {hint(error)}"
+    return str(error)
 
 
 @click.group(cls=Panoptes)

@@ -1,7 +1,8 @@
-"""What the encoder costs on this machine, compilation excluded: `python -m benchmarks.bounds`.
+"""Measures the encoder on this machine: `python -m benchmarks.bounds`.
 
-Prints the median over repeated calls of the shipped model (or PANOPTES_MODEL's) beside the bound that opt-mini keeps on two
-CPU cores: 32 candidates re-ranked in 250 ms, a sentence in 25 ms, 6 photos a second, 50 KB of tokens an image.
+Prints medians over repeated calls of the shipped model (or PANOPTES_MODEL's), beside the bounds for opt-mini on two CPU cores:
+32 candidates re-ranked in 250 ms, a sentence in 25 ms, 6 photos a second, 50 KB of tokens an image. Opening the graphs, which
+the first calls do, is not counted; on CPU they were exported before, and nothing is compiled.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ LONGER = "a man in a red jacket and a woman with a blue umbrella walk past a row
 
 
 def median_ms(call: Callable[[], object], times: int) -> float:
-    """Median milliseconds of `call` over `times` calls, after one that is not counted."""
+    """Median milliseconds of `call` over `times` calls, after one call that is not counted."""
     call()
     taken = []
     for _ in range(times):

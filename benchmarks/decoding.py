@@ -1,9 +1,9 @@
-"""What reduced decoding costs and saves: `python -m benchmarks.decoding PHOTO...` (default: scikit-image's photographs).
+"""Measures reduced decoding of JPEGs: `python -m benchmarks.decoding PHOTO...` (default: scikit-image's photographs).
 
-Each photo is brought to --side pixels on the longer side and saved as JPEG, as cameras do; it is read as `build-index` reads
-it, in full and with JPEGs reduced to no less than so many pixels. Prints photos a second (one core, thumbnail included), and
-how far the encoder's vectors of the reduced pixels are from those of the full ones (cosine), beside those of the photo saved
-once more as JPEG: a difference that nobody would notice.
+Each photo is scaled to --side pixels on the longer side and saved as JPEG, as cameras do. It is then read as `build-index`
+reads it: in full, and reduced to at least so many pixels on the shorter side. Prints photos a second (one core, thumbnail
+included), and the cosine of the encoder's vectors of reduced and full pixels. For comparison, it prints the cosine after
+saving the photo once more as JPEG, a difference that nobody would notice.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -18,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from encoder import open_encoder
+from encoder.api import BulkEncoder
 from encoder.inputs.pixels import decode, decode_sized, prepare
 from indexer.gallery import sample_gallery
 from indexer.photo_loader import make_thumbnail
@@ -28,7 +30,7 @@ LIMITS = (None, 1024, 768, 512, 392, 256, 196)
 @click.command()
 @click.argument("photos", nargs=-1, type=click.Path(path_type=Path, exists=True))
 @click.option("--side", default=4000, show_default=True, help="Pixels on the longer side of the photos that are read.")
-def main(photos: tuple[Path, ...], side: int):
+def main(photos: tuple[Path, ...], side: int) -> None:
     """Measure and print a Markdown table."""
     encoder = open_encoder()
     with tempfile.TemporaryDirectory() as folder:
@@ -50,7 +52,7 @@ def _gallery(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix != ".jsonl")
 
 
-def _large(photos, folder: Path, side: int) -> list[Path]:
+def _large(photos: Sequence[Path], folder: Path, side: int) -> list[Path]:
     paths = []
     for number, photo in enumerate(photos):
         image = decode(photo)
@@ -72,7 +74,7 @@ def _read(path: Path, size: int, limit: int | None) -> np.ndarray:
     return prepare(image, size)
 
 
-def _vectors(encoder, pixels: list[np.ndarray]) -> np.ndarray:
+def _vectors(encoder: BulkEncoder, pixels: list[np.ndarray]) -> np.ndarray:
     return encoder.encode_images(np.stack(pixels)).vectors
 
 

@@ -1,8 +1,8 @@
-"""Which copies of a photo folding finds: cosines of altered copies with their original, and of different photos.
+"""Measures which altered copies of a photo count as near-duplicates: their cosines to the original, and those of other photos.
 
     python -m benchmarks.duplicates FOLDER [N]
 
-takes the first N (64) JPEG files of FOLDER and the shipped weights.
+Takes the first N (64) JPEG files of FOLDER and the shipped weights.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from encoder.model_folder import SHIPPED
 
 
 def smaller(image: Image.Image) -> Image.Image:
-    """Half the size, saved as a JPEG of quality 60."""
+    """The image at half the size, saved as a JPEG of quality 60."""
     buffer = io.BytesIO()
     image.resize((image.width // 2, image.height // 2)).save(buffer, "JPEG", quality=60)
     return decode(buffer.getvalue())
 
 
 def cropped(image: Image.Image, share: float) -> Image.Image:
-    """Without that share of width and height at every side."""
+    """The image without that share of width and height at every side."""
     return ImageOps.crop(image, (int(image.width * share), int(image.height * share)) * 2)
 
 
@@ -42,7 +42,7 @@ COPIES = {
 
 
 def main(folder: Path, count: int) -> None:
-    """Prints a line for each kind of copy."""
+    """Print a line for each kind of copy."""
     encoder = open_encoder(SHIPPED)
     images = [decode(path) for path in sorted(folder.glob("*.jpg"))[:count]]
 
@@ -54,14 +54,14 @@ def main(folder: Path, count: int) -> None:
 
     originals = vectors(images)
     for name, copy in COPIES.items():
-        say(name, (vectors([copy(image) for image in images]) * originals).sum(axis=1))
+        print_row(name, (vectors([copy(image) for image in images]) * originals).sum(axis=1))
     cosines = originals @ originals.T
     np.fill_diagonal(cosines, -1)
-    say("the nearest of the others", cosines.max(axis=1))
+    print_row("the nearest of the others", cosines.max(axis=1))
 
 
-def say(name: str, cosines: np.ndarray) -> None:
-    """One line of the table."""
+def print_row(name: str, cosines: np.ndarray) -> None:
+    """Print one line of the table."""
     low, median, high = np.percentile(cosines, [5, 50, 95])
     print(f"{name:32} 5 % {low:.3f}  median {median:.3f}  95 % {high:.3f}")
 

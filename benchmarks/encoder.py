@@ -1,9 +1,9 @@
-"""The encoder beside PyTorch, and ONNX Runtime on PyTorch's export, with the same weights: `make bench`.
+"""Compares the encoder with PyTorch, and with ONNX Runtime on PyTorch's export, with the same weights: `make bench`.
 
     python -m benchmarks.encoder --torch-python .venv-bench/bin/python
 
-Every framework works in a process of its own, one after the other, round after round in another order; a figure is the median
-over the rounds. Where the second environment is missing, only our own rows are printed. Exit code 1: the three disagree.
+Each framework runs in a process of its own, one after the other, in another order each round. A figure is the median over the
+rounds. If the second environment is missing, only our own rows are printed. Exits with 1 if the frameworks' outputs differ.
 """
 
 from __future__ import annotations
@@ -31,7 +31,15 @@ ROOT = Path(__file__).parent.parent
 
 @dataclass(frozen=True)
 class Bench:
-    """One run: its folder, the two interpreters (`other` is None where there is no PyTorch), seconds for each row."""
+    """One run of the benchmark.
+
+    Attributes:
+        folder: where models, inputs and outputs are.
+        other: the interpreter that has PyTorch; None if there is none.
+        seconds: how long each row is repeated.
+        reference: also measure MindSpore.
+        environment: variables for all processes.
+    """
 
     folder: Path
     other: str | None
@@ -41,12 +49,12 @@ class Bench:
 
     @property
     def frameworks(self) -> tuple[str, ...]:
-        """Who takes part."""
-        there = {OURS: True, "torch": self.other, "onnxruntime": self.other, REFERENCE: self.reference}
-        return tuple(name for name in NAMES if there[name])
+        """The frameworks to measure."""
+        available = {OURS: True, "torch": self.other, "onnxruntime": self.other, REFERENCE: self.reference}
+        return tuple(name for name in NAMES if available[name])
 
     def prepare(self, name: str) -> None:
-        """A model folder with its inputs and, where ONNX Runtime takes part, its exported graphs."""
+        """Make a model folder with its inputs and graphs and, if PyTorch is there, PyTorch's export."""
         model = self.folder / name
         if name == "opt-mini":
             shutil.copytree(SHIPPED, model)
@@ -58,11 +66,16 @@ class Bench:
             self._run("export", self.other, name)
 
     def measure(self, framework: str, name: str) -> tuple[dict, dict[str, np.ndarray]]:
-        """{"ms": {row: milliseconds}, "peak": GFLOP/s} of one framework on one model, and what it computed."""
+        """Run one framework on one model.
+
+        Returns:
+            {"ms": {row: milliseconds}, "peak": GFLOP/s}, and the outputs by row.
+        """
         outputs = self.folder / "outputs.npz"
-        said = self._run(framework, sys.executable if framework in (OURS, REFERENCE) else self.other, name, str(outputs))
+        python = self.other if self.other and framework not in (OURS, REFERENCE) else sys.executable
+        printed = self._run(framework, python, name, str(outputs))
         with np.load(outputs) as values:
-            return json.loads(said.splitlines()[-1]), dict(values)
+            return json.loads(printed.splitlines()[-1]), dict(values)
 
     def _inputs(self, name: str) -> Path:
         return self.folder / f"{name}.npz"
@@ -134,21 +147,21 @@ def _compare(bench: Bench, models: tuple[str, ...], rounds: int) -> tuple[Measur
         _say(f"preparing {name}")
         bench.prepare(name)
         measured.configs[name] = read_config(bench.folder / name)
-    for place in range(rounds):
-        order = bench.frameworks[place % len(bench.frameworks) :] + bench.frameworks[: place % len(bench.frameworks)]
+    for number in range(rounds):
+        order = bench.frameworks[number % len(bench.frameworks) :] + bench.frameworks[: number % len(bench.frameworks)]
         for name in models:
             outputs = {}
             for framework in order:
-                _say(f"round {place + 1} of {rounds}: {name} with {framework}")
-                said, outputs[framework] = bench.measure(framework, name)
-                measured.add(name, framework, said)
+                _say(f"round {number + 1} of {rounds}: {name} with {framework}")
+                report, outputs[framework] = bench.measure(framework, name)
+                measured.add(name, framework, report)
             measured.differences[name], found = disagreements(outputs)
             problems += [f"{name}: {problem}" for problem in found]
     return measured, problems
 
 
 def versions(python: str) -> str | None:
-    """What the other environment holds, or None where it holds no PyTorch or no ONNX Runtime."""
+    """The versions of PyTorch and ONNX Runtime in the other environment; None if either is missing."""
     code = "import torch, onnxruntime; print('PyTorch', torch.__version__ + ', ONNX Runtime', onnxruntime.__version__)"
     try:
         done = subprocess.run([python, "-c", code], capture_output=True, text=True, cwd=ROOT)
@@ -158,7 +171,7 @@ def versions(python: str) -> str | None:
 
 
 def _machine() -> str:
-    """The processor's name, as Linux knows it, and the number of its cores."""
+    """The processor's name as Linux has it, and the number of its cores."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))

@@ -1,7 +1,7 @@
-"""How many floating-point operations the network asks for: pure functions of a config.
+"""Counts the floating-point operations of the network: pure functions of a config.
 
-Matrix products and convolutions only, 2 for each multiplication with its addition, as if each were computed in the ordinary
-way and once: what an implementation does beside that, in order to be fast, does not count. Padding counts as text.
+Only matrix products and convolutions count, with 2 operations for each multiplication and its addition, as if each were
+computed directly and once. What an implementation does in order to be fast does not count. Padding counts as text.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from encoder.config import OptConfig
 
 
 def text(config: OptConfig, length: int) -> int:
-    """One sentence of `length` tokens to its vector."""
+    """Operations from a sentence of `length` tokens to its vector."""
     block = _block(length, length, config.hidden_size, config.text_intermediate)
     return config.text_layers * block + _product(1, config.hidden_size, config.dim)
 
 
 def image(config: OptConfig) -> int:
-    """One image to its tokens and its vector."""
+    """Operations from an image to its tokens and vector."""
     width, patches = config.hidden_size, config.grid**2
     kept = config.token_shape[0]
     layer = _block(config.vit_tokens, config.vit_tokens, width, config.image_intermediate)
@@ -28,7 +28,10 @@ def image(config: OptConfig) -> int:
 
 
 def pair(config: OptConfig, length: int) -> int:
-    """A sentence's states of `length` tokens with an image's tokens to the match logit; of the last block the first token."""
+    """Operations from a text's states (`length` tokens) and an image's tokens to the match logit.
+
+    The last block computes the first token only.
+    """
     width, inner, seen = config.hidden_size, config.fusion_intermediate, config.token_shape[0]
     total = _product(1, width, config.itm_hidden) + _product(1, config.itm_hidden, 2)
     for layer in range(config.fusion_layers):
@@ -38,7 +41,7 @@ def pair(config: OptConfig, length: int) -> int:
 
 
 def efficientnet(config: OptConfig) -> int:
-    """The second eye on one image, from the stem to the features of its grid."""
+    """Operations of the convolutional image backbone, from the stem to the features of its grid."""
     side = _halved(config.image_size)
     total = _product(side**2, 27, config.grid_stages[0][3])
     for expand, kernel, stride, inputs, outputs, repeats in config.grid_stages:
@@ -56,12 +59,12 @@ def _inverted(inputs: int, inner: int, outputs: int, kernel: int, before: int, a
 
 
 def _block(read: int, seen: int, width: int, inner: int) -> int:
-    """`read` tokens attend to `seen` and go through a feed-forward."""
+    """`read` tokens attend to `seen` tokens and go through a feed-forward layer."""
     return _attention(read, seen, width) + 2 * _product(read, width, inner)
 
 
 def _attention(read: int, seen: int, width: int) -> int:
-    """Query and output of `read` tokens, keys and values of `seen`, scores and mix, whatever the heads."""
+    """Query and output of `read` tokens, keys and values of `seen` tokens, scores and weighted sums; heads don't matter."""
     return 2 * _product(read, width, width) + 2 * _product(seen, width, width) + 2 * _product(read, seen, width)
 
 

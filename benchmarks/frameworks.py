@@ -1,10 +1,9 @@
-"""One framework does one model's work and says how long it takes: `python -m benchmarks.frameworks NAME MODEL INPUTS OUTPUTS`.
+"""Times one framework on one model: `python -m benchmarks.frameworks NAME MODEL INPUTS OUTPUTS`.
 
-A process of its own for each, started by `benchmarks.encoder`. NAME is "panoptes" (the encoder as it
-is served), "mindspore" (the same with PANOPTES_RUNTIME=mindspore), "torch" or "onnxruntime"; "export" writes what onnxruntime
-reads, "graphs" what panoptes reads. INPUTS is what `benchmarks.material` wrote; OUTPUTS takes the text vectors, image
-vectors and match
-logits, and one line of JSON on standard output the milliseconds.
+`benchmarks.encoder` starts one process for each. NAME is "panoptes" (the encoder as it is served), "mindspore" (the same with
+PANOPTES_RUNTIME=mindspore), "torch" or "onnxruntime"; "export" writes the graphs for "onnxruntime", "graphs" those for
+"panoptes". INPUTS is the file that `benchmarks.material` wrote. Text vectors, image vectors and match logits are written to
+OUTPUTS, and the milliseconds are printed as one line of JSON.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ class Panoptes:
 
         self._encoder = open_encoder(model)
         self._sentences, self._pixels = inputs["sentences"].tolist(), inputs["pixels"]
-        self._read = self._encoder.encode_texts(self._sentences)
-        self._seen = repeated(self._encoder.encode_images(self._pixels).tokens, len(self._sentences))
+        self._texts = self._encoder.encode_texts(self._sentences)
+        self._tokens = repeated(self._encoder.encode_images(self._pixels).tokens, len(self._sentences))
 
     def sentences(self) -> np.ndarray:
         """Vectors [32, D] of the sentences."""
@@ -44,11 +43,11 @@ class Panoptes:
 
     def pairs(self) -> np.ndarray:
         """Match logits [32] of each sentence with a picture."""
-        return self._encoder.match(self._read, self._seen)
+        return self._encoder.match(self._texts, self._tokens)
 
 
 class Arrays:
-    """The same three calls, for a framework that takes arrays: `call(part, *arrays)` gives a tuple of arrays."""
+    """The same three calls for a framework that takes arrays."""
 
     def __init__(self, inputs: dict[str, np.ndarray]):
         self._ids, self._pixels = inputs["ids"], inputs["pixels"]
@@ -56,7 +55,7 @@ class Arrays:
         self._tokens = repeated(self.call("images", self._pixels)[1].astype(np.float16), len(self._ids))
 
     def call(self, part: str, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Run one of PARTS."""
+        """Run one of PARTS on arrays, and return its outputs."""
         raise NotImplementedError
 
     def sentences(self) -> np.ndarray:
@@ -81,7 +80,7 @@ class Torch(Arrays):
         self._opt = TorchOpt.from_folder(model)
         super().__init__(inputs)
 
-    def call(self, part, *arrays):
+    def call(self, part: str, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         """Run one of PARTS."""
         import torch
 
@@ -91,7 +90,7 @@ class Torch(Arrays):
 
 
 class OnnxRuntime(Arrays):
-    """ONNX Runtime on what `export` wrote, with all its graph optimisations, which is its default."""
+    """ONNX Runtime on the graphs that `export` wrote, with all graph optimisations (the default)."""
 
     def __init__(self, model: Path, inputs: dict[str, np.ndarray]):
         import onnxruntime
@@ -101,7 +100,7 @@ class OnnxRuntime(Arrays):
         }
         super().__init__(inputs)
 
-    def call(self, part, *arrays):
+    def call(self, part: str, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         """Run one of PARTS."""
         session = self._sessions[part]
         names = (given.name for given in session.get_inputs())
@@ -109,7 +108,7 @@ class OnnxRuntime(Arrays):
 
 
 class MindSpore(Panoptes):
-    """The same, where MindSpore runs the network: the reference."""
+    """The encoder of Panoptes with MindSpore as its runtime: the reference."""
 
     def __init__(self, model: Path, inputs: dict[str, np.ndarray]):
         os.environ["PANOPTES_RUNTIME"] = "mindspore"
@@ -120,17 +119,17 @@ FRAMEWORKS = {"panoptes": Panoptes, "mindspore": MindSpore, "torch": Torch, "onn
 
 
 def repeated(tokens: np.ndarray, count: int) -> np.ndarray:
-    """The tokens of a few pictures, one after the other, for `count` pairs."""
+    """The tokens of a few pictures, repeated in turn for `count` pairs."""
     return np.resize(tokens, (count, *tokens.shape[1:]))
 
 
 def onnx_file(model: Path, part: str) -> Path:
-    """Where a part of a model lies for ONNX Runtime."""
+    """The path of a part's graph."""
     return model / f"{part}.onnx"
 
 
 def export(model: Path, inputs: dict[str, np.ndarray]) -> None:
-    """Write the three parts of the PyTorch network as ONNX, at the shapes of the inputs."""
+    """Export the three parts of the PyTorch network to ONNX, with the shapes of the inputs."""
     import torch
 
     from benchmarks.torch_opt import Part, TorchOpt
@@ -155,7 +154,7 @@ def make_graphs(model: Path) -> None:
 
 
 def median_ms(call: Callable[[], object], seconds: float, least: int = 3) -> float:
-    """Median milliseconds of `call`, called for so many seconds and `least` times, after two calls that don't count."""
+    """Median milliseconds of `call`, repeated for so many seconds and at least `least` times, after two uncounted calls."""
     call(), call()
     taken, end = [], time.perf_counter() + seconds
     while len(taken) < least or time.perf_counter() < end:
@@ -166,7 +165,7 @@ def median_ms(call: Callable[[], object], seconds: float, least: int = 3) -> flo
 
 
 def peak(name: str, seconds: float) -> float:
-    """The best GFLOP/s of a float32 product of two square matrices: PyTorch's, or numpy's in the others' processes."""
+    """The best GFLOP/s of a float32 product of two square matrices: by PyTorch for "torch", by numpy for the others."""
     if name == "torch":
         import torch
 
@@ -182,23 +181,23 @@ def peak(name: str, seconds: float) -> float:
 
 
 def main() -> None:
-    """Do the work and print its times."""
+    """Run the framework and print its times."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=[*FRAMEWORKS, "export", "graphs"])
     parser.add_argument("model", type=Path)
     parser.add_argument("inputs", type=Path)
     parser.add_argument("outputs", type=Path, nargs="?")
     parser.add_argument("--seconds", type=float, default=3.0, help="how long each kind of work is repeated")
-    asked = parser.parse_args()
-    inputs = dict(np.load(asked.inputs))
-    if asked.name in ("export", "graphs"):
-        export(asked.model, inputs) if asked.name == "export" else make_graphs(asked.model)
+    options = parser.parse_args()
+    inputs = dict(np.load(options.inputs))
+    if options.name in ("export", "graphs"):
+        export(options.model, inputs) if options.name == "export" else make_graphs(options.model)
         return
-    framework = FRAMEWORKS[asked.name](asked.model, inputs)
+    framework = FRAMEWORKS[options.name](options.model, inputs)
     rows = {"sentences": framework.sentences, "images": framework.images, "pairs": framework.pairs}
-    np.savez(asked.outputs, **{row: call() for row, call in rows.items()})
-    times = {row: median_ms(call, asked.seconds) for row, call in rows.items()}
-    print(json.dumps({"ms": times, "peak": peak(asked.name, asked.seconds)}))
+    np.savez(options.outputs, **{row: call() for row, call in rows.items()})
+    times = {row: median_ms(call, options.seconds) for row, call in rows.items()}
+    print(json.dumps({"ms": times, "peak": peak(options.name, options.seconds)}))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What single kernels take in MindSpore and in PyTorch: `python -m benchmarks.kernels --torch-python .venv-bench/bin/python`.
+"""Times single kernels in MindSpore and in PyTorch: `python -m benchmarks.kernels --torch-python .venv-bench/bin/python`.
 
-The steps of a block of opt-mini's ViT for 8 photos: 8 x 201 tokens of 384 numbers, 1,536 within, 6 heads. Each framework
-works in a process of its own, one after the other, on as many threads as it takes by itself. Prints a Markdown table of median
-milliseconds.
+The kernels are those of a block of opt-mini's ViT for 8 photos: 8 x 201 tokens of width 384, 1,536 in the feed-forward layer,
+6 heads. Each framework runs in a process of its own, one after the other, with its default number of threads. Prints a Markdown
+table of median milliseconds.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).parent.parent
-PHOTOS, TOKENS, WIDTH, WITHIN, HEADS = 8, 201, 384, 1536, 6
+PHOTOS, TOKENS, WIDTH, INNER, HEADS = 8, 201, 384, 1536, 6
 ROWS = PHOTOS * TOKENS
 SHAPES = {
-    "product 384 to 1,536": ((ROWS, WIDTH), (WITHIN, WIDTH)),
-    "product 1,536 to 384": ((ROWS, WITHIN), (WIDTH, WITHIN)),
-    "product 1,536 to 384, weight stored [in, out]": ((ROWS, WITHIN), (WITHIN, WIDTH)),
+    "product 384 to 1,536": ((ROWS, WIDTH), (INNER, WIDTH)),
+    "product 1,536 to 384": ((ROWS, INNER), (WIDTH, INNER)),
+    "product 1,536 to 384, weight stored [in, out]": ((ROWS, INNER), (INNER, WIDTH)),
     "scores of the heads": ((PHOTOS, HEADS, TOKENS, WIDTH // HEADS),) * 2,
     "softmax of the scores": ((PHOTOS, HEADS, TOKENS, TOKENS),),
-    "GELU": ((ROWS, WITHIN),),
-    "sum of two": ((ROWS, WITHIN),) * 2,
+    "GELU": ((ROWS, INNER),),
+    "sum of two": ((ROWS, INNER),) * 2,
     "layer norm": ((ROWS, WIDTH),),
 }
 
 
 def median_ms(call: Callable[[], object], rounds: int) -> float:
-    """Median milliseconds of a call, after two that don't count."""
+    """Median milliseconds of a call, after two uncounted calls."""
     took = []
     for _ in range(rounds + 2):
         start = time.perf_counter()
@@ -44,7 +44,7 @@ def median_ms(call: Callable[[], object], rounds: int) -> float:
 
 
 def mindspore_calls() -> tuple[dict[str, Callable], Callable]:
-    """By the name of a step, a cell; and what makes a tensor of an array."""
+    """A cell for each step, by name; and the function that makes a tensor of an array."""
     import mindspore as ms
     from mindspore import nn, ops
 
@@ -74,7 +74,7 @@ def mindspore_calls() -> tuple[dict[str, Callable], Callable]:
 
 
 def torch_calls() -> tuple[dict[str, Callable], Callable]:
-    """The same in PyTorch."""
+    """The same for PyTorch."""
     import torch
     from torch.nn import functional as f
 
@@ -102,7 +102,7 @@ def measured(calls: dict[str, Callable], tensor: Callable, rounds: int) -> dict[
 
 
 def measured_by_torch(python: str, rounds: int) -> dict[str, float]:
-    """The same by another interpreter, which has PyTorch."""
+    """The same, by another interpreter, which has PyTorch."""
     command = [python, "-m", "benchmarks.kernels", "--framework", "torch", "--rounds", str(rounds)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -116,12 +116,12 @@ def main() -> None:
     parser.add_argument("--torch-python", help="the interpreter of an environment with requirements-bench.txt")
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--framework", choices=("both", "torch"), default="both", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.framework == "torch":
-        print(json.dumps(measured(*torch_calls(), given.rounds)))
+    options = parser.parse_args()
+    if options.framework == "torch":
+        print(json.dumps(measured(*torch_calls(), options.rounds)))
         return
-    theirs = measured_by_torch(given.torch_python, given.rounds) if given.torch_python else {}
-    ours = measured(*mindspore_calls(), given.rounds)
+    theirs = measured_by_torch(options.torch_python, options.rounds) if options.torch_python else {}
+    ours = measured(*mindspore_calls(), options.rounds)
     print("| step | MindSpore ms | PyTorch ms |\n|---|---|---|")
     for name in SHAPES:
         other = theirs.get(name)

@@ -1,4 +1,4 @@
-"""What every framework is given to do: a model folder, sentences that fill their bucket, and pictures."""
+"""Makes the inputs for all frameworks: a model folder, sentences of exactly 16 tokens, and pictures."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ WEIGHT_STD = 0.05
 
 
 def write_opt_v2_base(folder: Path, config: OptConfig = PRESETS["opt-v2-base"], seed: int = 0) -> Path:
-    """A model folder of the published shape with seeded random weights, what is dead in retrieval left out.
+    """Write a model folder of the published shape with seeded random weights, without the parts that retrieval doesn't use.
 
-    The published weights can't be had, and speed doesn't depend on them; std 0.05 is wide enough for match logits to differ.
+    The published weights aren't available, and speed doesn't depend on them. With std 0.05, match logits differ.
     """
     rng = np.random.default_rng(seed)
     weights = {name: _random(rng, name, shape) for name, shape in v2_shapes(config).items()}
@@ -71,7 +71,7 @@ def write_opt_v2_base(folder: Path, config: OptConfig = PRESETS["opt-v2-base"], 
 
 
 def write_inputs(model: Path, path: Path, seed: int = 0) -> Path:
-    """An .npz: `sentences` [32] of 16 tokens each, their `ids` int32 [32, 16], `pixels` uint8 [8, S, S, 3]."""
+    """Write an .npz with `sentences` [32] of 16 tokens each, their `ids` int32 [32, 16], and `pixels` uint8 [8, S, S, 3]."""
     config, rng = model_folder.read_config(model), np.random.default_rng(seed)
     tokenizer = Tokenizer(model_folder.vocabulary_path(model), config.text_length)
     sentences = [_sentence(tokenizer, rng) for _ in range(SENTENCES)]
@@ -86,7 +86,7 @@ def _random(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> np.n
 
 
 def _vocabulary(size: int) -> bytes:
-    """A WordPiece vocabulary of `size` pieces: the marks, WORDS, and numbers that no sentence has."""
+    """A WordPiece vocabulary of `size` pieces: the special tokens, WORDS, and numbers that no sentence has."""
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS]
     pieces += [f"##{number}" for number in range(size - len(pieces))]
     with tempfile.TemporaryDirectory() as folder:
@@ -96,7 +96,7 @@ def _vocabulary(size: int) -> bytes:
 
 
 def _sentence(tokenizer: Tokenizer, rng: np.random.Generator) -> str:
-    """Random words that are TOKENS pieces together, marks included."""
+    """Random words that are exactly TOKENS tokens, special tokens included."""
     while True:
         words = list(rng.choice(WORDS, TOKENS))
         while words:
@@ -109,6 +109,6 @@ def _sentence(tokenizer: Tokenizer, rng: np.random.Generator) -> str:
 
 
 def _picture(rng: np.random.Generator, config: OptConfig) -> np.ndarray:
-    """Soft patches of colour: uint8 [S, S, 3]."""
+    """A picture of soft patches of colour, uint8 [S, S, 3]."""
     coarse = Image.fromarray(rng.integers(0, 256, (7, 7, 3)).astype(np.uint8))
     return np.asarray(coarse.resize((config.image_size, config.image_size), Image.Resampling.BICUBIC))

@@ -1,4 +1,4 @@
-"""How much memory processes hold, and at the most."""
+"""Measures the memory of processes, and its peak."""
 
 from __future__ import annotations
 
@@ -6,22 +6,21 @@ import os
 import threading
 from pathlib import Path
 
-PAGE = os.sysconf("SC_PAGE_SIZE")
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 SECONDS, SECONDS_WITH_CHILDREN = 0.005, 0.1
 
 
 def memory_of(process: int) -> tuple[int, int]:
-    """Resident and anonymous bytes of a process: the latter are what is left without the pages of files. Zeros once it has
-    ended."""
+    """Resident and anonymous bytes of a process; zeros if it has ended. Anonymous is resident without the pages of files."""
     try:
         resident, files = Path(f"/proc/{process}/statm").read_text().split()[1:3]
     except (OSError, ValueError):
         return 0, 0
-    return int(resident) * PAGE, (int(resident) - int(files)) * PAGE
+    return int(resident) * PAGE_BYTES, (int(resident) - int(files)) * PAGE_BYTES
 
 
 def resident_with_children(process: int) -> int:
-    """Resident bytes of a process and of all below it; what they share is counted in each."""
+    """Resident bytes of a process and all its descendants; memory that they share is counted in each."""
     try:
         below = [
             int(child) for task in Path(f"/proc/{process}/task").iterdir() for child in (task / "children").read_text().split()
@@ -32,13 +31,16 @@ def resident_with_children(process: int) -> int:
 
 
 class Peak:
-    """The most bytes that a process has while in a `with`: `resident`, and `anonymous` among them.
+    """The peak memory of a process during a `with` block.
 
-    `together` is what is resident of the process and of all below it, which is looked at where `children` is set.
+    Attributes:
+        resident: resident bytes.
+        anonymous: anonymous bytes.
+        together: resident bytes of the process and all its descendants; 0 unless `children` is set.
     """
 
     def __init__(self, process: int | None = None, children: bool = False):
-        """Of this process by default; another one can't hold up the thread that looks."""
+        """Prepare to watch a process, by default this one (which can delay the watching thread)."""
         self._process, self._children = process or os.getpid(), children
         self.resident = self.anonymous = self.together = 0
 

@@ -1,9 +1,9 @@
-"""How much memory and time it takes to plan a run over a collection in which nothing has changed.
+"""Measures the memory and time of planning a run over a collection in which nothing has changed.
 
     python -m benchmarks.planning --images 100000
 
-Writes that many made-up images with five captions each into a temporary folder, and removes it. Memory is what is anonymous:
-what a step leaves, and what it takes at the most while it lasts.
+Writes that many synthetic images with five captions each into a temporary folder, which is removed. Memory is anonymous memory:
+what each step keeps, and its peak.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import multiprocessing
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,32 +26,34 @@ from indexer.plan import Plan
 from indexer.sources.base import Source
 from storage import CaptionRecord, FileRecord, Home, ImageRecord, SegmentData
 from storage.catalog.catalog import INDEXED
+from storage.writer import Writer
 
 CAPTIONS, DIM, FULL = 5, 16, 4096
 WEIGHTS, ROOT = "0" * 16, "/photos/of/some/year"
 
 
 def main() -> None:
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=100_000)
     count = parser.parse_args().images
     with tempfile.TemporaryDirectory() as folder:
         filler = multiprocessing.get_context("spawn").Process(target=fill, args=(folder, count))
-        filler.start()  # in a process of its own, or what that leaves free would be used again below
+        filler.start()  # in a process of its own, or the memory that it frees would be used again below
         filler.join()
         home = Home(folder)
         collection = home.collection("planned")
-        held = []  # so that what was measured stays in memory
-        measured("the source's list", lambda: held.append(Source(Path(ROOT), (item(number) for number in range(count)))))
+        held: list[Any] = []  # keeps what was measured in memory
+        measure("the source's list", lambda: held.append(Source(Path(ROOT), (item(number) for number in range(count)))))
         with collection.writer(WEIGHTS) as writer:
-            measured("what is known", lambda: held.append(Plan(collection, writer, rebuild=False)))
-            measured("what is to be done", lambda: settle(held[1], held[0]))
-        measured("rows once more, after publication", lambda: held.append(collection.open_rows()))
-        measured("files of the catalog that aren't there", lambda: home.catalog.strangers("planned", held[2].image_ids()))
+            measure("what is known", lambda: held.append(Plan(collection, writer, rebuild=False)))
+            measure("what is to be done", lambda: settle(held[1], held[0]))
+        measure("rows once more, after publication", lambda: held.append(collection.open_rows()))
+        measure("files of the catalog that aren't there", lambda: home.catalog.orphaned_files("planned", held[2].image_ids()))
 
 
-def measured(what: str, act) -> None:
-    """Print by how much the process grew, and the time it took."""
+def measure(what: str, act: Callable[[], object]) -> None:
+    """Run a step, and print by how much the process grew and how long it took."""
     gc.collect()
     before, started = memory_of(os.getpid())[1], time.perf_counter()
     with Peak() as peak:
@@ -60,9 +64,9 @@ def measured(what: str, act) -> None:
 
 
 def settle(plan: Plan, source: Source) -> None:
-    """As a run does with photos that are as they were, but for asking catalog and disk about their files."""
-    for work in plan.work(source, None):
-        plan.known.name(work.uri)
+    """Do what a run does with unchanged photos, without asking catalog and disk about their files."""
+    for work in plan.work_list(source, None):
+        plan.known.mark_named(work.uri)
         assert plan.content_to_skip(work) and plan.is_published(work)
     assert not plan.vanished(ROOT, [])
 
@@ -93,7 +97,7 @@ def fill(folder: str, count: int) -> None:
         writer.publish()
 
 
-def segment(writer, numbers: range) -> SegmentData:
+def segment(writer: Writer, numbers: range) -> SegmentData:
     ids = [writer.new_image_id() for _ in numbers]
     images = [
         ImageRecord(i, str(Path(ROOT, f"{n:08d}.jpg")), f"{n:064x}", 640, 480, 99_999, ROOT)

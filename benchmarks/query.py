@@ -1,8 +1,8 @@
-"""What a query costs from end to end, in process, on a synthetic collection of COCO's size: `python -m benchmarks.query`.
+"""Times queries end to end, in process, on a synthetic collection of COCO's size: `python -m benchmarks.query`.
 
-Everything goes the way of a served query: storage, encoder, engine and the service behind the page. Beside it, in the same run,
-what one would write by hand: FAISS alone, and the text encoded by PyTorch where it is installed. The collection (5.5 GB at
-full size) is written to a temporary folder and removed.
+A query takes the same path as in the server: storage, encoder, engine and service. For comparison, the same run times a simple
+program with FAISS alone, and with PyTorch as the text encoder if it is installed. The collection (5.5 GB at full size) is
+written to a temporary folder and removed.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 
 from benchmarks.synthetic import bytes_needed, free_bytes, unit_vectors, write_collection
 from encoder import model_folder, open_encoder
+from encoder.api import Encoder
 from encoder.inputs.tokenizer import Tokenizer
 from encoder.registry import ModelRegistry
 from search import Query
@@ -29,9 +31,9 @@ from web.service import SearchService
 COCO = 123_287
 CLIENTS = 8
 ROUNDS = 3
-WHO = ["a man", "two women", "a small dog", "some children", "an old horse", "three people", "a cat", "a cyclist"]
-DOES = ["runs along", "sits near", "looks at", "stands behind", "jumps over", "walks past", "plays beside", "waits at"]
-WHERE = [
+SUBJECTS = ["a man", "two women", "a small dog", "some children", "an old horse", "three people", "a cat", "a cyclist"]
+VERBS = ["runs along", "sits near", "looks at", "stands behind", "jumps over", "walks past", "plays beside", "waits at"]
+PLACES = [
     "the beach",
     "a red bus",
     "a wooden fence",
@@ -44,78 +46,78 @@ WHERE = [
 
 
 class Sentences:
-    """Sentences of 5 to 14 words that never come twice, so that none is known from before."""
+    """Sentences of 5 to 14 words that never repeat, so that no cache knows them."""
 
     def __init__(self) -> None:
-        all_of_them = [" ".join(parts) for parts in itertools.product(WHO, DOES, WHERE)]
-        order = np.random.default_rng(0).permutation(len(all_of_them))
-        self._left = (f"{all_of_them[i]}{end}" for end in ("", " at night", " in winter", " in the sun") for i in order)
+        combinations = [" ".join(parts) for parts in itertools.product(SUBJECTS, VERBS, PLACES)]
+        order = np.random.default_rng(0).permutation(len(combinations))
+        self._left = (f"{combinations[i]}{end}" for end in ("", " at night", " in winter", " in the sun") for i in order)
 
     def take(self, count: int) -> list[str]:
-        """The next `count`."""
+        """The next `count` sentences."""
         return list(itertools.islice(self._left, count))
 
 
 def ms_of(call: Callable[[], object]) -> float:
-    """How many milliseconds a call takes."""
+    """The milliseconds that a call takes."""
     start = time.perf_counter()
     call()
     return 1000 * (time.perf_counter() - start)
 
 
-def say(name: str, ms: Sequence[float], target: str = "") -> None:
-    """A row: median and 95th percentile."""
+def print_row(name: str, ms: Sequence[float], target: str = "") -> None:
+    """Print one row: median and 95th percentile."""
     print(f"{name:48} p50 {np.percentile(ms, 50):8.2f} ms   p95 {np.percentile(ms, 95):8.2f} ms   {target}", flush=True)
 
 
-def ready_service(folder: Path, encoder) -> SearchService:
-    """The service of `serve`, once it says that it is ready; `open_encoder` was called before."""
+def ready_service(folder: Path, encoder: Encoder) -> SearchService:
+    """The service that `serve` uses, when it is ready."""
     service = SearchService(Home(folder), lambda: encoder, "synthetic")
     while service.state == "loading":
         time.sleep(0.01)
     return service
 
 
-def one_client(service: SearchService, sentences: list[str], **how) -> list[float]:
-    """Milliseconds of each query, one after the other."""
-    return [ms_of(lambda: service.search(Query(text=text, **how))) for text in sentences]  # noqa: B023
+def one_client(service: SearchService, sentences: list[str], **options: Any) -> list[float]:
+    """Milliseconds of each query, one query after the other."""
+    return [ms_of(lambda: service.search(Query(text=text, **options))) for text in sentences]  # noqa: B023
 
 
-def many_clients(service: SearchService, sentences: list[str], **how) -> tuple[list[float], float]:
-    """Milliseconds of each query where CLIENTS ask at the same time, and how many were answered a second."""
+def many_clients(service: SearchService, sentences: list[str], **options: Any) -> tuple[list[float], float]:
+    """Milliseconds of each query with CLIENTS at the same time, and queries a second."""
     start = time.perf_counter()
     with ThreadPoolExecutor(CLIENTS) as pool:
-        took = list(pool.map(lambda text: ms_of(lambda: service.search(Query(text=text, **how))), sentences))
+        took = list(pool.map(lambda text: ms_of(lambda: service.search(Query(text=text, **options))), sentences))
     return took, len(sentences) / (time.perf_counter() - start)
 
 
 def measure_service(service: SearchService, sentences: Sentences, queries: int) -> None:
-    """Everything that a server does for a query."""
+    """Time everything that a server does for a query."""
     first = one_client(service, sentences.take(10), rerank=32)
     print(f"first query once it is ready {first[0]:.1f} ms, the tenth {first[9]:.1f} ms", flush=True)
     for k, targets in ((0, "target p50 30, p95 60"), (32, "target p50 300")):
         alone, together, ratios = [], [], []
         for _ in range(ROUNDS):
             took = one_client(service, sentences.take(queries), rerank=k)
-            beside, rate = many_clients(service, sentences.take(queries), rerank=k)
+            concurrent, rate = many_clients(service, sentences.take(queries), rerank=k)
             ratios.append(rate * sum(took) / 1000 / len(took))
-            alone, together = alone + took, together + beside
-        say(f"re-ranked {k}, one client", alone, targets)
-        say(f"re-ranked {k}, {CLIENTS} clients", together, "target 2000 for the slowest")
+            alone, together = alone + took, together + concurrent
+        print_row(f"re-ranked {k}, one client", alone, targets)
+        print_row(f"re-ranked {k}, {CLIENTS} clients", together, "target 2000 for the slowest")
         print(
             f"  {np.median(ratios):.2f} times one client's rate ({min(ratios):.2f} to {max(ratios):.2f}; target 1.5); "
             f"slowest {max(together):.0f} ms",
             flush=True,
         )
-    asked = [service.search(Query(text=text, rerank=64, budget_ms=50)) for text in sentences.take(queries)]
-    say("re-ranked up to 64 within 50 ms", [result.took_ms["total"] for result in asked])
-    print(f"  {np.mean([result.reranked for result in asked]):.0f} of 64 were read on average")
+    results = [service.search(Query(text=text, rerank=64, budget_ms=50)) for text in sentences.take(queries)]
+    print_row("re-ranked up to 64 within 50 ms", [result.took_ms["total"] for result in results])
+    print(f"  {np.mean([result.reranked for result in results]):.0f} of 64 were read on average")
     known = sentences.take(1) * (queries + 1)
-    say("asked again", one_client(service, known)[1:])
+    print_row("asked again", one_client(service, known)[1:])
 
 
-def measure_by_hand(folder: Path, encoder, sentences: Sentences, queries: int, count: int) -> None:
-    """FAISS as one would use it at once, with the encoder's own vectors; then with PyTorch's."""
+def measure_by_hand(folder: Path, encoder: Encoder, sentences: Sentences, queries: int, count: int) -> None:
+    """Time a simple program: FAISS with the encoder's own vectors, then with PyTorch's."""
     import faiss
 
     index = faiss.IndexFlatIP(encoder.config.dim)
@@ -124,7 +126,7 @@ def measure_by_hand(folder: Path, encoder, sentences: Sentences, queries: int, c
         index.add(unit_vectors(rng, min(2**14, count - start), encoder.config.dim))
     texts = sentences.take(queries)
     vectors = encoder.encode_texts(texts).vectors
-    say("by hand: FAISS alone, float32, all threads", [ms_of(lambda: index.search(row[None], 33)) for row in vectors])  # noqa: B023
+    print_row("by hand: FAISS alone, float32, all threads", [ms_of(lambda: index.search(row[None], 33)) for row in vectors])  # noqa: B023
     try:
         import torch
 
@@ -149,7 +151,7 @@ def measure_by_hand(folder: Path, encoder, sentences: Sentences, queries: int, c
         for k in (0, 32):
             search("warm up", k)
             took = [ms_of(lambda: search(text, k)) for text in texts]  # noqa: B023
-            say(f"by hand: PyTorch and FAISS, re-ranked {k}, no records", took)
+            print_row(f"by hand: PyTorch and FAISS, re-ranked {k}, no records", took)
 
 
 @click.command()
@@ -163,7 +165,7 @@ def measure_by_hand(folder: Path, encoder, sentences: Sentences, queries: int, c
     help="Where the temporary folder is made.",
 )
 def main(images: int, queries: int, folder: Path) -> None:
-    """Print what a query takes, stage by stage and end to end."""
+    """Measure and print."""
     config = model_folder.read_config(ModelRegistry.of_home().chosen(None))
     needed, free = bytes_needed(images, config), free_bytes(folder)
     if needed > free:

@@ -1,10 +1,10 @@
-"""How storage holds a large collection: `python -m benchmarks.scale --images 1000000 --home FOLDER`.
+"""Measures storage with a large collection: `python -m benchmarks.scale --images 1000000 --home FOLDER`.
 
-Writes a synthetic collection of --images photos with two captions each through the real storage code, and takes it through
-its life: write, publish, open, search, delete 1 %, search again, add a few, compact, verify. Vectors (512 numbers, as those
-of opt-mini) and tokens (small ones, 4 x 32, to spare the disk) come from a seeded generator; nothing is encoded. Each step
-runs in a process of its own, so that its peak of memory is its own: all that is resident, and of it what is anonymous, which
-the system can't take back as it can the pages of mapped files. Prints a Markdown table.
+Writes a synthetic collection of --images photos with two captions each through the real storage code, then measures each step:
+write, publish, open, search, delete 1 %, search again, add a few, compact, verify. Vectors (512 numbers, as those of opt-mini)
+and tokens (4 x 32, small to spare the disk) come from a seeded generator; nothing is encoded. Each step runs in a process of
+its own and has its own peak of memory: resident, and anonymous, which the system can't free as it can the pages of mapped
+files. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -16,11 +16,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
 
 from benchmarks.memory import Peak
+
+if TYPE_CHECKING:
+    from multiprocessing.queues import SimpleQueue
+
+    from storage.collection import Collection
+    from storage.segments.builder import SegmentBuilder
+    from storage.writer import Writer
 
 DIM, TOKEN_SHAPE = 512, (4, 32)
 SEGMENT_IMAGES, BATCH = 4096, 512
@@ -32,8 +40,12 @@ JPEG = b"\xff\xd8" + bytes(636) + b"\xff\xd9"
 
 
 def vectors_of(ids: np.ndarray, kind: int) -> np.ndarray:
-    """Unit vectors float32 [n, D] for image ids, in clusters as photos are. `kind` 0 is the photo, 1 and 2 are its captions:
-    near it, and apart from all photos in one direction, as texts are."""
+    """Unit vectors float32 [n, D] for image ids, in clusters as those of photos.
+
+    Args:
+        ids: image ids [n].
+        kind: 0 is the photo; 1 and 2 are its captions, which are near it, and all shifted in one direction, as texts are.
+    """
     topics = np.random.default_rng(1).standard_normal((TOPICS, DIM), dtype=np.float32)
     gap = np.random.default_rng(2).standard_normal(DIM, dtype=np.float32)
     photo = topics[ids % TOPICS] + np.random.default_rng([3, int(ids[0])]).standard_normal((len(ids), DIM), dtype=np.float32)
@@ -43,7 +55,7 @@ def vectors_of(ids: np.ndarray, kind: int) -> np.ndarray:
 
 
 def write(home: Path, images: int) -> dict:
-    """Segments of the collection, durable and not yet visible."""
+    """Write the segments of the collection: durable, not yet visible."""
     from storage import Home
 
     collection = Home(home).create_collection(NAME)
@@ -56,7 +68,7 @@ def write(home: Path, images: int) -> dict:
     return {"bytes": _size(home)}
 
 
-def _add(writer, segment, count: int) -> None:
+def _add(writer: Writer, segment: SegmentBuilder, count: int) -> None:
     from storage import CaptionRecord, ImageRecord
 
     ids = [writer.new_image_id() for _ in range(count)]
@@ -72,7 +84,7 @@ def _add(writer, segment, count: int) -> None:
 
 
 def publish(home: Path, images: int) -> dict:
-    """The first version, searched exactly whatever that takes; those that follow keep its budget."""
+    """Publish the first version, with exact search at any cost; the later versions keep its budget."""
     from storage.vector_index.selection import IndexBudget
 
     with _collection(home).writer(FINGERPRINT) as writer:
@@ -88,11 +100,11 @@ def reopen(home: Path, images: int) -> dict:
 
 
 def search(home: Path, images: int) -> dict:
-    """Captions ask for photos one by one and photos for captions, and the photos' records are fetched; medians."""
+    """Search photos by caption and captions by photo, one by one, and fetch the photos' records; median milliseconds."""
     snapshot = _collection(home).open_snapshot()
-    asked = np.linspace(1, images, QUERIES, dtype=np.int64)
+    image_ids = np.linspace(1, images, QUERIES, dtype=np.int64)
     took: dict[str, list[float]] = {"photos_ms": [], "captions_ms": [], "fetch_ms": []}
-    for image_id in asked:
+    for image_id in image_ids:
         photo, caption = (vectors_of(np.array([image_id]), kind) for kind in (0, 1))
         times = [time.perf_counter()]
         found = snapshot.image_index.search(caption, 10)[1][0]
@@ -107,7 +119,7 @@ def search(home: Path, images: int) -> dict:
 
 
 def delete(home: Path, images: int) -> dict:
-    """Tombstones for every hundredth photo, published."""
+    """Delete every hundredth photo, and publish."""
     with _collection(home).writer(FINGERPRINT) as writer:
         for image_id in range(1, images + 1, 100):
             writer.tombstone(image_id)
@@ -116,7 +128,7 @@ def delete(home: Path, images: int) -> dict:
 
 
 def add_few(home: Path, images: int) -> dict:
-    """Five hundred photos more, published: a daily addition."""
+    """Add five hundred photos, as a daily addition, and publish."""
     with _collection(home).writer(FINGERPRINT) as writer:
         segment = writer.begin_segment(DIM, TOKEN_SHAPE)
         _add(writer, segment, 500)
@@ -126,7 +138,7 @@ def add_few(home: Path, images: int) -> dict:
 
 
 def compact(home: Path, images: int) -> dict:
-    """The segments that hold deleted photos written anew, and old versions forgotten."""
+    """Rewrite the segments that hold deleted photos, and forget old versions."""
     from storage import Home
     from storage.maintenance import compact
 
@@ -135,7 +147,7 @@ def compact(home: Path, images: int) -> dict:
 
 
 def verify(home: Path, images: int) -> dict:
-    """Every byte against its checksum, every id, and every vector of the index files, as `verify` does."""
+    """Check every byte, every id, and every vector of the index files, as the command `verify` does."""
     from storage import Home
     from storage.verification import verify
 
@@ -155,14 +167,14 @@ STEPS: list[tuple[str, Callable[[Path, int], dict]]] = [
 ]
 
 
-def _collection(home: Path):
+def _collection(home: Path) -> Collection:
     from storage import Home
 
     return Home(home).collection(NAME)
 
 
 def _choices(home: Path) -> dict:
-    """What kind of search was chosen, and what it finds of exact search."""
+    """For each index, exact or the kind of approximate search, and its recall."""
     from storage.vector_index.selection import read_choices
 
     collection = _collection(home)
@@ -177,17 +189,17 @@ def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _measured(step: Callable[[Path, int], dict], home: Path, images: int, answers) -> None:
-    """Runs in the step's own process."""
+def _measured(step: Callable[[Path, int], dict], home: Path, images: int, answers: SimpleQueue[dict]) -> None:
+    """Run a step and time it; this is the main function of the step's own process."""
     import storage  # noqa: F401  so that importing is not counted
 
     before = time.perf_counter()
-    told = step(home, images)
-    answers.put({"seconds": time.perf_counter() - before, **told})
+    report = step(home, images)
+    answers.put({"seconds": time.perf_counter() - before, **report})
 
 
 def run(home: Path, images: int) -> Iterator[dict]:
-    """Each step's name, seconds, peaks of memory in bytes, and what else it tells."""
+    """Run all steps; of each, its name, seconds, peaks of memory in bytes, and the rest of its report."""
     context = multiprocessing.get_context("spawn")
     for name, step in STEPS:
         answers = context.SimpleQueue()
@@ -203,16 +215,16 @@ def run(home: Path, images: int) -> Iterator[dict]:
 def row(measured: dict) -> str:
     """One line of the Markdown table."""
     rest = {key: value for key, value in measured.items() if key not in ("step", "seconds", "peak", "anonymous")}
-    told = ", ".join(_told(key, value) for key, value in rest.items())
+    details = ", ".join(_detail(key, value) for key, value in rest.items())
     peaks = f"{measured['peak'] / 1e6:,.0f} | {measured['anonymous'] / 1e6:,.0f}"
-    return f"| {measured['step']} | {measured['seconds']:.1f} | {peaks} | {told} |"
+    return f"| {measured['step']} | {measured['seconds']:.1f} | {peaks} | {details} |"
 
 
-def _told(key: str, value) -> str:
-    if key == "bytes":
-        return f"{value / 1e9:.2f} GB on disk"
+def _detail(key: str, value: str | float) -> str:
     if isinstance(value, str):
         return f"{key}: {value}"
+    if key == "bytes":
+        return f"{value / 1e9:.2f} GB on disk"
     return f"{key.removesuffix('_ms')} {value} ms" if key.endswith("_ms") else f"{value:,} {key}"
 
 
@@ -226,7 +238,7 @@ def _told(key: str, value) -> str:
     help="Where the collection goes; 5 KB a photo, the folder is removed afterwards.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def main(images: int, home: Path, as_json: bool):
+def main(images: int, home: Path, as_json: bool) -> None:
     """Measure and print."""
     if home.exists():
         raise click.ClickException(f"{home} exists: name a folder that does not, for it is removed at the end")

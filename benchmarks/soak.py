@@ -1,8 +1,8 @@
-"""Many clients at once for a while, against the real server: `python -m benchmarks.soak SOURCE --clients 200 --seconds 60`.
+"""Loads the real server with many clients for a while: `python -m benchmarks.soak SOURCE --clients 200 --seconds 60`.
 
-Indexes the first photos of SOURCE (whatever `build-index` reads) into a temporary home, starts `manage.py serve` there on a
-free port of 127.0.0.1, lets the clients ask until the time is over, and prints what they were answered and what memory the
-server took. Only 200, and 429 or 503 for those who are too many, are right; anything else ends it with an error.
+Indexes the first photos of SOURCE (anything that `build-index` reads) into a temporary home, starts `manage.py serve` there on
+a free port of 127.0.0.1, and lets the clients send requests until the time is over. Prints the responses and the server's
+memory. Only 200, and 429 or 503 for too many requests, are expected; any other status is an error.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from benchmarks.load import Client, Request
 from benchmarks.memory import resident_with_children
 
 ROOT = Path(__file__).parent.parent
-RIGHT = {200, 429, 503}
-STARTING_SECONDS = 180
+EXPECTED = {200, 429, 503}
+START_TIMEOUT_SECONDS = 180
 COLOURS = ("red", "green", "blue", "small", "old", "wooden", "红色的", "白色的", "两个")
 THINGS = ("dog", "bus", "boat", "horse", "bicycle", "man on a beach", "table with fruit", "孩子", "海滩", "街道")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One answer: what was asked (a kind of Request), its status (0: none came), and milliseconds."""
+    """One response: the kind of its request, its status (0: none came), and milliseconds."""
 
     kind: str
     status: int
@@ -46,7 +46,7 @@ class Outcome:
 
 
 def requests(seed: int, photo: bytes, ids: list[int]) -> Iterator[Request]:
-    """What one client asks, without end: mostly sentences, half of which nobody has asked before."""
+    """The endless requests of one client: mostly sentences, of which more than half are new."""
     rng = random.Random(seed)
     for number in range(sys.maxsize):
         sentence = f"{rng.choice(COLOURS)} {rng.choice(THINGS)}"
@@ -66,15 +66,15 @@ def requests(seed: int, photo: bytes, ids: list[int]) -> Iterator[Request]:
         )[0]
 
 
-async def ask_until(end: float, address: str, seed: int, photo: bytes, ids: list[int]) -> list[Outcome]:
-    """One client: asks, waits for the answer, and asks again; who is told to come again later does that."""
+async def run_client(end: float, address: str, seed: int, photo: bytes, ids: list[int]) -> list[Outcome]:
+    """Run one client until `end`: send a request, wait for the response, and repeat; honour Retry-After."""
     outcomes = []
     async with Client(address) as client:
         for request in requests(seed, photo, ids):
             if time.monotonic() >= end:
                 return outcomes
             began = time.perf_counter()
-            status, headers = await client.ask(request)
+            status, headers = await client.send(request)
             outcomes.append(Outcome(request.kind, status, 1000 * (time.perf_counter() - began)))
             if status in (429, 503):
                 await asyncio.sleep(min(float(headers.get("retry-after", 1)), max(end - time.monotonic(), 0)))
@@ -82,14 +82,14 @@ async def ask_until(end: float, address: str, seed: int, photo: bytes, ids: list
 
 
 async def soak(address: str, clients: int, seconds: float, photo: bytes, ids: list[int]) -> list[Outcome]:
-    """What all clients were answered."""
+    """Run all clients, and return all outcomes."""
     end = time.monotonic() + seconds
-    each = await asyncio.gather(*(ask_until(end, address, seed, photo, ids) for seed in range(clients)))
+    each = await asyncio.gather(*(run_client(end, address, seed, photo, ids) for seed in range(clients)))
     return [outcome for outcomes in each for outcome in outcomes]
 
 
 def table(outcomes: list[Outcome]) -> Iterator[str]:
-    """Lines of Markdown: for each kind of request its answers by status, and how long those with 200 took."""
+    """A Markdown table: for each kind of request the responses by status, and the times of those with 200."""
     statuses = sorted({outcome.status for outcome in outcomes})
     yield "| asked for | " + " | ".join(str(status or "none") for status in statuses) + " | p50 | p95 |"
     yield "| --- " * (len(statuses) + 3) + "|"
@@ -104,9 +104,9 @@ def table(outcomes: list[Outcome]) -> Iterator[str]:
 
 @contextmanager
 def served(home: Path) -> Iterator[tuple[str, int]]:
-    """The real server of a home, ready: its address and process id."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    """Run the real server of a home; yields its address and process id when it is ready."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
     command = [sys.executable, "manage.py", "serve", "--home", str(home), "--port", str(port)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
@@ -118,8 +118,12 @@ def served(home: Path) -> Iterator[tuple[str, int]]:
 
 
 def wait_until_ready(address: str, process: subprocess.Popen) -> None:
-    """Raises ClickException where the server ends or is not ready in STARTING_SECONDS."""
-    end = time.monotonic() + STARTING_SECONDS
+    """Wait until the server is ready.
+
+    Raises:
+        ClickException: the server ended, or is not ready after START_TIMEOUT_SECONDS.
+    """
+    end = time.monotonic() + START_TIMEOUT_SECONDS
     while time.monotonic() < end and process.poll() is None:
         try:
             with urlopen(f"{address}/readyz"):  # nosec B310 # our own server
@@ -134,8 +138,8 @@ def wait_until_ready(address: str, process: subprocess.Popen) -> None:
 @click.option("--clients", type=click.IntRange(1, 2000), default=200, show_default=True)
 @click.option("--seconds", type=click.FloatRange(1, 3600), default=60, show_default=True)
 @click.option("--photos", type=click.IntRange(1), default=200, show_default=True, help="How many photos of SOURCE to index.")
-def main(source, clients, seconds, photos):
-    """Ask a server of SOURCE's first photos with many clients at once, and print a table."""
+def main(source: Path, clients: int, seconds: float, photos: int) -> None:
+    """Load a server of SOURCE's first photos with many clients at once, and print a table."""
     with tempfile.TemporaryDirectory() as folder:
         index = ["build-index", str(source.resolve()), "--limit", str(photos), "--home", folder]
         subprocess.run([sys.executable, "manage.py", *index], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
@@ -143,7 +147,7 @@ def main(source, clients, seconds, photos):
         with served(Path(folder)) as (address, pid):
             with urlopen(f"{address}/thumbnails/1") as answer:  # nosec B310 # our own server
                 photo = answer.read()
-            asyncio.run(soak(address, clients, 15, photo, ids))  # from here on buffers and caches are full
+            asyncio.run(soak(address, clients, 15, photo, ids))  # fills buffers and caches
             before = resident_with_children(pid) / 1e6
             outcomes = asyncio.run(soak(address, clients, seconds, photo, ids))
             time.sleep(2)
@@ -153,7 +157,7 @@ def main(source, clients, seconds, photos):
         f"answers a second; memory of the server {before:.0f} MB before, {after:.0f} MB after\n"
     )
     click.echo("\n".join(table(outcomes)))
-    wrong = {outcome.status for outcome in outcomes} - RIGHT
+    wrong = {outcome.status for outcome in outcomes} - EXPECTED
     if wrong:
         raise click.ClickException(f"Answers that must not be: {sorted(wrong)}")
 

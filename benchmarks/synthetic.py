@@ -1,4 +1,4 @@
-"""A collection of any size, made by a seeded generator and written by the storage that real ones are written by."""
+"""Writes a synthetic collection of any size with the real storage code, from a seeded generator."""
 
 from __future__ import annotations
 
@@ -9,31 +9,30 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from encoder.api import BulkEncoder, EncoderConfig
 from storage import CaptionRecord, Collection, Home, ImageRecord
 
 SEGMENT = 4096
 COPIES_OF_VECTORS = 6
-"""How often an image's numbers are on disk beside its tokens: image, caption, both indexes, and the old ones while they are
-swapped."""
+"""The vectors on disk for each image: image, caption, both indexes, and both old indexes while they are replaced."""
 SAFETY = 1.1
 
 
-def bytes_needed(count: int, config) -> int:
-    """What `write_collection` takes on disk at the most."""
+def bytes_needed(count: int, config: EncoderConfig) -> int:
+    """The most bytes that `write_collection` takes on disk."""
     length, width = config.token_shape
     return int(SAFETY * count * 2 * (length * width + COPIES_OF_VECTORS * config.dim))
 
 
 def free_bytes(folder: Path) -> int:
-    """What is free where the folder is."""
+    """The free bytes on the folder's disk."""
     return shutil.disk_usage(folder).free
 
 
-def write_collection(folder: Path, encoder, count: int, seed: int = 0) -> Collection:
-    """`count` images of one caption each: random unit vectors, all different, and random tokens of the model's shape.
+def write_collection(folder: Path, encoder: BulkEncoder, count: int, seed: int = 0) -> Collection:
+    """Write `count` images with one caption each: different random unit vectors, and random tokens of the model's shape.
 
-    The tokens of a segment are the same 4,096 in another order: every byte of them is on disk, and only their content
-    comes again.
+    Each segment has the same 4,096 images' tokens in another order, so that all bytes are on disk and only contents repeat.
     """
     rng, config = np.random.default_rng(seed), encoder.config
     tokens = rng.standard_normal((min(SEGMENT, count), *config.token_shape), np.float32).astype(np.float16)
@@ -57,13 +56,15 @@ def write_collection(folder: Path, encoder, count: int, seed: int = 0) -> Collec
 
 
 def unit_vectors(rng: np.random.Generator, count: int, dim: int) -> np.ndarray:
-    """float32 [count, dim], in no direction more than in another."""
+    """Random unit vectors float32 [count, dim], uniform in all directions."""
     vectors = rng.standard_normal((count, dim), np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def _image(own: int) -> ImageRecord:
-    return ImageRecord(own, f"/synthetic/{own}.jpg", f"{own:064x}", 640, 480, 100_000, "/synthetic", {"number": own})
+def _image(image_id: int) -> ImageRecord:
+    return ImageRecord(
+        image_id, f"/synthetic/{image_id}.jpg", f"{image_id:064x}", 640, 480, 100_000, "/synthetic", {"number": image_id}
+    )
 
 
 def _thumbnail() -> bytes:

@@ -1,6 +1,6 @@
 """OPT in MindSpore: photos and sentences in, unit vectors, tokens and match logits out.
 
-Importing this package does not import mindspore, and neither does `open_encoder` on CPU, where ONNX Runtime runs the network.
+Importing this package does not import mindspore. On CPU `open_encoder` does not either: there ONNX Runtime runs the network.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from encoder.runtime.encoder import OptEncoder
 
-__all__ = ["open_encoder"]
+__all__ = ["DEVICES", "open_encoder"]
+
+DEVICES = ("CPU", "Ascend")
+"""The devices that run a model; the first is the default."""
 
 os.environ.setdefault("GLOG_v", "3")  # MindSpore's warnings on standard error are not for the people who use Panoptes
 
@@ -21,18 +24,18 @@ def open_encoder(folder: Path | None = None, device: str | None = None, number: 
     """Open the encoder of a model folder.
 
     Args:
-        folder: the model folder. Without one, the model that PANOPTES_MODEL names is opened, as `ModelRegistry.chosen` reads
-            it in the home that PANOPTES_HOME names; without that, the shipped opt-mini.
-        device: "CPU" or "Ascend" (default: PANOPTES_DEVICE, then CPU).
-        number: which of several cards.
+        folder: the model folder (default: that of the model PANOPTES_MODEL in the home PANOPTES_HOME, see
+            `ModelRegistry.chosen`; if it is unset, the shipped opt-mini).
+        device: "CPU" or "Ascend" (default: PANOPTES_DEVICE, or CPU).
+        number: the number of the card, if there are several.
 
     Returns:
-        The encoder; a `Reranker`, whose vectors are 0 wide, of a model that can only re-rank.
+        The encoder. For a model that can only re-rank it is a `Reranker`, whose vectors are 0 wide.
 
     Raises:
-        BadCheckpoint: the folder cannot be used (BadGraphs: its exported graphs don't fit).
+        BadCheckpoint: the folder cannot be used; BadGraphs if its exported graphs don't fit.
         UnknownModel, UnknownDevice: there is no such model or device.
-        NoOnnxRuntime, NoMindSpore: what would run the network is not installed.
+        NoOnnxRuntime, NoMindSpore: the library that runs the network is not installed.
     """
     from encoder.model_folder import read_config
     from encoder.registry import ModelRegistry

@@ -70,13 +70,22 @@ class EncodedTexts:
         return len(self.lengths)
 
 
-class EncoderConfig(Protocol):
-    """What the other rooms need to know of a model."""
+class ImageConfig(Protocol):
+    """What reading an image needs to know of a model."""
 
     @property
     def name(self) -> str:
         """The model's name, such as "opt-mini"."""
         ...
+
+    @property
+    def inputs(self) -> ImageInput:
+        """What the model reads of an image."""
+        ...
+
+
+class EncoderConfig(ImageConfig, Protocol):
+    """What the other rooms need to know of a model."""
 
     @property
     def dim(self) -> int:
@@ -91,11 +100,6 @@ class EncoderConfig(Protocol):
     @property
     def token_grid(self) -> tuple[int, int] | None:
         """(rows, columns) of the cells of the photo among an image's tokens; None where the model has no such cells."""
-        ...
-
-    @property
-    def inputs(self) -> ImageInput:
-        """What the model reads of an image."""
         ...
 
     @property
@@ -159,8 +163,13 @@ class BulkEncoder(Protocol):
 class Encoder(BulkEncoder, Protocol):
     """The calls that searching needs. Any thread may make them."""
 
-    on_batch: Callable[[str, int], None]
-    """Called after each batch with "images", "texts" or "pairs" and the number of rows."""
+    @property
+    def on_batch(self) -> Callable[[str, int], None]:
+        """Called after each batch with "images", "texts" or "pairs" and the number of rows; may be set."""
+        ...
+
+    @on_batch.setter
+    def on_batch(self, called: Callable[[str, int], None]) -> None: ...
 
     @property
     def query_bank(self) -> QueryBank | None:

@@ -1,4 +1,4 @@
-"""The commands about models: `model ...` and `train`; and the options by which other commands choose a model."""
+"""The commands `model ...` and `train`, and the options by which other commands choose a model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ RERANKER = click.option(
     help="A second model, to re-rank what the first one finds. An index "
     "serves the two that it was built with (default: the first itself).",
 )
-DEVICES = ("CPU", "Ascend")
 
 
 def models_of(home: Path) -> ModelRegistry:
@@ -35,7 +34,7 @@ def models_of(home: Path) -> ModelRegistry:
 
 
 def chosen_models(home: Path, model: str | None, reranker: str | None) -> ModelSelection:
-    """The model that was chosen, and the re-ranker beside it, not yet opened."""
+    """The chosen model and the re-ranker beside it, not yet opened."""
     from encoder.selection import ModelSelection
 
     models = models_of(home)
@@ -43,12 +42,12 @@ def chosen_models(home: Path, model: str | None, reranker: str | None) -> ModelS
 
 
 def model_options(model: str | None, reranker: str | None) -> list[str]:
-    """The options that choose these models, for another command."""
+    """The options by which another command chooses these models."""
     return [*(["--model", model] if model else []), *(["--reranker", reranker] if reranker else [])]
 
 
 @click.group()
-def model():
+def model() -> None:
     """Import OPT checkpoints as they were published, and say which models there are."""
 
 
@@ -64,7 +63,9 @@ def model():
 @click.option("--compact", is_flag=True, help="Keep an eighth of an image's tokens: patches averaged 2 x 2, in 8 bits.")
 @HOME
 @JSON
-def import_model(file, name, vocab, replace, compact, home, as_json):
+def import_model(
+    file: Path, name: str | None, vocab: Path | None, replace: bool, compact: bool, home: Path, as_json: bool
+) -> None:
     """Make a model of FILE, a published .ckpt of Taichu-OPT-v2, Taichu-OPT-v1 or the model zoo's OPT.
 
     Reads FILE and the vocabulary; needs neither an Ascend card nor the run that wrote it. Writes HOME/models/NAME, when all
@@ -81,7 +82,7 @@ def import_model(file, name, vocab, replace, compact, home, as_json):
 @click.argument("name")
 @HOME
 @JSON
-def export_model(name, home, as_json):
+def export_model(name: str, home: Path, as_json: bool) -> None:
     """Make the graphs anew that ONNX Runtime runs on CPU, of the model NAME (a name that `model list` gives, or a folder).
 
     Reads the model's config; writes its folder graphs/. `model import` and `train` do this at their end. Needs MindSpore.
@@ -106,7 +107,7 @@ def export_model(name, home, as_json):
 )
 @HOME
 @JSON
-def quantize_model(name, data, home, as_json):
+def quantize_model(name: str, data: Path, home: Path, as_json: bool) -> None:
     """Make graphs of the model NAME whose products are in 8 bits, for PANOPTES_PRECISION=int8.
 
     Reads the model, DATA and its photos; writes the model's folder graphs/int8. Processors with 8-bit dot products (VNNI, AMX)
@@ -123,7 +124,7 @@ def quantize_model(name, data, home, as_json):
 
 
 def export_graphs(folder: Path) -> None:
-    """Give a model folder its graphs: those that are kept for its config, or else exported, for which MindSpore is loaded."""
+    """Give a model folder its graphs: kept ones of the same config or, if there are none, exported with MindSpore."""
     from encoder.model_folder import read_config
     from encoder.runtime.graph_files import copy_kept_graphs
     from encoder.runtime.graphs import check_mindspore
@@ -138,7 +139,7 @@ def export_graphs(folder: Path) -> None:
 @model.command("list")
 @HOME
 @JSON
-def list_models(home, as_json):
+def list_models(home: Path, as_json: bool) -> None:
     """List the models: the shipped one, and those that were imported.
 
     Reads HOME/models; writes nothing.
@@ -152,15 +153,14 @@ def list_models(home, as_json):
 @click.argument("name")
 @HOME
 @JSON
-def show_model(name, home, as_json):
+def show_model(name: str, home: Path, as_json: bool) -> None:
     """Say what the model NAME is, and what it was imported from.
 
     Reads HOME/models/NAME; writes nothing.
     """
     from encoder.report import model_lines
 
-    found = models_of(home).describe(name)
-    say(found, model_lines, as_json)
+    say(models_of(home).describe(name), model_lines, as_json)
 
 
 @model.command("calibrate")
@@ -181,7 +181,7 @@ def show_model(name, home, as_json):
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of what is drawn from DATA and VAL.")
 @HOME
-def calibrate(name, data, validation, seed, home):
+def calibrate(name: str, data: tuple[Path, ...], validation: Path, seed: int, home: Path) -> None:
     """Fit how the model NAME combines its scores: what hubs cost, and from which score on a photo is a match.
 
     Reads the manifests and their photos. Writes query_bank.safetensors and ranking.json into the model's folder; what is
@@ -225,7 +225,15 @@ def calibrate(name, data, validation, seed, home):
 )
 @HOME
 @COLLECTION
-def train(data, validation, start, out, config, home, collection):
+def train(
+    data: tuple[Path, ...],
+    validation: Path | None,
+    start: str | None,
+    out: Path | None,
+    config: Path | None,
+    home: Path,
+    collection: str,
+) -> None:
     """Train opt-mini on captioned photos, in stages that go on where they were stopped.
 
     Reads the manifests of --data and --val and their photos; downloads the pinned backbones with pip once. With
@@ -239,8 +247,8 @@ def train(data, validation, start, out, config, home, collection):
     check_mindspore("train")
     from encoder.training.train import train as run
 
-    start = SHIPPED if start == "shipped" else Path(start) if start else None
-    model = run([*data], validation, out or home / "training" / collection, config, start=start, say=click.echo)
+    origin = SHIPPED if start == "shipped" else Path(start) if start else None
+    model = run([*data], validation, out or home / "training" / collection, config, start=origin, say=click.echo)
     click.echo(f"The model is in {model}: PANOPTES_MODEL={model} makes every command use it.")
 
 

@@ -1,4 +1,4 @@
-"""What an OPT network looks like: one frozen dataclass, and the presets that have names."""
+"""The sizes of OPT networks: `OptConfig`, how a config is read from JSON, and the named presets."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from encoder.inputs.image_inputs import PixelInput, RegionInput
 from encoder.inputs.pixels import PREPROCESSINGS
@@ -14,27 +15,32 @@ from encoder.single_stream_config import FORM, SingleStreamConfig
 
 @dataclass(frozen=True)
 class OptConfig:
-    """Sizes of one OPT network in the form of Taichu-OPT-v2 (text stream, image stream, fusion, ITM head).
+    """Sizes of one OPT network in the form of Taichu-OPT-v2: text stream, image stream, fusion, ITM head.
 
-    `hidden_size` H is the width of the text stream, the fusion and the stored image tokens; `dim` D is the width
-    of the contrastive space. The image stream is a pre-LN ViT; `merge` > 1 averages each `merge` x `merge` square of
-    its patch tokens after the last norm; where there are `grid_stages` (those of an EfficientNet, see
-    convolutions.Stage) its `grid_features` features of each place are added to them, and `adapter_layers` more blocks read
-    the sum. With `compact_tokens` what is kept of an image is `quantization.quantize_tokens` of its tokens.
-    Matrices whose names begin as `int8_weights` say are stored in 8 bits.
+    The image stream is a pre-LN ViT over pixels or, if `regions` is not 0, over a detector's regions
+    (see `encoder/network/region_stream.py`).
 
-    `match_calibration` (a, m, b), fitted on validation, says how likely a re-ranked candidate of score s is a match:
-    sigmoid(a * s + m * mean of the scores of all that were re-ranked with it + b), scores without what hubs cost.
-    None: nothing is said.
+    Attributes:
+        hidden_size: H, the width of the text stream, of the fusion and of the stored image tokens.
+        dim: D, the width of the contrastive space.
+        merge: if above 1, each square of `merge` x `merge` patch tokens is averaged after the last norm.
+        compact_tokens: an image's tokens are stored as `quantization.quantize_tokens` gives them.
+        adapter_layers: ViT blocks that read the sum of patch tokens and grid features.
+        preprocessing: how a photo becomes a square, one of `encoder.inputs.pixels.PREPROCESSINGS`.
+        grid_features: the features of each grid cell that an EfficientNet adds to the patch tokens.
+        grid_stages: the stages of that EfficientNet (see `encoder.network.convolutions.Stage`); empty: there is none.
+        int8_weights: beginnings of the names of the matrices that are stored in 8 bits.
+        regions: the most regions of an image that are read; 0: the network reads pixels.
+        region_width: the numbers in a region's features.
+        first_stage_weight: w in score = match logit + w * (cosine - hub weight * familiarity).
+        match_calibration: (a, m, b), fitted on validation data. A re-ranked candidate of score s is a match with probability
+            sigmoid(a * s + m * mean score of all re-ranked candidates + b); scores without hub costs. None: not calibrated.
+        hub_weights: the hub weights for images and for captions.
+        hub_sharpness: the sharpness of the familiarity with the query bank (see `encoder.query_bank.familiarity`).
+        languages: the languages that the weights were trained on.
 
-    A candidate's score is match logit + `first_stage_weight` * (cosine - hub weight * familiarity), where `hub_weights` are
-    (to images, to captions) and familiarity, of sharpness `hub_sharpness`, is how near it is to the query bank.
-
-    `preprocessing` is how pixels come to the square, one of `encoder.inputs.pixels.PREPROCESSINGS`; `languages` are those that
-    the weights were trained on.
-
-    Where there are `regions`, the image stream reads so many of a detector's regions at most, with features of
-    `region_width` numbers, instead of pixels (see region_stream.py).
+    Raises:
+        ValueError: a field cannot have its value.
     """
 
     name: str
@@ -92,7 +98,7 @@ class OptConfig:
 
     @property
     def inputs(self) -> PixelInput | RegionInput:
-        """What it reads of an image."""
+        """What the network reads of an image."""
         if self.regions:
             return RegionInput(self.regions, self.region_width)
         return PixelInput(self.image_size, self.preprocessing)
@@ -114,7 +120,7 @@ class OptConfig:
 
     @property
     def token_shape(self) -> tuple[int, int]:
-        """(L, W) of the tokens kept for an image: class token first, then (merged) patches row by row, or regions."""
+        """(L, W) of an image's stored tokens: the class token, then (merged) patches row by row, or regions."""
         width = self.hidden_size // 2 + 1 if self.compact_tokens else self.hidden_size
         if self.regions:
             return 1 + self.regions, width
@@ -124,22 +130,31 @@ class OptConfig:
 
     @property
     def token_grid(self) -> tuple[int, int] | None:
-        """(h, w) of the patches among these tokens: the last h * w, row by row; None of regions, which have no such places."""
+        """(rows, columns) of the patches, which are the last tokens, row by row; None for a network that reads regions."""
         return None if self.regions else (self.grid // self.merge, self.grid // self.merge)
 
     def to_json(self) -> str:
-        """The config as canonical JSON, the form that the fingerprint is taken of."""
+        """The config as canonical JSON, which is what the fingerprint hashes."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
 
-def config_from_json(text: str) -> OptConfig | SingleStreamConfig:
-    """Read what `to_json` of either kind wrote; raises ValueError, TypeError or AttributeError for what is none."""
-    values = {key: _frozen(value) for key, value in json.loads(text).items()}
+ModelConfig = OptConfig | SingleStreamConfig
+"""The config of any model that there is."""
+
+
+def config_from_json(text: str) -> ModelConfig:
+    """Read what `to_json` of either config wrote.
+
+    Raises:
+        ValueError, TypeError, AttributeError: the text is not the JSON of a config.
+    """
+    values: dict[str, Any] = {key: _with_tuples(value) for key, value in json.loads(text).items()}
     return SingleStreamConfig(**values) if values.get("form") == FORM else OptConfig(**values)
 
 
-def _frozen(value):
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+def _with_tuples(value: Any) -> Any:
+    """A JSON value with tuples in the place of lists."""
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 EFFICIENTNET_B3 = (
@@ -154,7 +169,7 @@ EFFICIENTNET_B3 = (
 
 
 RANKING = ("first_stage_weight", "match_calibration", "hub_weights", "hub_sharpness")
-"""The fields that say how scores are combined, and change no vector."""
+"""The fields that say how scores are combined. They change no vector."""
 
 
 PRESETS = {

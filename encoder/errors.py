@@ -1,14 +1,31 @@
-"""What can go wrong in the encoder; each message is the one line a person reads."""
+"""The errors of the encoder. Each message is the one line that a person reads."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 
 class EncoderError(Exception):
-    """Base of every error the encoder raises on purpose."""
+    """The base of every error that the encoder raises on purpose. It can be pickled, to cross between processes."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[EncoderError], arguments: tuple[Any, ...], facts: dict[str, Any]) -> EncoderError:
+    """An error as it was pickled, without its class's own arguments."""
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(facts)
+    return error
 
 
 class UnreadableImage(EncoderError):
-    """A photo that cannot be decoded; `reason` is a short code for lists and counts."""
+    """A photo or its features cannot be read.
+
+    Attributes:
+        reason: a short code for lists and counts, such as "damaged".
+    """
 
     def __init__(self, reason: str, sentence: str):
         super().__init__(sentence)
@@ -16,102 +33,102 @@ class UnreadableImage(EncoderError):
 
 
 class UnknownDevice(EncoderError):
-    """PANOPTES_DEVICE names neither CPU nor Ascend, or the device does not answer."""
+    """There is no device of this name, or the device does not answer."""
 
 
 class UnknownRuntime(EncoderError):
-    """PANOPTES_RUNTIME names nothing that runs networks on the device."""
+    """PANOPTES_RUNTIME names no runtime that works on the device."""
 
 
 class BadThreads(EncoderError):
-    """PANOPTES_THREADS is no number of processors."""
+    """PANOPTES_THREADS is not a number of processors."""
 
 
 class NoOnnxRuntime(EncoderError):
-    """ONNX Runtime isn't there, or is too old."""
+    """ONNX Runtime is not installed, or is too old."""
 
     def __init__(self, problem: str):
         super().__init__(f"{problem}: run `pip install -r requirements.txt`, or set PANOPTES_RUNTIME=mindspore.")
 
 
 class NoMindSpore(EncoderError):
-    """MindSpore isn't installed, and something needs it."""
+    """MindSpore is not installed, and something needs it."""
 
     def __init__(self, wanted: str):
         super().__init__(f"{wanted} needs MindSpore, which is not installed: run `pip install -r requirements.txt`.")
 
 
 class DeviceLost(EncoderError):
-    """A process that had a device to itself ended before it had answered."""
+    """The process of a device ended before it answered.
+
+    Attributes:
+        number: the number of the device.
+        code: the exit code of the process; None: it had not ended yet.
+    """
 
     def __init__(self, number: int, code: int | None):
-        super().__init__(
-            f"The process that encodes on device {number} ended (exit code {code}), for want of memory perhaps; "
-            "run the same command again to go on, with fewer --devices if that is so."
-        )
+        self.number, self.code = number, code
+        super().__init__(f"The process that encodes on device {number} ended (exit code {code})")
 
 
 class BadCheckpoint(EncoderError):
-    """A checkpoint that is absent, damaged, or does not fit the network."""
+    """A checkpoint is absent, damaged, or does not fit the network."""
 
 
 class BadGraphs(BadCheckpoint):
     """The exported graphs of a model are absent, damaged, or don't fit it."""
 
-    def __init__(self, model, problem: str):
-        super().__init__(
-            f"The graphs of the model in {model} can't be used: {problem}; "
-            f"`python manage.py model export {model}` makes them anew."
-        )
+    def __init__(self, model: Path, problem: str):
+        self.model, self.problem = model, problem
+        super().__init__(f"The graphs of the model in {model} can't be used ({problem})")
 
 
 class NoInt8Graphs(BadCheckpoint):
-    """A model has no graphs with 8-bit products that can be used."""
+    """The 8-bit graphs of a model are absent, damaged, or don't fit it."""
 
-    def __init__(self, model, problem: str):
-        super().__init__(
-            f"The 8-bit graphs of the model in {model} {problem}: `python manage.py model quantize {model} --data "
-            "MANIFEST` makes them, and without PANOPTES_PRECISION=int8 none are needed."
-        )
+    def __init__(self, model: Path, problem: str):
+        self.model, self.problem = model, problem
+        super().__init__(f"The 8-bit graphs of the model in {model} {problem}")
 
 
 class UnknownPrecision(EncoderError):
-    """PANOPTES_PRECISION names none that there is."""
+    """PANOPTES_PRECISION names no precision that there is."""
 
 
 class NotACheckpoint(BadCheckpoint):
-    """A file that is no MindSpore `.ckpt`, or not a whole one."""
+    """A file is not a MindSpore `.ckpt`, or not a whole one."""
 
-    def __init__(self, path, problem: str):
+    def __init__(self, path: Path, problem: str):
+        self.path, self.problem = path, problem
         super().__init__(f"{path} {problem}.")
 
 
 class UnusableForm(BadCheckpoint):
-    """A checkpoint that was recognised, but whose network this version doesn't have; or that was not recognised."""
+    """A checkpoint is not of an OPT that this version knows, or its sizes are impossible."""
 
 
 class UnknownModel(EncoderError):
-    """A model that is neither in the home nor a folder."""
+    """There is no model of this name in the home, nor a folder of this path."""
 
 
 class BadModelName(EncoderError):
-    """A name that no model can have, or that one has already."""
+    """A new model cannot have this name, or another model has it already."""
 
 
 class UnusableModels(EncoderError):
-    """The folder of models cannot be written to."""
+    """The folder of the imported models cannot be written to."""
 
 
 class NoVectors(EncoderError):
-    """A model that can only re-rank was chosen to find."""
+    """A model that can only re-rank was chosen for the first stage."""
 
 
 class NoAttention(EncoderError):
-    """A model that can't say where in an image it looks."""
+    """The model has no cross-attention that could be shown."""
 
     def __init__(self, name: str):
         super().__init__(f"{name} can't show where in a photo it looks: a model can that reads pixels as Taichu-OPT-v2 does.")
 
 
 class BadTrainingData(EncoderError):
-    """Training data that is absent, or too little to train on."""
+    """Training data is absent, or too little to train on."""

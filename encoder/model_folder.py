@@ -1,7 +1,7 @@
-"""A model on disk: `weights.safetensors`, `config.json`, `tokenizer.json` (or `vocab.txt`) in one folder.
+"""A model on disk: a folder with `weights.safetensors`, `config.json` and `tokenizer.json` (or `vocab.txt`).
 
-`ranking.json` and the query bank may stand beside them: they say how scores are combined and leave the fingerprint as it is,
-so that no collection has to be encoded again for them.
+`ranking.json` and the query bank may stand beside them. They say how scores are combined, and the fingerprint leaves them
+out: no collection has to be encoded again when they change.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from encoder.config import RANKING, OptConfig, config_from_json
+from encoder.config import RANKING, ModelConfig, config_from_json
 from encoder.errors import BadCheckpoint
+from encoder.files import sha256_of
 from encoder.quantization import dequantize, quantize
-from encoder.single_stream_config import SingleStreamConfig
 
 WEIGHTS, CONFIG, SCORES = "weights.safetensors", "config.json", "ranking.json"
 SCALES = ":scales"
@@ -27,8 +27,12 @@ VOCABULARIES = ("tokenizer.json", "vocab.txt")
 SHIPPED = Path(__file__).parent / "weights" / "opt-mini"
 
 
-def read_config(folder: Path) -> OptConfig | SingleStreamConfig:
-    """The config of a model folder, with what ranking.json says; raises BadCheckpoint where it is absent or not a config."""
+def read_config(folder: Path) -> ModelConfig:
+    """Read the config of a model folder; fields in ranking.json replace those of config.json.
+
+    Raises:
+        BadCheckpoint: the config is absent, or a file is not what it should be.
+    """
     try:
         config = config_from_json((folder / CONFIG).read_text(encoding="utf-8"))
     except OSError as error:
@@ -38,7 +42,7 @@ def read_config(folder: Path) -> OptConfig | SingleStreamConfig:
     return _with_ranking(config, folder / SCORES) if (folder / SCORES).exists() else config
 
 
-def _with_ranking(config: OptConfig | SingleStreamConfig, path: Path) -> OptConfig | SingleStreamConfig:
+def _with_ranking(config: ModelConfig, path: Path) -> ModelConfig:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         if not values.keys() <= set(RANKING):
@@ -48,15 +52,19 @@ def _with_ranking(config: OptConfig | SingleStreamConfig, path: Path) -> OptConf
         raise BadCheckpoint(f"{path} does not say how to rank ({error}); fetch the file again, or remove it.") from error
 
 
-def write_ranking(folder: Path, **values) -> None:
-    """Set fields of the config that only say how scores are combined (`config.RANKING`) in a model folder."""
+def write_ranking(folder: Path, **values: object) -> None:
+    """Set fields of the config that say how scores are combined (`config.RANKING`) in a model folder."""
     path = folder / SCORES
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     path.write_text(json.dumps(known | values, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def vocabulary_path(folder: Path) -> Path:
-    """The vocabulary of a model folder."""
+    """The vocabulary file of a model folder.
+
+    Raises:
+        BadCheckpoint: there is none.
+    """
     for name in VOCABULARIES:
         if (folder / name).is_file():
             return folder / name
@@ -64,14 +72,21 @@ def vocabulary_path(folder: Path) -> Path:
 
 
 def read_weights(folder: Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
-    """Parameter name -> array: float16 matrices, float32 vectors, and float32 for what is stored in 8 bits.
+    """Read the parameters of a model folder by name.
 
-    Reads all of them, or those of `names`. Raises BadCheckpoint where one is missing or the file can't be read.
+    Args:
+        names: the parameters to read (default: all).
+
+    Returns:
+        Arrays of float16 or float32, as they are stored; float32 for those that are stored in 8 bits.
+
+    Raises:
+        BadCheckpoint: a parameter is missing, or the file can't be read.
     """
     try:
         with safe_open(folder / WEIGHTS, "numpy") as file:
-            there = set(file.keys())
-            wanted = there if names is None else {*names, *(there & {name + SCALES for name in names})}
+            available = set(file.keys())
+            wanted = available if names is None else {*names, *(available & {name + SCALES for name in names})}
             stored = {name: file.get_tensor(name) for name in wanted}
     except (OSError, SafetensorError) as error:
         raise BadCheckpoint(f"{folder / WEIGHTS} cannot be read ({error}); fetch the file again.") from error
@@ -85,7 +100,11 @@ def read_weights(folder: Path, names: Iterable[str] | None = None) -> dict[str, 
 
 
 def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """The shape of every parameter of a model folder; only the file's header is read. Raises BadCheckpoint."""
+    """Read the shape of every parameter of a model folder. Only the file's header is read.
+
+    Raises:
+        BadCheckpoint: the file can't be read.
+    """
     try:
         with safe_open(folder / WEIGHTS, "numpy") as file:
             return {
@@ -97,41 +116,51 @@ def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
         raise BadCheckpoint(f"{folder / WEIGHTS} cannot be read ({error}); fetch the file again.") from error
 
 
-def write_model(
-    folder: Path, config: OptConfig | SingleStreamConfig, weights: dict[str, np.ndarray], vocabulary: bytes
-) -> None:
-    """Write a model folder: matrices as float16 or, where the config says so, in 8 bits; vectors and scalars as float32."""
+def write_model(folder: Path, config: ModelConfig, weights: dict[str, np.ndarray], vocabulary: bytes) -> None:
+    """Write a model folder.
+
+    Matrices become float16 or, if their names are among the config's `int8_weights`, 8 bits; vectors and scalars float32.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     stored = {}
     for name, value in sorted(weights.items()):
-        stored |= _packed(name, value) if _in_8_bits(name, value, config) else {name: _stored(value)}
+        stored |= _quantized(name, value) if _in_8_bits(name, value, config) else {name: _stored(value)}
     save_file(stored, folder / WEIGHTS)
     (folder / CONFIG).write_text(config.to_json() + "\n", encoding="utf-8")
     (folder / "tokenizer.json").write_bytes(vocabulary)
 
 
 def fingerprint(folder: Path) -> str:
-    """16 hex digits over weights, config (which names the preprocessing) and vocabulary."""
+    """The fingerprint of a model folder: a hash of weights, config and vocabulary, as 16 hex digits.
+
+    The config names the preprocessing, so that the hash covers it too.
+
+    Raises:
+        BadCheckpoint: a file can't be read.
+    """
     digest = hashlib.sha256()
     for path in (folder / WEIGHTS, folder / CONFIG, vocabulary_path(folder)):
         digest.update(path.name.encode())
         try:
-            with path.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
+            digest.update(bytes.fromhex(sha256_of(path)))
         except OSError as error:
             raise BadCheckpoint(f"{path} cannot be read ({error.strerror}); fetch the file again.") from error
     return digest.hexdigest()[:16]
 
 
 def check(expected: dict[str, tuple[int, ...]], weights: dict[str, np.ndarray], where: Path) -> None:
-    """Raise BadCheckpoint naming what is missing, misshaped or left over."""
-    said = differences(expected, {name: weight.shape for name, weight in weights.items()})
-    if said:
-        raise BadCheckpoint(f"The weights in {where} do not fit the network ({said}).")
+    """Check that weights have the expected names and shapes.
+
+    Raises:
+        BadCheckpoint: weights are missing, misshaped or left over.
+    """
+    problems = differences(expected, {name: weight.shape for name, weight in weights.items()})
+    if problems:
+        raise BadCheckpoint(f"The weights in {where} do not fit the network ({problems}).")
 
 
 def differences(expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]) -> str:
-    """What is missing, misshaped or left over among shapes by name, in words; empty where they are the same."""
+    """Describe which names are missing, misshaped or left over; empty if there are none."""
     problems = {
         "missing": sorted(expected.keys() - found.keys()),
         "misshaped": sorted(name for name in expected.keys() & found.keys() if tuple(expected[name]) != tuple(found[name])),
@@ -141,21 +170,21 @@ def differences(expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int
 
 
 def first_names(names: list[str], count: int = 4) -> str:
-    """The first names of a list, and how many more there are."""
+    """Join the first names of a list, and say how many more there are."""
     more = f" and {len(names) - count} more" if len(names) > count else ""
     return ", ".join(names[:count]) + more
 
 
-def rounded(name: str, value: np.ndarray, config: OptConfig) -> np.ndarray:
-    """A weight as it will come back from the disk where it is stored in 8 bits, and as it is where not."""
+def rounded(name: str, value: np.ndarray, config: ModelConfig) -> np.ndarray:
+    """A weight as `read_weights` will give it if it is stored in 8 bits; else the weight itself."""
     return dequantize(*quantize(value)) if _in_8_bits(name, value, config) else value
 
 
-def _in_8_bits(name: str, value: np.ndarray, config: OptConfig) -> bool:
+def _in_8_bits(name: str, value: np.ndarray, config: ModelConfig) -> bool:
     return value.ndim > 1 and name.startswith(config.int8_weights)
 
 
-def _packed(name: str, value: np.ndarray) -> dict[str, np.ndarray]:
+def _quantized(name: str, value: np.ndarray) -> dict[str, np.ndarray]:
     codes, scales = quantize(value)
     return {name: codes, name + SCALES: scales}
 

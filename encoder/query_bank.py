@@ -1,7 +1,7 @@
-"""The query bank: what many queries of many kinds look like, by which images and captions that answer to all can be told.
+"""The query bank: vectors of many queries, by which hubs are found.
 
-Such hubs turn up for queries that have nothing to do with them. The bank goes with a model, not with a collection
-(QB-Norm, Bogolin et al. 2022, CVPR; the inverted softmax of Smith et al. 2017, ICLR).
+A hub is an image or caption that is near to most queries, also to those that have nothing to do with it. The bank belongs
+to a model, not to a collection (QB-Norm, Bogolin et al. 2022, CVPR; inverted softmax, Smith et al. 2017, ICLR).
 """
 
 from __future__ import annotations
@@ -22,19 +22,24 @@ IMAGES, SCALES = "images", ":scales"
 
 @dataclass(frozen=True, eq=False)
 class QueryBank:
-    """Unit vectors of queries: `texts` by language, each float32 [n, D], and `images` float32 [m, D]."""
+    """Unit vectors of queries.
+
+    Attributes:
+        texts: of sentences by language, each float32 [n, D].
+        images: of photos, float32 [m, D].
+    """
 
     texts: dict[str, np.ndarray]
     images: np.ndarray
 
     def sentences(self, language: str | None) -> np.ndarray:
-        """float32 [n, D] in one language, or in all of them where it has none of that language."""
+        """The vectors of one language, float32 [n, D]; of all languages if the bank does not have this one."""
         if language in self.texts:
             return self.texts[language]
         return np.concatenate([*self.texts.values(), self.images[:0]])
 
     def write(self, folder: Path) -> None:
-        """Write it beside a model's weights, in 8 bits."""
+        """Write the bank into a model folder, in 8 bits."""
         stored = {}
         for name, vectors in {**self.texts, IMAGES: self.images}.items():
             stored[name], stored[name + SCALES] = quantize(vectors)
@@ -42,7 +47,14 @@ class QueryBank:
 
 
 def read_query_bank(folder: Path, dim: int) -> QueryBank | None:
-    """The bank of a model folder, or None where it has none; raises BadCheckpoint for one that can't be used."""
+    """Read the bank of a model folder; None if it has none.
+
+    Args:
+        dim: D of the model.
+
+    Raises:
+        BadCheckpoint: the bank can't be read, or is of vectors of another width.
+    """
     path = folder / FILE
     if not path.exists():
         return None
@@ -60,15 +72,18 @@ def read_query_bank(folder: Path, dim: int) -> QueryBank | None:
 
 
 def familiarity(vectors: np.ndarray, bank: np.ndarray, sharpness: float) -> np.ndarray:
-    """How near each candidate is to queries in general, float64 [k], on the scale of a cosine.
+    """How near each candidate is to queries in general.
 
-    The mean of exp(sharpness * cosine) over the bank, brought back to a cosine; to subtract it is the inverted softmax. Zeros
-    where the bank is empty.
+    It is log(mean of exp(sharpness * cosine) over the bank) / sharpness. Subtracting it from a cosine gives the inverted
+    softmax.
 
     Args:
-        vectors: float [k, D] of the candidates, of unit length.
-        bank: float [n, D] of the queries, of unit length.
+        vectors: unit vectors of the candidates, float [k, D].
+        bank: unit vectors of the queries, float [n, D].
         sharpness: how much more the nearest queries count than the others.
+
+    Returns:
+        float64 [k], on the scale of a cosine; zeros if the bank is empty.
     """
     if not len(bank):
         return np.zeros(len(vectors))

@@ -1,4 +1,4 @@
-"""The models that there are: the shipped one, and the imported ones in a folder of model folders."""
+"""The models by name: the shipped one, and the imported ones in a folder of model folders."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from encoder.errors import BadCheckpoint, BadModelName, UnknownModel, UnusableModels
 from encoder.model_folder import CONFIG, SHIPPED, WEIGHTS, fingerprint, read_config
@@ -23,37 +24,49 @@ TEMPORARY = ".tmp-"
 
 
 class ModelRegistry:
-    """Model folders by name under one folder, which need not exist. `opt-mini`, or `shipped`, is the one that ships."""
+    """The model folders in one folder, by name; `opt-mini`, or `shipped`, names the shipped model.
+
+    Args:
+        folder: the folder of the imported models; it need not exist.
+    """
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
 
     @classmethod
     def of_home(cls, home: Path | None = None) -> ModelRegistry:
-        """The models of a home: by default of the one that PANOPTES_HOME names, or of `./var`, as the commands have it."""
+        """The models of a home (default: PANOPTES_HOME, or `./var`, as in the commands)."""
         return cls(Path(home or os.environ.get("PANOPTES_HOME") or "var") / "models")
 
     def names(self) -> list[str]:
-        """The imported models' names, in alphabetical order."""
+        """The names of the imported models, in alphabetical order."""
         if not self.folder.is_dir():
             return []
         named = (path for path in self.folder.iterdir() if NAME.fullmatch(path.name))
         return sorted(path.name for path in named if (path / CONFIG).is_file())
 
     def path(self, name: str) -> Path:
-        """The folder of a model by name; raises UnknownModel, which says what there is."""
+        """The folder of a model by its name.
+
+        Raises:
+            UnknownModel: there is none of this name; the message lists those that there are.
+        """
         if name in SHIPPED_NAMES:
             return SHIPPED
         if name in self.names():
             return self.folder / name
-        there = ", ".join([SHIPPED_NAMES[0], *self.names()])
+        names = ", ".join([SHIPPED_NAMES[0], *self.names()])
         raise UnknownModel(
-            f"There is no model {name!r}: there are {there}; `python manage.py model import FILE --as NAME` "
+            f"There is no model {name!r}: there are {names}; `python manage.py model import FILE --as NAME` "
             "makes one, and a model folder can be named by its path."
         )
 
     def chosen(self, model: str | None) -> Path:
-        """The folder that a name or path means; without one that of PANOPTES_MODEL, or the shipped one."""
+        """The folder that a name or path stands for (default: PANOPTES_MODEL, or the shipped model).
+
+        Raises:
+            UnknownModel: there is none of this name.
+        """
         model = model or os.environ.get("PANOPTES_MODEL") or SHIPPED_NAMES[0]
         if model not in self.names() and model not in SHIPPED_NAMES and Path(model).expanduser().is_dir():
             return Path(model).expanduser()
@@ -64,8 +77,11 @@ class ModelRegistry:
         return fingerprint(self.path(name))
 
     def made_by(self, wanted: str) -> str | None:
-        """The options that choose the models of a fingerprint, such as "--model taichu --reranker zoo"; None where one of them
-        isn't here."""
+        """The options that choose the models of a fingerprint, such as "--model taichu --reranker zoo".
+
+        Returns:
+            The options; None if one of the models is not here.
+        """
         first, _, second = wanted.partition(JOINED)
         names = {self._fingerprint_or_none(name): name for name in [*reversed(self.names()), SHIPPED_NAMES[0]]}
         if first not in names or (second and second not in names):
@@ -78,8 +94,8 @@ class ModelRegistry:
         except BadCheckpoint:
             return None
 
-    def describe(self, name: str) -> dict:
-        """What `model show` says: sizes, languages, fingerprint, and where an imported one came from."""
+    def describe(self, name: str) -> dict[str, Any]:
+        """Describe a model for `model show`: sizes, languages, fingerprint, and the record of its import."""
         path = self.path(name)
         config = read_config(path)
         return {
@@ -102,8 +118,8 @@ class ModelRegistry:
             "imported": _record(path),
         }
 
-    def list(self) -> list[dict]:
-        """`describe` of every model, or `name` and `problem` of one that is damaged."""
+    def list(self) -> list[dict[str, Any]]:
+        """Describe every model; of a damaged one only `name` and `problem`."""
         out = []
         for name in [SHIPPED_NAMES[0], *self.names()]:
             try:
@@ -113,7 +129,14 @@ class ModelRegistry:
         return out
 
     def new_name(self, name: str, replace: bool) -> str:
-        """The name, if a new model may have it; raises BadModelName."""
+        """Check the name of a new model, and give it back.
+
+        Args:
+            replace: an imported model of this name may be replaced.
+
+        Raises:
+            BadModelName: no model can have this name, or another one has it.
+        """
         if not NAME.fullmatch(name):
             raise BadModelName(
                 f"{name!r} can't be the name of a model: give one of letters, digits, '.', '_' and '-' with --as."
@@ -126,7 +149,14 @@ class ModelRegistry:
 
     @contextlib.contextmanager
     def new_folder(self, name: str, replace: bool) -> Iterator[Path]:
-        """An empty folder to write a model to, which becomes `name` at the end of the `with`, and nothing before it."""
+        """Give an empty folder to write a model to; at the end of the `with` it becomes the model `name`.
+
+        If the `with` fails, no model is changed.
+
+        Raises:
+            BadModelName: another model has taken the name meanwhile.
+            UnusableModels: the folder of the models can't be written to.
+        """
         try:
             with self._lock():
                 self._sweep()
@@ -152,7 +182,7 @@ class ModelRegistry:
         shutil.rmtree(old, ignore_errors=True)
 
     def _sweep(self) -> None:
-        """Remove what a killed import left; under the lock no other is under way."""
+        """Remove what killed imports left. The lock is held, so that no other import is running."""
         for path in self.folder.glob(f"{TEMPORARY}*"):
             shutil.rmtree(path, ignore_errors=True)
 
@@ -164,7 +194,7 @@ class ModelRegistry:
             yield
 
 
-def _record(path: Path) -> dict | None:
+def _record(path: Path) -> dict[str, Any] | None:
     try:
         return json.loads((path / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):

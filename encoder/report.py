@@ -1,14 +1,15 @@
-"""An import, and the models that there are, as lines of text, made from their JSON."""
+"""The answers of the `model` commands as lines of text, made from their JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 SHOWN = 12
 
 
-def import_lines(report: dict) -> Iterator[str]:
-    """What became of each tensor; from `ImportReport.as_json()`."""
+def import_lines(report: dict[str, Any]) -> Iterator[str]:
+    """What became of each tensor of a checkpoint; from `ImportReport.as_json()`."""
     yield (
         f"{report['name']} is {report['title']} ({report['network']}), fingerprint {report['fingerprint']}, in "
         f"{report['folder']}"
@@ -31,8 +32,8 @@ def import_lines(report: dict) -> Iterator[str]:
         yield f"    and {len(report['left_over']) - SHOWN} more"
 
 
-def list_lines(found: dict) -> Iterator[str]:
-    """A line a model; from `{"models": Models.list()}`."""
+def list_lines(found: dict[str, Any]) -> Iterator[str]:
+    """One line for each model; from `{"models": ModelRegistry.list()}`."""
     for model in found["models"]:
         if "problem" in model:
             yield f"{model['name']:20} damaged: {model['problem']}"
@@ -43,8 +44,8 @@ def list_lines(found: dict) -> Iterator[str]:
             )
 
 
-def model_lines(model: dict) -> Iterator[str]:
-    """One model in full; from `Models.describe()`."""
+def model_lines(model: dict[str, Any]) -> Iterator[str]:
+    """One model in full; from `ModelRegistry.describe()`."""
     yield f"{model['name']}: {model['network']}, fingerprint {model['fingerprint']}, {_mb(model['bytes'])} in {model['folder']}"
     yield f"  languages   {', '.join(model['languages'])}; sentences of up to {model['text_length']} tokens"
     if model["regions"]:
@@ -62,7 +63,7 @@ def model_lines(model: dict) -> Iterator[str]:
         yield f"  imported    from {model['imported'].get('file')}, sha256 {model['imported'].get('sha256')}"
 
 
-def _reads(model: dict) -> str:
+def _reads(model: dict[str, Any]) -> str:
     reads = f"{model['regions']} regions" if model["regions"] else f"{model['image_size']} px"
     return reads if model["dim"] else f"{reads}, only re-ranks"
 
@@ -71,15 +72,15 @@ def _mb(count: int) -> str:
     return f"{count / 1e6:.1f} MB"
 
 
-def quantize_lines(report: dict) -> Iterator[str]:
-    """How many products are in 8 bits now, from what `model quantize` answers."""
+def quantize_lines(report: dict[str, Any]) -> Iterator[str]:
+    """The number of products in 8 bits; from the JSON of `model quantize`."""
     yield f"8-bit graphs of {report['name']} in {report['folder']}:"
     for entry, count in report["products"].items():
         yield f"  {entry:<10} {count} products in 8 bits"
 
 
-def export_lines(report: dict) -> Iterator[str]:
-    """The graphs that were made, from what `model export` answers."""
+def export_lines(report: dict[str, Any]) -> Iterator[str]:
+    """The graphs that were exported; from the JSON of `model export`."""
     yield f"Graphs of {report['name']} in {report['folder']}:"
     for entry, size in report["graphs"].items():
         yield f"  {entry:<10} {size / 1000:,.0f} kB"

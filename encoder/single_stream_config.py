@@ -1,4 +1,4 @@
-"""What the published single-stream OPTs look like: Taichu-OPT-v1 and the model zoo's."""
+"""The sizes of the published single-stream OPTs: Taichu-OPT-v1 and the model zoo's."""
 
 from __future__ import annotations
 
@@ -13,11 +13,18 @@ FORM = "joint"
 
 @dataclass(frozen=True)
 class SingleStreamConfig:
-    """Sizes of a network that reads a sentence and an image together and can do nothing else: it has no vectors.
+    """Sizes of a network that reads a sentence and an image together. It has no vectors: it can only re-rank.
 
-    `in_out` says how the attention's projection and the feed-forward of the joint blocks are stored. Of the image it reads
-    either the pixels, through a ViT of `image_width` (OPT specification, 2.2), or `regions` regions whose features are
-    `region_width` wide (2.1); the other's sizes are 0.
+    The network reads the pixels of an image through a ViT (OPT specification, 2.2), or the regions of a detector (2.1).
+    The sizes of the other are 0.
+
+    Attributes:
+        in_out: the joint blocks store their attention projection and feed-forward as [in, out]; else [out, in].
+        regions: the most regions of an image that are read; 0: the network reads pixels.
+        region_width: the numbers in a region's features.
+        image_width: the width of the ViT.
+        match_calibration: always None, since a model that only re-ranks is not calibrated.
+        form: marks the JSON of this config; always `FORM`.
     """
 
     name: str
@@ -50,12 +57,22 @@ class SingleStreamConfig:
 
     @property
     def dim(self) -> int:
-        """The width of its vectors: it has none."""
+        """0, since the network has no vectors."""
         return 0
 
     @property
+    def hub_weights(self) -> tuple[float, float]:
+        """Zeros: without vectors no hubs are found."""
+        return 0.0, 0.0
+
+    @property
+    def hub_sharpness(self) -> float:
+        """Without effect, since `hub_weights` are 0."""
+        return 1.0
+
+    @property
     def inputs(self) -> PixelInput | RegionInput:
-        """What it reads of an image."""
+        """What the network reads of an image."""
         if self.regions:
             return RegionInput(self.regions, self.region_width)
         return PixelInput(self.image_size, self.preprocessing)
@@ -67,17 +84,17 @@ class SingleStreamConfig:
 
     @property
     def token_shape(self) -> tuple[int, int]:
-        """What is kept of an image: embedded regions, or what the ViT makes of the patches, before the joint embedding."""
+        """(L, W) of an image's stored tokens: embedded regions, or the ViT's patches before the joint embedding."""
         return (self.regions, self.hidden_size) if self.regions else (self.grid**2, self.image_width)
 
     @property
     def compact_tokens(self) -> bool:
-        """False: tokens are kept in 16 bits."""
+        """False: tokens are stored in 16 bits."""
         return False
 
     @property
     def token_grid(self) -> None:
-        """None: no cross-attention says where among these a sentence looks."""
+        """None: the network has no cross-attention, so it cannot be explained."""
         return None
 
     @property
@@ -86,11 +103,11 @@ class SingleStreamConfig:
         return {"image": self.image_layers, "joint": self.layers} if self.image_layers else {"joint": self.layers}
 
     def to_json(self) -> str:
-        """The config as canonical JSON, the form that the fingerprint is taken of."""
+        """The config as canonical JSON, which is what the fingerprint hashes."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
 
-JOINT_PRESETS = {
+SINGLE_STREAM_PRESETS = {
     "opt-v1": SingleStreamConfig(
         name="opt-v1",
         hidden_size=2048,

@@ -1,4 +1,4 @@
-"""From a source of photos and captions to a published version of a collection."""
+"""Indexes a source of photos and captions: its result is a published version of a collection."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> object:
-    """Import on first use: `--help` and worker processes must start fast."""
+    """Import a name on first use, because `--help` and worker processes must start fast."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

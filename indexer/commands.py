@@ -1,15 +1,23 @@
-"""The commands that put photos into a collection, and mend it: build-index, add, retry-failures, verify, repair, download."""
+"""The commands that fill and mend a collection: build-index, add, retry-failures, verify, repair, download."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from encoder.commands import DEVICES, MODEL, RERANKER, chosen_models
+from encoder import DEVICES
+from encoder.commands import MODEL, RERANKER, chosen_models
 from storage.commands import DROP
 from storage.console import COLLECTION, HOME, JSON, bar, end_with_parent, print_lines, say
+
+if TYPE_CHECKING:
+    from encoder.api import BulkEncoder
+    from indexer.build import BuildSummary
+    from indexer.sources.base import Source
+    from storage.home import Home
 
 FORMATS = click.Choice(["coco", "manifest", "folder", "regions", "webdataset"])
 
@@ -59,25 +67,25 @@ FORMATS = click.Choice(["coco", "manifest", "folder", "regions", "webdataset"])
 @COLLECTION
 @JSON
 def build_index(
-    source,
-    source_format,
-    captions,
-    lang,
-    max_ms,
-    max_memory,
-    limit,
-    rebuild,
-    missing,
-    workers,
-    device,
-    devices,
-    announced,
-    model,
-    reranker,
-    home,
-    collection,
-    as_json,
-):
+    source: Path,
+    source_format: str | None,
+    captions: tuple[Path, ...],
+    lang: tuple[str, ...],
+    max_ms: float | None,
+    max_memory: float | None,
+    limit: int | None,
+    rebuild: bool,
+    missing: str | None,
+    workers: int | None,
+    device: str | None,
+    devices: int,
+    announced: int | None,
+    model: str | None,
+    reranker: str | None,
+    home: Path,
+    collection: str,
+    as_json: bool,
+) -> None:
     """Index the photos and captions of SOURCE into a collection.
 
     Reads SOURCE: a COCO folder (annotations/captions_*.json and its image folders), a manifest in JSON Lines ({"image": path,
@@ -124,7 +132,16 @@ def build_index(
 @HOME
 @COLLECTION
 @JSON
-def add(files, captions, lang, model, reranker, home, collection, as_json):
+def add(
+    files: tuple[Path, ...],
+    captions: tuple[str, ...],
+    lang: str | None,
+    model: str | None,
+    reranker: str | None,
+    home: Path,
+    collection: str,
+    as_json: bool,
+) -> None:
     """Add photos to a collection by their paths.
 
     Reads each FILE. Writes HOME/collections/COLLECTION. A photo that is in the collection already keeps its captions beside
@@ -155,7 +172,7 @@ def add(files, captions, lang, model, reranker, home, collection, as_json):
 @HOME
 @COLLECTION
 @JSON
-def retry_failures(model, reranker, home, collection, as_json):
+def retry_failures(model: str | None, reranker: str | None, home: Path, collection: str, as_json: bool) -> None:
     """Try the files that `failures` lists again, as their sources tell of them now.
 
     Reads those files and their sources; Writes HOME/collections/COLLECTION. Exits with 3 when some fail still.
@@ -186,7 +203,7 @@ def retry_failures(model, reranker, home, collection, as_json):
 @HOME
 @COLLECTION
 @JSON
-def verify(sample, model, reranker, home, collection, as_json):
+def verify(sample: int, model: str | None, reranker: str | None, home: Path, collection: str, as_json: bool) -> None:
     """Check every byte of a collection: checksums, counts, and ids in segments, index files and catalog.
 
     Reads HOME/collections/COLLECTION and the catalog, with --sample also photos; writes nothing. Exits with 3 when something
@@ -216,7 +233,15 @@ def verify(sample, model, reranker, home, collection, as_json):
 @HOME
 @COLLECTION
 @JSON
-def repair(no_encode, drop_unfinished, model, reranker, home, collection, as_json):
+def repair(
+    no_encode: bool,
+    drop_unfinished: bool,
+    model: str | None,
+    reranker: str | None,
+    home: Path,
+    collection: str,
+    as_json: bool,
+) -> None:
     """Mend what `verify` finds, and say what was done.
 
     Reads and Writes HOME/collections/COLLECTION and the catalog. Restores a damaged manifest from its copy, makes index files
@@ -258,7 +283,7 @@ def repair(no_encode, drop_unfinished, model, reranker, home, collection, as_jso
     show_default=True,
     help="Where zips/ and annotations/ are, e.g. a mirror.",
 )
-def download(dataset, to, server):
+def download(dataset: str, to: Path, server: str) -> None:
     """Fetch COCO's photos and captions, ready for `build-index FOLDER`.
 
     Reads the archives of DATASET from the server (val2017: 1.1 GB, 5,000 photos; train2017: 19.6 GB, 118,287 photos), checks
@@ -273,8 +298,18 @@ def download(dataset, to, server):
     click.echo(f"{dataset} is in {to}: python manage.py build-index {to}")
 
 
-def index_source(source, limit, rebuild, workers, home, collection, encoder, quiet=False, **options):
-    """Index a source that is open, with a progress bar."""
+def index_source(
+    source: Source,
+    limit: int | None,
+    rebuild: bool,
+    workers: int | None,
+    home: Home,
+    collection: str,
+    encoder: BulkEncoder,
+    quiet: bool = False,
+    **options: Any,
+) -> BuildSummary:
+    """Index an open source with a progress bar, which `quiet` leaves out; `options` are more options of `build_index`."""
     from indexer import build_index as build
 
     with bar("photos", quiet) as progress:
@@ -283,23 +318,23 @@ def index_source(source, limit, rebuild, workers, home, collection, encoder, qui
         )
 
 
-def print_summary(summary, collection: str) -> None:
-    """What an index run did."""
+def print_summary(summary: BuildSummary, collection: str) -> None:
+    """Print what an index run did."""
     from indexer.report import summary_lines
 
     print_lines(summary_lines(summary, collection))
     print_failures(summary)
 
 
-def print_failures(summary) -> None:
-    """What it could not read."""
+def print_failures(summary: BuildSummary) -> None:
+    """Print, on standard error, what an index run could not read."""
     from indexer.report import failure_lines
 
     print_lines(failure_lines(summary), err=True)
 
 
-def exit_without_images(summary) -> None:
-    """End with 2 where a run left the collection empty."""
+def exit_without_images(summary: BuildSummary) -> None:
+    """Exit with 2 if the collection is empty after a run."""
     if not summary.images:
         click.echo(
             f"Error: none of the {len(summary.failures)} photos could be read; mend them or name another source.", err=True
@@ -307,8 +342,8 @@ def exit_without_images(summary) -> None:
         sys.exit(2)
 
 
-def exit_with_failures(summary) -> None:
-    """End with 3 where something could not be read."""
+def exit_with_failures(summary: BuildSummary) -> None:
+    """Exit with 3 if something could not be read."""
     exit_without_images(summary)
     if summary.failures:
         sys.exit(3)

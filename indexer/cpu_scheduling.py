@@ -1,4 +1,4 @@
-"""Reading and encoding in turns, where both want every processor."""
+"""Lets reading and encoding take turns on the processors, because each wants all of them."""
 
 from __future__ import annotations
 
@@ -7,70 +7,74 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from typing import Any
 
-SHARE = 0.25
-AT_FIRST = 1.0
-LONGEST = 64
+WAIT_SHARE = 0.25
+FIRST_WAIT_SECONDS = 1.0
+MOST_BESIDE = 64
+
+Start = Callable[[], "Future[Any]"]
 
 
 class CpuTurns:
-    """While something is encoded, no photo is begun; before that, those that were asked for are waited for.
+    """While something is encoded, no photo is started; before that, encoding waits for the photos that were requested.
 
-    For an encoder whose kernels are split over all processors beforehand: one processor that is busy with a photo holds up all
-    of them, so that its time counts in full beside an encoder, and is shared out between two encodings.
+    This is for an encoder whose kernels are split evenly over all processors. One processor that is busy with a photo then
+    delays all of them: the photo costs its full time beside an encoder, and is spread over the processors between two
+    encodings.
 
-    Waiting takes at most a quarter of the time that the last encoding took, and before the first a second. Reading that takes
-    longer, from a slow disk or of huge photos, goes on beside the encoder for one encoding, for two if that happens again, then
-    for four, and so on.
+    Encoding waits for at most `WAIT_SHARE` of the time that the last encoding took (`FIRST_WAIT_SECONDS` before the first).
+    If reading takes longer, because of a slow disk or huge photos, one encoding runs beside it; if that happens again, two
+    encodings do so without waiting, then four, and so on up to `MOST_BESIDE`.
     """
 
     def __init__(self):
         self._changed = threading.Condition()
-        self._held: list[Callable[[], Future]] = []
+        self._deferred: list[Start] = []
         self._unread = 0
         self._encoding = False
-        self._patience = AT_FIRST
-        self._beside, self._next_time = 0, 1
+        self._wait_limit = FIRST_WAIT_SECONDS
+        self._beside_left, self._next_beside = 0, 1
 
-    def read(self, start: Callable[[], Future]) -> None:
-        """Call `start`, which begins to read and gives a future, now or as soon as it is reading's turn."""
+    def read(self, start: Start) -> None:
+        """Call `start`, which begins to read and returns a future, now or when it is reading's turn."""
         with self._changed:
             self._unread += 1
             if self._encoding:
-                self._held.append(start)
+                self._deferred.append(start)
                 return
         self._start(start)
 
     @contextmanager
     def encode(self) -> Iterator[None]:
-        """In here nothing is begun to be read, unless reading takes too long."""
+        """A context in which no reading is started, unless reading takes too long."""
         self._wait_for_reading()
         started = time.monotonic()
         try:
             yield
         finally:
-            self._patience = SHARE * (time.monotonic() - started)
+            self._wait_limit = WAIT_SHARE * (time.monotonic() - started)
             with self._changed:
                 self._encoding = False
-                held, self._held = self._held, []
-            for start in held:
+                deferred, self._deferred = self._deferred, []
+            for start in deferred:
                 self._start(start)
 
     def _wait_for_reading(self) -> None:
         with self._changed:
-            if self._beside:
-                self._beside -= 1
+            if self._beside_left:
+                self._beside_left -= 1
                 return
-            self._encoding = self._changed.wait_for(lambda: not self._unread, self._patience)
+            self._encoding = self._changed.wait_for(lambda: not self._unread, self._wait_limit)
             if self._encoding:
-                self._next_time = 1
+                self._next_beside = 1
             else:
-                self._beside, self._next_time = self._next_time - 1, min(2 * self._next_time, LONGEST)
+                self._beside_left, self._next_beside = self._next_beside - 1, min(2 * self._next_beside, MOST_BESIDE)
 
-    def _start(self, start: Callable[[], Future]) -> None:
-        start().add_done_callback(self._one_read)
+    def _start(self, start: Start) -> None:
+        start().add_done_callback(self._on_read)
 
-    def _one_read(self, _: Future) -> None:
+    def _on_read(self, _: Future[Any]) -> None:
         with self._changed:
             self._unread -= 1
             self._changed.notify_all()

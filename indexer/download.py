@@ -1,4 +1,4 @@
-"""Fetching data sets as they are distributed: in pieces that can be interrupted, checked, unpacked."""
+"""Downloads data sets as they are distributed. A download can be interrupted and continued; files are checked and unpacked."""
 
 from __future__ import annotations
 
@@ -16,17 +16,23 @@ from pathlib import Path
 
 from indexer.errors import DownloadFailed, UnusableArchive
 
-COCO = "http://images.cocodataset.org"
-CHUNK = 1 << 20
-TIMEOUT = 60
+COCO_SERVER = "http://images.cocodataset.org"
+CHUNK_BYTES = 1 << 20
+TIMEOUT_SECONDS = 60
 ATTEMPTS = 6
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A zip file at `path` below a server, and what is wanted of it: all members whose names begin with `wanted`, `count` in
-    number. `sha1` is that of the whole file."""
+    """A zip file on a server, and the members to unpack from it.
+
+    Attributes:
+        path: the file's path below the server's address.
+        sha1: the SHA-1 of the whole file, in hex.
+        wanted: how the names of the members to unpack begin.
+        count: the number of these members.
+    """
 
     path: str
     sha1: str
@@ -35,6 +41,7 @@ class Archive:
 
     @property
     def name(self) -> str:
+        """The file's name."""
         return self.path.rpartition("/")[2]
 
 
@@ -53,17 +60,24 @@ DATASETS = {
 }
 
 
-def download(archives: list[Archive], folder: Path, server: str = COCO, progress: Progress | None = None) -> None:
-    """Bring the archives' wanted files into `folder`; run again, it goes on where it stopped.
+def download(archives: list[Archive], folder: Path, server: str = COCO_SERVER, progress: Progress | None = None) -> None:
+    """Download the archives and unpack their wanted files into `folder`. A second call continues where the first stopped.
 
-    `progress(stage, done, total)` counts megabytes of an archive, or the files unpacked from it. Raises DownloadFailed or
-    UnusableArchive.
+    Args:
+        archives: what to fetch.
+        folder: where the files go; made if it does not exist.
+        server: the address that the archives' paths are below.
+        progress: called with (stage, done, total): megabytes of an archive, or files unpacked from it.
+
+    Raises:
+        DownloadFailed: a file can't be fetched or written.
+        UnusableArchive: an archive isn't what it should be.
     """
     progress = progress or (lambda stage, done, total: None)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for archive in archives:
-            if _present(folder, archive) == archive.count:
+            if _count_present(folder, archive) == archive.count:
                 continue
             file = folder / archive.name
             if not file.exists():
@@ -75,8 +89,8 @@ def download(archives: list[Archive], folder: Path, server: str = COCO, progress
         raise DownloadFailed(folder, error.strerror or str(error), "mend that") from error
 
 
-def _present(folder: Path, archive: Archive) -> int:
-    """How many of the wanted files are there; each got its name when it was whole."""
+def _count_present(folder: Path, archive: Archive) -> int:
+    """Count the wanted files that exist. A file gets its name only when it is complete."""
     if not archive.wanted.endswith("/"):
         return int((folder / archive.wanted).is_file())
     if not (folder / archive.wanted).is_dir():
@@ -85,17 +99,17 @@ def _present(folder: Path, archive: Archive) -> int:
 
 
 def _fetch(url: str, file: Path, progress: Progress) -> None:
-    """The whole of `url` as `file`; what was fetched so far lies in `file.part`."""
+    """Download `url` to `file`, with retries. What was fetched so far is in `file.part`."""
     part, failed = file.with_name(file.name + ".part"), 0
     while True:
         before = _size(part)
         try:
-            if _fetch_on(url, part, lambda done, total: progress(file.name, done // 10**6, total // 10**6)):
+            if _fetch_rest(url, part, lambda done, total: progress(file.name, done // 10**6, total // 10**6)):
                 break
             problem = "the connection ended early"
         except urllib.error.HTTPError as error:
             problem = f"the server answers {error.code} {error.reason}"
-            if error.code == 416:  # nothing is missing, or another file was begun: what came is checked or fetched anew
+            if error.code == 416:  # the part is complete, or belongs to another file
                 if error.headers.get("Content-Range") == f"bytes */{before}":
                     break
                 part.unlink()
@@ -112,22 +126,30 @@ def _fetch(url: str, file: Path, progress: Progress) -> None:
     os.replace(part, file)
 
 
-def _fetch_on(url: str, part: Path, progress: Callable[[int, int], None]) -> bool:
-    """Fetch what is missing of `part`; whether that is all of it. A server that has another file by now, or that can't go on
-    in the middle, sends it from the start."""
+def _fetch_rest(url: str, part: Path, progress: Callable[[int, int], None]) -> bool:
+    """Fetch what is missing of `part`. It starts over if the server's file changed or the server can't continue.
+
+    Args:
+        url: the file.
+        part: what was fetched so far.
+        progress: called with (bytes done, bytes in total).
+
+    Returns:
+        True if `part` is complete.
+    """
     tag, have = part.with_name(part.name + ".tag"), _size(part)
     headers = {"Range": f"bytes={have}-"} if have else {}
     if headers and tag.exists() and (known := tag.read_text()):
         headers["If-Range"] = known
     request = urllib.request.Request(url, headers=headers)
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # nosec B310 # whoever runs the command names the server
-        going_on = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-        have = have if going_on else 0
+    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # nosec B310 # whoever runs the command names the server
+        continued = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        have = have if continued else 0
         total = have + int(answer.headers.get("Content-Length", 0))
         _make_room(part, total - have)
         tag.write_text(answer.headers.get("ETag") or answer.headers.get("Last-Modified") or "")
-        with open(part, "ab" if going_on else "wb") as out:
-            while piece := answer.read(CHUNK):
+        with open(part, "ab" if continued else "wb") as out:
+            while piece := answer.read(CHUNK_BYTES):
                 out.write(piece)
                 have += len(piece)
                 progress(have, total)
@@ -149,7 +171,7 @@ def _check(file: Path, archive: Archive) -> None:
 
 
 def _unpack(file: Path, archive: Archive, folder: Path, progress: Progress) -> None:
-    """Each wanted file gets its name when it is whole; zipfile compares every one with its checksum."""
+    """Unpack the wanted files. zipfile checks each against its checksum, and each gets its name only when it is complete."""
     try:
         with zipfile.ZipFile(file) as content:
             wanted = [one for one in content.infolist() if one.filename.startswith(archive.wanted) and not one.is_dir()]
@@ -157,8 +179,8 @@ def _unpack(file: Path, archive: Archive, folder: Path, progress: Progress) -> N
                 raise UnusableArchive(archive.name, "it would write outside its folder")
             if len(wanted) != archive.count:
                 raise UnusableArchive(archive.name, f"it holds {len(wanted)} of {archive.count} files")
-            for done, one in enumerate(wanted, 1):
-                _extract(content, one, folder / one.filename)
+            for done, member in enumerate(wanted, 1):
+                _extract(content, member, folder / member.filename)
                 progress(f"unpacking {file.name}", done, len(wanted))
     except (zipfile.BadZipFile, EOFError) as error:
         raise UnusableArchive(archive.name, f"it is damaged ({error})") from error
@@ -170,7 +192,7 @@ def _extract(content: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) ->
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.part")
     with content.open(member) as source, open(temporary, "wb") as out:
-        shutil.copyfileobj(source, out, CHUNK)
+        shutil.copyfileobj(source, out, CHUNK_BYTES)
     os.replace(temporary, target)
 
 

@@ -1,4 +1,4 @@
-"""What can be wrong with a source. Each message is the one line a person reads: what is wrong, what to do."""
+"""Errors of the indexer. A message is one line for people: what is wrong. `indexer.commands.HINTS` says what to do."""
 
 from __future__ import annotations
 
@@ -12,56 +12,55 @@ class IndexerError(Exception):
 
 
 class MissingSource(IndexerError):
-    """Nothing is where the source should be, or it may not be read."""
+    """The source does not exist, or may not be read."""
 
     def __init__(self, path: Path, problem: str = "does not exist"):
-        super().__init__(
-            f"The source {path} {problem}: name a folder of photos, a COCO folder, a manifest or tar shards in "
-            "`python manage.py build-index SOURCE`"
-        )
+        self.path, self.problem = path, problem
+        super().__init__(f"The source {path} {problem}")
 
 
 class MissingGallery(IndexerError):
-    """The package that the sample gallery lies in isn't installed."""
+    """The package that contains the sample gallery isn't installed."""
 
     def __init__(self):
         super().__init__("The sample gallery comes inside scikit-image: run `pip install -r requirements.txt`")
 
 
 class EmptySource(IndexerError):
-    """The source holds no photo."""
+    """The source holds no photo. `wanted` says what it should hold."""
 
     def __init__(self, path: Path, wanted: str):
+        self.path, self.wanted = path, wanted
         super().__init__(f"The source {path} holds no photo: put {wanted} there, or name another source")
 
 
 class UnknownFormat(IndexerError):
-    """A format that doesn't exist, or that the source isn't in."""
+    """The format does not exist, or the source isn't in it."""
 
-    def __init__(self, path: Path, problem: str, remedy: str = f"give --format one of {', '.join(FORMATS)}"):
-        super().__init__(f"Can't read the source {path}: {problem}; {remedy}")
+    def __init__(self, path: Path, problem: str, remedy: str | None = None):
+        """`remedy` says what to do, where that is not to name another format."""
+        self.path, self.problem, self.remedy = path, problem, remedy
+        super().__init__(f"Can't read the source {path}: {problem}")
 
 
 class AmbiguousSource(IndexerError):
-    """A folder with several manifests, none of which is named manifest.jsonl."""
+    """A folder holds several manifests, none of them with a usual name. `names` are the manifests' file names."""
 
     def __init__(self, path: Path, names: list[str]):
-        super().__init__(
-            f"The folder {path} holds {len(names)} manifests ({', '.join(names)}): name one, as in "
-            f"`python manage.py build-index {path / names[0]}`, or give --format folder to index its photos"
-        )
+        self.path, self.names = path, names
+        super().__init__(f"The folder {path} holds {len(names)} manifests ({', '.join(names)})")
 
 
 class BadManifestLine(IndexerError):
-    """The first line or row of a manifest none of which says anything usable; nothing was indexed."""
+    """No record of a manifest can be used, and nothing was indexed. `number` is that of the first record, from 1."""
 
     def __init__(self, path: Path, number: int, problem: str, kind: str = "line"):
-        self.number = number
+        self.path, self.number, self.problem, self.kind = path, number, problem, kind
         super().__init__(f"{path}, {kind} {number}: {problem}; mend that {kind} and run again (nothing was indexed)")
 
 
 class BadAnnotations(IndexerError):
-    """A COCO annotation file that can't be read; nothing was indexed."""
+    """A COCO annotation file can't be used, and nothing was indexed."""
 
     def __init__(self, path: Path, problem: str):
         self.path, self.sentence = path, f"{path}: {problem}; mend or remove that file and run again."
@@ -69,32 +68,34 @@ class BadAnnotations(IndexerError):
 
 
 class MismatchedLanguages(IndexerError):
-    """Languages that can't be told to belong to caption files."""
+    """There are neither as many languages as caption files, nor one for all. `files` and `languages` are counts."""
 
     def __init__(self, files: int, languages: int):
-        super().__init__(
-            f"There are {files} caption files and {languages} languages: give --lang once, or once for each --captions"
-        )
+        self.files, self.languages = files, languages
+        super().__init__(f"There are {files} caption files and {languages} languages")
 
 
 class DownloadFailed(IndexerError):
-    """Something can't be fetched, or can't be kept."""
+    """A file can't be fetched, or can't be written. `target` is its URL or its folder."""
 
-    def __init__(self, what: object, problem: str, remedy: str = "check the connection"):
-        super().__init__(f"{what} can't be downloaded ({problem}): {remedy}, then run the same command to go on")
+    def __init__(self, target: str | Path, problem: str, remedy: str = "check the connection"):
+        self.target, self.problem, self.remedy = target, problem, remedy
+        super().__init__(f"{target} can't be downloaded ({problem}): {remedy}, then run the same command to go on")
 
 
 class UnusableArchive(IndexerError):
-    """What was fetched isn't what it should be."""
+    """An archive was fetched, and its content isn't what it should be."""
 
     def __init__(self, name: str, problem: str):
+        self.name, self.problem = name, problem
         super().__init__(f"{name} can't be used: {problem}; run the same command to fetch it anew")
 
 
 class WrongModel(IndexerError):
-    """Nothing in the source is what the model reads."""
+    """The model can read nothing in the source."""
 
     def __init__(self, root: Path, has: str, reads: str, remedy: str):
+        self.root, self.has, self.reads, self.remedy = root, has, reads, remedy
         super().__init__(f"The source {root} has {has} only, and the model reads {reads}: {remedy} (nothing was indexed)")
 
 
@@ -108,17 +109,25 @@ class WorkersUnavailable(IndexerError):
 
 
 class MostVanished(IndexerError):
-    """More than half of what the collection has from a source is gone there; nothing was published."""
+    """More than half of a source's photos are gone, and nothing was published.
+
+    Attributes:
+        root: the source.
+        gone: how many of its photos are gone.
+        known: how many the collection has from it.
+    """
 
     def __init__(self, root: str, gone: int, known: int):
+        self.root, self.gone, self.known = root, gone, known
         super().__init__(
-            f"{gone} of the {known} photos that the collection has from {root} are gone: if that is meant, add "
-            "--drop-missing; to keep them searchable, add --keep-missing (nothing was published, what was encoded is kept)"
+            f"{gone} of the {known} photos that the collection has from {root} are gone "
+            "(nothing was published, what was encoded is kept)"
         )
 
 
 class MissingPhoto(IndexerError):
-    """A photo that was named and isn't there; nothing was added."""
+    """A photo that was given by its path does not exist, and nothing was added."""
 
     def __init__(self, path: str):
+        self.path = path
         super().__init__(f"There is no file {path}: check the path (nothing was added)")

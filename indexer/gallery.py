@@ -1,4 +1,4 @@
-"""The sample gallery: photographs that come inside scikit-image, with captions written for Panoptes."""
+"""The sample gallery: photographs that are part of scikit-image, with captions written for Panoptes."""
 
 from __future__ import annotations
 
@@ -18,22 +18,26 @@ CAPTIONS = Path(__file__).with_name("gallery.json")
 
 
 def sample_gallery(folder: Path) -> Path:
-    """Copy the photographs into `folder` beside a manifest of their captions; gives the manifest's path.
+    """Copy the photographs into `folder`, with a manifest of their captions. Nothing is downloaded.
 
-    Nothing is fetched: the files lie in the installed package. Raises MissingGallery where it isn't installed, and
-    UnusableHome where `folder` can't be written.
+    Returns:
+        The manifest's path.
+
+    Raises:
+        MissingGallery: scikit-image isn't installed.
+        UnusableHome: `folder` can't be written.
     """
     spec = find_spec("skimage")
     if spec is None or not spec.submodule_search_locations:
         raise MissingGallery()
     try:
-        return _copied(Path(spec.submodule_search_locations[0]) / "data", folder)
+        return _copy_gallery(Path(spec.submodule_search_locations[0]) / "data", folder)
     except OSError as error:
         raise UnusableHome(folder, error.strerror or str(error)) from error
 
 
-def _copied(photos: Path, folder: Path) -> Path:
-    """The gallery's photographs out of the folder `photos`, copied where they aren't whole; the manifest's path."""
+def _copy_gallery(photos: Path, folder: Path) -> Path:
+    """Copy the photographs that are missing in `folder` or incomplete there, and write the manifest if it differs."""
     folder.mkdir(parents=True, exist_ok=True)
     captions = json.loads(CAPTIONS.read_text(encoding="utf-8"))
     lines = []
@@ -50,7 +54,7 @@ def _copied(photos: Path, folder: Path) -> Path:
 
 
 def demo_collection(home: Home, wanted: str, source: Source) -> str:
-    """The collection a demo of `source` goes into: `wanted`, unless other photos are in it; then one of the source's own."""
+    """The collection for a demo of `source`: `wanted`, or a collection of its own if `wanted` holds other photos."""
     if only_from(home, wanted, str(source.root)):
         return wanted
     return f"demo-{hashlib.sha256(str(source.root).encode()).hexdigest()[:8]}"

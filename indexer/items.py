@@ -1,4 +1,4 @@
-"""What a source gives: photos with captions, and what could not be had."""
+"""What a source yields: photos with captions, and failures."""
 
 from __future__ import annotations
 
@@ -9,13 +9,20 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Protocol
 
 from encoder.inputs.languages import language_of
 
 
 @dataclass(frozen=True)
 class SourceCaption:
-    """One sentence. `language` is "en" or "zh"; `origin` says where in the source it stood."""
+    """One sentence about a photo.
+
+    Attributes:
+        language: a code such as "en" or "zh".
+        text: the sentence, trimmed.
+        origin: where in the source it was found, such as a file's name.
+    """
 
     language: str
     text: str
@@ -24,50 +31,83 @@ class SourceCaption:
 
 @dataclass(frozen=True)
 class SourceItem:
-    """One photo: `uri` is its absolute path, `metadata` what the source says beside captions (JSON values).
+    """One photo of a source.
 
-    `member` is its name in the tar file at `uri`, where it lies in one.
+    Attributes:
+        uri: the absolute path of the photo, or of the tar file that holds it.
+        captions: its captions, in the order of the source.
+        metadata: what else the source says of it, as JSON values.
+        member: the photo's name in the tar file; None for a file of its own.
     """
 
     uri: Path
     captions: list[SourceCaption] = field(default_factory=list)
-    metadata: dict = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
     member: str | None = None
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A file that could not be used: its path, a reason code and a sentence for people."""
+    """A file that could not be used.
+
+    Attributes:
+        uri: the file's path or uri.
+        reason: a code such as "missing" or "not_an_image".
+        sentence: what is wrong, in one line for people.
+    """
 
     uri: str
     reason: str
     sentence: str
 
 
-def printable(path: object) -> str:
-    """A path as text that can be stored and printed in a line; bytes that aren't UTF-8, as old archives leave them, and
-    control characters are escaped."""
+class Captioned(Protocol):
+    """The part of a caption that `description_hash` reads: a `SourceCaption` or a stored record has it."""
+
+    @property
+    def language(self) -> str: ...
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def origin(self) -> str: ...
+
+
+def printable(path: str | os.PathLike[str]) -> str:
+    """A path as one line of UTF-8 text.
+
+    Control characters are escaped, and so are bytes that aren't UTF-8, which old archives leave in names.
+    """
     return one_line(os.fsencode(path).decode("utf-8", "backslashreplace"))
 
 
-def is_utf8(path: object) -> bool:
-    """Whether a path can be stored as it is."""
+def is_utf8(path: str | os.PathLike[str]) -> bool:
+    """True if a path is valid UTF-8 and can be stored as it is."""
     return not any("\ud800" <= character <= "\udfff" for character in str(path))
 
 
 def one_line(text: str) -> str:
-    """Text without line breaks and other control characters, which a file's name may hold: they are escaped."""
+    """The text with line breaks and other control characters escaped; a file's name may hold them."""
     return "".join(c if c.isprintable() or c == " " else c.encode("unicode_escape").decode() for c in text)
 
 
-def strict_json(text: str | bytes) -> object:
-    """The value, which can be written as JSON again: Python reads NaN and infinities too. Raises ValueError or
-    RecursionError."""
+def strict_json(text: str | bytes) -> Any:
+    """Parse JSON, and refuse NaN and infinite numbers, which Python's parser accepts.
+
+    Raises:
+        ValueError: the text is not JSON, or holds such a number.
+        RecursionError: it is nested too deeply.
+    """
     return json.loads(text, parse_constant=_finite, parse_float=_finite)
 
 
 def check_text(value: object) -> None:
-    """Raises ValueError where a JSON value holds halves of surrogate pairs, which can't be stored."""
+    """Check that a JSON value can be stored as UTF-8.
+
+    Raises:
+        ValueError: a text in it holds half of a surrogate pair.
+    """
     json.dumps(value, ensure_ascii=False).encode("utf-8")
 
 
@@ -79,29 +119,38 @@ def _finite(text: str) -> float:
 
 
 def captions_from(texts: Iterable[str], origin: str, language: str | None = None) -> list[SourceCaption]:
-    """The texts that aren't blank, trimmed; language told by script where it isn't given."""
+    """Captions of the texts that aren't blank, trimmed.
+
+    Args:
+        texts: one sentence each.
+        origin: where they were found.
+        language: their language; None detects it by script.
+    """
     trimmed = (text.strip() for text in texts)
     return [SourceCaption(language or language_of(text), text, origin) for text in trimmed if text]
 
 
-def merged(items: Iterable[SourceItem]) -> list[SourceItem]:
-    """One item a photo. Of a photo that is named again, only captions and metadata keys that are new are added."""
-    by_place: dict[tuple, SourceItem] = {}
+def merge_items(items: Iterable[SourceItem]) -> list[SourceItem]:
+    """Merge the items of the same photo into one, in the order of their first mention.
+
+    A later item adds captions and metadata keys that are new; values that are known are kept.
+    """
+    merged: dict[tuple[Path, str | None], SourceItem] = {}
     for item in items:
-        place = (item.uri, item.member)
-        first = by_place.get(place)
-        known = {(caption.language, caption.text) for caption in first.captions} if first else set()
-        new = [caption for caption in item.captions if (caption.language, caption.text) not in known]
-        by_place[place] = (
-            item
-            if first is None
-            else replace(first, captions=first.captions + new, metadata={**item.metadata, **first.metadata})
-        )
-    return list(by_place.values())
+        key = (item.uri, item.member)
+        first = merged.get(key)
+        merged[key] = item if first is None else _merge(first, item)
+    return list(merged.values())
 
 
-def description_of(captions: Iterable, metadata: dict) -> str:
-    """A hash of all that is said of a photo; captions may come in any order."""
-    said = sorted((caption.language, caption.text, caption.origin) for caption in captions)
-    content = json.dumps([said, metadata], sort_keys=True)
+def _merge(first: SourceItem, later: SourceItem) -> SourceItem:
+    known = {(caption.language, caption.text) for caption in first.captions}
+    new = [caption for caption in later.captions if (caption.language, caption.text) not in known]
+    return replace(first, captions=first.captions + new, metadata={**later.metadata, **first.metadata})
+
+
+def description_hash(captions: Iterable[Captioned], metadata: dict[str, Any]) -> str:
+    """SHA-256 (hex) of a photo's captions and metadata; the order of the captions does not matter."""
+    ordered = sorted((caption.language, caption.text, caption.origin) for caption in captions)
+    content = json.dumps([ordered, metadata], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Whether a source has what a model reads: photos, a detector's features, or both."""
+"""Checks that a source has what a model reads: photos, a detector's features, or both."""
 
 from __future__ import annotations
 
@@ -19,7 +19,15 @@ REMEDIES = {
 
 
 def check_model(source: Source, inputs: ImageInput) -> None:
-    """Raise WrongModel where the model can read nothing of the source; what it can't read beside others is a failure."""
+    """Check that the model can read at least one item of the source.
+
+    Args:
+        source: the source.
+        inputs: what the model reads of an image.
+
+    Raises:
+        WrongModel: it can read none of them. (If it can read some, the others become failures of the run.)
+    """
     reasons = []
     for item in source:
         uri = str(item.uri)

@@ -1,4 +1,4 @@
-"""From a path to what encoder and collection need of an image. Runs in worker processes, so it imports little."""
+"""Reads a photo: what the encoder and the collection need of it. Runs in worker processes, so it imports little."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import os
 import stat
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,16 +21,21 @@ from indexer.items import Failure, one_line
 MISSING = "missing"
 THUMBNAIL_SIDE = 512
 THUMBNAIL_QUALITY = 85
-REDUCED = 2  # a JPEG is decoded to no less than twice the side that the network sees
+OVERSAMPLING = 2
+"""A JPEG is decoded to at least this many times the side that the network reads."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A photo to read, and what is to be made of it (`inputs` of the model's config).
+    """A photo to read.
 
-    `known_sha256` is the content that needs no reading again. `features` is the `.npz` of the photo where it has one; `uri` is
-    one itself where there is no photo. `path` is the file where that isn't `uri`, and `span` the offset and the number of the
-    photo's bytes where they aren't the whole file.
+    Attributes:
+        uri: the photo's uri; a detector's `.npz` if there is no photo.
+        inputs: what the model reads of an image (`inputs` of its config).
+        known_sha256: the content that needs no decoding; None decodes any.
+        features: the `.npz` of the photo, if it has one.
+        path: the file; None if it is `uri`.
+        span: offset and number of the photo's bytes in the file; None for the whole file.
     """
 
     uri: str
@@ -42,7 +48,13 @@ class Job:
 
 @dataclass(frozen=True)
 class FileState:
-    """A file as it was when it was read; of a photo and its features both, added up."""
+    """A file as it was when it was read.
+
+    Attributes:
+        sha256: the hash of the content; of a photo with features, the hash of both hashes.
+        bytes: the size; of a photo with features, the sum.
+        mtime_ns: the modification time in ns; of a photo with features, the sum.
+    """
 
     sha256: str
     bytes: int
@@ -51,9 +63,14 @@ class FileState:
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo that was read: upright `width` and `height`, `pixels` as `inputs` made them, `thumbnail` a JPEG file.
+    """A photo that was read.
 
-    Of features without a photo, `pixels` are rows of regions, and the thumbnail shows where these lie.
+    Attributes:
+        file: the state of its file.
+        width: its width in pixels, upright.
+        height: its height in pixels, upright.
+        pixels: the array that `inputs` of the job made; of features, rows of regions.
+        thumbnail: a JPEG file; of features without a photo, a sketch of the regions.
     """
 
     file: FileState
@@ -64,10 +81,14 @@ class Photo:
 
 
 def load_photo(job: Job) -> Photo | FileState | Failure:
-    """The photo, or only its file's state when the content is the known one, or why it can't be used. Never raises."""
+    """Read a photo. Never raises.
+
+    Returns:
+        The photo; only its file's state if the content is `job.known_sha256`; or why it can't be used.
+    """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's remarks on metadata would run through the progress bar
+            warnings.simplefilter("ignore")  # Pillow's remarks on metadata would break the progress bar
             return _read(job)
     except UnreadableImage as error:
         return Failure(job.uri, error.reason, str(error))
@@ -88,17 +109,17 @@ def _read(job: Job) -> Photo | FileState | Failure:
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         return Failure(job.uri, "not_a_file", f"{name} is not a file; check the path.")
-    content = None if job.span is None else _part(path, *job.span)
+    content = None if job.span is None else _read_span(path, *job.span)
     state = FileState(_sha256(path, content), status.st_size if content is None else len(content), status.st_mtime_ns)
     if state.sha256 == job.known_sha256:
         return state
     reduced = job.inputs.reduced_to
-    at_least = max(THUMBNAIL_SIDE, REDUCED * reduced) if reduced else None
+    at_least = max(THUMBNAIL_SIDE, OVERSAMPLING * reduced) if reduced else None
     image, (width, height) = decode_sized(path if content is None else content, at_least, name)
     return Photo(state, width, height, job.inputs.make(LoadedImage(image, None)), make_thumbnail(image))
 
 
-def _part(path: str, offset: int, size: int) -> bytes:
+def _read_span(path: str, offset: int, size: int) -> bytes:
     with open(path, "rb") as file:
         file.seek(offset)
         return file.read(size)
@@ -112,30 +133,34 @@ def _sha256(path: str, content: bytes | None = None) -> str:
 
 
 def _read_features(job: Job, files: Files) -> Photo | FileState | Failure:
-    """Regions, and the photo beside them if there is one."""
+    """Read a detector's features, and the photo beside them, if any."""
     check(files, job.inputs)
     for path in files.all:
         if not os.path.isfile(path):
-            reason = "not_a_file" if os.path.exists(path) else "missing"
+            reason = "not_a_file" if os.path.exists(path) else MISSING
             return Failure(job.uri, reason, f"{one_line(path)} is not a file; check the path.")
-    looks = looks_of(files.all)
-    contents = [_sha256(path) for path in files.all]
-    together = contents[0] if len(contents) == 1 else hashlib.sha256(" ".join(contents).encode()).hexdigest()
-    state = FileState(together, *looks)
+    size, mtime_ns = size_and_mtime(files.all)
+    hashes = [_sha256(path) for path in files.all]
+    combined = hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+    state = FileState(combined, size, mtime_ns)
     if state.sha256 == job.known_sha256:
         return state
-    seen = load_image(files, job.inputs)
-    return Photo(state, *seen.size, job.inputs.make(seen), make_thumbnail(seen.picture()))
+    loaded = load_image(files, job.inputs)
+    return Photo(state, *loaded.size, job.inputs.make(loaded), make_thumbnail(loaded.picture()))
 
 
-def looks_of(paths: list[str]) -> tuple[int, int]:
-    """Size and time of change, those of several files added up: the sum changes with either. Raises OSError."""
+def size_and_mtime(paths: Sequence[str]) -> tuple[int, int]:
+    """The sums of the files' sizes in bytes and of their modification times in ns; they change if either file does.
+
+    Raises:
+        OSError: a file can't be looked at.
+    """
     found = [os.stat(path) for path in paths]
     return sum(one.st_size for one in found), sum(one.st_mtime_ns for one in found)
 
 
 def make_thumbnail(image: Image.Image) -> bytes:
-    """The RGB image as a JPEG file of at most 512 pixels on the longer side; small images keep their size."""
+    """The RGB image as a JPEG file of at most 512 pixels on the longer side. Small images keep their size."""
     small = image.copy() if max(image.size) <= THUMBNAIL_SIDE else _shrunk(image)
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=THUMBNAIL_QUALITY)
@@ -144,5 +169,5 @@ def make_thumbnail(image: Image.Image) -> bytes:
 
 def _shrunk(image: Image.Image) -> Image.Image:
     scale = THUMBNAIL_SIDE / max(image.size)
-    size = [max(1, round(side * scale)) for side in image.size]
-    return image.resize(size, Image.Resampling.HAMMING, reducing_gap=3.0)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.HAMMING, reducing_gap=3.0)

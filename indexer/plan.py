@@ -1,15 +1,15 @@
-"""What is to be done with each photo: kept, looked into, or encoded, and under which ids."""
+"""Decides for each photo: keep it, read it, or encode it, and under which ids."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
 from indexer.items import SourceCaption
-from indexer.known_images import Known, KnownImages, Recorded
-from indexer.photo_loader import Photo, looks_of
+from indexer.known_images import KnownImage, KnownImages, KnownUris
+from indexer.photo_loader import Photo, size_and_mtime
 from indexer.segment_filler import Entry
 from indexer.sources.base import Source
-from indexer.work import Work, Works
+from indexer.work import PreviousVersion, WorkItem, WorkList
 from storage.catalog.catalog import FileRecord
 from storage.collection import Collection
 from storage.photo_uri import PhotoUri
@@ -17,75 +17,96 @@ from storage.writer import Writer
 
 
 class Plan:
-    """Compares what the collection should hold with what it does.
+    """Compares what the collection should hold with what it holds.
 
-    `known` says, by uri, what may stay as it is: what is published (but in a rebuild) and what an interrupted run
-    encoded. A photo or description that changed is encoded under a new id and the old image gets a tombstone, and so
-    does one whose content was found elsewhere and whose file is gone: it was moved. In a rebuild, photos and captions
-    keep the ids they had. What comes out is the same whether or not a run was interrupted.
+    A photo or description that changed is encoded under a new id, and the old image gets a tombstone. So does an image whose
+    file is gone and whose content was found elsewhere: the photo was moved. A rebuild keeps the ids of photos and captions.
+    The result is the same whether or not a run was interrupted.
+
+    Attributes:
+        known: the images that may stay as they are: what is published (not in a rebuild), and what an interrupted run encoded.
+        entries: photos that this run encodes.
+        replaced: published images that this run replaces.
+        resumed: images that an interrupted run encoded.
+        removed: published images that are removed because their source has them no more.
     """
 
     def __init__(self, collection: Collection, writer: Writer, rebuild: bool):
+        """Read what the collection holds."""
         self._writer, self._rebuild = writer, rebuild
-        self._previous = collection.salvage() if rebuild else None
-        self._recorded = Recorded(self._previous) if rebuild else None
-        self._gone: set[int] = set()
+        self._previous: PreviousVersion | None = None
+        if rebuild:
+            rows = collection.salvage()
+            self._previous = PreviousVersion(rows, KnownUris(rows))
+        self._removed_ids: set[int] = set()
         self.entries = self.replaced = self.resumed = self.removed = 0
         published = collection.open_rows() if writer.manifest.version and not rebuild else None
         self.known = KnownImages(published, writer.adopted, writer.unfinished)
-        for place in self.known.unpublished:
-            known = self.known.at(place)
-            self._leave_old_places(known.uri, known.sha256, before=place)
+        for position in self.known.unpublished:
+            image = self.known.at(position)
+            self._remove_replaced(image.uri, image.sha256, before=position)
             self.resumed += 1
 
     @property
     def added(self) -> int:
-        """Images that the next publication adds."""
+        """The number of images that the next publication adds."""
         return self.entries + self.resumed
 
     @property
     def replaceable(self) -> int:
-        """Images of the version that a rebuild replaces."""
-        return 0 if self._recorded is None else self._recorded.uris
+        """The number of images of the version that a rebuild replaces."""
+        return 0 if self._previous is None else self._previous.uris.uri_count
 
     @property
     def change(self) -> str:
-        """In words, what the next publication changes."""
+        """What the next publication changes, in words."""
         if self._rebuild:
             return f"rebuilt, {self.added} images"
         parts = {"added": self.added - self.replaced, "replaced": self.replaced, "removed": self.removed}
         return ", ".join(f"{count} {done}" for done, count in parts.items() if count) or "nothing"
 
-    def work(self, source: Source, limit: int | None) -> Works:
-        """The source's first `limit` photos (None: all); in a rebuild also those that the collection has from other sources."""
-        return Works(source, limit, self._previous, self._recorded)
+    def work_list(self, source: Source, limit: int | None) -> WorkList:
+        """The photos that the collection should hold.
 
-    def is_untouched(self, work: Work, file: FileRecord | None, paths: list[str]) -> bool:
-        """Whether it is known, and its files look as they did when they were read last (size and time of change)."""
+        Args:
+            source: its photos come first; in a rebuild, those that the collection has from other sources follow.
+            limit: how many of the source's photos to take, from the first; None takes all.
+        """
+        return WorkList(source, limit, self._previous)
+
+    def is_unchanged(self, work: WorkItem, file: FileRecord | None, paths: list[str]) -> bool:
+        """True if a photo is known and its files have the same size and modification time as when they were last read.
+
+        Args:
+            work: the photo.
+            file: what the catalog knows of its file.
+            paths: the photo's files: the photo, a detector's features, or both.
+        """
         known = self.known.get(work.uri)
         if known is None or file is None or known.description != work.description:
             return False
         if (file.image_id, file.sha256) != (known.image_id, known.sha256):
             return False
         try:
-            return (file.size, file.mtime_ns) == (work.place.state() if len(paths) == 1 else looks_of(paths))
+            return (file.size, file.mtime_ns) == (work.photo_uri.state() if len(paths) == 1 else size_and_mtime(paths))
         except OSError:
             return False
 
-    def content_to_skip(self, work: Work) -> str | None:
-        """The SHA-256 of content that needs no decoding, because the collection holds it and all that is said of it."""
+    def content_to_skip(self, work: WorkItem) -> str | None:
+        """The SHA-256 of the content that needs no decoding: the collection holds it with the same description."""
         known = self.known.get(work.uri)
         return known.sha256 if known is not None and known.description == work.description else None
 
-    def is_published(self, work: Work) -> bool:
-        """Whether what is known of the photo was visible before this run."""
-        return self.known.get(work.uri).published
+    def is_published(self, work: WorkItem) -> bool:
+        """True if the known image of this photo was visible before this run."""
+        known = self.known.get(work.uri)
+        return known is not None and known.published
 
-    def entry(self, work: Work, photo: Photo) -> Entry:
-        """Ids for a photo that is new or changed; what was there under its uri gets a tombstone."""
+    def make_entry(self, work: WorkItem, photo: Photo) -> Entry:
+        """Give ids to a photo that is new or changed, and a tombstone to what it replaces."""
         outdated = self.known.get(work.uri)
-        self._leave_old_places(work.uri, photo.file.sha256)
-        kept = self._recorded.id_of(work.uri) if self._recorded is not None and outdated is None else None
+        self._remove_replaced(work.uri, photo.file.sha256)
+        kept = self._previous.uris.id_of(work.uri) if self._previous is not None and outdated is None else None
         self.entries += 1
         return Entry(
             image_id=self._writer.new_image_id() if kept is None else kept,
@@ -94,51 +115,57 @@ class Plan:
             item=work.item,
             source=work.source,
             photo=photo,
-            twin=self.known.twin(photo.file.sha256),
+            duplicate_of=self.known.with_content(photo.file.sha256),
         )
 
-    def vanished(self, root: str, hidden: Iterable[str]) -> list[Known]:
-        """What the collection has from this source and the source has no more: `known` was not told that it is named, and its
-        uri begins with none of the `hidden`, of which the source can't tell at the moment."""
-        below = tuple(hidden)
+    def vanished(self, root: str, hidden_prefixes: Iterable[str]) -> list[KnownImage]:
+        """The images that the collection has from a source and that the source has no more.
+
+        Args:
+            root: the source.
+            hidden_prefixes: how the uris of photos begin that the source could not list; they are not counted.
+        """
+        prefixes = tuple(hidden_prefixes)
         return [
-            known for known in self.known.unnamed(root) if known.image_id not in self._gone and not known.uri.startswith(below)
+            image
+            for image in self.known.unnamed(root)
+            if image.image_id not in self._removed_ids and not image.uri.startswith(prefixes)
         ]
 
-    def share_of(self, root: str) -> int:
-        """How many images of this source are published."""
-        return self.known.published_of(root)
+    def published_count(self, root: str) -> int:
+        """The number of published images of a source."""
+        return self.known.published_count(root)
 
-    def remove(self, known: Known) -> None:
-        """Take an image out of the collection with the next publication."""
-        self._bury(known)
-        self.removed += known.published
+    def remove(self, image: KnownImage) -> None:
+        """Remove an image from the collection with the next publication."""
+        self._tombstone(image)
+        self.removed += image.published
 
-    def forget(self) -> None:
-        """Once every photo is settled, what is known is needed no more; what was counted stays."""
-        del self.known, self._previous, self._recorded
+    def release(self) -> None:
+        """Free the memory of what is known, when every photo is settled. The counts stay."""
+        del self.known, self._previous
 
-    def _leave_old_places(self, uri: str, sha256: str, before: int | None = None) -> None:
-        """Tombstones for what a photo at `uri` with this content replaces: what was there, and where it was moved from."""
-        outdated, twin = self.known.get(uri, before), self.known.twin(sha256)
-        moved = twin is not None and not PhotoUri.at(twin.uri).exists()
-        for known in (outdated, twin if moved else None):
-            if known is not None and known.image_id not in self._gone:
-                self._bury(known)
-                self.replaced += known.published
+    def _remove_replaced(self, uri: str, sha256: str, before: int | None = None) -> None:
+        """Give tombstones to what a photo replaces: the image of its uri, and that of the file from which it was moved."""
+        outdated, same_content = self.known.get(uri, before), self.known.with_content(sha256)
+        was_moved = same_content is not None and not PhotoUri.at(same_content.uri).exists()
+        for image in (outdated, same_content if was_moved else None):
+            if image is not None and image.image_id not in self._removed_ids:
+                self._tombstone(image)
+                self.replaced += image.published
 
-    def _bury(self, known: Known) -> None:
-        self._gone.add(known.image_id)
-        self._writer.tombstone(known.image_id)
-        if not known.published:
+    def _tombstone(self, image: KnownImage) -> None:
+        self._removed_ids.add(image.image_id)
+        self._writer.tombstone(image.image_id)
+        if not image.published:
             self.resumed -= 1
 
     def _caption_ids(self, kept_image: int | None, captions: list[SourceCaption]) -> Iterator[int]:
-        """The ids that an image's captions had, and new ones for those it didn't have."""
-        had: dict[tuple[str, str], list[int]] = {}
-        if kept_image is not None:
-            for record in self._previous.captions_of([kept_image])[kept_image]:
-                had.setdefault((record.language, record.text), []).append(record.caption_id)
+        """The ids that an image's captions had in the previous version, and new ids for the others."""
+        previous: dict[tuple[str, str], list[int]] = {}
+        if kept_image is not None and self._previous is not None:
+            for record in self._previous.rows.captions_of([kept_image])[kept_image]:
+                previous.setdefault((record.language, record.text), []).append(record.caption_id)
         for caption in captions:
-            same = had.get((caption.language, caption.text))
+            same = previous.get((caption.language, caption.text))
             yield same.pop(0) if same else self._writer.new_caption_id()

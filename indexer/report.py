@@ -1,16 +1,17 @@
-"""What an index run did, as lines of text and as plain JSON."""
+"""What an index run did, as lines of text and as JSON values."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from indexer.build import BuildSummary
 
-MOST_FAILURES = 20
+FAILURES_SHOWN = 20
 
 
 def summary_lines(summary: BuildSummary, collection: str) -> Iterator[str]:
-    """What the collection holds now, and what this run did to it; `failure_lines` has the rest."""
+    """Lines about what the collection holds now and what the run did; `failure_lines` has the failures."""
     if not (summary.added or summary.removed or summary.failures):
         yield f"Nothing is new: {collection} stays at version {summary.version}."
     yield (
@@ -21,15 +22,15 @@ def summary_lines(summary: BuildSummary, collection: str) -> Iterator[str]:
 
 
 def failure_lines(summary: BuildSummary) -> Iterator[str]:
-    """The first photos that could not be read, and how many more there are."""
-    for failure in summary.failures[:MOST_FAILURES]:
+    """A line for each of the first failures, and how many more there are."""
+    for failure in summary.failures[:FAILURES_SHOWN]:
         yield f"  {failure.reason}: {failure.sentence}"
-    if len(summary.failures) > MOST_FAILURES:
-        yield f"  and {len(summary.failures) - MOST_FAILURES} more"
+    if len(summary.failures) > FAILURES_SHOWN:
+        yield f"  and {len(summary.failures) - FAILURES_SHOWN} more"
 
 
-def summary_json(summary: BuildSummary) -> dict:
-    """All of it as plain values."""
+def summary_json(summary: BuildSummary) -> dict[str, Any]:
+    """The whole summary as JSON values."""
     return {
         "images": summary.images,
         "captions": summary.captions,
@@ -45,6 +46,6 @@ def summary_json(summary: BuildSummary) -> dict:
     }
 
 
-def failures_json(summary: BuildSummary) -> list[dict]:
-    """Every photo that could not be read, as plain values."""
+def failures_json(summary: BuildSummary) -> list[dict[str, str]]:
+    """All failures as JSON values."""
     return [{"uri": str(f.uri), "reason": f.reason, "sentence": f.sentence} for f in summary.failures]

@@ -1,21 +1,25 @@
-"""From photos that were read to segments on disk: full batches into the encoder, written behind, segments of bounded size."""
+"""Encodes photos and captions in full batches, and writes them to segments of bounded size."""
 
 from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from indexer.cpu_scheduling import CpuTurns
 from indexer.items import SourceItem
-from indexer.known_images import Known, arrays_of
+from indexer.known_images import KnownImage, arrays_of
 from indexer.photo_loader import Photo
 from indexer.pipeline import OrderedPipeline
 from storage.segments.builder import SegmentBuilder
 from storage.segments.schemas import CaptionRecord, ImageRecord
 from storage.writer import Writer
+
+if TYPE_CHECKING:
+    from encoder.api import BulkEncoder
 
 IMAGE_BATCH = 16
 TEXT_BATCH = 256
@@ -24,7 +28,17 @@ SEGMENT_IMAGES = 4096
 
 @dataclass(frozen=True)
 class Entry:
-    """A photo that is ready to be encoded, with its ids. `twin` holds the same content, encoded before."""
+    """A photo that is ready to be encoded.
+
+    Attributes:
+        image_id: its id.
+        uri: where it is.
+        caption_ids: the ids of its captions, in the order of `item.captions`.
+        item: what its source says of it.
+        source: the source's absolute path.
+        photo: what was read of it.
+        duplicate_of: a published image of the same content, whose arrays are copied; None if there is none.
+    """
 
     image_id: int
     uri: str
@@ -32,9 +46,10 @@ class Entry:
     item: SourceItem
     source: str
     photo: Photo
-    twin: Known | None = None
+    duplicate_of: KnownImage | None = None
 
     def image_record(self) -> ImageRecord:
+        """The photo's record in the segment."""
         file, photo = self.photo.file, self.photo
         return ImageRecord(
             image_id=self.image_id,
@@ -48,6 +63,7 @@ class Entry:
         )
 
     def caption_records(self) -> list[CaptionRecord]:
+        """The records of its captions."""
         return [
             CaptionRecord(caption_id, self.image_id, caption.language, caption.text, caption.origin)
             for caption_id, caption in zip(self.caption_ids, self.item.captions, strict=True)
@@ -55,49 +71,67 @@ class Entry:
 
 
 class SegmentFiller:
-    """Takes entries one by one. A batch is written, and durable, while the next one is encoded, and a segment that an
-    interrupted run began is gone on with: what comes out doesn't depend on interruptions. `encoded` counts the photos that go
-    through the encoder.
+    """Takes entries one by one, encodes them and writes them.
 
-    Of the segment only the conveyor's taking thread knows, between the first entry and the end.
+    A batch is written, and durable, while the next one is encoded. A segment that an interrupted run began is continued, so the
+    result does not depend on interruptions. Between the first entry and the end, only the pipeline's consumer thread uses the
+    segment.
+
+    Attributes:
+        encoded: the number of photos that went to the encoder.
     """
 
-    def __init__(self, writer: Writer, encoder, turns: CpuTurns | None = None):
+    def __init__(self, writer: Writer, encoder: BulkEncoder, turns: CpuTurns | None = None):
+        """Continue the writer's unfinished segment, if it has one.
+
+        Args:
+            writer: the collection's writer.
+            encoder: encodes photos and captions.
+            turns: lets encoding and reading take turns; None lets them run side by side.
+        """
         self._writer, self._encoder = writer, encoder
         self._turn = turns.encode if turns else nullcontext
         self._entries: list[Entry] = []
         self._segment: SegmentBuilder | None = writer.unfinished
         self._captions: list[CaptionRecord] = self._segment.waiting if self._segment else []
         self._images = self._segment.image_count if self._segment else 0
-        self._conveyor = OrderedPipeline(getattr(encoder, "devices", 1))
-        self._written = self._told = 0
+        self._pipeline = OrderedPipeline(getattr(encoder, "devices", 1))
+        self._written = self._reported = 0
         self.encoded = 0
 
     def add(self, entry: Entry) -> int:
-        """Take an entry; the number of entries that became durable since this was last said."""
+        """Take an entry.
+
+        Returns:
+            The number of entries that became durable since the last call.
+        """
         self._entries.append(entry)
         if len(self._entries) >= IMAGE_BATCH:
             self._put_images()
-        return self._news()
+        return self._newly_written()
 
     def finish(self) -> int:
-        """Encode all that was taken and finish the last segment; the number of entries that became durable by it."""
+        """Encode all that was taken and finish the last segment.
+
+        Returns:
+            The number of entries that became durable since the last call.
+        """
         self._put_images()
         self._finish_segment()
-        self._conveyor.drain()
-        self._conveyor.stop()
-        return self._news()
+        self._pipeline.drain()
+        self._pipeline.stop()
+        return self._newly_written()
 
     def suspend(self) -> None:
-        """Stop here: the batches that were written stay for the next run."""
-        self._conveyor.stop()
+        """Stop here. The batches that were written stay for the next run."""
+        self._pipeline.stop()
         if self._segment is not None:
             self._segment.suspend()
             self._segment = None
 
-    def _news(self) -> int:
-        told, self._told = self._told, self._written
-        return self._told - told
+    def _newly_written(self) -> int:
+        reported, self._reported = self._reported, self._written
+        return self._reported - reported
 
     def _put_images(self) -> None:
         entries, self._entries = self._entries, []
@@ -107,35 +141,35 @@ class SegmentFiller:
             self._finish_segment()
         self._images += len(entries)
         self._captions += [caption for entry in entries for caption in entry.caption_records()]
-        self.encoded += sum(entry.twin is None for entry in entries)
-        self._conveyor.put(partial(self._image_arrays, entries), partial(self._write_images, entries))
+        self.encoded += sum(entry.duplicate_of is None for entry in entries)
+        self._pipeline.put(partial(self._image_arrays, entries), partial(self._write_images, entries))
         self._put_captions(at_least=TEXT_BATCH)
 
     def _put_captions(self, at_least: int) -> None:
-        """Encode full batches, down to fewer than `at_least` captions that still wait."""
+        """Encode batches of captions until fewer than `at_least` wait."""
         while len(self._captions) >= at_least:
             batch, self._captions = self._captions[:TEXT_BATCH], self._captions[TEXT_BATCH:]
-            self._conveyor.put(partial(self._caption_vectors, batch), partial(self._write_captions, batch))
+            self._pipeline.put(partial(self._caption_vectors, batch), partial(self._write_captions, batch))
 
     def _finish_segment(self) -> None:
         self._put_captions(at_least=1)
         if self._images:
             self._images = 0
-            self._conveyor.put(lambda: None, self._end_segment)
+            self._pipeline.put(lambda: None, self._end_segment)
 
     def _image_arrays(self, entries: list[Entry]) -> tuple[np.ndarray, np.ndarray]:
-        """Vectors float32 [n, D] and tokens float16 [n, L, H]; content that was encoded before is only copied."""
+        """Vectors float32 [n, D] and tokens float16 [n, L, H]; those of a duplicate are copied, not computed."""
         config = self._encoder.config
         vectors = np.empty((len(entries), config.dim), np.float32)
         tokens = np.empty((len(entries), *config.token_shape), np.float16)
-        new = np.array([entry.twin is None for entry in entries])
+        new = np.array([entry.duplicate_of is None for entry in entries])
         if new.any():
-            pixels = np.stack([entry.photo.pixels for entry in entries if entry.twin is None])
+            pixels = np.stack([entry.photo.pixels for entry in entries if entry.duplicate_of is None])
             with self._turn():
                 encodings = self._encoder.encode_images(pixels)
             vectors[new], tokens[new] = encodings.vectors, encodings.tokens
         if not new.all():
-            vectors[~new], tokens[~new] = arrays_of([entry.twin for entry in entries if entry.twin is not None])
+            vectors[~new], tokens[~new] = arrays_of([entry.duplicate_of for entry in entries if entry.duplicate_of is not None])
         return vectors, tokens
 
     def _caption_vectors(self, captions: list[CaptionRecord]) -> np.ndarray:
@@ -152,11 +186,12 @@ class SegmentFiller:
         self._open_segment().add_captions(captions, vectors)
 
     def _end_segment(self, _: None) -> None:
+        assert self._segment is not None, "a segment that has images is open"
         self._segment.finish()
         self._segment = None
 
     def _open_segment(self) -> SegmentBuilder:
         if self._segment is None:
             config = self._encoder.config
-            self._segment = self._writer.begin_segment(config.dim, tuple(config.token_shape))
+            self._segment = self._writer.begin_segment(config.dim, config.token_shape)
         return self._segment

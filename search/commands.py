@@ -1,10 +1,12 @@
-"""The commands that ask and measure: search, evaluate, compare, status."""
+"""The commands search, evaluate, compare and status."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -12,6 +14,10 @@ from click.core import ParameterSource
 from encoder.commands import MODEL, RERANKER, chosen_models, models_of
 from indexer.commands import FORMATS, exit_with_failures, exit_without_images, index_source, print_failures
 from storage.console import COLLECTION, HOME, JSON, bar, integers, say, temporary_folder
+
+if TYPE_CHECKING:
+    from encoder.selection import ModelSelection
+    from search import Engine, Query
 
 MODES = click.Choice(["vector", "lexical", "hybrid"])
 
@@ -61,26 +67,26 @@ MODES = click.Choice(["vector", "lexical", "hybrid"])
 @COLLECTION
 @JSON
 def search(
-    query,
-    image,
-    to,
-    top,
-    rerank,
-    budget_ms,
-    explain,
-    mode,
-    where,
-    offset,
-    cursor,
-    fold_duplicates,
-    duplicate_cosine,
-    server,
-    model,
-    reranker,
-    home,
-    collection,
-    as_json,
-):
+    query: tuple[str, ...],
+    image: Path | None,
+    to: str,
+    top: int,
+    rerank: int,
+    budget_ms: int | None,
+    explain: bool,
+    mode: str,
+    where: str | None,
+    offset: int,
+    cursor: str | None,
+    fold_duplicates: bool,
+    duplicate_cosine: float | None,
+    server: str | None,
+    model: str | None,
+    reranker: str | None,
+    home: Path,
+    collection: str,
+    as_json: bool,
+) -> None:
     """Find photos (or captions) for QUERY, a sentence in English or Chinese, or for a photo.
 
     QUERY may add up several things: `beach sunset -people`, `2*dog + photo` with --image, `@17` for more like photo 17, @c17
@@ -95,56 +101,46 @@ def search(
     With --server no collection is read here: the server searches its own, and gets the photo of --image, and PANOPTES_TOKEN or
     PANOPTES_READ_TOKEN where it is set.
     """
-    query = " ".join(query)
+    text = " ".join(query) or None
+    shared: dict[str, Any] = {"to": to, "top": top, "rerank": rerank, "mode": mode, "where": where}
+    shared |= {"budget_ms": budget_ms, "cursor": cursor}
     if server is not None:
         _check_options_for_server()
-        asked = {
-            "q": query or None,
-            "to": to,
-            "top": top,
-            "rerank": rerank,
-            "mode": mode,
-            "where": where,
-            "budget_ms": budget_ms,
-            "offset": offset or None,
-            "cursor": cursor,
-            "fold_duplicates": duplicate_cosine or fold_duplicates,
-        }
-        return _ask_server(server, asked, image, as_json)
-    from search import Engine, Query
+        folding = duplicate_cosine or fold_duplicates
+        return _ask_server(server, {"q": text, "offset": offset or None, "fold_duplicates": folding} | shared, image, as_json)
+    from search import Query
     from search.query.query_photo import read_photo
-    from search.query.translation import translator
-    from search.report import result_lines
     from search.retrieval.near_duplicates import SAME
-    from storage import Home
 
-    chosen = chosen_models(home, model, reranker)
-    pixels = read_photo(image, chosen.config) if image else None
+    models = chosen_models(home, model, reranker)
+    pixels = read_photo(image, models.config) if image else None
     if fold_duplicates and duplicate_cosine is None:
         duplicate_cosine = SAME
-    asked = Query(
-        text=query or None,
-        image=pixels,
-        to=to,
-        top=top,
-        rerank=rerank,
-        budget_ms=budget_ms,
-        mode=mode,
-        where=where,
-        offset=offset,
-        cursor=cursor,
-        fold=duplicate_cosine,
-        label=str(image) if image else None,
-    )
+    label = str(image) if image else None
+    checked = Query(text=text, image=pixels, offset=offset, fold=duplicate_cosine, label=label, **shared)
+    _search_here(checked, explain, models, home, collection, as_json)
+
+
+def _search_here(query: Query, explain: bool, models: ModelSelection, home: Path, collection: str, as_json: bool) -> None:
+    """Search a collection of this home, and print the result."""
+    from search import Engine
+    from search.query.translation import translator
+    from search.report import result_lines
+    from storage import Home
+
     stored, translate = Home(home).collection(collection), translator()
     with naming_models(home):
-        encoder = chosen.open()
-        engine = Engine(stored, encoder, translate=translate, answers=0)
-        if budget_ms is not None:
-            engine = _paced(lambda: Engine(stored, encoder, translate=translate, answers=0), asked, encoder.match_batches)
-        result = engine.search(asked).as_json()
+        encoder = models.open()
+
+        def open_engine() -> Engine:
+            return Engine(stored, encoder, translate=translate, answers=0)
+
+        engine = open_engine()
+        if query.budget_ms is not None:
+            engine = _with_known_latency(open_engine, query, encoder.match_batches)
+        result = engine.search(query).as_json()
         if explain:
-            found = engine.explain(asked, [hit["id"] for hit in result["hits"]])
+            found = engine.explain(query, [hit["id"] for hit in result["hits"]])
             result["hits"] = [hit | {"explanation": one.as_json()} for hit, one in zip(result["hits"], found, strict=True)]
     say(result, result_lines, as_json)
 
@@ -192,25 +188,25 @@ def search(
 @COLLECTION
 @JSON
 def evaluate(
-    manifest,
-    rerank,
-    lang,
-    queries,
-    absent,
-    mode,
-    captions,
-    captions_lang,
-    protocol,
-    run,
-    qrels,
-    page,
-    source_format,
-    model,
-    reranker,
-    home,
-    collection,
-    as_json,
-):
+    manifest: Path,
+    rerank: str,
+    lang: str,
+    queries: int | None,
+    absent: int,
+    mode: str,
+    captions: tuple[Path, ...],
+    captions_lang: tuple[str, ...],
+    protocol: str,
+    run: Path | None,
+    qrels: Path | None,
+    page: Path | None,
+    source_format: str | None,
+    model: str | None,
+    reranker: str | None,
+    home: Path,
+    collection: str,
+    as_json: bool,
+) -> None:
     """Measure recall of a model on MANIFEST, a source with captions.
 
     Reads MANIFEST (as build-index reads SOURCE) and indexes it in a temporary home, made inside HOME, which is removed: no
@@ -268,7 +264,7 @@ def evaluate(
 @click.option("--qrels", type=click.Path(path_type=Path), required=True, help="What `evaluate --qrels` wrote.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the test and of the intervals.")
 @JSON
-def compare(run_a, run_b, qrels, seed, as_json):
+def compare(run_a: Path, run_b: Path, qrels: Path, seed: int, as_json: bool) -> None:
     """Say whether RUN_B finds more than RUN_A, by a paired test.
 
     Reads two runs that `evaluate --run` wrote, and the right answers; writes nothing. Prints R@1, R@5 and R@10 of both, their
@@ -288,7 +284,7 @@ def compare(run_a, run_b, qrels, seed, as_json):
 @HOME
 @COLLECTION
 @JSON
-def status(hubs, model, reranker, home, collection, as_json):
+def status(hubs: bool, model: str | None, reranker: str | None, home: Path, collection: str, as_json: bool) -> None:
     """Say what a collection holds, which photos could not be read, and whether the model in use made its index.
 
     Reads HOME/collections/COLLECTION and the catalog; writes nothing.
@@ -300,15 +296,15 @@ def status(hubs, model, reranker, home, collection, as_json):
     in_use = chosen_models(home, model, reranker).fingerprint
     report |= {"model_in_use": in_use, "searchable": report["model_fingerprint"] == in_use}
     if hubs:
-        from search.evaluation.hubness import measure_hubness as hubs_of
+        from search.evaluation.hubness import measure_hubness
 
-        report["hubs"] = hubs_of(Home(home).collection(collection).open_snapshot())
-    say(report, _lines_of_status, as_json)
+        report["hubs"] = measure_hubness(Home(home).collection(collection).open_snapshot())
+    say(report, _status_lines, as_json)
 
 
 @contextlib.contextmanager
-def naming_models(home: Path):
-    """Where an index was made by other models of the home, the error names them."""
+def naming_models(home: Path) -> Iterator[None]:
+    """Let StaleIndex name the models of the home that made the index, if any did."""
     from search import StaleIndex
 
     try:
@@ -317,17 +313,21 @@ def naming_models(home: Path):
         raise StaleIndex(error.made_by, error.in_use, models_of(home).made_by(error.made_by)) from error
 
 
-def _paced(open_engine, asked, sizes):
-    """An engine that knows how long this query's pairs take to read, in batches of each of the sizes, when all is compiled."""
-    for _ in ("compiles", "is timed"):
+def _with_known_latency(open_engine: Callable[[], Engine], query: Query, sizes: Sequence[int]) -> Engine:
+    """Open an engine that has measured how long this query's pairs take, in batches of each size."""
+
+    def measured() -> Engine:
         engine = open_engine()
         for size in sizes:
-            engine.search(dataclasses.replace(asked, budget_ms=None, rerank=min(size, asked.rerank)))
-    return engine
+            engine.search(dataclasses.replace(query, budget_ms=None, rerank=min(size, query.rerank)))
+        return engine
+
+    measured()  # all is compiled now, so that the next one measures only the work
+    return measured()
 
 
 def _check_options_for_server() -> None:
-    """Raise UsageError for what a server would not be told of."""
+    """Raise UsageError for an option that a server would not be told."""
     context = click.get_current_context()
     for name, why in (
         ("explain", "ask its /api/v1/explain"),
@@ -340,17 +340,16 @@ def _check_options_for_server() -> None:
             raise click.UsageError(f"--server takes no --{name}: {why}.")
 
 
-def _ask_server(server: str, parameters: dict, image: Path | None, as_json: bool) -> None:
+def _ask_server(server: str, parameters: dict[str, Any], image: Path | None, as_json: bool) -> None:
+    from search import remote
     from search.query.query_photo import photo_bytes
-    from search.remote import search as ask
-    from search.remote import token_of_environment
     from search.report import result_lines
 
     photo = photo_bytes(image) if image else None
-    say(ask(server, parameters, token_of_environment(), photo=photo), result_lines, as_json)
+    say(remote.search(server, parameters, remote.token_of_environment(), photo=photo), result_lines, as_json)
 
 
-def _lines_of_status(report: dict):
+def _status_lines(report: dict) -> Iterator[str]:
     from search.evaluation.hubness import hub_lines
     from storage.status import status_lines
 

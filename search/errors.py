@@ -1,7 +1,8 @@
-"""What can go wrong with a query: each message is the one line that a person reads."""
+"""The errors of this room: each message is one line for a person."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from encoder.errors import EncoderError
@@ -9,19 +10,19 @@ from storage.errors import StorageError, excerpt
 
 
 class SearchError(Exception):
-    """A query that can't be answered."""
+    """A query can't be answered."""
 
 
 class BadQuery(SearchError):
-    """A query that asks for something that can't be."""
+    """A query asks for something impossible."""
 
 
 class EmptyQuery(BadQuery):
-    """A query with nothing in it."""
+    """A query is empty."""
 
 
 class BadTerm(BadQuery):
-    """A query whose signs can't be read; `at` is the place, counted from 0."""
+    """The signs of a query can't be parsed; `at` is the position of the problem, counted from 0."""
 
     def __init__(self, text: str, at: int, problem: str) -> None:
         self.at = at
@@ -29,125 +30,123 @@ class BadTerm(BadQuery):
 
 
 class TermsCancelOut(BadQuery):
-    """Terms whose weighted sum is nothing, such as `dog -dog`."""
+    """The weighted sum of the terms is 0, as in `dog -dog`."""
 
     def __init__(self) -> None:
         super().__init__("The parts of the query cancel each other out: give them other weights, or leave one out.")
 
 
 class BadCursor(BadQuery):
-    """A cursor that can't be read, or that belongs to another question."""
+    """A cursor can't be read, or belongs to another query."""
 
 
 class OutdatedCursor(BadQuery):
-    """A cursor of a version that is no longer searched."""
+    """A cursor belongs to `version`, and `now` is the version that is searched."""
 
     def __init__(self, version: int, now: int) -> None:
+        self.version, self.now = version, now
         super().__init__(
             f"The cursor is of version {version} of the collection, and version {now} is searched now: begin again without it."
         )
 
 
 class NothingToExplain(BadQuery):
-    """A question without a sentence that the cross-modal encoder reads with a photo."""
+    """A query has no sentence that the cross-modal encoder could read with a photo."""
 
     def __init__(self) -> None:
         super().__init__("Only a sentence can be shown in a photo: ask for photos, with words to look for.")
 
 
 class NoHeatMap(BadQuery):
-    """A model that can't say where in a photo it looks."""
+    """The model can't say where in a photo it looks."""
 
 
 class NothingToMeasure(BadQuery):
-    """An evaluation without a single caption in the languages that were asked for."""
+    """There is nothing to measure: no caption in these languages, or no judgement."""
 
 
 class BadRun(BadQuery):
-    """A run or qrels file that can't be read."""
+    """A run or qrels file can't be read; `line` counts from 1, and is None for the whole file."""
 
-    def __init__(self, path, line: int | None, problem: str) -> None:
-        place = "" if line is None else f", line {line}"
-        super().__init__(f"{path}{place}: {problem}; take files that `evaluate --run FILE --qrels FILE` wrote.")
+    def __init__(self, path: Path, line: int | None, problem: str) -> None:
+        self.path, self.line, self.problem = path, line, problem
+        position = "" if line is None else f", line {line}"
+        super().__init__(f"{path}{position}: {problem}")
 
 
 class UnwritableFile(BadQuery):
-    """A file that can't be written where it was asked for."""
+    """A file can't be written."""
 
-    def __init__(self, path, problem: str) -> None:
+    def __init__(self, path: Path, problem: str) -> None:
+        self.path, self.problem = path, problem
         super().__init__(f"Can't write {path} ({problem}): name another place.")
 
 
 class TooFewForProtocol(BadQuery):
-    """A protocol that needs more photos than there are."""
+    """The protocol `name` needs more photos than there are."""
 
     def __init__(self, name: str, needed: int, there: int) -> None:
-        super().__init__(f"The protocol {name} needs {needed} photos, and there are {there}: measure with --protocol all.")
+        self.name, self.needed, self.there = name, needed, there
+        super().__init__(f"The protocol {name} needs {needed} photos, and there are {there}")
 
 
 class TooFewPhotos(BadQuery):
-    """More photos were to be left out than there are to choose from."""
+    """`count` photos can't be left out, because only `captioned` have captions in this language."""
 
     def __init__(self, count: int, language: str, captioned: int) -> None:
-        remedy = f"--absent {captioned // 2} is the most" if captioned > 1 else "do without --absent"
+        self.count, self.language, self.captioned = count, language, captioned
         super().__init__(
             f"Leaving out {count} photos, with as many that stay, needs {2 * count} with captions in "
-            f"{language}, and there are {captioned}: {remedy}."
+            f"{language}, and there are {captioned}"
         )
 
 
 class UnreadablePhoto(BadQuery):
-    """The photo that was to be searched with can't be read."""
+    """The photo of a query can't be read."""
 
 
 class StaleIndex(SearchError):
-    """The index was made by other weights than the ones that are loaded.
+    """The index was made by other weights than those that are loaded.
 
-    `made_by` and `in_use` are fingerprints; that of a re-ranker stands behind a plus sign. `options` choose the former.
+    Attributes:
+        made_by: the fingerprint of the index; that of a re-ranker follows a plus sign.
+        in_use: the fingerprint of the loaded weights.
+        options: the command-line options that choose the weights of the index, if they are known.
     """
 
     def __init__(self, made_by: str, in_use: str, options: str | None = None) -> None:
-        self.made_by, self.in_use = made_by, in_use
-        reranked, reranks = "+" in made_by, "+" in in_use
-        choose = f"choose them with {options}" if options else "choose their model with --model"
-        if reranked and not options:
-            choose += " and their re-ranker with --reranker"
-        elif reranks and not reranked:
-            choose += " and no --reranker"
-        super().__init__(
-            f"The index was made by the weights {made_by}, and those in use are {in_use}: {choose}, or run "
-            "`python manage.py build-index SOURCE --rebuild` to move it to those in use."
-        )
+        self.made_by, self.in_use, self.options = made_by, in_use, options
+        super().__init__(f"The index was made by the weights {made_by}, and those in use are {in_use}")
 
 
 class Unreachable(SearchError):
-    """A server that can't be asked."""
+    """A server can't be reached, or is not one of ours."""
 
     def __init__(self, server: str, problem: str) -> None:
-        super().__init__(f"Can't ask {server} ({problem}): check the address, and that `python manage.py serve` runs there.")
+        self.server, self.problem = server, problem
+        super().__init__(f"Can't ask {server} ({problem})")
 
 
 class Redirected(SearchError):
-    """A server that sends who asks it on to another one, which must not get the token or the photo."""
+    """A server redirects to another one, which must not get the token or the photo."""
 
-    def __init__(self, asked: str, other: str) -> None:
-        first, second = (f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, (asked, other)))
-        super().__init__(
-            f"{first} sends the question on to {second}, which was not asked for: give that address "
-            "with --server if it is yours."
-        )
+    def __init__(self, server: str, other: str) -> None:
+        self.server, self.other = server, other
+        first, second = (f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, (server, other)))
+        super().__init__(f"{first} sends the question on to {second}, which was not asked for")
 
 
 class ServerRefused(SearchError):
-    """What a server said that did not answer; the message is its own."""
+    """A server refused a query; the message is the server's own."""
 
 
 class BadTranslator(SearchError):
     """PANOPTES_TRANSLATOR names nothing that can be called."""
 
     def __init__(self, setting: str, problem: str) -> None:
+        self.setting, self.problem = setting, problem
         super().__init__(f"PANOPTES_TRANSLATOR is {setting!r}, and {problem}: set it to module:callable, or to nothing.")
 
 
 HOUSE_ERRORS = (SearchError, StorageError, EncoderError)
-"""Every error below this room whose text is meant for a person."""
+"""The base classes of all errors of this room and those below it, whose messages are meant for a person."""

@@ -1,12 +1,14 @@
-"""Where in a photo the words of a query are seen."""
+"""Explain a hit: where in a photo the words of a query are seen."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from encoder.api import Encoder
 from encoder.errors import NoAttention
 from encoder.inputs.languages import HAN
 from search.errors import NoHeatMap, NothingToExplain
@@ -14,15 +16,22 @@ from search.heat_map import heat_map, sentence_attention, token_attention
 from search.query.encoding import encode_query
 from search.query.query import Query
 from search.query.translation import Notice, Translate
+from storage.snapshot import Snapshot
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
     """What the cross-modal encoder looked at when it read a sentence with a photo.
 
-    `sentence` is what it read, `match_logit` what it said. `heat` is float [h, w] over the photo, row by row from the top
-    left, from 0 to 1, and `preprocessing` how the photo was made the square that the map lies over; `words` are the sentence's
-    in their order, each as it stands there and with a map of its own; of Chinese, the pieces that the tokenizer makes.
+    Attributes:
+        image_id: the photo.
+        version: the version of the collection.
+        sentence: what was read with the photo.
+        match_logit: of sentence and photo.
+        preprocessing: how the photo became the square that the maps lie over.
+        heat: float [h, w] from 0 to 1, row by row from the top left.
+        words: the words of the sentence in their order, each with a map of its own; of Chinese, the tokenizer's pieces.
+        notices: what to know about the answer.
     """
 
     image_id: int
@@ -34,7 +43,7 @@ class Explanation:
     words: list[tuple[str, np.ndarray]]
     notices: list[Notice]
 
-    def as_json(self) -> dict:
+    def as_json(self) -> dict[str, Any]:
         """Plain values only, ready for `json.dumps`."""
         return {
             "id": self.image_id,
@@ -49,45 +58,55 @@ class Explanation:
         }
 
 
-def explain(query: Query, image_ids: Sequence[int], snapshot, encoder, translate: Translate | None = None) -> list[Explanation]:
-    """An explanation for each photo.
+def explain(
+    query: Query, image_ids: Sequence[int], snapshot: Snapshot, encoder: Encoder, translate: Translate | None = None
+) -> list[Explanation]:
+    """Explain the query for each of these photos.
 
-    Raises NothingToExplain where the query has no sentence to be read with a photo, NoHeatMap where the model can't say where
-    it looks, and UnknownId.
+    Raises:
+        NothingToExplain: the query has no sentence to read with a photo.
+        NoHeatMap: the model can't say where in a photo it looks.
+        UnknownId: a photo is not in the collection.
     """
     if query.to != "images":
         raise NothingToExplain
-    probe, notices = encode_query(query, snapshot, encoder, translate)
-    if probe.text is None:
+    encoded, notices = encode_query(query, snapshot, encoder, translate)
+    text, sentence = encoded.text, encoded.sentence
+    if text is None or sentence is None:
         raise NothingToExplain
     tokens = snapshot.tokens(image_ids)
     try:
-        looks = encoder.explain(probe.text, tokens)
+        attentions = encoder.explain(text, tokens)
     except NoAttention as error:
         raise NoHeatMap(str(error)) from error
-    logits = encoder.match(probe.text, tokens)
-    grid, length = encoder.config.token_grid, int(probe.text.lengths[0])
-    words = words_in(probe.sentence, encoder.spans(probe.sentence))
+    logits = encoder.match(text, tokens)
+    grid, length = encoder.config.token_grid, int(text.lengths[0])
+    assert grid is not None  # or `explain` would have raised NoAttention
+    words = words_in(sentence, encoder.spans(sentence))
     return [
         Explanation(
-            image_id=int(own),
+            image_id=int(image_id),
             version=snapshot.version,
-            sentence=probe.sentence,
+            sentence=sentence,
             match_logit=float(logit),
             preprocessing=encoder.config.preprocessing,
             heat=heat_map(sentence_attention(attention, length), grid),
-            words=[(word, heat_map(token_attention(attention, tokens), grid)) for tokens, word in words],
+            words=[(word, heat_map(token_attention(attention, positions), grid)) for positions, word in words],
             notices=notices,
         )
-        for own, logit, attention in zip(image_ids, logits, looks, strict=True)
+        for image_id, logit, attention in zip(image_ids, logits, attentions, strict=True)
     ]
 
 
 def words_in(sentence: str, spans: Sequence[tuple[int, int]]) -> list[tuple[list[int], str]]:
-    """(tokens, text) of each word of a sentence, of which tokens lie at [start, end); of marks, which lie nowhere, nothing.
+    """Group the tokens of a sentence into words: the positions of each word's tokens, and its text.
 
-    Pieces that stand side by side within a word are put together: "look" and "s". Chinese has no words to be seen, and keeps
-    its pieces.
+    Pieces that are next to each other within a word are joined, such as "look" and "s". Chinese does not mark its words, so
+    its pieces stay as they are. Special tokens belong to no word.
+
+    Args:
+        sentence: the text.
+        spans: where each token is in it, [start, end) in characters; empty for special tokens.
     """
     words: list[tuple[list[int], int, int]] = []
     for token, (start, end) in enumerate(spans):
@@ -102,7 +121,7 @@ def words_in(sentence: str, spans: Sequence[tuple[int, int]]) -> list[tuple[list
 
 
 def _within_word(before: str, after: str) -> bool:
-    return all(sign.isalnum() and not HAN.match(sign) for sign in (before, after))
+    return all(character.isalnum() and not HAN.match(character) for character in (before, after))
 
 
 def _rounded(heat: np.ndarray) -> list[list[float]]:

@@ -1,4 +1,4 @@
-"""From a page of a ranking to hits with all that is known of them."""
+"""From a page of a ranking to hits with all their records."""
 
 from __future__ import annotations
 
@@ -9,37 +9,45 @@ import numpy as np
 
 from search.result import CaptionHit, CaptionText, Hit, ImageHit, Photo, number_or_none
 from search.retrieval.ranking import Ranking
+from storage import CaptionRecord
+from storage.snapshot import Snapshot
+
+ScoreCaptions = Callable[[np.ndarray], np.ndarray]
+"""From ids of captions, int64 [n], to how well each fits the query, float [n]."""
 
 
 def build_hits(
     page: Ranking,
     offset: int,
     to: str,
-    snapshot,
-    chances: Mapping[int, float],
+    snapshot: Snapshot,
+    probabilities: Mapping[int, float],
     duplicates: Mapping[int, Sequence[int]],
-    caption_scores: Callable[[np.ndarray], np.ndarray],
+    caption_scores: ScoreCaptions,
 ) -> list[Hit]:
-    """The hits of one page.
+    """Build the hits of one page.
 
     Args:
-        offset: how many come before the page.
-        chances: the match probability of each id that has one.
-        duplicates: the ids that are folded into each id; empty where nothing is folded.
-        caption_scores: from ids of captions, int64 [n], to how well each fits the query.
+        page: the candidates of the page.
+        offset: the number of hits before the page.
+        to: "images" or "captions".
+        snapshot: what was searched.
+        probabilities: the match probability of each id that has one.
+        duplicates: the ids that are collapsed into each id; empty if none are.
+        caption_scores: chooses the best caption of an image.
     """
-    places = [_place(page, i, offset, chances, duplicates) for i in range(len(page))]
+    ranks = [_rank_fields(page, i, offset, probabilities, duplicates) for i in range(len(page))]
     if to == "captions":
-        return _caption_hits(page, places, snapshot)
-    return _image_hits(page, places, snapshot, caption_scores)
+        return [*_caption_hits(page, ranks, snapshot)]
+    return [*_image_hits(page, ranks, snapshot, caption_scores)]
 
 
-def _image_hits(page: Ranking, places: list[dict], snapshot, caption_scores) -> list[Hit]:
+def _image_hits(page: Ranking, ranks: list[dict], snapshot: Snapshot, caption_scores: ScoreCaptions) -> list[ImageHit]:
     captions = snapshot.captions_of(page.ids)
     best = _best_captions(captions, caption_scores)
     return [
         ImageHit(
-            **place,
+            **fields,
             uri=image.uri,
             width=image.width,
             height=image.height,
@@ -47,12 +55,12 @@ def _image_hits(page: Ranking, places: list[dict], snapshot, caption_scores) -> 
             captions=[CaptionText(c.caption_id, c.text, c.language) for c in captions.get(image.image_id, [])],
             best_caption=best.get(image.image_id),
         )
-        for place, image in zip(places, snapshot.images(page.ids), strict=True)
+        for fields, image in zip(ranks, snapshot.images(page.ids), strict=True)
     ]
 
 
-def _best_captions(captions: Mapping[int, Sequence], caption_scores) -> dict[int, int]:
-    """The caption of each photo that fits best, of equal ones the first."""
+def _best_captions(captions: Mapping[int, Sequence[CaptionRecord]], caption_scores: ScoreCaptions) -> dict[int, int]:
+    """The id of each photo's best caption; the first of equal ones."""
     ids = np.array([caption.caption_id for own in captions.values() for caption in own], np.int64)
     scores = dict(zip(ids.tolist(), caption_scores(ids), strict=True)) if len(ids) else {}
     return {
@@ -62,20 +70,23 @@ def _best_captions(captions: Mapping[int, Sequence], caption_scores) -> dict[int
     }
 
 
-def _caption_hits(page: Ranking, places: list[dict], snapshot) -> list[Hit]:
+def _caption_hits(page: Ranking, ranks: list[dict], snapshot: Snapshot) -> list[CaptionHit]:
     captions = snapshot.captions(page.ids)
     image_ids = list(dict.fromkeys(caption.image_id for caption in captions))
     photos = {i.image_id: Photo(i.image_id, i.uri, i.width, i.height) for i in snapshot.images(image_ids)}
     return [
-        CaptionHit(**place, text=caption.text, language=caption.language, image=photos[caption.image_id])
-        for place, caption in zip(places, captions, strict=True)
+        CaptionHit(**fields, text=caption.text, language=caption.language, image=photos[caption.image_id])
+        for fields, caption in zip(ranks, captions, strict=True)
     ]
 
 
-def _place(page: Ranking, i: int, offset: int, chances: Mapping[int, float], duplicates: Mapping[int, Sequence[int]]) -> dict:
-    own = int(page.ids[i])
+def _rank_fields(
+    page: Ranking, i: int, offset: int, probabilities: Mapping[int, float], duplicates: Mapping[int, Sequence[int]]
+) -> dict:
+    """The fields of `Hit` for candidate i of the page."""
+    hit_id = int(page.ids[i])
     return {
-        "id": own,
+        "id": hit_id,
         "rank": offset + i + 1,
         "score": float(page.scores[i]),
         "first_stage_score": float(page.first_stage_scores[i]),
@@ -85,9 +96,9 @@ def _place(page: Ranking, i: int, offset: int, chances: Mapping[int, float], dup
         "rerank_rank": _rank_or_none(page.rerank_ranks[i]),
         "rerank_score": number_or_none(page.rerank_scores[i]),
         "match_logit": number_or_none(page.match_logits[i]),
-        "match_probability": chances.get(own),
+        "match_probability": probabilities.get(hit_id),
         "hub_cost": number_or_none(page.hub_costs[i]),
-        "duplicates": list(duplicates.get(own, ())),
+        "duplicates": list(duplicates.get(hit_id, ())),
     }
 
 

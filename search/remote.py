@@ -1,11 +1,12 @@
-"""Asks a server of Panoptes over HTTP, as `manage.py search --server` does."""
+"""An HTTP client of a Panoptes server, for `manage.py search --server`."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Mapping
-from http.client import HTTPException
+from http.client import HTTPException, HTTPMessage
+from typing import IO, Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -25,16 +26,23 @@ def search(
     token: str | None = None,
     path: str = "/api/v1/search",
     photo: bytes | None = None,
-) -> dict:
-    """What `server` finds, as `SearchResult.as_json()`; parameters that are None or False are left out.
+) -> dict[str, Any]:
+    """Search on a server.
 
     Args:
         server: such as "http://127.0.0.1:8000".
-        token: sent as a bearer token where it is given.
+        parameters: those of the API; None and False are left out.
+        token: sent as a bearer token.
+        path: of the API's search.
         photo: the bytes of an image file to search with.
 
-    Raises ServerRefused with the server's own line, Unreachable where there is no such server, or none of ours, and
-    Redirected where it names another server to ask.
+    Returns:
+        What `SearchResult.as_json` gives on the server.
+
+    Raises:
+        ServerRefused: the server did not answer the query, and said why.
+        Unreachable: there is no such server, or it is not one of ours.
+        Redirected: the server redirects to another one.
     """
     if urlsplit(server).scheme not in ("http", "https") or not urlsplit(server).netloc:
         raise Unreachable(server, "it is no address such as http://127.0.0.1:8000")
@@ -56,10 +64,14 @@ def search(
 
 
 class _WithinOrigin(HTTPRedirectHandler):
-    """Follows a redirect to the same scheme, host and port alone: urllib would send the token to any. A photo is lost on
-    the way, so that what was sent with one is not followed at all."""
+    """Follows redirects to the same scheme, host and port only, because urllib would send the token to any.
 
-    def redirect_request(self, req, fp, code, msg, headers, newurl):
+    A redirect loses the photo, so a request with a photo is not redirected at all.
+    """
+
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> Request | None:
         if _origin(newurl) != _origin(req.full_url):
             raise Redirected(req.full_url, newurl)
         return None if req.data else super().redirect_request(req, fp, code, msg, headers, newurl)
@@ -71,12 +83,12 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 
 def token_of_environment() -> str | None:
-    """The token to send: PANOPTES_TOKEN, or else PANOPTES_READ_TOKEN."""
+    """The token to send: PANOPTES_TOKEN, or PANOPTES_READ_TOKEN if that is not set."""
     return os.environ.get("PANOPTES_TOKEN") or os.environ.get("PANOPTES_READ_TOKEN") or None
 
 
 def _form(photo: bytes) -> tuple[bytes, dict[str, str]]:
-    """A form with the photo in it, and the header that describes it."""
+    """Write a form with the photo in it; returns it with the header that describes it."""
     boundary = uuid4().hex
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="photo"\r\n\r\n'
     return (
@@ -85,7 +97,7 @@ def _form(photo: bytes) -> tuple[bytes, dict[str, str]]:
     )
 
 
-def _json(content: bytes, server: str) -> dict:
+def _json(content: bytes, server: str) -> dict[str, Any]:
     try:
         answer = json.loads(content)
     except ValueError as error:
@@ -96,7 +108,7 @@ def _json(content: bytes, server: str) -> dict:
 
 
 def _detail(error: HTTPError) -> str:
-    """The `detail` of a problem document on one line, or the status where there is none."""
+    """The `detail` of a problem document on one line, or the status if there is none."""
     try:
         detail = json.loads(error.read(LARGEST_ANSWER))["detail"]
         return " ".join(str(detail).split())[:LONGEST_DETAIL]

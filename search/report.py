@@ -1,4 +1,4 @@
-"""A search result and an evaluation as lines of text, made from their JSON."""
+"""Format a search result and an evaluation as lines of text, from their JSON."""
 
 from __future__ import annotations
 
@@ -8,36 +8,25 @@ from collections.abc import Iterator
 from search.evaluation.evaluate import KS
 from search.retrieval.calibration import WORDS
 
-SAID = {
+VERDICTS = {
     "strong": "strong match",
     "weak": "weak match: these may not be what you mean",
     "none": "nothing found: these come nearest",
 }
-"""What is said above the hits, for each word of `relevance`."""
+"""What to say above the hits, for each word of `relevance`."""
 SHADES = "·░▒▓█"
 MAPS_A_ROW = 6
 
 
 def result_lines(result: dict) -> Iterator[str]:
-    """What was found, best first, and how long it took; from `SearchResult.as_json()`."""
+    """Format the hits, best first, and the times; from `SearchResult.as_json()`."""
     if len(result["terms"]) > 1:
         yield "searched for " + terms_as_text(result["terms"])
     yield from result["notices"]
     if result["relevance"] is not None:
-        yield SAID[result["relevance"]]
-    for place, hit in enumerate(result["hits"], 1):
-        name = hit["uri"] if "uri" in hit else f"[{hit['language']}] {hit['text']}"
-        yield f"{place:3}. {name}"
-        yield (
-            f"     score {hit['score']:.3f}  first stage {hit['first_stage_score']:.3f} "
-            f"(rank {hit['first_stage_rank']}){_lexical(hit)}{_match(hit)}"
-        )
-        for caption in _best_first(hit)[:2]:
-            yield f"     {caption['text']}"
-        if "explanation" in hit:
-            yield from (f"     {line}" for line in explanation_lines(hit["explanation"]))
-        if hit["duplicates"]:
-            yield f"     and {len(hit['duplicates'])} near-duplicates: {', '.join(map(str, hit['duplicates']))}"
+        yield VERDICTS[result["relevance"]]
+    for number, hit in enumerate(result["hits"], 1):
+        yield from _hit_lines(number, hit)
     times = ", ".join(f"{stage} {ms:.0f}" for stage, ms in result["took_ms"].items())
     if result.get("where") and not result["total"]:
         yield "nothing fits the filter: " + result["where"]
@@ -47,8 +36,23 @@ def result_lines(result: dict) -> Iterator[str]:
         yield f"next page: --cursor {result['cursor']}"
 
 
+def _hit_lines(number: int, hit: dict) -> Iterator[str]:
+    name = hit["uri"] if "uri" in hit else f"[{hit['language']}] {hit['text']}"
+    yield f"{number:3}. {name}"
+    yield (
+        f"     score {hit['score']:.3f}  first stage {hit['first_stage_score']:.3f} "
+        f"(rank {hit['first_stage_rank']}){_lexical(hit)}{_match(hit)}"
+    )
+    for caption in _best_first(hit)[:2]:
+        yield f"     {caption['text']}"
+    if "explanation" in hit:
+        yield from (f"     {line}" for line in explanation_lines(hit["explanation"]))
+    if hit["duplicates"]:
+        yield f"     and {len(hit['duplicates'])} near-duplicates: {', '.join(map(str, hit['duplicates']))}"
+
+
 def explanation_lines(explanation: dict) -> Iterator[str]:
-    """Maps of where the sentence and each word are seen, side by side, darkest where most; from `Explanation.as_json()`."""
+    """Draw the maps of the sentence and of each word side by side, darkest where most; from `Explanation.as_json()`."""
     maps = [("all of it", explanation["heat"]), *((word["word"], word["heat"]) for word in explanation["words"])]
     width = 2 * explanation["grid"][1] + 3
     for start in range(0, len(maps), MAPS_A_ROW):
@@ -59,12 +63,12 @@ def explanation_lines(explanation: dict) -> Iterator[str]:
 
 
 def terms_as_text(terms: list[dict]) -> str:
-    """'"beach sunset", 2 x photo 17, without "people"'; from the JSON of terms."""
+    """Format terms, such as '"beach sunset", 2 x photo 17, without "people"'; from the JSON of terms."""
     return ", ".join(_term(term) for term in terms)
 
 
 def evaluation_lines(report: dict) -> Iterator[str]:
-    """Tables for people; from what `evaluation.evaluate` gives."""
+    """Format the tables of an evaluation; from what `evaluate` returns."""
     if report["protocol"] != "all" or report["mode"] != "vector":
         folds = f", the mean over {report['folds']} folds" if report["folds"] > 1 else ""
         yield f"protocol {report['protocol']}{folds}; mode {report['mode']}"
@@ -92,11 +96,11 @@ def evaluation_lines(report: dict) -> Iterator[str]:
         yield "rsum, the six recalls added up, at most 600:"
     for row in report["rsum"]:
         yield f"  {row['language']:5} {row['rerank']:6} {row['rsum']:7.1f}"
-    yield from _absence_lines(report.get("relevance", []))
+    yield from _unanswerable_lines(report.get("relevance", []))
 
 
 def percent(probability: float) -> str:
-    """ "87 %"; "<1 %" and ">99 %" at the ends, for nothing is certain."""
+    """Format a probability: "87 %", and "<1 %" or ">99 %" at the ends, because nothing is certain."""
     rounded = round(100 * probability)
     if rounded < 1:
         return "<1 %"
@@ -115,7 +119,7 @@ def _term(term: dict) -> str:
 
 
 def _best_first(hit: dict) -> list[dict]:
-    """The captions of a hit, the one that fits best first."""
+    """The captions of a hit, the best one first."""
     return sorted(hit.get("captions", []), key=lambda caption: caption["id"] != hit["best_caption"])
 
 
@@ -124,14 +128,14 @@ def _shade(value: float) -> str:
 
 
 def _cut(name: str, width: int) -> str:
-    """As much of a name as fits into `width` columns with one to spare, and blanks up to there."""
+    """Cut or pad a name to `width` columns, of which at least one is blank."""
     while _columns(name) >= width:
         name = name[:-1]
     return name + " " * (width - _columns(name))
 
 
 def _columns(text: str) -> int:
-    """How wide a text is in a terminal, where a Chinese character takes two columns."""
+    """The width of a text in a terminal, where a Chinese character takes two columns."""
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
@@ -152,7 +156,7 @@ def _with_interval(value: float, interval: list[float]) -> str:
     return f"{value:.1f} ({low:.0f}-{high:.0f})"
 
 
-def _absence_lines(rows: list[dict]) -> Iterator[str]:
+def _unanswerable_lines(rows: list[dict]) -> Iterator[str]:
     if not rows:
         return
     yield 'Telling "nothing found", photos in the index against photos left out (AUC 0.5 is chance, 1 perfect):'

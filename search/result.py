@@ -1,9 +1,10 @@
-"""What a search answers with."""
+"""The result of a search."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from search.query.query import Query
 from search.query.translation import Notice
@@ -31,12 +32,22 @@ class Photo:
 
 @dataclass(frozen=True)
 class Hit:
-    """What every hit tells about its place at each stage: ranks count from 1.
+    """A hit with its rank and score at each stage. Ranks count from 1.
 
-    `lexical_rank` and `lexical_score` are the place by words, None where there is none or words were not looked for;
-    `rerank_rank`, `rerank_score`, `match_logit` and `hub_cost`, what was taken off `first_stage_score`, are None where the pair
-    was not read, `match_probability` also where the weights are not calibrated. `duplicates` are the ids that are folded into
-    this hit, as far down the list as was looked.
+    Attributes:
+        id: of the image or caption.
+        rank: in the final list.
+        score: what the final list is ordered by.
+        first_stage_score: cosine, or BM25 in mode "lexical".
+        first_stage_rank: by this score.
+        lexical_rank: by words; None if no word was found or the mode is "vector", as is the score.
+        lexical_score: BM25.
+        rerank_rank: after re-ranking; None if the pair was not re-ranked, as are the next four.
+        rerank_score: match logit + weight * (first-stage score - hub cost).
+        match_logit: of the cross-modal encoder.
+        match_probability: None also if the model is not calibrated.
+        hub_cost: what was subtracted from the first-stage score.
+        duplicates: ids that are collapsed into this hit, as far down the list as was looked.
     """
 
     id: int
@@ -56,8 +67,16 @@ class Hit:
 
 @dataclass(frozen=True)
 class ImageHit(Hit):
-    """A photo that was found, with all of its captions; `best_caption` is the id of the one that fits the query best by itself,
-    None where there is none."""
+    """A photo that was found, with all its captions.
+
+    Attributes:
+        uri: where it is.
+        width: in pixels, upright.
+        height: in pixels, upright.
+        metadata: what its source says of it.
+        captions: all of them.
+        best_caption: the id of the caption that fits the query best by itself; None if there is none.
+    """
 
     uri: str
     width: int
@@ -78,14 +97,19 @@ class CaptionHit(Hit):
 
 @dataclass(frozen=True, eq=False)
 class SearchResult:
-    """Hits, best first, and how they came about.
+    """The hits of one page, best first, and how they came about.
 
-    `total` is how many could be reached by paging, `reranked` how many the cross-modal encoder read, `version` the
-    version of the collection that was searched, `took_ms` milliseconds by stage; there is `cached` among them where all of it
-    was known from before. `relevance` is that of the best hit of
-    the whole list, whatever the page, and None where no hit has a match probability. `notices` is what there is to know
-    about the answer, such as that the model doesn't know the query's language. `more` says whether there is a next page, and
-    `cursor` is for its query.
+    Attributes:
+        query: the query, with the offset of the page.
+        version: the version of the collection that was searched.
+        total: how many hits could be reached by paging.
+        reranked: how many candidates the cross-modal encoder read.
+        relevance: of the best hit of the whole list, whatever the page; None if no hit has a match probability.
+        hits: best first.
+        took_ms: milliseconds by stage; with "cached" if the result came from the cache.
+        notices: what to know about the answer, such as that the model doesn't know the query's language.
+        more: True if there is a next page.
+        cursor: for the query of the next page.
     """
 
     query: Query
@@ -99,7 +123,7 @@ class SearchResult:
     more: bool = False
     cursor: str | None = None
 
-    def as_json(self) -> dict:
+    def as_json(self) -> dict[str, Any]:
         """Plain values only, ready for `json.dumps`."""
         return {
             "query": self.query.as_text(),
@@ -121,5 +145,5 @@ class SearchResult:
 
 
 def number_or_none(number: float) -> float | None:
-    """NaN stands for "not read" in a ranking; JSON has no NaN."""
+    """None for NaN, which stands for "not re-ranked" in a ranking: JSON has no NaN."""
     return None if math.isnan(number) else float(number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from storage.errors import EmptyCollection, StorageError
 from storage.manifest import Manifest
@@ -12,50 +13,72 @@ from storage.segments.segment_set import SegmentSet
 from storage.snapshot import Snapshot, rows_of
 from storage.writer import Writer
 
+Rows = TypeVar("Rows", bound=SegmentSet)
+
 
 class Collection:
-    """A named set of images with captions. `Home.collection` and `Home.create_collection` make these."""
+    """A named set of images with captions, made by `Home.collection` and `Home.create_collection`."""
 
     def __init__(self, folder: Path):
+        """`folder` is the collection's folder; its name is the collection's."""
         self.folder = folder
 
     @property
     def name(self) -> str:
+        """The collection's name."""
         return self.folder.name
 
     @property
     def manifest(self) -> Manifest:
-        """The published version at this instant; version 0 when nothing was published. Raises BrokenManifest."""
+        """The version that is published at this instant; version 0 if nothing was published.
+
+        Raises:
+            BrokenManifest: The manifest is damaged.
+        """
         return Manifest.load(self.folder / "manifest.json")
 
     def open_snapshot(self) -> Snapshot:
-        """The last published version, opened for reading. Raises EmptyCollection, BrokenManifest, BrokenSegment or
-        BrokenIndex."""
+        """Open the last published version for reading.
+
+        Raises:
+            EmptyCollection: Nothing was published.
+            BrokenManifest: The manifest is damaged.
+            BrokenSegment: A segment is damaged.
+            UnreadableSegment: The system refuses to read a segment at the moment.
+            BrokenIndex: An index file is damaged.
+        """
         return self._open(Snapshot)
 
     def open_rows(self) -> SegmentSet:
-        """The same without its index files, which are as large in memory as on disk. Raises as `open_snapshot`."""
+        """Open the last published version without its index files. Raises what `open_snapshot` raises."""
         return self._open(rows_of)
 
-    def _open(self, opened: Callable[[Path, Manifest], SegmentSet]) -> SegmentSet:
+    def _open(self, open_version: Callable[[Path, Manifest], Rows]) -> Rows:
         while True:
             manifest = self.manifest
             if manifest.version == 0:
                 raise EmptyCollection(self.name)
             try:
-                return opened(self.folder, manifest)
+                return open_version(self.folder, manifest)
             except StorageError:
                 if self.manifest.version == manifest.version:
                     raise
-                # A newer version was published, and took the old files away, while we were opening them.
+                # A newer version was published meanwhile, and its writer removed the old files.
 
     def writer(self, fingerprint: str, rebuild: bool = False) -> Writer:
-        """The only writer; with `rebuild`, what it publishes replaces everything, also what is damaged.
+        """Lock the collection and open its only writer.
 
-        Raises CollectionBusy, OtherWeights or BrokenManifest.
+        Args:
+            fingerprint: The fingerprint of the encoder that makes the vectors.
+            rebuild: What is published replaces everything, damage included.
+
+        Raises:
+            CollectionBusy: Another process writes to the collection.
+            OtherWeights: The collection was made by another encoder, and this is no rebuild.
+            BrokenManifest: The manifest is damaged, and this is no rebuild.
         """
         return Writer(self.folder, fingerprint, rebuild)
 
     def salvage(self) -> SegmentSet:
-        """The published rows that can be read, for a rebuild after damage; see `storage.salvage`."""
+        """The published rows that can still be read, for a rebuild after damage; see `storage.salvage`."""
         return salvaged(self.folder)

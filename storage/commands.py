@@ -1,6 +1,8 @@
-"""The commands of a collection's life that encode nothing: delete, compact, versions, rollback, failures."""
+"""Commands that change or list a collection and encode nothing: delete, compact, versions, rollback, failures."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import click
 
@@ -16,7 +18,7 @@ DROP = click.option("--drop-unfinished", is_flag=True, help="Lose what an interr
 @HOME
 @COLLECTION
 @JSON
-def delete(ids, where, drop_unfinished, home, collection, as_json):
+def delete(ids: tuple[int, ...], where: str | None, drop_unfinished: bool, home: Path, collection: str, as_json: bool) -> None:
     """Delete images and their captions from a collection, by the ids that `search --json` gives, or by a filter.
 
     Reads and Writes HOME/collections/COLLECTION; photos are left where they are. A photo that is still in its source comes
@@ -40,7 +42,7 @@ def delete(ids, where, drop_unfinished, home, collection, as_json):
 @HOME
 @COLLECTION
 @JSON
-def compact(keep, drop_unfinished, home, collection, as_json):
+def compact(keep: int, drop_unfinished: bool, home: Path, collection: str, as_json: bool) -> None:
     """Write segments that hold deleted images anew, and forget old versions.
 
     Reads and Writes HOME/collections/COLLECTION; a server may go on serving meanwhile. Old versions keep their files:
@@ -57,7 +59,7 @@ def compact(keep, drop_unfinished, home, collection, as_json):
 @HOME
 @COLLECTION
 @JSON
-def versions(home, collection, as_json):
+def versions(home: Path, collection: str, as_json: bool) -> None:
     """List the versions of a collection that are kept: when, how much they hold, by which model, what changed.
 
     Reads HOME/collections/COLLECTION; writes nothing. The first is the current one.
@@ -75,7 +77,7 @@ def versions(home, collection, as_json):
 @HOME
 @COLLECTION
 @JSON
-def rollback(version, drop_unfinished, home, collection, as_json):
+def rollback(version: int, drop_unfinished: bool, home: Path, collection: str, as_json: bool) -> None:
     """Make a collection what it was in VERSION, one that `versions` lists, as a new version.
 
     Reads and Writes HOME/collections/COLLECTION. The catalog and the photos are not rolled back: the next build-index brings
@@ -91,7 +93,7 @@ def rollback(version, drop_unfinished, home, collection, as_json):
 @HOME
 @COLLECTION
 @JSON
-def failures(home, collection, as_json):
+def failures(home: Path, collection: str, as_json: bool) -> None:
     """List every file that could not be read, with a reason code and a sentence.
 
     Reads the catalog and HOME/collections/COLLECTION; writes nothing.

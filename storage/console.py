@@ -1,4 +1,4 @@
-"""What the commands of all rooms share: options, progress bars, and how an answer is printed."""
+"""What the commands of all rooms share: options, progress bars, and printing of results."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from threading import Thread
+from typing import Protocol
 
 import click
 
-from storage.errors import UnusableHome
+from storage.errors import unusable
 from storage.interrupts import open_bars, temporary_folders
 
 HOME = click.option(
@@ -31,8 +33,14 @@ STDIN = 0
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
 
+class Progress(Protocol):
+    """What a long task calls after each step."""
+
+    def __call__(self, stage: str, done: int, total: int) -> None: ...
+
+
 def allow_many_files() -> None:
-    """Raise the number of files that may be open to what the system allows: a segment takes four."""
+    """Raise the number of files that may be open to the system's limit: a segment takes four."""
     import resource
 
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -41,10 +49,17 @@ def allow_many_files() -> None:
 
 
 @contextlib.contextmanager
-def bar(unit: str, quiet: bool = False):
-    """A callable (stage, done, total) that draws a progress bar with rate and time left on standard error.
+def bar(unit: str, quiet: bool = False) -> Iterator[Progress]:
+    """Draw a progress bar with rate and remaining time on standard error, in a `with` block.
 
-    Nothing is drawn before the first call: what is refused is one line.
+    Nothing is drawn before the first call, so that a command that fails at once prints its one line only.
+
+    Args:
+        unit: What is counted, in the plural.
+        quiet: Draw nothing.
+
+    Yields:
+        A function to call after each step.
     """
     from tqdm import tqdm
 
@@ -70,47 +85,59 @@ def bar(unit: str, quiet: bool = False):
 
 
 @contextlib.contextmanager
-def temporary_folder(home: Path):
-    """A folder inside the home, where there is room for an index, gone afterwards."""
+def temporary_folder(home: Path) -> Iterator[Path]:
+    """Make a folder inside the home, where there is room for an index; it is removed after the `with` block.
+
+    Raises:
+        UnusableHome: The folder can't be made.
+    """
     try:
         home.mkdir(parents=True, exist_ok=True)
         folder = tempfile.TemporaryDirectory(prefix="evaluate-", dir=home)
     except OSError as error:
-        raise UnusableHome(home, error.strerror) from error
+        raise unusable(home, error) from error
     with folder as name:
         temporary_folders.append(Path(name))
         yield Path(name)
 
 
 def integers(text: str, option: str) -> list[int]:
-    """Whole numbers from 0 upwards, comma-separated."""
+    """Parse whole numbers from 0 upwards, separated by commas.
+
+    Args:
+        text: The value of the option.
+        option: The option's name, for the error.
+
+    Raises:
+        click.BadParameter: The text is something else.
+    """
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() for part in parts):
         raise click.BadParameter(f"{text!r} is not a list of whole numbers such as 0,32", param_hint=option)
     return [int(part) for part in parts]
 
 
-def say(value: dict, lines, as_json: bool) -> None:
-    """Print a command's answer: as JSON, or as the lines that `lines` makes of it."""
+def say(value: dict, lines: Callable[[dict], Iterable[str]], as_json: bool) -> None:
+    """Print a command's result: as JSON, or as the lines that `lines` makes of it."""
     if as_json:
         click.echo(json.dumps(value, ensure_ascii=False, indent=2))
     else:
         print_lines(lines(value))
 
 
-def print_lines(lines, err: bool = False) -> None:
-    """One line after the other."""
+def print_lines(lines: Iterable[str], err: bool = False) -> None:
+    """Print lines on standard output, or with `err` on standard error."""
     for line in lines:
         click.echo(printable(line), err=err)
 
 
 def printable(line: str) -> str:
-    """A line as a terminal can print it, which a file's name in it may try to steer, or not be text at all."""
+    """Escape control characters and invalid text in a line: a file's name in it may try to control the terminal."""
     return line.translate(_CONTROLS).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def end_with_parent() -> None:
-    """End this process, as SIGTERM does, when whoever started it lets go of its standard input, be it by dying."""
+    """End this process, as SIGTERM does, when its standard input is closed, as happens when the parent process dies."""
 
     def watch() -> None:
         while os.read(STDIN, 1):

@@ -1,4 +1,4 @@
-"""Writing so that what was written is there after a power cut, and reading it back."""
+"""Files and folders that survive a power cut once they are written, and memory of mapped files."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ TEMPORARY = ".tmp-"
 
 
 def sync_file(path: Path) -> None:
-    """Wait until the file's bytes are on the disk."""
+    """Wait until a file's bytes are on the disk."""
     with open(path, "rb") as file:
         os.fsync(file.fileno())
 
 
 def sync_folder(path: Path) -> None:
-    """Wait until the names in the folder are on the disk; systems that can't open a folder need no such call."""
+    """Wait until the names in a folder are on the disk. A system that can't open a folder needs no such call."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except PermissionError:  # Windows
@@ -33,7 +33,7 @@ def sync_folder(path: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Wait until every file directly in the folder, and the folder itself, are on the disk."""
+    """Wait until all files directly in a folder, and the folder itself, are on the disk."""
     for path in sorted(folder.iterdir()):
         sync_file(path)
     sync_folder(folder)
@@ -47,7 +47,7 @@ def move_into_place(temporary: Path, final: Path) -> None:
 
 
 def replace_json(path: Path, content: dict) -> None:
-    """Swap a JSON file in one instant: readers see the old or the new content, never a part."""
+    """Replace a JSON file in one instant: readers see the old or the new content, never a part."""
     temporary = path.with_name(TEMPORARY + path.name)
     temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     sync_file(temporary)
@@ -56,13 +56,13 @@ def replace_json(path: Path, content: dict) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """The file's SHA-256 in hex digits."""
+    """The SHA-256 of a file, in hex digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and its parents, each durably named in its own parent."""
+    """Make a folder and its parents, durably."""
     missing = [folder for folder in [path, *path.parents] if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
     for folder in reversed(missing):
@@ -70,7 +70,7 @@ def make_folder(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder with all in it; what is already gone is fine."""
+    """Remove a file, or a folder with everything in it. A missing one is fine."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -78,8 +78,10 @@ def remove(path: Path) -> None:
 
 
 def give_back(array: np.ndarray) -> None:
-    """Let the system have the memory that a mapped file's array takes; what is asked for again is read again. Another array is
-    left alone."""
+    """Return the memory of a mapped file's array to the system; what is needed later is read again.
+
+    An array that is not mapped is left alone.
+    """
     file = getattr(array, "_mmap", None)
     if file is not None and hasattr(mmap, "MADV_DONTNEED"):
         file.madvise(mmap.MADV_DONTNEED)

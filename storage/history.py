@@ -1,4 +1,4 @@
-"""The manifests of the latest versions, each in a file of its own, so that a version can be gone back to."""
+"""The manifests of the latest versions, each in its own file, so that a collection can be rolled back."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from storage.errors import BrokenManifest
 from storage.files import make_folder, remove
 from storage.manifest import Manifest
 
-KEPT = 5
+KEPT_VERSIONS = 5
 
 
 class History:
-    """`versions/<number>.json` of a collection: its current version and the latest before it.
+    """The files `versions/<number>.json` of a collection: its current version and the latest before it.
 
-    A manifest is written here before it is published, so that one above the current version was never seen by anyone.
-    What these manifests name stays on disk.
+    A manifest is written here before it is published: nobody has read one with a higher number than the current version.
+    Segments and index files that these manifests name stay on disk.
     """
 
     def __init__(self, folder: Path):
+        """`folder` is the collection's folder."""
         self._folder = folder / "versions"
 
     def manifests(self) -> list[Manifest]:
-        """Those that can be read, newest first."""
+        """The manifests that can be read, newest first."""
         found = []
         for number in self._numbers():
             with suppress(BrokenManifest):
@@ -31,12 +32,12 @@ class History:
         return found
 
     def keep(self, manifest: Manifest) -> None:
-        """Durable when this returns."""
+        """Add a manifest. It is durable when this returns."""
         make_folder(self._folder)
         manifest.save(self._path(manifest.version))
 
     def agree_with(self, current: Manifest) -> None:
-        """Forget what is above the current version, and have the current one, as after a killed run or a restored file."""
+        """Forget versions above the current one, and add the current one, as after a killed run or a restored file."""
         for number in self._numbers():
             if number > current.version:
                 self.forget(number)
@@ -44,7 +45,7 @@ class History:
             self.keep(current)
 
     def prune(self, current: int, old: int) -> None:
-        """Forget all but the current version and the latest `old` before it."""
+        """Forget all versions but the current one and the latest `old` ones before it."""
         before = [number for number in self._numbers() if number < current]
         for number in before[old:]:
             self.forget(number)

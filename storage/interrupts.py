@@ -1,4 +1,4 @@
-"""Ctrl-C: the command ends soon, whatever it is doing, and so do the processes that it started."""
+"""Ctrl-C: the command ends soon, whatever it does at the moment, and so do the processes that it started."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import threading
 import time
 from pathlib import Path
 from threading import Thread
-from typing import Protocol
+from typing import Any, Protocol
 
 STDERR = 2
 STOPPED = "Stopped. What was published is as it was; run the same command to go on."
-PATIENCE_S = 0.5
-"""A command that was stopped may take so long to end by itself; a batch that is being encoded takes longer."""
-TIDYING_S = 5
-"""So long a command that was stopped may take to end the processes it started and to remove its temporary folders."""
+GRACE_S = 0.5
+"""The time that a stopped command has to end by itself; a batch that is being encoded takes longer."""
+CLEANUP_S = 5
+"""The time that a stopped command has to end the processes it started and to remove its temporary folders."""
 
 
 class Bar(Protocol):
@@ -29,63 +29,67 @@ class Bar(Protocol):
 
 
 open_bars: list[Bar] = []
+"""Progress bars that are on the screen."""
 temporary_folders: list[Path] = []
 """Folders that are removed when the command is stopped."""
 _ending = threading.Lock()
-_patient = True
+_forced = True
+"""True if a stopped command is ended after GRACE_S."""
 
 
 def take_interrupts() -> None:
-    """Have Ctrl-C raise KeyboardInterrupt in this, the main thread, and end the command soon, whatever it is doing.
+    """Let Ctrl-C raise KeyboardInterrupt in the main thread, and end the command soon, whatever it does at the moment.
 
-    Libraries set handlers of their own, MindSpore one at each run. So the signal is blocked in every thread, and one thread
-    waits for it. To be called before there are other threads.
+    Call this in the main thread, before there are other threads. Libraries set their own handlers, MindSpore one at each run;
+    so the signal is blocked in every thread, and one thread waits for it.
     """
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # whoever started this wants it ignored
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # the parent process wants it ignored
         return
     from multiprocessing import resource_tracker
 
-    resource_tracker._IGNORED_SIGNALS = (signal.SIGTERM,)  # it would unblock these in the thread that starts a process
+    tracker: Any = resource_tracker
+    tracker._IGNORED_SIGNALS = (signal.SIGTERM,)  # it would unblock these in the thread that starts a process
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     signal.signal(signal.SIGURG, lambda *_: None)  # wakes the main thread from whatever it waits for
-    Thread(target=_pass_on, args=(threading.main_thread().ident,), name="interrupts", daemon=True).start()
+    Thread(target=_forward_interrupts, args=(threading.main_thread().ident,), name="interrupts", daemon=True).start()
 
 
 def end_by_itself() -> None:
-    """Let Ctrl-C only raise KeyboardInterrupt from now on: the command sees to its end, which may take longer."""
-    global _patient
-    _patient = False
+    """From now on let Ctrl-C only raise KeyboardInterrupt: the command ends by itself, which may take longer."""
+    global _forced
+    _forced = False
 
 
-def _pass_on(main: int) -> None:
+def _forward_interrupts(main: int | None) -> None:
+    assert main is not None  # a thread that runs has an id
     while True:
         signal.sigwait({signal.SIGINT})
         _thread.interrupt_main()
         signal.pthread_kill(main, signal.SIGURG)
-        if _patient:
-            time.sleep(PATIENCE_S)
+        if _forced:
+            time.sleep(GRACE_S)
             end_stopped()
 
 
 def end_stopped() -> None:
-    """Say that the command was stopped and end the process at once, and those that it started, with 130.
+    """Print that the command was stopped, and end this process, with 130, and those that it started.
 
-    What is being written can be killed at any instant. Waiting for threads would take as long as what they encode, and
-    MindSpore aborts with a trace in an interpreter that shuts down.
+    Threads are not waited for: what they encode may take long, and MindSpore aborts with a trace in an interpreter that shuts
+    down. Everything that is written to disk survives a kill at any instant.
     """
     if not _ending.acquire(blocking=False):
         threading.Event().wait()  # the other thread is about to end the process
     try:
-        tidying = Thread(target=_tidy, daemon=True)
-        tidying.start()
-        tidying.join(TIDYING_S)  # an interrupted thread may have left a lock held that is needed here
+        cleanup = Thread(target=_clean_up, daemon=True)
+        cleanup.start()
+        cleanup.join(CLEANUP_S)  # an interrupted thread may have left a lock held that is needed here
     finally:
         os._exit(130)
 
 
-def _tidy() -> None:
-    for step in (_kill_children, _say_stopped, _remove_temporary, sys.stdout.flush):
-        with contextlib.suppress(Exception):  # nobody may be left to read what is said
+def _clean_up() -> None:
+    for step in (_kill_children, _print_stopped, _remove_temporary_folders, sys.stdout.flush):
+        with contextlib.suppress(Exception):  # nobody may be left to read what is printed
             step()
 
 
@@ -94,12 +98,12 @@ def _kill_children() -> None:
         child.kill()
 
 
-def _remove_temporary() -> None:
+def _remove_temporary_folders() -> None:
     for folder in temporary_folders:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _say_stopped() -> None:
-    """Say it without a lock: the main thread may have been interrupted while it drew a bar, and keep the bar's lock."""
-    below = "\n" if any(not shown.disable for shown in open_bars) else ""
-    os.write(STDERR, f"{below}{STOPPED}\n".encode())
+def _print_stopped() -> None:
+    """Print without a lock: the main thread may have been interrupted while it drew a bar, and keep the bar's lock."""
+    line_break = "\n" if any(not bar.disable for bar in open_bars) else ""
+    os.write(STDERR, f"{line_break}{STOPPED}\n".encode())

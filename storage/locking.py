@@ -1,4 +1,4 @@
-"""One writer at a time."""
+"""A lock that admits one writer at a time."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ from storage.errors import CollectionBusy
 
 
 def take_lock(folder: Path) -> int:
-    """Lock a collection's folder; give the lock back with `os.close`. The system does so when the process dies.
+    """Lock a collection's folder. The system releases the lock when the process dies.
 
-    Raises CollectionBusy.
+    Returns:
+        A file descriptor; `os.close` releases the lock.
+
+    Raises:
+        CollectionBusy: Another process has the lock.
     """
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -30,7 +34,11 @@ def take_lock(folder: Path) -> int:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock for as long as this lasts. Raises CollectionBusy."""
+    """Hold the lock of a collection's folder in a `with` block.
+
+    Raises:
+        CollectionBusy: Another process has the lock.
+    """
     descriptor = take_lock(folder)
     try:
         yield

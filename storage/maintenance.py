@@ -1,4 +1,4 @@
-"""What is done to a collection without encoding anything: delete, compact, list versions, go back."""
+"""Changes of a collection that encode nothing: delete, compact, roll back; and the list of its versions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from storage.catalog.catalog import VersionRecord
 from storage.collection import Collection
 from storage.errors import BrokenSegment, EmptyCollection, UnfinishedRun, UnknownVersion, unusable
 from storage.files import TEMPORARY
-from storage.history import KEPT, History
+from storage.history import KEPT_VERSIONS, History
 from storage.home import Home
 from storage.manifest import Manifest
 from storage.segments.builder import MERGE, REBUILD, SegmentInfo
@@ -23,15 +23,26 @@ from storage.writer import Writer, now
 
 
 class Maintenance(Writer):
-    """A writer that encodes nothing: it has the weights of what is published, and no use for an interrupted run's work."""
+    """A writer that encodes nothing. It keeps the fingerprint of what is published, and drops an interrupted run's work."""
 
     def __init__(self, folder: Path, drop_unfinished: bool = False):
-        """Raises CollectionBusy, EmptyCollection, BrokenManifest or, where work would be lost, UnfinishedRun."""
+        """Lock a collection.
+
+        Args:
+            folder: The collection's folder.
+            drop_unfinished: Drop what an interrupted run had encoded.
+
+        Raises:
+            CollectionBusy: Another process writes to the collection.
+            EmptyCollection: Nothing was published.
+            BrokenManifest: The manifest is damaged.
+            UnfinishedRun: An interrupted run's work would be dropped without `drop_unfinished`.
+        """
         self._drop = drop_unfinished
         super().__init__(folder, "")
 
     def compact(self) -> Manifest:
-        """Write the segments that hold tombstoned images, and the small ones, anew without those; publishes that."""
+        """Rewrite the segments that hold deleted images, and the small ones, without these images, and publish."""
         segments = self._opened(self.manifest.segments)
         rewritten = needs_compaction(segments, self._dead)
         if not rewritten:
@@ -39,8 +50,14 @@ class Maintenance(Writer):
         return self._commit(self._merged(segments, rewritten), True, "compacted")
 
     def mend(self, damaged: set[str], change: str) -> Manifest:
-        """Publish the collection without these segments, which are not read, and with index files made anew; versions that
-        hold them are forgotten."""
+        """Publish the collection without its damaged segments, and with new index files.
+
+        Versions that hold a damaged segment are forgotten.
+
+        Args:
+            damaged: The names of segments, which are not read.
+            change: What the new version changes, in words.
+        """
         names = [name for name in self.manifest.segments if name not in damaged]
         if not names:
             names = [self._builder(self.manifest.dim, self.manifest.token_shape, MERGE).finish()]
@@ -49,7 +66,12 @@ class Maintenance(Writer):
         return manifest
 
     def roll_back(self, version: int) -> Manifest:
-        """Publish the state of an old version again, as a new version. Raises UnknownVersion, or what opening it raises."""
+        """Publish the state of an old version as a new version.
+
+        Raises:
+            UnknownVersion: That version is not kept.
+            StorageError: That version can't be opened.
+        """
         kept = [manifest for manifest in self._history.manifests() if manifest.version < self.manifest.version]
         old = next((manifest for manifest in kept if manifest.version == version), None)
         if old is None:
@@ -77,7 +99,7 @@ class Maintenance(Writer):
         return False
 
     def _images_of_interrupted_run(self) -> int:
-        """How many images are encoded, whatever for, and not published."""
+        """The number of images that an interrupted run of any kind has encoded and not published."""
         kept = {name for manifest in [self.manifest, *self._history.manifests()] for name in manifest.segments}
         total = 0
         for name in self._names():
@@ -98,8 +120,11 @@ class Maintenance(Writer):
 
 
 def images_of_interrupted_rebuild(collection: Collection) -> int:
-    """How many images a `build-index --rebuild` had encoded when it ended before its time; a run that is none drops them.
-    Raises BrokenManifest."""
+    """The number of images that an interrupted `build-index --rebuild` has encoded. A run without --rebuild drops them.
+
+    Raises:
+        BrokenManifest: The manifest is damaged.
+    """
     folder, manifest = collection.folder / "segments", collection.manifest
     names, total = {path.name for path in folder.iterdir()} if folder.is_dir() else set(), 0
     for name in names - set(manifest.segments):
@@ -120,9 +145,20 @@ def _is_rebuild(purpose: str | None, base_version: int | None, manifest: Manifes
 
 
 def delete_images(home: Home, name: str, ids: Sequence[int], drop_unfinished: bool = False) -> dict:
-    """Take images and their captions out of a collection; the answer of the command, as plain values.
+    """Delete images and their captions from a collection.
 
-    Raises UnknownId, with nothing deleted, and what `Maintenance` and opening the collection raise.
+    Args:
+        home: The home.
+        name: The collection's name.
+        ids: The images' ids.
+        drop_unfinished: Drop what an interrupted run had encoded.
+
+    Returns:
+        The report of the command, as JSON values.
+
+    Raises:
+        UnknownId: There is no such image; nothing is deleted.
+        StorageError: What `changed` raises.
     """
     collection = home.collection(name)
     wanted = sorted(set(ids))
@@ -137,9 +173,18 @@ def delete_images(home: Home, name: str, ids: Sequence[int], drop_unfinished: bo
     return {"deleted": wanted, **changed(home, name, change, drop_unfinished)}
 
 
-def compact(home: Home, name: str, keep: int = KEPT, drop_unfinished: bool = False) -> dict:
-    """Write segments with tombstoned images anew, and keep only `keep` versions before the current one, and only the uploaded
-    photos that are still named."""
+def compact(home: Home, name: str, keep: int = KEPT_VERSIONS, drop_unfinished: bool = False) -> dict:
+    """Rewrite segments that hold deleted images, and remove what is no longer needed.
+
+    Args:
+        home: The home.
+        name: The collection's name.
+        keep: How many versions before the current one to keep.
+        drop_unfinished: Drop what an interrupted run had encoded.
+
+    Returns:
+        The report of the command, as JSON values.
+    """
     folder = home.collection(name).folder
     before = size_of(folder)
 
@@ -149,28 +194,54 @@ def compact(home: Home, name: str, keep: int = KEPT, drop_unfinished: bool = Fal
         UploadStore(folder).sweep()
         return manifest
 
-    answer = changed(home, name, change, drop_unfinished)
-    return {**answer, "bytes_before": before, "bytes_after": size_of(folder)}
+    report = changed(home, name, change, drop_unfinished)
+    return {**report, "bytes_before": before, "bytes_after": size_of(folder)}
 
 
 def roll_back(home: Home, name: str, version: int, drop_unfinished: bool = False) -> dict:
-    """Publish the state of an old version as a new one. Raises UnknownVersion."""
+    """Publish the state of an old version as a new version.
+
+    Args:
+        home: The home.
+        name: The collection's name.
+        version: The old version.
+        drop_unfinished: Drop what an interrupted run had encoded.
+
+    Returns:
+        The report of the command, as JSON values.
+
+    Raises:
+        UnknownVersion: That version is not kept.
+    """
     return {"back_to": version, **changed(home, name, lambda writer: writer.roll_back(version), drop_unfinished)}
 
 
 def versions(home: Home, name: str) -> dict:
-    """The versions that are kept, newest first; the first is the current one."""
+    """The versions that are kept, newest first, as JSON values; the first one is the current version."""
     collection = home.collection(name)
-    current, noted = collection.manifest, {record.version: record for record in home.catalog.versions(name)}
+    current, recorded = collection.manifest, {record.version: record for record in home.catalog.versions(name)}
     older = [manifest for manifest in History(collection.folder).manifests() if manifest.version < current.version]
     kept = [manifest for manifest in (current, *older) if manifest.version]
-    return {"collection": name, "versions": [_described(manifest, noted.get(manifest.version)) for manifest in kept]}
+    return {"collection": name, "versions": [_version_entry(manifest, recorded.get(manifest.version)) for manifest in kept]}
 
 
 def changed(home: Home, name: str, change: Callable[[Maintenance], Manifest], drop_unfinished: bool) -> dict:
-    """Let `change` publish something and bring the catalog in step with it. Raises UnusableHome beside what it raises.
+    """Change a collection, and bring the catalog in line with it.
 
-    The catalog too is changed under the lock: a build that began right after would note files that are not published yet.
+    The catalog is changed under the lock too: a build that began right after would record files that are not published yet.
+
+    Args:
+        home: The home.
+        name: The collection's name.
+        change: Publishes something, and returns what is published then.
+        drop_unfinished: Drop what an interrupted run had encoded.
+
+    Returns:
+        The version, if it changed, and its counts, as JSON values.
+
+    Raises:
+        UnusableHome: The system refuses to write.
+        StorageError: What `change` and `Maintenance` raise.
     """
     collection = home.collection(name)
     try:
@@ -180,7 +251,7 @@ def changed(home: Home, name: str, change: Callable[[Maintenance], Manifest], dr
             rows = rows_of(collection.folder, manifest)
             if manifest.version != before:
                 home.catalog.record_version(name, version_record(manifest))
-            home.catalog.forget_files(name, home.catalog.strangers(name, rows.image_ids()))
+            home.catalog.forget_files(name, home.catalog.orphaned_files(name, rows.image_ids()))
     except OSError as error:
         raise unusable(home.path, error) from error
     return {
@@ -193,7 +264,7 @@ def changed(home: Home, name: str, change: Callable[[Maintenance], Manifest], dr
 
 
 def version_record(manifest: Manifest) -> VersionRecord:
-    """A publication as the catalog notes it."""
+    """A publication as the catalog records it."""
     return VersionRecord(manifest.version, manifest.fingerprint, manifest.images, manifest.captions, manifest.published_at)
 
 
@@ -202,27 +273,27 @@ def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def changed_lines(answer: dict) -> Iterator[str]:
-    """What `delete`, `compact` and `rollback` did."""
-    name, version = answer["collection"], answer["version"]
-    if "deleted" in answer:
-        count, named = len(answer["deleted"]), "" if name == "default" else f" --collection {name}"
+def changed_lines(report: dict) -> Iterator[str]:
+    """Format a report of `delete`, `compact` or `rollback` for people."""
+    name, version = report["collection"], report["version"]
+    if "deleted" in report:
+        count, named = len(report["deleted"]), "" if name == "default" else f" --collection {name}"
         yield (
             f"{count} image{'' if count == 1 else 's'} deleted. A photo that is still in its source comes back with the "
             f"next build-index; `python manage.py rollback {version - 1}{named}` undoes this."
         )
-    if "back_to" in answer:
-        yield f"Back to version {answer['back_to']}, which is version {version} now."
-    if "bytes_after" in answer:
-        yield f"{answer['bytes_before']:,} bytes before, {answer['bytes_after']:,} now" + (
-            "" if answer["changed"] else "; no segment holds deleted images"
+    if "back_to" in report:
+        yield f"Back to version {report['back_to']}, which is version {version} now."
+    if "bytes_after" in report:
+        yield f"{report['bytes_before']:,} bytes before, {report['bytes_after']:,} now" + (
+            "" if report["changed"] else "; no segment holds deleted images"
         )
-    yield f"{answer['images']} images and {answer['captions']} captions in {name}, version {version}"
+    yield f"{report['images']} images and {report['captions']} captions in {name}, version {version}"
 
 
-def version_lines(answer: dict) -> Iterator[str]:
-    """One line a version."""
-    for one in answer["versions"]:
+def version_lines(report: dict) -> Iterator[str]:
+    """Format a `versions` report for people: one line a version."""
+    for one in report["versions"]:
         change = f": {one['change']}" if one["change"] else ""
         yield (
             f"{one['version']:>5}  {one['published_at']}  {one['images']} images, {one['captions']} captions, "
@@ -230,8 +301,8 @@ def version_lines(answer: dict) -> Iterator[str]:
         )
 
 
-def _described(manifest: Manifest, noted: VersionRecord | None) -> dict:
-    counted = manifest if manifest.images or noted is None else noted
+def _version_entry(manifest: Manifest, recorded: VersionRecord | None) -> dict:
+    counted = manifest if manifest.images or recorded is None else recorded
     return {
         "version": manifest.version,
         "published_at": manifest.published_at,

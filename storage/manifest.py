@@ -1,4 +1,4 @@
-"""The manifest: the one small file that says what a collection is at this instant."""
+"""The manifest: the one small file that says what is published in a collection."""
 
 from __future__ import annotations
 
@@ -11,16 +11,27 @@ from storage.files import replace_json
 
 FORMAT = 1
 LATER = ("images", "captions", "change")
+"""Fields that the manifests of older programs lack."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """One published version of a collection. Version 0, which has no file, is a collection where nothing is published.
+    """One published version of a collection.
 
-    `tombstones` are ids of images that are still in a segment and no longer in the collection; their captions went
-    with them. `index` is the name of a folder under `index/`. `next_image_id` and `next_caption_id` were never used.
-    `images` and `captions` count the living, `change` says in words what this version changed; manifests of before had
-    neither.
+    Attributes:
+        version: The number; 0, which has no file, means that nothing is published.
+        fingerprint: The fingerprint of the encoder that made the vectors and tokens.
+        dim: D, the width of every vector.
+        token_shape: (L, H), the shape of one image's tokens.
+        segments: Names of folders under `segments/`.
+        tombstones: Ids of images that are deleted and still in a segment; their captions are deleted too.
+        index: The name of a folder under `index/`.
+        next_image_id: An id that no image ever had; nor has any higher one.
+        next_caption_id: The same for captions.
+        published_at: ISO 8601, in UTC.
+        images: The number of living images; 0 in old manifests.
+        captions: The number of their captions; 0 in old manifests.
+        change: What this version changed, in words; empty in old manifests.
     """
 
     version: int = 0
@@ -38,12 +49,16 @@ class Manifest:
     change: str = ""
 
     def save(self, path: Path) -> None:
-        """Publish: after this returns, and not before, readers see this version."""
+        """Publish this version: readers see it when this has returned."""
         replace_json(path, {"format": FORMAT, **asdict(self)})
 
     @classmethod
     def load(cls, path: Path) -> Manifest:
-        """The manifest at `path`, or version 0 when there is none. Raises BrokenManifest."""
+        """Read the manifest at `path`; version 0 if there is no file.
+
+        Raises:
+            BrokenManifest: The file can't be read, or is no manifest.
+        """
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Where a photo is: a file, or a member of a tar file; the text that says so, and reading by it."""
+"""The URI of a photo, which is a file or a member of a tar file, and reading a photo by it."""
 
 from __future__ import annotations
 
@@ -11,24 +11,32 @@ from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 from urllib.parse import unquote_to_bytes
 
 FILE, TAR = "file://", "tar://"
-SHARDS_REMEMBERED = 64
+CACHED_TARS = 64
 
 
 @dataclass(frozen=True)
 class PhotoUri:
-    """`path` is absolute and may hold bytes that aren't UTF-8, as the system gives them; `member` is a name in a tar."""
+    """The address of a photo.
+
+    Attributes:
+        path: The absolute path of the file; it may hold bytes that aren't UTF-8, as `os.fsdecode` gives them.
+        member: The photo's name in a tar file; None for a file of its own.
+    """
 
     path: Path
     member: str | None = None
 
     @property
     def uri(self) -> str:
-        """As UTF-8 text, one for each place: `/a/1.jpg`; `file:///a/%FF.jpg` where the name is no UTF-8;
-        `tar:///a/1.tar!b.jpg`. In the latter two, `%`, `!` and bytes that aren't UTF-8 are written as %XX."""
+        """The address as UTF-8 text; different photos have different texts.
+
+        It is `/a/1.jpg`; `file:///a/%FF.jpg` if the name is not UTF-8; `tar:///a/1.tar!b.jpg` in a tar. In the latter two,
+        `%`, `!` and bytes that aren't UTF-8 are written as %XX.
+        """
         if self.member is not None:
             return f"{TAR}{_escaped(str(self.path))}!{_escaped(self.member)}"
         name = str(self.path)
@@ -36,19 +44,23 @@ class PhotoUri:
 
     @classmethod
     def at(cls, uri: str) -> PhotoUri:
-        """The place that a uri names."""
+        """Parse a text that `uri` made."""
         if uri.startswith(TAR):
             path, _, member = uri.removeprefix(TAR).partition("!")
             return cls(Path(_unescaped(path)), _unescaped(member))
         return cls(Path(_unescaped(uri.removeprefix(FILE)) if uri.startswith(FILE) else uri))
 
     def state(self) -> tuple[int, int]:
-        """The photo's size in bytes and its file's time of change in ns. Raises OSError."""
-        status = os.stat(self.path)
-        return status.st_size if self.member is None else self.span()[1], status.st_mtime_ns
+        """The photo's size in bytes and its file's time of change in ns.
+
+        Raises:
+            OSError: The photo isn't there or can't be read.
+        """
+        status, span = os.stat(self.path), self.span()
+        return status.st_size if span is None else span[1], status.st_mtime_ns
 
     def exists(self) -> bool:
-        """Whether it is there, be it readable or not."""
+        """True if the photo is there, even if it can't be read."""
         if self.member is None:
             return os.path.lexists(self.path)
         try:
@@ -57,7 +69,11 @@ class PhotoUri:
             return os.path.lexists(self.path)
 
     def span(self) -> tuple[int, int] | None:
-        """Where in its file the photo's bytes begin, and how many they are; None for a whole file. Raises OSError."""
+        """The offset of the photo's bytes in the tar file, and their number; None for a photo that is a file of its own.
+
+        Raises:
+            OSError: The photo isn't there or can't be read.
+        """
         if self.member is None:
             return None
         try:
@@ -67,7 +83,11 @@ class PhotoUri:
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
-        """The photo's bytes as a file that can seek. Raises OSError."""
+        """Open the photo's bytes as a file that can seek.
+
+        Raises:
+            OSError: The photo isn't there or can't be read.
+        """
         span = self.span()
         with open(self.path, "rb") as file:
             if span is None:
@@ -78,39 +98,43 @@ class PhotoUri:
 
 
 def beginnings(folder: Path) -> list[str]:
-    """How the uris of all files below a folder begin."""
+    """The prefixes that the URIs of all files below a folder have: each has one of them."""
     name = os.path.join(folder, "")
     escaped = FILE + _escaped(name)
     return [escaped] if _is_odd(name) else [name, escaped]
 
 
 def members(shard: Path) -> dict[str, tuple[int, int]]:
-    """Offset and size of every file in a tar, by name, in the order of the tar; of a name that comes twice the last.
+    """The offset and size of every file in a tar, by name, in the order of the tar.
 
-    What stands before damage is given. Raises OSError, or tarfile.ReadError for what is no tar from the start.
+    If a name comes twice, the last one counts. Of a damaged tar, the files before the damage are given.
+
+    Raises:
+        OSError: The tar can't be read.
+        tarfile.ReadError: The file is no tar.
     """
     status = os.stat(shard)
     return _members(shard, status.st_size, status.st_mtime_ns)[0]
 
 
 def is_damaged(shard: Path) -> bool:
-    """Whether a tar ends before its end, or in something else. Raises as `members`."""
+    """True if a tar is cut short, or goes on with something else. Raises what `members` raises."""
     status = os.stat(shard)
     return _members(shard, status.st_size, status.st_mtime_ns)[1]
 
 
-@lru_cache(SHARDS_REMEMBERED)
+@lru_cache(CACHED_TARS)
 def _members(shard: Path, size: int, mtime_ns: int) -> tuple[dict[str, tuple[int, int]], bool]:
     found = {}
-    with tarfile.open(shard, "r:") as tar:
+    with open(shard, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
         try:
             while (member := tar.next()) is not None:
-                tar.members.clear()  # or tarfile remembers each of them, with all its attributes
+                cast(Any, tar).members.clear()  # or tarfile remembers each of them, with all its attributes
                 if member.isreg() and not member.issparse():
                     found.pop(member.name, None)
                     found[member.name] = (member.offset_data, member.size)
-            tar.fileobj.seek(tar.offset)
-            damaged = tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE)  # a whole tar ends in zeros
+            file.seek(tar.offset)
+            damaged = file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE)  # a whole tar ends in zeros
         except tarfile.TarError:
             damaged = True
     whole = {name: span for name, span in found.items() if sum(span) <= size}

@@ -1,4 +1,4 @@
-"""Making a damaged collection whole again, as far as that goes without an encoder."""
+"""Repair of a damaged collection, as far as that is possible without an encoder."""
 
 from __future__ import annotations
 
@@ -33,16 +33,28 @@ from storage.snapshot import Snapshot
 from storage.verification import history_problems, id_problems, index_problems, living_ids, read_segments
 
 Lost = list[tuple[ImageRecord, list[CaptionRecord]]]
+"""Images of damaged segments whose rows can still be read, with their captions."""
 
 
 def repair(home: Home, name: str, drop_unfinished: bool = False) -> tuple[dict, Lost]:
-    """Mend what can be mended; what was done in sentences (`did`), and the images that are lost but known by their rows.
+    """Repair what can be repaired; change nothing if nothing is wrong.
 
-    A damaged manifest is restored from its copy or, where that is damaged too, from the version before. Damaged segments
-    are left out: each of their photos becomes a failure, which `retry-failures` tries again. Index files are made anew from
-    the segments, versions that can't be gone back to are forgotten, and the catalog is brought in step. Nothing is touched
-    where nothing is wrong. The collection is read before it is locked; where another version was published meanwhile, it is
-    read anew. Raises what `verify` and `Maintenance` raise.
+    A damaged manifest is restored from its copy or, if that is damaged too, from the version before. Damaged segments are
+    left out; each of their photos becomes a failure, which `retry-failures` tries again. Damaged index files are made anew
+    from the segments, versions that can't be rolled back to are forgotten, and the catalog is corrected.
+
+    The collection is read before it is locked. If another version was published meanwhile, it is read again.
+
+    Args:
+        home: The home.
+        name: The collection's name.
+        drop_unfinished: Drop what an interrupted run had encoded.
+
+    Returns:
+        The report, as JSON values, with sentences that say what was done (`did`); and the images that are lost.
+
+    Raises:
+        StorageError: What `verify` and `Maintenance` raise.
     """
     folder = home.collection(name).folder
     try:
@@ -51,16 +63,23 @@ def repair(home: Home, name: str, drop_unfinished: bool = False) -> tuple[dict, 
         while True:
             found = _diagnosis(folder)
             with suppress(OutdatedDiagnosis):
-                answer = changed(home, name, partial(_mend, home, name, found, mended := []), drop_unfinished)
-                return {**answer, "did": did + mended}, found.lost
+                report = changed(home, name, partial(_mend, home, name, found, mended := []), drop_unfinished)
+                return {**report, "did": did + mended}, found.lost
     except OSError as error:
         raise unusable(home.path, error) from error
 
 
 @dataclass(frozen=True)
 class _Diagnosis:
-    """What was found in one version: its whole segments, what is wrong with others by name, which rows of these can be read,
-    and what is wrong beside."""
+    """What was found in one version.
+
+    Attributes:
+        manifest: The version.
+        whole: Its segments that are whole.
+        damaged: What is wrong with its other segments, by name.
+        lost: The images of damaged segments.
+        wrong: What else is wrong.
+    """
 
     manifest: Manifest
     whole: list[Segment]
@@ -70,7 +89,7 @@ class _Diagnosis:
 
 
 def _diagnosis(folder: Path) -> _Diagnosis:
-    """Of the version that is published now; changes nothing."""
+    """Examine the version that is published now, without changing anything."""
     manifest = Manifest.load(folder / "manifest.json")
     whole, damaged = read_segments(folder, manifest)
     lost = [row for segment in damaged for row in _rows_of(folder / "segments" / segment, set(manifest.tombstones))]
@@ -79,7 +98,11 @@ def _diagnosis(folder: Path) -> _Diagnosis:
 
 
 def _mend(home: Home, name: str, found: _Diagnosis, did: list[str], writer: Maintenance) -> Manifest:
-    """Mend what was found, and add to `did` what was done. Raises OutdatedDiagnosis, with nothing changed."""
+    """Repair what was found, and add to `did` what was done.
+
+    Raises:
+        OutdatedDiagnosis: Another version was published since; nothing is changed.
+    """
     if writer.manifest.version != found.manifest.version:
         raise OutdatedDiagnosis(name, found.manifest.version, writer.manifest.version)
     broken = history_problems(home.collection(name).folder, found.manifest)
@@ -87,24 +110,25 @@ def _mend(home: Home, name: str, found: _Diagnosis, did: list[str], writer: Main
     did += [f"forgot a version: {what}" for what in broken.values()]
     did += [f"left out a segment: {what}" for what in found.damaged.values()]
     did += [f"made the index files anew: {what}" for what in found.wrong]
-    strangers = _note_lost(home, name, found)
-    did += [f"corrected the catalog: {strangers} files"] if strangers and not found.damaged else []
+    orphaned = _note_lost(home, name, found)
+    did += [f"corrected the catalog: {orphaned} files"] if orphaned and not found.damaged else []
     if not (found.damaged or found.wrong):
         return writer.manifest
     return writer.mend(set(found.damaged), f"repaired, {len(found.damaged)} segments left out" if found.damaged else "repaired")
 
 
-def repair_lines(answer: dict) -> Iterator[str]:
-    """What `repair` did."""
-    yield from answer["did"] or ["Nothing was wrong."]
-    if "encoded_again" in answer:
-        yield f"{answer['encoded_again']} photos of damaged segments encoded again"
-    if answer.get("failures"):
-        yield f"{len(answer['failures'])} photos are not searchable: `python manage.py failures` lists them"
-    yield f"{answer['images']} images and {answer['captions']} captions in {answer['collection']}, version {answer['version']}"
+def repair_lines(report: dict) -> Iterator[str]:
+    """Format a `repair` report for people."""
+    yield from report["did"] or ["Nothing was wrong."]
+    if "encoded_again" in report:
+        yield f"{report['encoded_again']} photos of damaged segments encoded again"
+    if report.get("failures"):
+        yield f"{len(report['failures'])} photos are not searchable: `python manage.py failures` lists them"
+    yield f"{report['images']} images and {report['captions']} captions in {report['collection']}, version {report['version']}"
 
 
 def _restore_manifest(folder: Path) -> Iterator[str]:
+    """Replace a damaged manifest by that of the latest version that can be opened, and say so."""
     with suppress(BrokenManifest):
         Manifest.load(folder / "manifest.json")
         return
@@ -118,7 +142,7 @@ def _restore_manifest(folder: Path) -> Iterator[str]:
 
 
 def _rows_of(folder: Path, dead: set[int]) -> Lost:
-    """The living rows of a damaged segment, where these at least are whole; none otherwise."""
+    """The living rows of a damaged segment; none if the rows are damaged too. `dead` are ids of deleted images."""
     try:
         with suppress(BrokenSegment):
             files = SegmentInfo.load(folder).files
@@ -135,13 +159,13 @@ def _rows_of(folder: Path, dead: set[int]) -> Lost:
 
 
 def _note_lost(home: Home, name: str, found: _Diagnosis) -> int:
-    """Make failures of what damaged segments held; how many files the catalog had wrongly as indexed."""
-    strangers = home.catalog.strangers(name, living_ids(found.whole, found.manifest))
+    """Record the photos of damaged segments as failures; the number of files that were wrongly recorded as indexed."""
+    orphaned = home.catalog.orphaned_files(name, living_ids(found.whole, found.manifest))
     sources = {image.uri: image.source for image, _ in found.lost}
     if found.damaged:
-        sources |= {uri: record.source for uri, record in home.catalog.files_of(name, strangers).items()}
+        sources |= {uri: record.source for uri, record in home.catalog.files_of(name, orphaned).items()}
         home.catalog.record_files(name, [_failure(uri, source) for uri, source in sources.items()])
-    return len(strangers)
+    return len(orphaned)
 
 
 def _failure(uri: str, source: str) -> FileRecord:

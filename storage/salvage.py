@@ -1,4 +1,4 @@
-"""What can be had from a damaged collection."""
+"""Reading what is left of a damaged collection."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from storage.segments.segment_set import SegmentSet
 
 
 def salvaged(folder: Path) -> SegmentSet:
-    """The collection's published rows that can be read, and are held once they were; empty where there are none.
+    """The published rows of a collection that can be read; they are held in memory.
 
-    With the manifest damaged that is every whole segment, and tombstones are not known: of two images with the same
-    uri the one with the higher id is the living one.
+    If the manifest is damaged, these are the rows of every whole segment. Tombstones are not known then: of two images with
+    the same uri, the one with the higher id is the living one.
     """
     try:
         manifest = Manifest.load(folder / "manifest.json")
-        names, tombstones = manifest.segments, manifest.tombstones
+        names, tombstones = list(manifest.segments), manifest.tombstones
     except BrokenManifest:
         names, tombstones = _names(folder), ()
     segments = []
@@ -32,7 +32,7 @@ def salvaged(folder: Path) -> SegmentSet:
 
 
 def guessed_manifest(folder: Path) -> Manifest:
-    """In place of a damaged manifest: no content, and numbers beyond all that the collection's files tell of."""
+    """A manifest to replace a damaged one: without content, and with numbers higher than any in the collection's files."""
     infos = []
     for name in _names(folder):
         with suppress(BrokenSegment):

@@ -15,16 +15,40 @@ from storage.vector_index.selection import open_index, read_choices
 
 
 def rows_of(folder: Path, manifest: Manifest) -> SegmentSet:
-    """The living rows of a version, for who reads them once. Raises BrokenSegment."""
+    """Open the living rows of a version, which are read from disk at each request.
+
+    Raises:
+        BrokenSegment: A segment is damaged.
+        UnreadableSegment: The system refuses to read a segment at the moment.
+    """
     return SegmentSet([Segment(folder / "segments" / name, held=False) for name in manifest.segments], manifest.tombstones)
 
 
 class Snapshot(SegmentSet):
-    """Reads one version, whatever is published meanwhile. `index_choices` says by "images" and "captions" what each index is
-    and why, as JSON values."""
+    """One version, open for reading, whatever is published meanwhile.
+
+    Attributes:
+        image_index: The vector index of the images.
+        caption_index: The vector index of the captions.
+        index_choices: What each index is and why: an `IndexChoice` as JSON values, by "images" and "captions".
+    """
+
+    image_index: VectorIndex
+    caption_index: VectorIndex
+    index_choices: dict[str, dict]
 
     def __init__(self, folder: Path, manifest: Manifest):
-        """Raises BrokenSegment or BrokenIndex, also when a newer version took the files away."""
+        """Open a version.
+
+        Args:
+            folder: The collection's folder.
+            manifest: The version.
+
+        Raises:
+            BrokenSegment: A segment is damaged, or a newer version has removed it.
+            UnreadableSegment: The system refuses to read a segment at the moment.
+            BrokenIndex: An index file is damaged, or a newer version has removed it.
+        """
         self._manifest = manifest
         super().__init__([Segment(folder / "segments" / name) for name in manifest.segments], manifest.tombstones)
         for segment in self._segments:
@@ -37,7 +61,7 @@ class Snapshot(SegmentSet):
 
     @property
     def version(self) -> int:
-        """The published version that this is."""
+        """The number of the version."""
         return self._manifest.version
 
     @property

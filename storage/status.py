@@ -1,8 +1,8 @@
-"""What a collection holds, and what it does not."""
+"""Reports on a collection: what it holds, and which files failed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from storage.home import Home
 
@@ -10,7 +10,9 @@ from storage.home import Home
 def status(home: Home, name: str) -> dict:
     """Counts, languages, version, fingerprint and failures of a collection, as JSON values.
 
-    Raises UnknownCollection, and what opening the collection raises.
+    Raises:
+        UnknownCollection: There is no such collection.
+        StorageError: The collection can't be opened.
     """
     collection = home.collection(name)
     manifest = collection.manifest
@@ -34,7 +36,12 @@ def status(home: Home, name: str) -> dict:
 
 
 def status_lines(report: dict) -> Iterator[str]:
-    """The same for people, once it says which model is in use (`model_in_use`) and whether that made it (`searchable`)."""
+    """Format a `status` report for people.
+
+    Args:
+        report: The report, with two more entries: `model_in_use`, the fingerprint of the model in use, and `searchable`, true
+            if that model made the collection.
+    """
     yield (
         f"{report['collection']}: version {report['version']}, {report['images']} images, {report['captions']} "
         f"captions ({', '.join(report['languages']) or 'none'}), model {report['model_fingerprint']}"
@@ -51,7 +58,7 @@ def status_lines(report: dict) -> Iterator[str]:
 
 
 def _described(choice: dict) -> str:
-    """One index and why, such as "exact, 8.1 ms (within the budget)"."""
+    """An index in words, such as "exact, 8.1 ms (within the budget)"."""
     if choice["kind"] == "exact":
         return f"exact, {choice['ms']:.1f} ms ({choice['why']})"
     return (
@@ -61,30 +68,32 @@ def _described(choice: dict) -> str:
 
 
 def failures(home: Home, name: str) -> dict:
-    """Every file that could not be read or encoded when it was last tried. `searchable` are those that the collection still
-    has as they were before."""
+    """The files that could not be read or encoded when they were last tried, as JSON values.
+
+    `searchable` is true for a file that the collection still has as it was before.
+    """
     collection = home.collection(name)
     failed = home.catalog.failures(name)
     known = collection.open_rows().find([one.uri for one in failed]) if collection.manifest.version and failed else {}
-    listed = [
+    entries = [
         {"uri": one.uri, "source": one.source, "reason": one.reason, "sentence": one.sentence, "searchable": one.uri in known}
         for one in failed
     ]
-    return {"collection": name, "failures": listed}
+    return {"collection": name, "failures": entries}
 
 
-def failures_lines(answer: dict) -> Iterable[str]:
-    """One line a file."""
-    for one in answer["failures"]:
+def failures_lines(report: dict) -> Iterator[str]:
+    """Format a `failures` report for people: one line a file."""
+    for one in report["failures"]:
         yield f"{one['reason']}: {one['sentence']}" + (" It is searchable as it was." if one["searchable"] else "")
-    if "tried" in answer:
-        yield f"{answer['tried']} tried again, {len(answer['failures'])} still fail"
-    elif not answer["failures"]:
-        yield f"Every file of {answer['collection']} is searchable."
+    if "tried" in report:
+        yield f"{report['tried']} tried again, {len(report['failures'])} still fail"
+    elif not report["failures"]:
+        yield f"Every file of {report['collection']} is searchable."
 
 
 def only_from(home: Home, name: str, source: str) -> bool:
-    """Whether a collection holds nothing but photos of one source (its absolute path); true for one that isn't there."""
+    """True if all photos of a collection come from one source (its absolute path), or if there is no such collection."""
     if name not in home.collection_names():
         return True
     collection = home.collection(name)

@@ -1,4 +1,4 @@
-"""Photos that have no file of their own elsewhere: sent to a server, they are kept in the collection's folder."""
+"""Photos that were sent to a server. They have no other file, and are kept in the collection's folder."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from storage.photo_uri import PhotoUri
 from storage.segments.journal import ENDING, ImageBatch, Journal
 
 FOLDER = "uploads"
-YOUNGEST_S = 3600
-"""A file may lie there for so long before the index run that names it has begun to write."""
+MIN_AGE_S = 3600
+"""A younger file is not removed: the index run that will name it may not have begun to write."""
 
 
 class UploadStore:
-    """The uploaded photos of one collection, each under the SHA-256 of its content."""
+    """The uploaded photos of one collection. A file's name is the SHA-256 of its content."""
 
     def __init__(self, collection: Path):
         """`collection` is the collection's folder."""
@@ -30,9 +30,17 @@ class UploadStore:
         self.folder = collection / FOLDER
 
     def keep(self, content: bytes, ending: str) -> tuple[Path, bool]:
-        """Write a photo durably; its path, and whether it was not there before.
+        """Write a photo durably.
 
-        `ending` is that of its format, such as ".jpg". Raises OSError, with nothing left behind.
+        Args:
+            content: The file.
+            ending: The ending of its format, such as ".jpg".
+
+        Returns:
+            The path of the photo, and True if it was not there before.
+
+        Raises:
+            OSError: The photo can't be written; nothing is left behind.
         """
         path = self.folder / (hashlib.sha256(content).hexdigest() + ending)
         if path.exists():
@@ -53,19 +61,22 @@ class UploadStore:
         return path, True
 
     def discard(self, path: Path) -> bool:
-        """Remove a photo unless a segment, finished or in the making, names it; whether it went."""
+        """Remove a photo unless a segment, finished or not, names it. True if it was removed."""
         if self._is_named_by_any(path):
             return False
         remove(path)
         sync_folder(self.folder)
         return True
 
-    def sweep(self, youngest_s: float = YOUNGEST_S) -> list[Path]:
-        """Remove the photos that no segment names and that are older than `youngest_s` seconds; their paths.
+    def sweep(self, min_age_s: float = MIN_AGE_S) -> list[Path]:
+        """Remove the photos that no segment names and that are older than `min_age_s` seconds.
 
-        Call this as the collection's only writer. With a segment that can't be read nothing is removed.
+        Call this as the collection's only writer. If a segment can't be read, nothing is removed.
+
+        Returns:
+            The paths that were removed.
         """
-        old = list(self._files(time.time() - youngest_s))
+        old = list(self._files(time.time() - min_age_s))
         named = self._named() if old else set()
         gone = [] if named is None else [path for path in old if PhotoUri(path).uri not in named]
         for path in gone:
@@ -73,7 +84,7 @@ class UploadStore:
         return gone
 
     def _files(self, latest: float) -> Iterator[Path]:
-        """Those that were written by then."""
+        """The files that were written no later than this time, in seconds since 1970."""
         for path in self.folder.glob("*"):
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime <= latest:
@@ -84,8 +95,10 @@ class UploadStore:
         return named is None or PhotoUri(path).uri in named
 
     def _named(self) -> set[str] | None:
-        """The uris of all images on disk, be they published, deleted, of an older version or of an interrupted run; None where
-        that can't be told."""
+        """The uris of all images on disk: published, deleted, of an older version or of an interrupted run.
+
+        None if a segment can't be read.
+        """
         try:
             return set(self._uris())
         except (OSError, ValueError, KeyError, pa.ArrowException):

@@ -1,8 +1,8 @@
-"""Whether a collection is what it should be: every byte, every count, every id."""
+"""Verification of a collection: every byte, every count, every id."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +18,24 @@ from storage.vector_index.approximate import ApproximateIndex
 from storage.vector_index.flat import FaissFlatIndex
 from storage.vector_index.selection import open_index, read_choices, recorded_sums
 
+IndexedPart = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Of one segment: ids int64 [n], vectors [n, D], and the rows that are alive, int64 [a]."""
+
 
 def verify(home: Home, name: str) -> dict:
-    """Reads all of the current version, and opens the older ones; what was counted and what is wrong, as plain values.
+    """Read all of the current version, and look for the files of older ones.
 
-    Each of `problems` is {"where": "manifest", "segment", "index", "versions" or "catalog", "what": a sentence}. Where another
-    version was published meanwhile, nothing is said of the one before: the new one is read.
-    Raises UnknownCollection, EmptyCollection, UnreadableSegment or CatalogError.
+    If another version was published meanwhile, that one is read and reported instead.
+
+    Returns:
+        Counts and `problems`, as JSON values. A problem has "where" ("manifest", "segment", "index", "versions" or "catalog")
+        and "what", a sentence.
+
+    Raises:
+        UnknownCollection: There is no such collection.
+        EmptyCollection: Nothing was published.
+        UnreadableSegment: The system refuses to read a segment at the moment.
+        CatalogError: The catalog's database refused.
     """
     collection = home.collection(name)
     while True:
@@ -40,7 +51,7 @@ def verify(home: Home, name: str) -> dict:
 
 
 def _examined(home: Home, name: str, manifest: Manifest) -> tuple[list[Segment], list[dict]]:
-    """The segments of a version that are whole, and all that is wrong with it."""
+    """The segments of a version that are whole, and all problems of the version."""
     folder = home.collection(name).folder
     whole, damaged = read_segments(folder, manifest)
     problems = [_problem("segment", what) for what in damaged.values()]
@@ -48,13 +59,13 @@ def _examined(home: Home, name: str, manifest: Manifest) -> tuple[list[Segment],
         problems += [_problem("segment", what) for what in id_problems(whole, manifest)]
         problems += [_problem("index", what) for what in index_problems(folder, manifest, whole)]
         # Ids from the next one on are of a run that ended before it could publish them: the next run goes on with it.
-        strangers = home.catalog.strangers(name, living_ids(whole, manifest), below=manifest.next_image_id)
-        problems += [_problem("catalog", f"{uri} is noted as indexed, and isn't in the collection") for uri in strangers]
+        orphaned = home.catalog.orphaned_files(name, living_ids(whole, manifest), below=manifest.next_image_id)
+        problems += [_problem("catalog", f"{uri} is noted as indexed, and isn't in the collection") for uri in orphaned]
     return whole, problems + [_problem("versions", what) for what in history_problems(folder, manifest).values()]
 
 
 def read_segments(folder: Path, manifest: Manifest) -> tuple[list[Segment], dict[str, str]]:
-    """The version's segments that are whole to the last byte, and of each other one, by name, what is wrong."""
+    """Read all bytes of a version's segments: those that are whole, and what is wrong with the others, by name."""
     whole, damaged = [], {}
     for name in manifest.segments:
         try:
@@ -69,10 +80,10 @@ def read_segments(folder: Path, manifest: Manifest) -> tuple[list[Segment], dict
 
 
 def id_problems(segments: list[Segment], manifest: Manifest) -> Iterator[str]:
-    """Ids that two rows have, or that the manifest could hand out again, and counts that differ."""
+    """Find ids that two rows have, ids that the manifest would give away again, and counts that differ."""
     for kind, ids, following in (
-        ("image", _joined(s.image_ids for s in segments), manifest.next_image_id),
-        ("caption", _joined(s.caption_ids for s in segments), manifest.next_caption_id),
+        ("image", _concatenated(s.image_ids for s in segments), manifest.next_image_id),
+        ("caption", _concatenated(s.caption_ids for s in segments), manifest.next_caption_id),
     ):
         if len(np.unique(ids)) != len(ids):
             yield f"an {kind} id is used twice" if kind == "image" else f"a {kind} id is used twice"
@@ -84,12 +95,14 @@ def id_problems(segments: list[Segment], manifest: Manifest) -> Iterator[str]:
 
 
 def index_problems(folder: Path, manifest: Manifest, segments: list[Segment]) -> Iterator[str]:
-    """What the index files lack, have besides, or have otherwise than the segments. Ids of images that were deleted since
-    they were written may be in them."""
+    """Find differences between the index files and the segments.
+
+    The index files may hold ids of images that were deleted after they were written.
+    """
     dead = np.array(manifest.tombstones, np.int64)
     rows = [living_rows(segment, dead) for segment in segments]
     images = [(s.image_ids, s.image_vectors, living) for s, (living, _) in zip(segments, rows, strict=True)]
-    captions = [(s.caption_ids, s.caption_vectors, told) for s, (_, told) in zip(segments, rows, strict=True)]
+    captions = [(s.caption_ids, s.caption_vectors, living) for s, (_, living) in zip(segments, rows, strict=True)]
     for file, parts in ((IMAGES, images), (CAPTIONS, captions)):
         path = folder / "index" / manifest.index / file
         try:
@@ -106,7 +119,7 @@ def index_problems(folder: Path, manifest: Manifest, segments: list[Segment]) ->
 
 
 def history_problems(folder: Path, manifest: Manifest) -> dict[int, str]:
-    """Older versions that could not be gone back to, and why."""
+    """Older versions that can't be rolled back to, and why, by version."""
     found = {}
     for old in History(folder).manifests():
         missing = [name for name in old.segments if not (folder / "segments" / name / "segment.json").is_file()]
@@ -117,7 +130,7 @@ def history_problems(folder: Path, manifest: Manifest) -> dict[int, str]:
 
 
 def verify_lines(report: dict) -> Iterator[str]:
-    """The same for people."""
+    """Format a `verify` report for people."""
     yield f"{report['collection']}, version {report['version']}: {report['images']} images, {report['captions']} captions"
     if (sample := report.get("sample")) is not None:
         yield f"{sample['checked']} photos encoded anew, lowest cosine {sample['lowest_cosine']}, {sample['skipped']} skipped"
@@ -126,7 +139,8 @@ def verify_lines(report: dict) -> Iterator[str]:
     yield "damage found: run `python manage.py repair`" if report["problems"] else "everything agrees"
 
 
-def _differences(index: FaissFlatIndex | ApproximateIndex, dim: int, parts: list) -> Iterator[str]:
+def _differences(index: FaissFlatIndex | ApproximateIndex, dim: int, parts: list[IndexedPart]) -> Iterator[str]:
+    """Compare an index with the rows that it should hold."""
     if index.dim != dim:
         yield f"vectors of {index.dim} numbers, not {dim}"
         return
@@ -137,35 +151,35 @@ def _differences(index: FaissFlatIndex | ApproximateIndex, dim: int, parts: list
         yield "an id is in it twice"
     known = np.zeros(len(ids), bool)
     for segment_ids, vectors, living in parts:
-        places, there = _found(ids, segment_ids)
-        known[places[there]] = True
-        places, there = places[living], there[living]
+        positions, there = _found(ids, segment_ids)
+        known[positions[there]] = True
+        positions, there = positions[living], there[living]
         if not there.all():
             yield f"{(~there).sum()} vectors are missing, the first of id {segment_ids[living][~there][0]}"
         if isinstance(index, ApproximateIndex):
-            continue  # coarser codes are nobody's
-        same = (index.codes(order[places[there]]) == vectors[living[there]]).all(axis=1)
+            continue  # coarser codes equal no vector
+        same = (index.codes(order[positions[there]]) == vectors[living[there]]).all(axis=1)
         give_back(vectors)
         if not same.all():
             yield f"{(~same).sum()} vectors differ, the first of id {segment_ids[living][there][~same][0]}"
-    odd = ids[~known]
-    strangers = np.unique(odd[~known[np.searchsorted(ids, odd)]])  # of an id that is in it twice the first is known
-    if len(strangers):
-        yield f"{len(strangers)} vectors of no row, the first of id {strangers[0]}"
+    unknown = ids[~known]
+    orphaned = np.unique(unknown[~known[np.searchsorted(ids, unknown)]])  # of an id that is in it twice the first is known
+    if len(orphaned):
+        yield f"{len(orphaned)} vectors of no row, the first of id {orphaned[0]}"
 
 
 def _found(ids: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where in ids, which go upwards, each wanted one is; and whether it is there at all."""
-    places = np.minimum(np.searchsorted(ids, wanted), max(len(ids) - 1, 0))
-    return places, ids[places] == wanted if len(ids) else np.zeros(len(wanted), bool)
+    """Look up ids among ids that are sorted upwards: their positions, int64, and which of them are there, bool."""
+    positions = np.minimum(np.searchsorted(ids, wanted), max(len(ids) - 1, 0))
+    return positions, ids[positions] == wanted if len(ids) else np.zeros(len(wanted), bool)
 
 
 def living_ids(segments: list[Segment], manifest: Manifest) -> np.ndarray:
-    """The ids of the images that are not deleted, int64 upwards."""
-    return np.setdiff1d(_joined(segment.image_ids for segment in segments), np.array(manifest.tombstones, np.int64))
+    """The ids of the images that are not deleted, int64, sorted upwards."""
+    return np.setdiff1d(_concatenated(segment.image_ids for segment in segments), np.array(manifest.tombstones, np.int64))
 
 
-def _joined(arrays) -> np.ndarray:
+def _concatenated(arrays: Iterable[np.ndarray]) -> np.ndarray:
     return np.concatenate([np.empty(0, np.int64), *arrays])
 
 

@@ -1,4 +1,4 @@
-"""Changing a collection: one writer at a time, segments first, then one instant in which they become visible."""
+"""The writer of a collection. Segments are written first; then one instant of publication makes them visible."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import os
 import re
 import uuid
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
 from storage.errors import BrokenManifest, BrokenSegment, OtherWeights, WrongShape
 from storage.files import TEMPORARY, remove
-from storage.history import KEPT, History
+from storage.history import KEPT_VERSIONS, History
 from storage.index_files import living_rows, write_index
 from storage.locking import take_lock
 from storage.manifest import Manifest
@@ -23,22 +25,41 @@ from storage.segments.builder import ADD, MERGE, REBUILD, SegmentBuilder, Segmen
 from storage.segments.journal import ENDING, ImageBatch, Journal
 from storage.segments.merging import merge, too_many_small
 from storage.segments.reader import Segment
+from storage.segments.schemas import CaptionRecord, ImageRecord
 from storage.segments.segment_set import SegmentSet
 from storage.vector_index.selection import IndexBudget, read_budget
 
 
 class Writer:
-    """Holds the collection's lock from construction to `close`; use it in a `with`.
+    """Holds the collection's lock from construction to `close`; use it in a `with` block.
 
-    A segment is durable when it is finished, a batch of one in the making when it was added, and both are visible when
-    they are published. What a killed run left behind is taken over where it continues the published version with the same
-    weights: finished segments (`adopted`, to be read by id) and the segment in the making (`unfinished`, to be gone on
-    with). All other leftovers are removed. With `rebuild`, publication replaces all that was there. `budget` says what a
-    search may cost, and may be set before a publication; None: as in the version before.
+    A segment is durable when it is finished; a batch of an unfinished segment is durable when it was added. Both are visible
+    only after `publish`.
+
+    What a killed run left behind is taken over if it continues the published version with the same weights: finished
+    segments (`adopted`) and the segment that was not finished (`unfinished`). All other leftovers are removed.
+
+    Attributes:
+        manifest: The version that is published now.
+        unfinished: The unfinished segment of a killed run, to be continued; None if there is none.
+        budget: What a search may cost. It may be set before a publication; None: as in the version before.
     """
 
+    manifest: Manifest
+
     def __init__(self, folder: Path, fingerprint: str, rebuild: bool = False):
-        """Raises CollectionBusy, OtherWeights or, but in a rebuild, BrokenManifest; nothing is changed then."""
+        """Lock a collection. If this raises, nothing was changed.
+
+        Args:
+            folder: The collection's folder.
+            fingerprint: The fingerprint of the encoder that makes the vectors.
+            rebuild: Publication replaces everything that was there, damage included.
+
+        Raises:
+            CollectionBusy: Another process writes to the collection.
+            OtherWeights: The collection was made by another encoder, and this is no rebuild.
+            BrokenManifest: The manifest is damaged, and this is no rebuild.
+        """
         self._folder, self._fingerprint, self._rebuild = folder, fingerprint, rebuild
         self.budget: IndexBudget | None = None
         self._history = History(folder)
@@ -50,14 +71,14 @@ class Writer:
             self.close()
             raise
 
-    def __enter__(self) -> Writer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Give the lock back; once is enough. What was not published stays for the next writer."""
+        """Release the lock. What was not published stays for the next writer. A second call does nothing."""
         if self.unfinished is not None:
             self.unfinished.suspend()
             self.unfinished = None
@@ -66,45 +87,65 @@ class Writer:
             self._lock = None
 
     def new_image_id(self) -> int:
-        """An id that no image of this collection ever had."""
+        """Take an id that no image of this collection ever had."""
         self._next_image += 1
         return self._next_image - 1
 
     def new_caption_id(self) -> int:
-        """An id that no caption of this collection ever had."""
+        """Take an id that no caption of this collection ever had."""
         self._next_caption += 1
         return self._next_caption - 1
 
     def tombstone(self, image_id: int) -> None:
-        """Take an image and its captions out of the collection with the next publication."""
+        """Delete an image and its captions with the next publication."""
         self._tombstones.add(image_id)
 
     def begin_segment(self, dim: int, token_shape: tuple[int, int]) -> SegmentBuilder:
-        """A segment to be filled batch by batch, each durable at once, then finished. Raises WrongShape."""
+        """Begin a segment that is filled batch by batch, each durable at once, and then finished.
+
+        Args:
+            dim: D, the width of every vector.
+            token_shape: (L, H), the shape of one image's tokens.
+
+        Raises:
+            WrongShape: The collection has vectors or tokens of another shape.
+        """
         self._check_shape(dim, token_shape)
         return self._builder(dim, token_shape, self._purpose, journaled=True)
 
     def add_segment(self, data: SegmentData) -> str:
-        """Write a whole segment; its name. Durable when this returns, not yet visible. Raises WrongShape."""
+        """Write a whole segment. It is durable when this returns, and not yet visible.
+
+        Returns:
+            The segment's name.
+
+        Raises:
+            WrongShape: The arrays don't fit the collection or each other.
+        """
         if data.image_vectors.ndim != 2 or data.tokens.ndim != 3:
             raise WrongShape("image_vectors must be [n, D] and tokens [n, L, H]")
-        dim, token_shape = data.image_vectors.shape[1], data.tokens.shape[1:]
+        dim, token_shape = data.image_vectors.shape[1], (data.tokens.shape[1], data.tokens.shape[2])
         self._check_shape(dim, token_shape)
         builder = self._builder(dim, token_shape, self._purpose)
         try:
             builder.add_images(data.images, data.image_vectors, data.tokens, data.thumbnails)
             builder.add_captions(data.captions, data.caption_vectors)
-            self._never_hand_out(data.images, data.captions)
+            self._reserve_ids(data.images, data.captions)
             return builder.finish()
         except BaseException:
             builder.suspend()
             raise
 
     def publish(self, change: str = "") -> Manifest:
-        """Make all finished segments and tombstones visible at once; the manifest that says so, with `change` in words.
+        """Make all finished segments and tombstones visible at once.
 
-        Publishes nothing where nothing has changed. What neither the new version nor a kept one needs is removed
-        afterwards.
+        If nothing has changed, nothing is published. What neither the new version nor a kept one needs is removed afterwards.
+
+        Args:
+            change: What the version changes, in words.
+
+        Returns:
+            The manifest of what is published now.
         """
         pending = self._pending()
         kept = () if self._rebuild else self.manifest.segments
@@ -124,13 +165,13 @@ class Writer:
         self._sweep()
 
     def prune(self, old: int) -> None:
-        """Forget all but the latest `old` versions before the current one, and remove what only they needed."""
+        """Forget all versions but the current one and the latest `old` ones before it; remove what only they needed."""
         self._history.prune(self.manifest.version, old)
         self._sweep()
 
     @cached_property
     def adopted(self) -> SegmentSet:
-        """What a killed run finished; it is published with the rest."""
+        """The segments that a killed run finished; they are published with the rest."""
         return SegmentSet(self._finished_before)
 
     @property
@@ -148,7 +189,7 @@ class Writer:
         return np.array(sorted(self._tombstones), np.int64)
 
     def _begin(self) -> None:
-        """Read the manifest, which only now nobody else can change, and put leftovers in order."""
+        """Read the manifest, which nobody else can change now, and take over or remove leftovers."""
         try:
             self.manifest = Manifest.load(self._folder / "manifest.json")
         except BrokenManifest:
@@ -173,19 +214,21 @@ class Writer:
         self._next_image, self._next_caption = self.manifest.next_image_id, self.manifest.next_caption_id
         self._next_image, self._next_caption = self._beyond(infos)
         for name in self._journals():
-            self._take_over(name)
-            infos.append(SegmentInfo.from_json(Journal(self._segments / (name + ENDING)).about()))
+            infos.append(self._take_over(name))
         self._shapes = [(info.dim, info.token_shape) for info in infos]
 
-    def _take_over(self, name: str) -> None:
-        """Go on with a segment in the making."""
+    def _take_over(self, name: str) -> SegmentInfo:
+        """Continue the unfinished segment of a killed run, and say what it is."""
         journal = Journal(self._segments / (name + ENDING))
-        info = SegmentInfo.from_json(journal.about())
+        about = journal.about()
+        assert about is not None  # `_has_begun` has read it
+        info = SegmentInfo.from_json(about)
         self.unfinished = SegmentBuilder.continued(self._segments / (TEMPORARY + name), self._segments / name, info, journal)
-        self._never_hand_out(self.unfinished.images, self.unfinished.captions)
+        self._reserve_ids(self.unfinished.images, self.unfinished.captions)
+        return info
 
     def _beyond(self, infos: list[SegmentInfo]) -> tuple[int, int]:
-        """The next image id and caption id that neither we nor these segments have used."""
+        """The next image id and caption id that neither this writer nor these segments have used."""
         return (
             max([self._next_image, *(info.last_image_id + 1 for info in infos)]),
             max([self._next_caption, *(info.last_caption_id + 1 for info in infos)]),
@@ -202,7 +245,7 @@ class Writer:
         return [Segment(self._segments / name, held=False) for name in names]
 
     def _merged(self, segments: list[Segment], chosen: list[Segment]) -> list[Segment]:
-        """The segments with the chosen ones merged, without what is dead."""
+        """The segments, with the chosen ones merged and without their deleted images."""
         info = segments[0].info
         names = merge(chosen, self._tombstones, lambda: self._builder(info.dim, info.token_shape, MERGE))
         return [segment for segment in segments if segment not in chosen] + self._opened(names)
@@ -234,17 +277,18 @@ class Writer:
         )
 
     def _save(self, manifest: Manifest) -> Manifest:
-        """The instant of publication lies in here: the old version before it, the new one after it, both whole."""
+        """Publish. Readers see the old version before this, the new one after it, and each of them is whole."""
         self._history.keep(manifest)
         manifest.save(self._folder / "manifest.json")
         self.manifest, self._rebuild, self._shapes = manifest, False, []
         self._tombstones = set(manifest.tombstones)
         self._fingerprint = manifest.fingerprint
         with suppress(OSError):  # what can't be removed now is removed by the next writer
-            self.prune(KEPT)
+            self.prune(KEPT_VERSIONS)
         return manifest
 
-    def _never_hand_out(self, images: list, captions: list) -> None:
+    def _reserve_ids(self, images: list[ImageRecord], captions: list[CaptionRecord]) -> None:
+        """Never give these ids away again."""
         self._next_image = max([self._next_image, *(image.image_id + 1 for image in images)])
         self._next_caption = max([self._next_caption, *(caption.caption_id + 1 for caption in captions)])
 
@@ -253,9 +297,9 @@ class Writer:
         return REBUILD if self._rebuild else ADD
 
     def _builder(self, dim: int, token_shape: tuple[int, int], purpose: str, journaled: bool = False) -> SegmentBuilder:
-        info = SegmentInfo(self._fingerprint, dim, tuple(token_shape), self.manifest.version, purpose)
+        info = SegmentInfo(self._fingerprint, dim, token_shape, self.manifest.version, purpose)
         name = self._new_segment_name()
-        journal = Journal.create(self._segments / (name + ENDING), info) if journaled else None
+        journal = Journal.create(self._segments / (name + ENDING), asdict(info)) if journaled else None
         return SegmentBuilder(self._segments / (TEMPORARY + name), self._segments / name, info, journal)
 
     def _new_segment_name(self) -> str:
@@ -267,7 +311,7 @@ class Writer:
         return sorted(path.name for path in self._segments.glob("*")) if self._segments.is_dir() else []
 
     def _pending(self) -> list[str]:
-        """Finished segments that continue the published version and are not in it."""
+        """The names of finished segments that continue the published version and are not in it."""
         return [name for name in self._names() if name not in self.manifest.segments and self._is_pending(name)]
 
     def _is_pending(self, name: str) -> bool:
@@ -280,10 +324,10 @@ class Writer:
             return False
 
     def _journals(self) -> list[str]:
-        """The segment in the making that continues the published version, if any; one that is finished is none."""
+        """The name of the unfinished segment that continues the published version, if there is one."""
         names = self._names()
-        made = [name.removesuffix(ENDING) for name in names if name.endswith(ENDING)]
-        return [name for name in made if name not in names and self._has_begun(name)][:1]
+        begun = [name.removesuffix(ENDING) for name in names if name.endswith(ENDING)]
+        return [name for name in begun if name not in names and self._has_begun(name)][:1]
 
     def _has_begun(self, name: str) -> bool:
         journal = Journal(self._segments / (name + ENDING))
@@ -297,7 +341,7 @@ class Writer:
         return (info.fingerprint, info.base_version, info.purpose) == wanted
 
     def _sweep(self) -> None:
-        """Remove what no kept version names and no publication can use."""
+        """Remove what no kept version names and the next publication can't use."""
         kept = [self.manifest, *self._history.manifests()]
         keep = {*(name for manifest in kept for name in manifest.segments), *self._pending()}
         keep.update(name + ENDING for name in self._journals())
@@ -311,5 +355,5 @@ class Writer:
 
 
 def now() -> str:
-    """The time in UTC, ISO 8601."""
+    """The present time, ISO 8601, in UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")

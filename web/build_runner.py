@@ -1,4 +1,4 @@
-"""Builds that a server starts: the command `build-index` itself, in a process of its own, which ends with the server."""
+"""Runs the builds that a server starts: the command `build-index` itself, in a process that ends with the server."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ from web.errors import BuildEnded, BuildRunning, Busy, NotOurBuild, UnknownSourc
 
 COMMAND = (sys.executable, str(Path(__file__).parents[1] / "manage.py"), "build-index")
 READ_ALL, SOME_UNREADABLE = 0, 3
-PATIENCE_S = 30.0
+"""The exit codes of a build that published what it could read."""
+STOP_TIMEOUT_S = 30.0
 LONGEST_PROBLEM = 500
 
 
 @dataclass
 class _Build:
-    """A process, the run that it is, and what it says on standard error."""
+    """A process, its run in the catalog, and the file that its standard error goes to."""
 
     collection: str
     run_id: int
     process: subprocess.Popen
-    said: BinaryIO
+    stderr: BinaryIO
     cancelled: bool = False
 
 
@@ -40,31 +41,36 @@ class CommandBuilds:
     """The `web.editing.Builds` of a home. Thread safe.
 
     Args:
-        options: of `build-index`, for every build, such as ("--model", "opt-v2-base").
-        command: what is run with a source and with options.
+        home: The home whose collections are built.
+        options: Options of `build-index` for every build, such as ("--model", "opt-v2-base").
+        command: The command that gets a source and the options.
     """
 
-    def __init__(self, home: Home, options: Sequence[str] = (), command: Sequence[str] = COMMAND):
+    def __init__(self, home: Home, options: Sequence[str] = (), command: Sequence[str] = COMMAND) -> None:
         self._home, self._options, self._command = home, tuple(options), tuple(command)
-        self._changed = Condition()  # nobody waits for a process, a file or the catalog while holding it
-        self._beginning = False
+        self._changed = Condition()  # never held while waiting for a process, a file or the catalog
+        self._starting = False
         self._latest: _Build | None = None
         self._problem: str | None = None
         self._closed = False
 
     def start(self, collection: str, source: str) -> int:
-        """See `Builds.start`; raises UnusableHome where no process can be started."""
+        """See `Builds.start`.
+
+        Raises:
+            UnusableHome: No process can be started.
+        """
         stored, catalog = self._home.collection(collection), self._home.catalog
         known = catalog.sources(collection)
         if source not in known:
             raise UnknownSource(collection, source, list(known))
-        with self._turn():
+        with self._exclusive_start():
             check_free(self._home, stored)
             run_id = catalog.announce_run(collection, source)
-            build = self._begun(collection, run_id, [source, *source_options(known[source])])
+            build = self._spawn(collection, run_id, [source, *source_options(known[source])])
             with self._changed:
                 self._problem, self._latest, closed = None, build, self._closed
-        Thread(target=self._settle, args=(build,), name=f"build-{run_id}", daemon=True).start()
+        Thread(target=self._wait_and_record, args=(build,), name=f"build-{run_id}", daemon=True).start()
         if closed:
             build.cancelled = True
             build.process.terminate()
@@ -74,7 +80,7 @@ class CommandBuilds:
     def cancel(self, collection: str, run_id: int) -> None:
         """See `Builds.cancel`."""
         run, build = self._home.catalog.run(collection, run_id), self._latest
-        if build is not None and build.run_id == run_id and _runs(build):
+        if build is not None and build.run_id == run_id and _is_alive(build):
             build.cancelled = True
             build.process.terminate()
         elif run.state in (STARTING, RUNNING):
@@ -85,117 +91,127 @@ class CommandBuilds:
     def is_running(self, run_id: int) -> bool:
         """See `Builds.is_running`."""
         build = self._latest
-        return build is not None and build.run_id == run_id and _runs(build)
+        return build is not None and build.run_id == run_id and _is_alive(build)
 
     def problem(self, run_id: int) -> str | None:
         """See `Builds.problem`."""
         return self._problem if self._latest is not None and self._latest.run_id == run_id else None
 
-    def close(self, patience_s: float = PATIENCE_S) -> None:
-        """Ends what is being built and waits for that; what was encoded stays for the next run."""
+    def close(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """End the running build and wait for that. What was encoded stays for the next run."""
         with self._changed:
             self._closed = True
-            self._changed.wait_for(lambda: not self._beginning, patience_s)
+            self._changed.wait_for(lambda: not self._starting, timeout_s)
             build = self._latest
-        if build is None or not _runs(build):
+        if build is None or not _is_alive(build):
             return
         build.cancelled = True
         build.process.terminate()
         try:
-            build.process.wait(patience_s)
+            build.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             build.process.kill()
             build.process.wait()
-        self._note_end(build)
+        self._record_end(build)
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Nobody else begins a build meanwhile. Raises BuildRunning, and Busy where this is closed."""
+    def _exclusive_start(self) -> Iterator[None]:
+        """Let no other thread start a build meanwhile.
+
+        Raises:
+            BuildRunning: A build goes on.
+            Busy: This is closed.
+        """
         self._wait_for_ending()
         with self._changed:
-            self._changed.wait_for(lambda: not self._beginning)
+            self._changed.wait_for(lambda: not self._starting)
             if self._closed:
                 raise Busy
-            if self._latest is not None and _runs(self._latest):
+            if self._latest is not None and _is_alive(self._latest):
                 raise BuildRunning(self._latest.collection, self._latest.run_id)
-            self._beginning = True
+            self._starting = True
         try:
             yield
         finally:
             with self._changed:
-                self._beginning = False
+                self._starting = False
                 self._changed.notify_all()
 
     def _wait_for_ending(self) -> None:
-        """Waits for a build whose run has ended, for a process takes a moment to take itself down."""
+        """Wait for the process of a build whose run has ended: it takes a moment to exit."""
         build = self._latest
         if build is None or self._home.catalog.run(build.collection, build.run_id).state in (STARTING, RUNNING):
             return
         with suppress(subprocess.TimeoutExpired):
-            build.process.wait(PATIENCE_S)
+            build.process.wait(STOP_TIMEOUT_S)
 
-    def _begun(self, collection: str, run_id: int, arguments: list[str]) -> _Build:
-        said = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the build
+    def _spawn(self, collection: str, run_id: int, arguments: list[str]) -> _Build:
+        stderr = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the build
         own = ["--announced", str(run_id), "--home", str(self._home.path), "--collection", collection, "--json"]
         try:
             process = subprocess.Popen(
                 [*self._command, *arguments, *own, *self._options], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-                stderr=said, start_new_session=True,
+                stderr=stderr, start_new_session=True,
             )  # fmt: skip
         except OSError as error:
-            said.close()
+            stderr.close()
             self._home.catalog.finish_run(run_id, FAILED)
             raise unusable(self._home.path, error) from error
-        return _Build(collection, run_id, process, said)
+        return _Build(collection, run_id, process, stderr)
 
-    def _settle(self, build: _Build) -> None:
-        """Waits for the end, and notes what a process that was killed could not."""
+    def _wait_and_record(self, build: _Build) -> None:
+        """Wait for the end, and record what a process that was killed could not."""
         code = build.process.wait()
-        problem = None if build.cancelled or code in (READ_ALL, SOME_UNREADABLE) else _last_words(build.said, code)
-        build.said.close()
+        problem = None if build.cancelled or code in (READ_ALL, SOME_UNREADABLE) else _problem_of(build.stderr, code)
+        build.stderr.close()
         with self._changed:
             if self._latest is build:
                 self._problem = problem
-        self._note_end(build)
+        self._record_end(build)
 
-    def _note_end(self, build: _Build) -> None:
+    def _record_end(self, build: _Build) -> None:
         with suppress(CatalogError):  # nobody is left to tell; the next run puts it right
             if self._home.catalog.run(build.collection, build.run_id).state in (STARTING, RUNNING):
                 killed = build.cancelled or build.process.returncode < 0
                 self._home.catalog.finish_run(build.run_id, INTERRUPTED if killed else FAILED)
 
 
-def source_options(told: dict) -> list[str]:
-    """The options of `build-index` that open a source as it was opened before, of what `Catalog.sources` says of it."""
-    options = ["--format", told["format"]] if told["format"] else []
-    options += [part for file in told["captions"] for part in ("--captions", file)]
-    options += [part for language in told["languages"] for part in ("--lang", language)]
-    options += ["--limit", str(told["limit"])] if told["limit"] else []
-    return [*options, "--keep-missing"] if told["keep_missing"] else options
+def source_options(recorded: dict) -> list[str]:
+    """The options of `build-index` that open a source as before, from what `Catalog.sources` recorded of it."""
+    options = ["--format", recorded["format"]] if recorded["format"] else []
+    options += [part for file in recorded["captions"] for part in ("--captions", file)]
+    options += [part for language in recorded["languages"] for part in ("--lang", language)]
+    options += ["--limit", str(recorded["limit"])] if recorded["limit"] else []
+    return [*options, "--keep-missing"] if recorded["keep_missing"] else options
 
 
 def check_free(home: Home, collection: Collection) -> None:
-    """Raises CollectionBusy where another writes (who begins just after this is found by the writing itself), and UnfinishedRun
-    where a rebuild was interrupted, whose work any other run would drop."""
+    """Check that a collection can be written to now. A writer that begins just after this is found by the writing itself.
+
+    Raises:
+        CollectionBusy: Another process writes to it.
+        UnfinishedRun: A rebuild was interrupted, and any other run would drop its work.
+        UnusableHome: Its files can't be read.
+    """
     try:
         with locked(collection.folder):
             lost = images_of_interrupted_rebuild(collection)
     except BrokenManifest:
-        return  # as whoever writes will say
+        return  # the writer will say so
     except OSError as error:
         raise unusable(home.path, error) from error
     if lost:
         raise UnfinishedRun(collection.name, lost)
 
 
-def _runs(build: _Build) -> bool:
+def _is_alive(build: _Build) -> bool:
     return build.process.poll() is None
 
 
-def _last_words(said: BinaryIO, code: int) -> str:
-    """The line that says what is wrong, as commands print it, or else the last one."""
-    said.seek(0)
-    lines = [line.strip() for line in said.read().decode("utf-8", "replace").splitlines() if line.strip()]
-    wrong = [line.removeprefix("Error: ") for line in lines if line.startswith("Error: ")]
-    last = (wrong or lines or ["it said nothing"])[-1]
-    return last[:LONGEST_PROBLEM] if wrong else f"The build ended with {code}: {last}"[:LONGEST_PROBLEM]
+def _problem_of(stderr: BinaryIO, code: int) -> str:
+    """The error line of a command's standard error; if there is none, the exit code and the last line."""
+    stderr.seek(0)
+    lines = [line.strip() for line in stderr.read().decode("utf-8", "replace").splitlines() if line.strip()]
+    errors = [line.removeprefix("Error: ") for line in lines if line.startswith("Error: ")]
+    last = (errors or lines or ["it said nothing"])[-1]
+    return last[:LONGEST_PROBLEM] if errors else f"The build ended with {code}: {last}"[:LONGEST_PROBLEM]

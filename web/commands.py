@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +15,9 @@ from indexer.commands import exit_without_images, index_source, print_summary
 from search.commands import naming_models
 from storage.console import COLLECTION, HOME
 from storage.interrupts import end_by_itself
+
+if TYPE_CHECKING:
+    from encoder.api import Encoder
 
 HOST = click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 PORT = click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="The port to listen on.")
@@ -32,7 +37,9 @@ PORT = click.option("--port", default=8000, show_default=True, type=click.IntRan
 @RERANKER
 @HOME
 @COLLECTION
-def serve(host, port, log_json, read_only, model, reranker, home, collection):
+def serve(
+    host: str, port: int, log_json: bool, read_only: bool, model: str | None, reranker: str | None, home: Path, collection: str
+) -> None:
     """Serve the search page and the HTTP API at http://HOST:PORT.
 
     Reads HOME/collections/COLLECTION, and picks up a new version of it by itself. Writes to it what is asked for over HTTP:
@@ -61,7 +68,7 @@ def serve(host, port, log_json, read_only, model, reranker, home, collection):
 @RERANKER
 @HOME
 @COLLECTION
-def demo(host, port, model, reranker, home, collection):
+def demo(host: str, port: int, model: str | None, reranker: str | None, home: Path, collection: str) -> None:
     """Index a gallery of sample photos and serve the page.
 
     Reads the photographs that come with scikit-image, or the folder named by the environment variable PANOPTES_DATA (a
@@ -76,9 +83,9 @@ def demo(host, port, model, reranker, home, collection):
 
     check_address(host, Tokens.of(os.environ))
     check_port(host, port)
-    named = os.environ.get("PANOPTES_DATA")
+    data = os.environ.get("PANOPTES_DATA")
     stored = Home(home)
-    source = open_source(Path(named) if named else sample_gallery(home / "gallery"), None)
+    source = open_source(Path(data) if data else sample_gallery(home / "gallery"), None)
     collection = demo_collection(stored, collection, source)
     click.echo(f"Indexing {source.root} into the collection {collection}")
     encoder = chosen_models(home, model, reranker).open()
@@ -90,11 +97,26 @@ def demo(host, port, model, reranker, home, collection):
     _serve(home, collection, host, port, lambda: encoder, model_options(model, reranker))
 
 
-def _serve(home: Path, collection: str, host: str, port: int, open_encoder, build_options: list[str] | None) -> None:
-    """Serve until Ctrl-C, then end the process at once; without `build_options` nothing can be changed.
+def _serve(
+    home: Path,
+    collection: str,
+    host: str,
+    port: int,
+    open_encoder: Callable[[], Encoder],
+    build_options: list[str] | None,
+) -> None:
+    """Serve until Ctrl-C, then end the process at once.
 
-    A thread may still be loading the model, and MindSpore aborts with a trace in an interpreter that shuts down; what is
-    being written can be killed at any instant.
+    A thread may still be opening the model, and MindSpore aborts with a trace in an interpreter that shuts down. Writing to a
+    collection can be killed at any instant.
+
+    Args:
+        home: The home's folder.
+        collection: The name of the collection to search.
+        host: The address to listen on.
+        port: The port to listen on.
+        open_encoder: Opens the encoder; called in a thread of its own.
+        build_options: Options of `build-index` for builds over HTTP; None: nothing can be changed over HTTP.
     """
     from search.query.translation import translator
     from storage import Home
@@ -108,13 +130,13 @@ def _serve(home: Path, collection: str, host: str, port: int, open_encoder, buil
     translate, tokens, stored = translator(), Tokens.of(os.environ), Home(home)
     builds = CommandBuilds(stored, build_options or [])
     editor = None if build_options is None else HomeEditor(stored, builds)
-    said = f"Serving http://{host}:{port} (Ctrl+C stops it); the first answer waits until the model is loaded."
+    greeting = f"Serving http://{host}:{port} (Ctrl+C stops it); the first answer waits until the model is loaded."
     code = 0
     try:
         app = create_app(
             stored, open_encoder, collection, translate=translate, tokens=tokens, local_only=not tokens, editor=editor
         )
-        run(app, host, port, listening=lambda: click.echo(said))
+        run(app, host, port, on_listening=lambda: click.echo(greeting))
     except KeyboardInterrupt:
         pass
     except PortTaken as error:

@@ -1,4 +1,4 @@
-"""What changes a collection from within a server: the port `Editor`, and `HomeEditor`, which `serve` gives the application.
+"""Changes a collection from within a server: the protocol `Editor`, and `HomeEditor`, which `serve` gives the application.
 
 The indexer is imported only when something is changed.
 """
@@ -18,6 +18,7 @@ from web.build_runner import CommandBuilds, check_free
 from web.errors import NotAdded
 
 if TYPE_CHECKING:
+    from encoder.api import BulkEncoder
     from indexer import SourceCaption
 
 ORIGIN = "add"
@@ -25,8 +26,14 @@ ORIGIN = "add"
 
 @dataclass(frozen=True)
 class SentPhoto:
-    """A photo that can be decoded: its file, how that file's name should end, and sentences about it in `language` (None: told
-    by their script)."""
+    """A photo that can be decoded, as it was sent.
+
+    Attributes:
+        content: The bytes of its file.
+        ending: The ending for the file's name, such as ".jpg".
+        captions: Sentences about the photo.
+        language: Their language; None: told by their script.
+    """
 
     content: bytes = field(repr=False)
     ending: str
@@ -36,7 +43,7 @@ class SentPhoto:
 
 @dataclass(frozen=True)
 class AddedPhoto:
-    """A photo of the published `version`; `existed` where the collection had its content before."""
+    """A photo of the published `version`; `existed` is true if the collection had its content before."""
 
     image_id: int
     version: int
@@ -47,65 +54,90 @@ class Builds(Protocol):
     """Index runs in processes of their own, one at a time."""
 
     def start(self, collection: str, source: str) -> int:
-        """Begin to build again from a source, as `build-index` was last run on it; the run's id, which the catalog knows.
+        """Start to build again from a source, as `build-index` was last run on it.
 
-        Raises UnknownSource, UnknownCollection, BuildRunning or CollectionBusy.
+        Returns:
+            The run's id in the catalog.
+
+        Raises:
+            UnknownCollection: There is no such collection.
+            UnknownSource: It was never built from that source.
+            BuildRunning, CollectionBusy: Another build, or another process, writes to it.
         """
+        ...
 
     def cancel(self, collection: str, run_id: int) -> None:
-        """Ask a run to end; it does so soon. Raises UnknownRun, BuildEnded or NotOurBuild."""
+        """Ask a run to end; it does so soon.
+
+        Raises:
+            UnknownRun: The catalog has no such run.
+            BuildEnded: It has ended.
+            NotOurBuild: Another process began it.
+        """
+        ...
 
     def is_running(self, run_id: int) -> bool:
-        """Whether it goes on, and can be cancelled."""
+        """True if the run goes on and can be cancelled."""
+        ...
 
     def problem(self, run_id: int) -> str | None:
-        """Why the last run ended before its time, in one line."""
+        """Why the last run failed, in one line; None if it did not."""
+        ...
 
 
 class Editor(Protocol):
-    """`builds`, and photos one by one."""
+    """Changes collections: by builds, and photo by photo."""
 
-    builds: Builds
+    @property
+    def builds(self) -> Builds:
+        """The index runs that this server can start."""
+        ...
 
-    def add(self, collection: str, photo: SentPhoto, encoder) -> AddedPhoto:
-        """Publish a version that has the photo. Of one that is there already, captions that are new are added.
+    def add(self, collection: str, photo: SentPhoto, encoder: BulkEncoder) -> AddedPhoto:
+        """Publish a version that has the photo. If it is there already, add the captions that are new.
 
-        Raises NotAdded, and what writing to a collection raises: CollectionBusy, OtherWeights, UnusableHome and others.
+        Raises:
+            NotAdded: The photo can't be added.
+            StorageError: Writing failed, such as CollectionBusy, OtherWeights and UnusableHome.
         """
+        ...
 
 
 class HomeEditor:
     """The `web.editing.Editor` of a home's collections."""
 
-    def __init__(self, home: Home, builds: CommandBuilds):
+    def __init__(self, home: Home, builds: CommandBuilds) -> None:
         self.builds = builds
         self._home = home
 
-    def add(self, collection: str, photo: SentPhoto, encoder) -> AddedPhoto:
-        """See `Editor.add`. A photo whose content the collection has in a file that is still there is not kept once more."""
+    def add(self, collection: str, photo: SentPhoto, encoder: BulkEncoder) -> AddedPhoto:
+        """See `Editor.add`. A photo is not kept again if a file that is still there has the same content."""
         from indexer.items import captions_from
 
         stored = self._home.create_collection(collection)
         check_free(self._home, stored)
         captions = captions_from(photo.captions, ORIGIN, photo.language)
         rows = stored.open_rows() if stored.manifest.version else SegmentSet([])
-        had = rows.images(rows.with_content(hashlib.sha256(photo.content).hexdigest()))
-        whole = next((record for record in had if _holds(record, photo.content)), None)
-        if whole is not None:
-            return self._describe(stored, rows, whole, captions, encoder)
-        if had:  # its file is gone or has changed: what was said of it goes on with the one that is sent
-            captions = [*_captions_of(rows, had[0].image_id), *captions]
-        return self._keep(stored, photo, captions, encoder, existed=bool(had))
+        same = rows.images(rows.with_content(hashlib.sha256(photo.content).hexdigest()))
+        intact = next((record for record in same if _has_content(record, photo.content)), None)
+        if intact is not None:
+            return self._add_captions(stored, rows, intact, captions, encoder)
+        if same:  # its file is gone or has changed: its captions go on with the one that is sent
+            captions = [*_captions_of(rows, same[0].image_id), *captions]
+        return self._keep(stored, photo, captions, encoder, existed=bool(same))
 
-    def _describe(
-        self, stored: Collection, rows: SegmentSet, record: ImageRecord, captions: list[SourceCaption], encoder
+    def _add_captions(
+        self, stored: Collection, rows: SegmentSet, record: ImageRecord, captions: list[SourceCaption], encoder: BulkEncoder
     ) -> AddedPhoto:
-        told = {(caption.language, caption.text) for caption in _captions_of(rows, record.image_id)}
-        if all((caption.language, caption.text) in told for caption in captions):
+        known = {(caption.language, caption.text) for caption in _captions_of(rows, record.image_id)}
+        if all((caption.language, caption.text) in known for caption in captions):
             return AddedPhoto(record.image_id, stored.manifest.version, existed=True)
         return self._index(stored, record.uri, captions, encoder, existed=True)
 
-    def _keep(self, stored: Collection, photo: SentPhoto, captions: list[SourceCaption], encoder, existed: bool) -> AddedPhoto:
+    def _keep(
+        self, stored: Collection, photo: SentPhoto, captions: list[SourceCaption], encoder: BulkEncoder, existed: bool
+    ) -> AddedPhoto:
+        """Store the photo's file, and index it; if that fails, take the file away again."""
         uploads = UploadStore(stored.folder)
         try:
             path, new = uploads.keep(photo.content, photo.ending)
@@ -118,8 +150,10 @@ class HomeEditor:
                 self._home.catalog.forget_files(stored.name, [PhotoUri(path).uri])
             raise
 
-    def _index(self, stored: Collection, uri: str, captions: list[SourceCaption], encoder, existed: bool) -> AddedPhoto:
-        """As `manage.py add` does."""
+    def _index(
+        self, stored: Collection, uri: str, captions: list[SourceCaption], encoder: BulkEncoder, existed: bool
+    ) -> AddedPhoto:
+        """Index one photo as `manage.py add` does."""
         from indexer import build_index
         from indexer.errors import IndexerError
         from indexer.upkeep import captioned_photos
@@ -135,13 +169,13 @@ class HomeEditor:
         return AddedPhoto(image_id, summary.version, existed)
 
 
-def _holds(record: ImageRecord, content: bytes) -> bool:
-    """Whether a photo's file is still there, and is this."""
-    place = PhotoUri.at(record.uri)
+def _has_content(record: ImageRecord, content: bytes) -> bool:
+    """True if the image's file is still there and has this content."""
+    uri = PhotoUri.at(record.uri)
     try:
-        if not place.path.is_file():  # a pipe would be waited for
+        if not uri.path.is_file():  # a pipe would be waited for
             return False
-        with place.open() as file:
+        with uri.open() as file:
             return file.read(len(content) + 1) == content
     except OSError:
         return False

@@ -1,4 +1,4 @@
-"""Errors as answers: a problem document (RFC 9457) for programs, a page for people."""
+"""Answers every error: programs get a problem document (RFC 9457), people a page."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from storage.errors import CollectionBusy
 from web.errors import KNOWN_ERRORS, BuildRunning, Busy, code_of, status_of
+from web.hints import message_of
 from web.pages.search import error_page
-from web.uploads import too_large
+from web.uploads import too_large_message
 
 log = logging.getLogger(__name__)
 PROBLEM = "application/problem+json"
-FOR_PROGRAMS = ("/api/v1", "/healthz", "/readyz", "/metrics")
+PROGRAM_PATHS = ("/api/v1", "/healthz", "/readyz", "/metrics")
 RETRY_AFTER_S = 3
-RETRY_WHEN_BUSY_S = 1
-RETRY_WHEN_WRITTEN_S = 5
-UNFORESEEN = "Something went wrong here: the server's log says what."
+RETRY_AFTER_BUSY_S = 1
+RETRY_AFTER_WRITE_S = 5
+UNEXPECTED = "Something went wrong here: the server's log says what."
 
 
 def add_errors(app: Flask) -> None:
-    """Answers every error, foreseen or not."""
+    """Register handlers for known errors, for HTTP errors of Flask, and for all others."""
 
-    def known(error: Exception):
+    def known(error: Exception) -> Response:
         status = status_of(type(error))
         if status == 500:
             log.error("%s %s: %s", request.method, request.path, error)
-        response = _answer(str(error), status, code_of(error))
+        response = _answer(message_of(error), status, code_of(error))
         if status == 401:
             response.headers["WWW-Authenticate"] = 'Basic realm="Panoptes", charset="UTF-8"'
         if (after := _retry_after(error, status)) is not None:
@@ -41,28 +42,28 @@ def add_errors(app: Flask) -> None:
         app.register_error_handler(kind, known)
 
     @app.errorhandler(RequestEntityTooLarge)
-    def upload_too_large(error: RequestEntityTooLarge):
-        return _answer(too_large(), 413, "too-large")
+    def upload_too_large(error: RequestEntityTooLarge) -> Response:
+        return _answer(too_large_message(), 413, "too-large")
 
     @app.errorhandler(HTTPException)
-    def refused(error: HTTPException):
+    def refused(error: HTTPException) -> Response:
         status = error.code or 500
         response = _answer(error.description or error.name, status, error.name.lower().replace(" ", "-"))
         response.headers.update({k: v for k, v in error.get_headers() if k in ("Allow", "Location")})
         return response
 
     @app.errorhandler(Exception)
-    def unforeseen(error: Exception):
+    def unexpected(error: Exception) -> Response:
         log.error("%s %s", request.method, request.path, exc_info=error)
-        return _answer(UNFORESEEN, 500, "unforeseen")
+        return _answer(UNEXPECTED, 500, "unforeseen")
 
 
 def _retry_after(error: Exception, status: int) -> int | None:
-    """In how many seconds it may be worth asking again; None where waiting is no help."""
+    """Seconds after which to ask again; None if waiting does not help."""
     if isinstance(error, CollectionBusy | BuildRunning):
-        return RETRY_WHEN_WRITTEN_S
+        return RETRY_AFTER_WRITE_S
     if isinstance(error, Busy):
-        return RETRY_WHEN_BUSY_S
+        return RETRY_AFTER_BUSY_S
     return RETRY_AFTER_S if status == 503 else None
 
 
@@ -79,7 +80,7 @@ def problem(detail: str, status: int, code: str) -> dict:
 
 
 def _answer(detail: str, status: int, code: str) -> Response:
-    if request.path.startswith(FOR_PROGRAMS):
+    if request.path.startswith(PROGRAM_PATHS):
         body = json.dumps(problem(detail, status, code), ensure_ascii=False).encode("utf-8", "backslashreplace")
         return Response(body, status, mimetype=PROBLEM)
     return Response(error_page(detail, status), status, mimetype="text/html")

@@ -1,4 +1,7 @@
-"""What can go wrong between a browser and a search, and the HTTP status of every error that is meant for a person."""
+"""The errors of the page and the API, and the HTTP status of every error whose text is for people.
+
+The API's document has the first lines of the docstrings, and programs tell errors by the names of the classes.
+"""
 
 from __future__ import annotations
 
@@ -61,8 +64,8 @@ class Busy(WebError):
 
     status = 503
 
-    def __init__(self, said: str = "Too many are asking at once: try again in a few seconds.") -> None:
-        super().__init__(said)
+    def __init__(self, message: str = "Too many are asking at once: try again in a few seconds.") -> None:
+        super().__init__(message)
 
 
 class Unauthorized(WebError):
@@ -126,9 +129,10 @@ class UnknownSource(WebError):
     status = 422
 
     def __init__(self, name: str, source: str, known: list[str]) -> None:
+        self.name, self.source, self.known = name, source, known
         built = f"it was built from {', '.join(known)}" if known else "none is known"
         super().__init__(
-            f"Collection {name!r} was never built from {_shown(source)} ({_shown(built, 500)}): name one of its "
+            f"Collection {name!r} was never built from {_one_line(source)} ({_one_line(built, 500)}): name one of its "
             "sources, or run `python manage.py build-index SOURCE` where the server runs."
         )
 
@@ -139,6 +143,7 @@ class BuildRunning(WebError):
     status = 409
 
     def __init__(self, name: str, run_id: int) -> None:
+        self.name, self.run_id = name, run_id
         super().__init__(f"Collection {name!r} is being built by run {run_id}: wait for it to end, or cancel it.")
 
 
@@ -148,6 +153,7 @@ class NotOurBuild(WebError):
     status = 409
 
     def __init__(self, run_id: int) -> None:
+        self.run_id = run_id
         super().__init__(f"Run {run_id} was not begun by this server: end it where it was begun.")
 
 
@@ -157,6 +163,7 @@ class BuildEnded(WebError):
     status = 409
 
     def __init__(self, run_id: int, state: str) -> None:
+        self.run_id, self.state = run_id, state
         super().__init__(f"Run {run_id} has ended ({state}): there is nothing to cancel.")
 
 
@@ -165,15 +172,15 @@ class PortTaken(WebError):
 
 
 class Unguarded(WebError):
-    """The server would be open to others."""
+    """The server would be open to other machines without a token."""
 
 
 class BadToken(WebError):
-    """A token in the environment that is none."""
+    """A token in the environment that is not safe to use."""
 
 
 KNOWN_ERRORS = (WebError, *HOUSE_ERRORS)
-"""Every error whose text may be shown; all others are ours and shown as none but that."""
+"""Every error whose text may be shown. All others are faults of ours, and their text stays in the log."""
 
 _STATUSES = (
     (OutdatedCursor, 410), (BadQuery, 400), (BadFilter, 400),
@@ -184,18 +191,18 @@ _STATUSES = (
 
 
 def status_of(kind: type[Exception]) -> int:
-    """The HTTP status of one of KNOWN_ERRORS."""
+    """The HTTP status of a class of errors; 500 if it has none."""
     if issubclass(kind, WebError):
         return kind.status
     return next((status for known, status in _STATUSES if issubclass(kind, known)), 500)
 
 
-def _shown(text: str, most: int = 200) -> str:
-    """Text that a request or a disk gave, on one line and not without end."""
+def _one_line(text: str, most: int = 200) -> str:
+    """Text of a request or of a disk, on one line and of `most` characters."""
     line = " ".join(text.split())
     return line if len(line) <= most else f"{line[:most]}..."
 
 
 def code_of(error: Exception) -> str:
-    """What programs tell an error by: "outdated-cursor" of OutdatedCursor."""
+    """The code by which programs tell an error: "outdated-cursor" for OutdatedCursor."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(error).__name__).lower()

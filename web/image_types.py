@@ -1,4 +1,4 @@
-"""What kind of file something is, by its first bytes: a name or a header that came with it proves nothing."""
+"""The type of an image file, told by its first bytes: a name or a header that came with it proves nothing."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ _SIGNATURES = (
     (0, b"II*\0", "image/tiff"),
     (0, b"MM\0*", "image/tiff"),
 )
+"""(offset, bytes that stand there, media type)."""
 _IN_BROWSERS = {"image/jpeg", "image/png", "image/gif", "image/bmp", "image/webp", "image/avif"}
-_FORMATS = {
-    "image/jpeg": "JPEG", "image/png": "PNG", "image/gif": "GIF", "image/bmp": "BMP", "image/webp": "WEBP",
-    "image/tiff": "TIFF",
+_UPLOADS = {
+    "image/jpeg": ("JPEG", ".jpg"), "image/png": ("PNG", ".png"), "image/gif": ("GIF", ".gif"), "image/bmp": ("BMP", ".bmp"),
+    "image/webp": ("WEBP", ".webp"), "image/tiff": ("TIFF", ".tif"),
 }  # fmt: skip
-
-_ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "BMP": ".bmp", "WEBP": ".webp", "TIFF": ".tif"}
+"""Pillow's name of the format, and how a file's name ends, by media type."""
 
 
 def browser_type(head: bytes) -> str | None:
-    """The media type of a file by its first 16 bytes, or None where browsers can't show it."""
+    """The media type of a file by its first 16 bytes; None if browsers can't show it."""
     kind = _media_type(head)
     return kind if kind in _IN_BROWSERS else None
 
 
 def upload_format(head: bytes) -> str | None:
-    """What Pillow calls the format of a file that may be searched with; None for all others."""
-    return _FORMATS.get(_media_type(head))
+    """Pillow's name for the format of a file that may be searched with, such as "JPEG"; None for all others."""
+    return _UPLOADS.get(_media_type(head) or "", (None, ""))[0]
 
 
 def upload_ending(head: bytes) -> str:
-    """How the name of such a file ends, such as ".jpg"; "" for all others."""
-    return _ENDINGS.get(upload_format(head), "")
+    """The ending of such a file's name, such as ".jpg"; "" for all others."""
+    return _UPLOADS.get(_media_type(head) or "", (None, ""))[1]
 
 
 def _media_type(head: bytes) -> str | None:

@@ -1,15 +1,16 @@
-"""Photos that strangers send are decoded in a process of their own, which has little memory and is ended if it takes long."""
+"""Photos that strangers send are decoded in a process of their own, with little memory and within a time limit."""
 
 from __future__ import annotations
 
 import multiprocessing
 import signal
 from contextlib import suppress
+from dataclasses import dataclass
 from io import BytesIO
-from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Lock
-from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,77 +18,110 @@ from search import UnreadablePhoto
 from web.errors import Busy
 from web.image_types import upload_format
 
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection, PipeConnection
+
+    from encoder.api import EncoderConfig
+    from encoder.inputs.image_inputs import ImageInput
+
+    _Connection = Connection[Any, Any] | PipeConnection[Any, Any]
+
 LARGEST_PIXELS = 64_000_000
-SECONDS = 20.0
-MEMORY = 1_500_000_000
-START_SECONDS = 120.0
+DECODE_TIMEOUT_S = 20.0
+MEMORY_BYTES = 1_500_000_000
+START_TIMEOUT_S = 120.0
 _READY = "ready"
 
 
+@dataclass(frozen=True)
+class DecoderConfig:
+    """What the worker process needs to know of the model (see `encoder.api.ImageConfig`)."""
+
+    name: str
+    inputs: ImageInput
+
+
+@dataclass(frozen=True)
+class _Worker:
+    """A decoding process, and our end of the pipe to it."""
+
+    process: BaseProcess
+    connection: _Connection
+
+
 class PhotoDecoder:
-    """One worker process, started with the first photo and anew after each that ended it. Thread safe, one at a time.
+    """One worker process. It starts with the first photo, and anew after each photo that ended it.
+
+    Thread safe; decodes one photo at a time.
 
     Args:
-        seconds: how long a photo may take.
-        memory: how many bytes the worker may take beyond what it has when it is ready.
+        timeout_s: How long a photo may take, in seconds.
+        memory_bytes: How many bytes the worker may take beyond what it has when it is ready.
     """
 
-    def __init__(self, seconds: float = SECONDS, memory: int = MEMORY) -> None:
-        self._seconds, self._memory = seconds, memory
+    def __init__(self, timeout_s: float = DECODE_TIMEOUT_S, memory_bytes: int = MEMORY_BYTES) -> None:
+        self._timeout_s, self._memory_bytes = timeout_s, memory_bytes
         self._lock = Lock()
-        self._process: multiprocessing.process.BaseProcess | None = None
-        self._connection: Connection | None = None
+        self._worker: _Worker | None = None
 
-    def read(self, content: bytes, config) -> tuple[np.ndarray, bytes]:
-        """What `search.query.query_photo.read_photo_with_preview` gives: uint8 [S, S, 3], and a small JPEG.
+    def read(self, content: bytes, config: EncoderConfig) -> tuple[np.ndarray, bytes]:
+        """Decode a photo as `search.query.query_photo.read_photo_with_preview` does.
 
-        Raises UnreadablePhoto, also for what took too long or too much memory, or ended the worker; and Busy where no worker
-        could be started.
+        Returns:
+            The prepared photo, such as uint8 [S, S, 3], and a small JPEG of it.
+
+        Raises:
+            UnreadablePhoto: It is no photo that can be read, takes too long or too much memory, or ended the worker.
+            Busy: No worker could be started.
         """
-        wanted = SimpleNamespace(name=config.name, inputs=config.inputs)
+        needed = DecoderConfig(config.name, config.inputs)
         with self._lock:
-            answer = self._ask(content, wanted)
+            answer = self._ask(content, needed)
         if isinstance(answer, str):
             raise UnreadablePhoto(answer)
         return answer
 
     def warm_up(self) -> None:
-        """Starts the worker, so that the first photo need not wait for it; where it can't be, the first photo says so."""
+        """Start the worker, so that the first photo need not wait for it. If it can't start, the first photo says so."""
         with suppress(Busy), self._lock:
-            self._ensure()
+            self._running_worker()
 
     def close(self) -> None:
-        """Ends the worker."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.join()
-            self._connection.close()
-        self._process = self._connection = None
+        """End the worker."""
+        if self._worker is not None:
+            self._worker.process.kill()
+            self._worker.process.join()
+            self._worker.connection.close()
+        self._worker = None
 
-    def _ask(self, content: bytes, config: SimpleNamespace) -> tuple[np.ndarray, bytes] | str:
-        self._ensure()
+    def _ask(self, content: bytes, config: DecoderConfig) -> tuple[np.ndarray, bytes] | str:
+        """Have the worker decode: the photo, or a message about what is wrong with it."""
+        connection = self._running_worker().connection
         try:
-            self._connection.send((content, config))
-            if self._connection.poll(self._seconds):
-                return self._connection.recv()
-            said = f"The uploaded photo takes longer than {self._seconds:g} s to decode: try a smaller one."
+            connection.send((content, config))
+            if connection.poll(self._timeout_s):
+                return connection.recv()
+            problem = f"The uploaded photo takes longer than {self._timeout_s:g} s to decode: try a smaller one."
         except (EOFError, OSError):
-            said = "The uploaded photo ended the process that decoded it: try another file."
+            problem = "The uploaded photo ended the process that decoded it: try another file."
         self.close()
-        return said
+        return problem
 
-    def _ensure(self) -> None:
-        if self._process is not None and self._process.is_alive():
-            return
-        self.close()
+    def _running_worker(self) -> _Worker:
+        if self._worker is None or not self._worker.process.is_alive():
+            self.close()
+            self._worker = self._start()
+        return self._worker
+
+    def _start(self) -> _Worker:
         # Not forked: the encoder's threads hold locks that a forked child would wait for without end.
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, self._memory), name="decode-photos", daemon=True)
+        process = context.Process(target=_work, args=(theirs, self._memory_bytes), name="decode-photos", daemon=True)
         try:
             process.start()
             theirs.close()
-            if not ours.poll(START_SECONDS):
+            if not ours.poll(START_TIMEOUT_S):
                 raise TimeoutError("it isn't ready")
             ours.recv()  # _READY, or EOFError where it has ended
         except (OSError, EOFError) as error:
@@ -97,24 +131,24 @@ class PhotoDecoder:
                 process.kill()
                 process.join()
             raise Busy("No process could be started to decode the photo: try again in a few seconds.") from error
-        self._process, self._connection = process, ours
+        return _Worker(process, ours)
 
 
-def _work(connection: Connection, memory: int) -> None:
-    """Decodes until the other side is gone."""
+def _work(connection: _Connection, memory_bytes: int) -> None:
+    """Decode photos until the other side is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _limit_memory(memory)
+    _limit_memory(memory_bytes)
     with suppress(EOFError, OSError):
         connection.send(_READY)
         while True:
-            connection.send(_decoded(*connection.recv()))
+            connection.send(_decode(*connection.recv()))
 
 
-def _decoded(content: bytes, config: SimpleNamespace) -> tuple[np.ndarray, bytes] | str:
+def _decode(content: bytes, config: DecoderConfig) -> tuple[np.ndarray, bytes] | str:
     from search.query.query_photo import read_photo_with_preview
 
     try:
-        check(content)
+        check_upload(content)
         return read_photo_with_preview(content, config)
     except UnreadablePhoto as error:
         return str(error)
@@ -122,8 +156,12 @@ def _decoded(content: bytes, config: SimpleNamespace) -> tuple[np.ndarray, bytes
         return "The uploaded photo takes too much memory to decode: scale it down."
 
 
-def check(content: bytes) -> None:
-    """Raises UnreadablePhoto for what is none of the formats that are taken, or has too many pixels; decodes nothing."""
+def check_upload(content: bytes) -> None:
+    """Check the format and the number of pixels of an upload; decode nothing.
+
+    Raises:
+        UnreadablePhoto: The format is none that is taken, or there are more than LARGEST_PIXELS pixels.
+    """
     from PIL import Image
 
     from encoder.inputs.pixels import GUARD
@@ -145,7 +183,7 @@ def check(content: bytes) -> None:
 
 
 def _limit_memory(more: int) -> None:
-    """Where the system can, allows this process so many bytes beyond what it has."""
+    """Allow this process `more` bytes beyond what it has, if the system can do that."""
     with suppress(ImportError, OSError, ValueError):
         import resource
 

@@ -1,50 +1,69 @@
-"""One collection and one encoder behind the pages: opened late, shared by all threads."""
+"""One collection and one encoder, which all pages share. The encoder is opened in the background."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
 from threading import Lock, Thread
+from typing import TYPE_CHECKING
 
 from search import Engine, Explanation, Query, SearchResult
 from search.engine import snapshot_cache
 from storage.snapshot_cache import SnapshotCache
 from web.admission import AdmissionControl
 from web.errors import KNOWN_ERRORS, ModelFailed, ModelLoading
+from web.hints import message_of
+
+if TYPE_CHECKING:
+    from encoder.api import Encoder
+    from search.query.translation import Translate
+    from storage import Home
+    from storage.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 SEARCHES_AT_ONCE = 8
 SEARCHES_WAITING = 8
-PATIENCE_S = 20.0
+QUEUE_TIMEOUT_S = 20.0
 
 
 class SearchService:
-    """Answers queries on one collection, from the moment that the encoder is loaded and warmed up.
+    """Answers queries on one collection, as soon as the encoder is opened and warmed up. Thread safe.
 
     Args:
-        home: a `storage.Home`.
-        encoder: an encoder that is ready, or a function without arguments that gives one; that is called in a thread
-            of its own, so that the server can answer meanwhile.
-        collection: the collection's name; it need not exist yet.
-        translate: for sentences in a language that the model doesn't know (see `search.query.translation`).
+        home: The home that has the collection.
+        encoder: An encoder that is ready, or a function that opens one. The function runs in a thread of its own, so that the
+            server can answer meanwhile.
+        collection: The collection's name; it need not exist yet.
+        translate: Translates queries in a language that the model doesn't know (see `search.query.translation`).
+
+    Attributes:
+        admission: Bounds how many searches run at once.
+        on_search: Called after each search with milliseconds by stage.
+        on_batch: Called after each batch of the encoder with its kind and the number of rows.
     """
 
-    def __init__(self, home, encoder, collection: str = "default", translate=None) -> None:
+    def __init__(
+        self,
+        home: Home,
+        encoder: Encoder | Callable[[], Encoder],
+        collection: str = "default",
+        translate: Translate | None = None,
+    ) -> None:
+        self.home = home
         self.collection_name = collection
-        self.gate = AdmissionControl(SEARCHES_AT_ONCE, SEARCHES_WAITING, PATIENCE_S)
+        self.admission = AdmissionControl(SEARCHES_AT_ONCE, SEARCHES_WAITING, QUEUE_TIMEOUT_S)
         self.on_search: Callable[[dict[str, float]], None] = lambda took_ms: None
         self.on_batch: Callable[[str, int], None] = lambda kind, rows: None
         self._translate = translate
-        self.home = home
         self._lock = Lock()
         self._snapshots: SnapshotCache | None = None
         self._engine: Engine | None = None
-        self._encoder = None
+        self._encoder: Encoder | None = None
         self._failure: str | None = None
         if callable(encoder):
             Thread(target=self._load, args=(encoder,), name="load-encoder", daemon=True).start()
         else:
-            self._encoder = self._told_of(encoder)
+            self._encoder = self._with_batch_hook(encoder)
 
     @property
     def state(self) -> str:
@@ -54,76 +73,102 @@ class SearchService:
         return "loading" if self._encoder is None else "ready"
 
     @property
-    def encoder(self):
-        """The encoder; raises ModelLoading or ModelFailed where there is none."""
+    def encoder(self) -> Encoder:
+        """The encoder.
+
+        Raises:
+            ModelLoading: It is not ready yet.
+            ModelFailed: It could not be opened.
+        """
         if self._failure is not None:
             raise ModelFailed(self._failure)
         if self._encoder is None:
             raise ModelLoading("The model is still loading: try again in a few seconds.")
         return self._encoder
 
-    def snapshot(self):
-        """The last published version; raises UnknownCollection or EmptyCollection. Needs no encoder."""
-        return self._latest().get()
+    def snapshot(self) -> Snapshot:
+        """The last published version. Needs no encoder.
 
-    def show(self, version: int) -> None:
-        """Returns once a version that this server has published is searched, so that whoever changed something finds it so."""
+        Raises:
+            UnknownCollection, EmptyCollection: Nothing is published.
+        """
+        return self._snapshot_cache().get()
+
+    def wait_for_version(self, version: int) -> None:
+        """Wait until searches use a version that this server has published, so that who changed something finds the change."""
         try:
-            self._latest().wait_for(version)
+            self._snapshot_cache().wait_for(version)
         except KNOWN_ERRORS as error:  # it is published all the same, and whoever searches is told
             log.info("Version %d can't be opened yet: %s", version, error)
         except Exception:
             log.exception("Version %d can't be opened", version)
 
     def search(self, query: Query) -> SearchResult:
-        """Answers a query; raises what `Engine.search` raises, ModelLoading, and Busy where too many ask."""
+        """Answer a query.
+
+        Raises:
+            ModelLoading, ModelFailed: See `encoder`.
+            Busy: Too many searches wait.
+            Exception: What `Engine.search` raises.
+        """
         engine = self._engine_for(self.encoder)
-        with self.gate.passing():
+        with self.admission.slot():
             result = engine.search(query)
         self.on_search(result.took_ms)
         return result
 
     def explain(self, query: Query, image_id: int) -> Explanation:
-        """Where in a photo the words of a query are seen; raises what `Engine.explain` raises, ModelLoading, and Busy."""
+        """Find where in a photo the words of a query are seen.
+
+        Raises:
+            ModelLoading, ModelFailed: See `encoder`.
+            Busy: Too many searches wait.
+            Exception: What `Engine.explain` raises.
+        """
         engine = self._engine_for(self.encoder)
-        with self.gate.passing():
+        with self.admission.slot():
             return engine.explain(query, [image_id])[0]
 
-    def _engine_for(self, encoder) -> Engine:
-        snapshots = self._latest()
+    def _engine_for(self, encoder: Encoder) -> Engine:
+        snapshots = self._snapshot_cache()
         with self._lock:
             if self._engine is None:
                 collection = self.home.collection(self.collection_name)
                 self._engine = Engine(collection, encoder, snapshots, self._translate)
             return self._engine
 
-    def _latest(self) -> SnapshotCache:
+    def _snapshot_cache(self) -> SnapshotCache:
         with self._lock:
             if self._snapshots is None:
                 self._snapshots = snapshot_cache(self.home.collection(self.collection_name))
             return self._snapshots
 
-    def _load(self, open_encoder) -> None:
+    def _load(self, open_encoder: Callable[[], Encoder]) -> None:
+        """Open the encoder and warm up what sentences need; then let searches in, and warm up what photos need."""
         try:
             encoder = open_encoder()
             encoder.warm_up(images=False)
             self._search_once(encoder)
-            self._encoder = self._told_of(encoder)
+            self._encoder = self._with_batch_hook(encoder)
             encoder.warm_up()
         except KNOWN_ERRORS as error:
             log.error("The model can't be loaded: %s", error)
-            self._failure = str(error)
+            self._failure = message_of(error)
         except Exception:
             log.exception("The model can't be loaded")
             self._failure = "The model can't be loaded: the server's log says why."
 
-    def _told_of(self, encoder):
-        """The encoder, whose batches `on_batch` hears of from now on."""
-        encoder.on_batch = lambda kind, rows: self.on_batch(kind, rows)
+    def _with_batch_hook(self, encoder: Encoder) -> Encoder:
+        """The encoder, which calls `on_batch` from now on."""
+
+        def call(kind: str, rows: int) -> None:
+            self.on_batch(kind, rows)
+
+        encoder.on_batch = call
         return encoder
 
-    def _search_once(self, encoder) -> None:
-        """Opens what a first query would have to wait for."""
+    def _search_once(self, encoder: Encoder) -> None:
+        """Open what the first query would have to wait for."""
         try:
             engine = self._engine_for(encoder)
             for query in (Query(text="0", to="captions"), Query(text="0"), Query(text="0", mode="lexical")):

@@ -1,4 +1,4 @@
-"""All that one application holds while it serves; nothing of it is shared by the applications of a process."""
+"""The state of one application while it serves. Applications in one process share nothing."""
 
 from __future__ import annotations
 
@@ -14,44 +14,59 @@ from web.serving.metrics import Metrics
 from web.uploads import KeptPhotos, UploadReader
 
 CHANGES_WAITING = 4
-CHANGE_PATIENCE_S = 30.0
-_NAME = "panoptes"
+CHANGE_TIMEOUT_S = 30.0
+_EXTENSION = "panoptes"
+
+
+def _one_change_at_a_time() -> AdmissionControl:
+    return AdmissionControl(1, CHANGES_WAITING, CHANGE_TIMEOUT_S)
 
 
 @dataclass(eq=False)
 class State:
-    """`service` searches, `editor` changes collections (None: they can only be searched), `photos` are those that were sent to
-    search with, `reader` reads what is sent, `changing` lets one change a collection at a time, for that has one writer, and
-    `document` is the API's."""
+    """The parts of one application.
+
+    Attributes:
+        service: Searches the collection.
+        editor: Changes collections; None: they can only be searched.
+        photos: The photos that were sent to search with.
+        reader: Reads the photos that are sent.
+        change_admission: Admits one change of a collection at a time, for a collection has one writer.
+        metrics: The numbers for Prometheus.
+        document: The API's OpenAPI document.
+    """
 
     service: SearchService
     editor: Editor | None = None
     photos: KeptPhotos = field(default_factory=KeptPhotos)
     reader: UploadReader = field(default_factory=UploadReader)
-    changing: AdmissionControl = field(default_factory=lambda: AdmissionControl(1, CHANGES_WAITING, CHANGE_PATIENCE_S))
+    change_admission: AdmissionControl = field(default_factory=_one_change_at_a_time)
     metrics: Metrics = field(init=False)
     document: dict = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.metrics = Metrics(self.service)
 
-    @property
-    def writing(self) -> Editor:
-        """The editor; raises ReadOnly where there is none."""
+    def required_editor(self) -> Editor:
+        """The editor.
+
+        Raises:
+            ReadOnly: This server changes nothing.
+        """
         if self.editor is None:
             raise ReadOnly
         return self.editor
 
-    def belongs_to(self, app: Flask) -> None:
-        """Has `state` and `state_of` give this one for an application."""
-        app.extensions[_NAME] = self
+    def attach_to(self, app: Flask) -> None:
+        """Make this the state of an application."""
+        app.extensions[_EXTENSION] = self
 
 
 def state() -> State:
-    """That of the application that answers now."""
+    """The state of the application that answers the present request."""
     return state_of(current_app)
 
 
 def state_of(app: Flask) -> State:
-    """That of an application."""
-    return app.extensions[_NAME]
+    """The state of an application."""
+    return app.extensions[_EXTENSION]

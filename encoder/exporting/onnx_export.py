@@ -1,4 +1,4 @@
-"""From the network, defined in MindSpore, to graphs that ONNX Runtime runs."""
+"""Exports the network, which is defined in MindSpore, to graphs that ONNX Runtime runs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import mindspore as ms
 import numpy as np
 import onnx
 import onnx_ir as ir
-from mindspore import Tensor, nn
+from mindspore import Parameter, Tensor
 from mindspore.onnx import export
 
 from encoder.config import OptConfig
-from encoder.exporting.onnx_rewriting import finish, simplified, unite
+from encoder.exporting.onnx_rewriting import finish, simplify, unite
 from encoder.model_folder import WEIGHTS, read_config
 from encoder.network.blocks import Attention
 from encoder.network.entries import Entry, entries_of, network_of
@@ -21,19 +21,26 @@ from encoder.runtime.graph_files import FOLDER, copy_kept_graphs, kept_graphs, r
 from encoder.single_stream_config import SingleStreamConfig
 
 Axes = dict[str, tuple[str | int, ...]]
-WHOLE_NUMBERS = ("ids", "valid")
+INTEGER_INPUTS = ("ids", "valid")
 OUTPUTS = {"images": ("vectors", "tokens"), "texts": ("vectors", "states"), "match": ("logits",), "attention": ("weights",)}
 
 
 def export_graphs(folder: Path, anew: bool = False) -> dict[str, int]:
-    """Make the graphs of a model folder, of its config; the weights are not read. Gives each graph's size in bytes.
+    """Make the graphs of a model folder from its config. The weights are not read.
 
-    Old graphs are replaced when all new ones are written. Graphs of the same config are taken from the cache (PANOPTES_CACHE)
-    where an earlier export has left them there, unless they are wanted `anew`.
+    Old graphs are replaced when all new ones are written. If an earlier export of the same config left its graphs in the
+    cache (PANOPTES_CACHE), these are copied.
+
+    Args:
+        folder: the model folder.
+        anew: export even if the cache has the graphs.
+
+    Returns:
+        The size of each graph in bytes, by entry.
 
     Raises:
         BadCheckpoint: the folder has no config.
-        UnfittingShapes: the network computes something else at another batch or length.
+        IncompatibleShapes: the network computes something else at another batch or length.
     """
     config = read_config(folder)
     if anew or not copy_kept_graphs(folder, config):
@@ -41,7 +48,7 @@ def export_graphs(folder: Path, anew: bool = False) -> dict[str, int]:
         try:
             kept.parent.mkdir(parents=True, exist_ok=True)
             replace_folder(kept, lambda made: _make_graphs(config, made))
-        except OSError:  # nothing can be kept there
+        except OSError:  # the cache can't be written
             replace_folder(folder / FOLDER, lambda made: _make_graphs(config, made))
         else:
             copy_kept_graphs(folder, config)
@@ -49,7 +56,7 @@ def export_graphs(folder: Path, anew: bool = False) -> dict[str, int]:
 
 
 def _make_graphs(config: OptConfig | SingleStreamConfig, made: Path) -> None:
-    """Export each entry at two sizes, and make one graph for any size of the two (see onnx_rewriting.py)."""
+    """Export each entry at two sizes, and make one graph for any size of the two (see `onnx_rewriting`)."""
     ms.set_context(mode=ms.GRAPH_MODE)
     model = network_of(config).set_train(False)
     parameters = dict(model.parameters_and_names())
@@ -67,13 +74,13 @@ def _make_graphs(config: OptConfig | SingleStreamConfig, made: Path) -> None:
 
 
 def _export(
-    config: OptConfig | SingleStreamConfig, entry: str, cell: Entry, parameters: dict[str, nn.Parameter], folder: Path
+    config: OptConfig | SingleStreamConfig, entry: str, cell: Entry, parameters: dict[str, Parameter], folder: Path
 ) -> list[str]:
-    """Write ENTRY.onnx; the names of the weights that it reads."""
+    """Write ENTRY.onnx. Gives the names of the weights that it reads."""
     axes = axes_of(config, entry)
     length, regions = config.text_length, config.token_shape[0]
     sizes = [{"B": 2, "T": length - 1, "L": regions - 1}, {"B": 3, "T": length - 2, "L": regions - 4}]
-    models = [simplified(_exported(cell, axes, size, folder)) for size in sizes]
+    models = [simplify(_export_at(cell, axes, size, folder)) for size in sizes]
     model = unite(models, sizes, axes)
     outputs = OUTPUTS[entry] if config.dim or entry == "match" else OUTPUTS[entry][1:]
     names = {parameter.name: name for name, parameter in parameters.items()}
@@ -83,7 +90,7 @@ def _export(
 
 
 def axes_of(config: OptConfig | SingleStreamConfig, entry: str) -> Axes:
-    """The axes of an entry's inputs: batch B, text length T, image length L where it isn't fixed, and numbers."""
+    """Give the axes of an entry's inputs, in order: numbers, or batch B, text length T and, of regions, image length L."""
     length, width = config.token_shape
     tokens = ("B", "L" if config.regions else length, width if isinstance(config, SingleStreamConfig) else config.hidden_size)
     if entry == "images":
@@ -96,14 +103,14 @@ def axes_of(config: OptConfig | SingleStreamConfig, entry: str) -> Axes:
     return {"states": ("B", "T", config.hidden_size), "ids": ("B", "T"), "tokens": tokens}
 
 
-def _exported(cell: Entry, axes: Axes, size: dict[str, int], folder: Path) -> onnx.ModelProto:
-    """What MindSpore exports at one size, with the parameters as inputs."""
-    given = [
-        Tensor(np.ones([size.get(axis, axis) for axis in own], np.int32 if name in WHOLE_NUMBERS else np.float32))
-        for name, own in axes.items()
-    ]
+def _export_at(cell: Entry, axes: Axes, size: dict[str, int], folder: Path) -> onnx.ModelProto:
+    """Export an entry from MindSpore at one size. The parameters are inputs of the graph."""
+    inputs = []
+    for name, own in axes.items():
+        shape = [axis if isinstance(axis, int) else size[axis] for axis in own]
+        inputs.append(Tensor(np.ones(shape, np.int32 if name in INTEGER_INPUTS else np.float32)))
     file = folder / "exported.onnx"
-    export(cell, *given, file_name=str(file), input_names=list(axes), export_params=False)
+    export(cell, *inputs, file_name=str(file), input_names=list(axes), export_params=False)
     try:
         return onnx.load(file)
     finally:

@@ -1,1 +1,1 @@
-"""From a published checkpoint to a model folder."""
+"""Importing: from a published checkpoint to a model folder. Never imports mindspore."""

@@ -1,4 +1,4 @@
-"""Names and shapes that the published checkpoints have in common, and sizes read off them. Pure functions."""
+"""The names and shapes that all published checkpoints share, and sizes that are told by shapes. Pure functions."""
 
 from __future__ import annotations
 
@@ -13,34 +13,45 @@ MOST_LAYERS = 96
 
 
 class Sizes:
-    """Sizes read off shapes, each with what to take where the tensor is missing or of another rank."""
+    """Reads sizes off the shapes of a checkpoint; each has a default for a tensor that is missing or of another rank."""
 
     def __init__(self, shapes: Shapes):
         self._shapes = shapes
 
-    def of(self, name: str, axis: int, otherwise: int) -> int:
+    def of(self, name: str, axis: int, default: int) -> int:
         """The length of an axis of a tensor."""
         shape = self._shapes.get(name, ())
-        return shape[axis] if len(shape) > axis and shape[axis] > 0 else otherwise
+        return shape[axis] if len(shape) > axis and shape[axis] > 0 else default
 
-    def layers(self, prefix: str, otherwise: int) -> int:
-        """One more than the highest number after the prefix: a layer that is missing between others is missed."""
+    def layers(self, prefix: str, default: int) -> int:
+        """One more than the highest number after the prefix, so that a gap between layers shows as missing weights.
+
+        Raises:
+            UnusableForm: there are more layers than any OPT has.
+        """
         numbers = {name.removeprefix(prefix).split(".")[0] for name in self._shapes if name.startswith(prefix)}
         layers = [int(number) for number in numbers if number.isascii() and number.isdigit() and len(number) <= 4]
         if max(layers, default=0) >= MOST_LAYERS:
             raise UnusableForm(f"{prefix}{max(layers)} is there: an OPT has at most {MOST_LAYERS} layers.")
-        return max(layers) + 1 if layers else otherwise
+        return max(layers) + 1 if layers else default
 
 
 def heads_of(width: int) -> int:
-    """Heads leave no trace in a shape: they are 64 numbers wide, but for the two OPTs that are 4096 wide and have 32."""
+    """The number of heads of a width. No shape tells it: heads are 64 wide, but an OPT of width 4096 has 32.
+
+    Raises:
+        UnusableForm: the width is not a multiple of 64.
+    """
     if width % HEAD_WIDTH:
         raise UnusableForm(f"The hidden size is {width}: every OPT has heads of {HEAD_WIDTH} numbers, and it is no multiple.")
     return LARGE_HEADS if width == LARGE else width // HEAD_WIDTH
 
 
 def usual_length(shapes: Shapes, prefix: str) -> int | None:
-    """The length that most layer norms below a prefix have: they are whole even where a run kept slices of the matrices."""
+    """The length of most layer norms below a prefix; None if there is none.
+
+    Layer norms are whole even in the file of a model-parallel run, which holds slices of the matrices.
+    """
     lengths = Counter(
         shape[0] for name, shape in shapes.items() if name.startswith(prefix) and name.endswith(".gamma") and len(shape) == 1
     )
@@ -48,7 +59,11 @@ def usual_length(shapes: Shapes, prefix: str) -> int | None:
 
 
 def square_side(area: float, problem: str) -> int:
-    """The side of a square of so many; raises UnusableForm where there is none."""
+    """The side of a square of this area.
+
+    Raises:
+        UnusableForm: with the message `problem`, if the area is not that of a square.
+    """
     side = math.isqrt(max(int(area), 0))
     if side == 0 or side * side != area:
         raise UnusableForm(problem)
@@ -56,7 +71,7 @@ def square_side(area: float, problem: str) -> int:
 
 
 def slices_of(expected: Shapes, found: Shapes) -> int | None:
-    """n, where every tensor of `found` is what is expected but for one axis that is a whole n-th of it; else None."""
+    """The n for which one axis of every tensor in `found` is an n-th of the expected length; None if there is none."""
     parts = {_part(expected[name], shape) for name, shape in found.items()}
     return parts.pop() if len(parts) == 1 else None
 
@@ -64,14 +79,18 @@ def slices_of(expected: Shapes, found: Shapes) -> int | None:
 def _part(expected: tuple[int, ...], found: tuple[int, ...]) -> int | None:
     if len(expected) != len(found):
         return None
-    other = [(e, f) for e, f in zip(expected, found, strict=True) if e != f]
-    if len(other) != 1 or not other[0][1] or other[0][0] % other[0][1]:
+    different = [(whole, part) for whole, part in zip(expected, found, strict=True) if whole != part]
+    if len(different) != 1:
         return None
-    return other[0][0] // other[0][1]
+    whole, part = different[0]
+    return whole // part if part and whole % part == 0 else None
 
 
 def block(name: str, width: int, inner: int, in_out: bool = True) -> Shapes:
-    """A pre-LN block; `in_out` is the layout of its feed-forward. The attention's projection is square and doesn't tell."""
+    """The shapes of a pre-LN block; with `in_out` its feed-forward is stored as [in, out].
+
+    The attention's projection is square, so that its shape is the same in both layouts.
+    """
     mapping, projection = ((width, inner), (inner, width)) if in_out else ((inner, width), (width, inner))
     return (
         norm(f"{name}layernorm1", width)
@@ -87,16 +106,16 @@ def block(name: str, width: int, inner: int, in_out: bool = True) -> Shapes:
 
 
 def attention(name: str, width: int) -> Shapes:
-    """Query, key, value and projection."""
+    """The shapes of an attention: query, key, value and projection."""
     parts = ("dense1", "dense2", "dense3", "projection")
     return {key: shape for part in parts for key, shape in dense(f"{name}{part}", width, width).items()}
 
 
 def dense(name: str, outputs: int, inputs: int) -> Shapes:
-    """A Dense layer."""
+    """The shapes of a Dense layer."""
     return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
 
 
 def norm(name: str, width: int) -> Shapes:
-    """A layer norm."""
+    """The shapes of a layer norm."""
     return {f"{name}.gamma": (width,), f"{name}.beta": (width,)}

@@ -39,7 +39,13 @@ MOST_DIMS, LONGEST_NAME = 16, 512
 
 @dataclass
 class StoredTensor:
-    """Where a tensor lies in the file: `parts` are (start, end) of its bytes, in order."""
+    """The position of a tensor in the file.
+
+    Attributes:
+        dims: as the file has them.
+        dtype: the file's name of its type, such as "Float16".
+        parts: (start, end) of its bytes, in order.
+    """
 
     dims: tuple[int, ...]
     dtype: str
@@ -47,19 +53,20 @@ class StoredTensor:
 
     @property
     def nbytes(self) -> int:
-        """Bytes in the file."""
+        """The number of its bytes in the file."""
         return sum(end - start for start, end in self.parts)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The dims, and () for a scalar, which old files write as [0]."""
+        """The dims; () for a scalar, which old files write as [0]."""
         return () if self.dims == (0,) and self.nbytes else self.dims
 
 
 class CheckpointFile:
-    """The tensors of a `.ckpt` by name. Opening it reads names and places only; use it in a `with`.
+    """The tensors of a `.ckpt` by name. Opening it reads only names and positions; use it in a `with`.
 
-    Raises NotACheckpoint, in one line, for what is absent, cut off, damaged or something else.
+    Raises:
+        NotACheckpoint: the file is absent, cut off, damaged or something else.
     """
 
     def __init__(self, path: Path):
@@ -84,7 +91,7 @@ class CheckpointFile:
         self._map.close()
 
     def read(self, name: str) -> np.ndarray:
-        """One tensor, copied out of the file: its own dtype, but float32 for BFloat16 (the same numbers) and Float64."""
+        """Read one tensor in its own dtype; BFloat16 (the same numbers) and Float64 become float32."""
         stored = self.tensors[name]
         raw = b"".join(self._map[start:end] for start, end in stored.parts)
         values = np.frombuffer(raw, DTYPES[stored.dtype]).reshape(stored.shape)
@@ -95,11 +102,11 @@ class CheckpointFile:
     def _index(self) -> dict[str, StoredTensor]:
         tensors: dict[str, StoredTensor] = {}
         before = None
-        for tag, dims, dtype, place in self._values():
+        for tag, dims, dtype, part in self._values():
             stored = tensors.setdefault(tag, StoredTensor(dims, dtype))
             if stored.parts and (tag != before or (stored.dims, stored.dtype) != (dims, dtype)):
                 raise self._damaged(f"{tag} is there twice")
-            stored.parts.append(place)
+            stored.parts.append(part)
             before = tag
         for tag, stored in tensors.items():
             self._check_size(tag, stored)
@@ -128,20 +135,21 @@ class CheckpointFile:
         return tag, *self._tensor(*tensor)
 
     def _tensor(self, start: int, end: int) -> tuple[tuple[int, ...], str, tuple[int, int]]:
-        dims, dtype, place = [], None, (end, end)
+        dims: list[int] = []
+        dtype, part = None, (end, end)
         for number, first, last in self._fields(start, end):
             if number == 1:
                 dims += self._dims(first, last)
             elif number == 2:
                 dtype = self._name(first, last)
             elif number == 3:
-                place = (first, last)
+                part = (first, last)
         if dtype is None or len(dims) > MOST_DIMS:
             raise _Malformed("a tensor without a type" if dtype is None else f"a tensor of {len(dims)} dimensions")
-        return tuple(dims), dtype, place
+        return tuple(dims), dtype, part
 
     def _dims(self, first: int, last: int) -> list[int]:
-        """The numbers of a field of dims: one, or packed several; negative ones come as 64 bits."""
+        """The numbers in a field of dims: one, or several packed ones; negative ones come as 64 bits."""
         out = []
         while first < last and len(out) <= MOST_DIMS:
             value, first = self._varint(first, last)
@@ -149,7 +157,7 @@ class CheckpointFile:
         return out
 
     def _fields(self, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-        """(number, start, end of its content) of each field between `at` and `end`."""
+        """The number of each field between `at` and `end`, and the start and end of its content."""
         while at < end:
             key, at = self._varint(at, end)
             number, wire = key >> 3, key & 7
@@ -191,17 +199,17 @@ class CheckpointFile:
 
     def _check_size(self, tag: str, stored: StoredTensor) -> None:
         if stored.dtype not in DTYPES:
-            return  # text that somebody saved beside the weights; no weight is of such a type
+            return  # text that was saved beside the weights; no weight has such a type
         needed = math.prod(stored.shape) * np.dtype(DTYPES[stored.dtype]).itemsize
         if needed != stored.nbytes:
             raise self._damaged(f"{tag} has {stored.nbytes} bytes where {stored.dtype} {list(stored.shape)} has {needed}")
 
     def _damaged(self, problem: str) -> NotACheckpoint:
-        for start, what in ((b"PK", "a PyTorch or zip file"), (b"\x80", "a Python pickle"), (b"\x89HDF", "an HDF5 file")):
-            if self._map[:4].startswith(start):
-                return NotACheckpoint(self.path, f"is {what}, not a MindSpore .ckpt")
+        for magic, kind in ((b"PK", "a PyTorch or zip file"), (b"\x80", "a Python pickle"), (b"\x89HDF", "an HDF5 file")):
+            if self._map[:4].startswith(magic):
+                return NotACheckpoint(self.path, f"is {kind}, not a MindSpore .ckpt")
         return NotACheckpoint(self.path, f"is not a whole MindSpore .ckpt ({problem}); fetch the file again")
 
 
 class _Malformed(Exception):
-    """What the bytes are not."""
+    """The bytes are not as the format wants them."""

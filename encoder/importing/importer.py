@@ -1,51 +1,58 @@
-"""From a published checkpoint to a model folder: what is loaded, what is ignored and why, what is missing, what is left over.
+"""Makes a model folder of a published checkpoint, and reports what became of each tensor.
 
-Needs neither MindSpore nor an Ascend card.
+It needs neither MindSpore nor an Ascend card.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from encoder.config import OptConfig
+from encoder.config import ModelConfig, OptConfig
 from encoder.errors import BadCheckpoint, UnusableForm
+from encoder.files import sha256_of
 from encoder.importing.checkpoint_shapes import Shapes, slices_of
 from encoder.importing.ckpt_file import FLOATS, CheckpointFile
 from encoder.importing.published import usable_form
 from encoder.importing.weights_file import write_weights
 from encoder.inputs.tokenizer import wordpiece
-from encoder.model_folder import CONFIG, WEIGHTS
+from encoder.model_folder import CONFIG, WEIGHTS, first_names
 from encoder.registry import RECORD, ModelRegistry
 from encoder.single_stream_config import SingleStreamConfig
 
 VOCABULARIES = ("vocab.txt", "bert-base-chinese-vocab.txt")
 BERT_TABLES = (21128, 28996)
 BERT_MARKS = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102}
-"""Where bert-base-chinese has its marks; tables of these lengths, one with rows to spare, were trained with that vocabulary."""
+"""The ids of marks in bert-base-chinese. Word tables of these lengths were trained with it; the longer one has spare rows."""
 
-SHOWN = 4
 SECOND_NAME = "second name of tied weights"
 
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What became of each tensor of the file; names but in the counts.
+    """What became of each tensor of a checkpoint.
 
-    `ignored` is the number by reason, `filled_in` what the file lacks and a ranking doesn't depend on, `left_over` the names
-    that no rule knows; `taken` says of what the file lacks which row of which head stands for it.
+    Attributes:
+        name: of the model.
+        form, title: of the OPT that the checkpoint holds, such as "V2" and "Taichu-OPT-v2".
+        loaded: the number of tensors that were loaded.
+        parameters: the number of numbers in them.
+        ignored: the number of ignored tensors by reason.
+        taken: parameters that the file lacks, and the row of a head that was taken for each.
+        filled_in: parameters that the file lacks and no ranking depends on.
+        left_over: tensors that no rule knows.
     """
 
     name: str
     form: str
     title: str
-    config: OptConfig | SingleStreamConfig
+    config: ModelConfig
     loaded: int
     parameters: int
     ignored: dict[str, int]
@@ -55,8 +62,8 @@ class ImportReport:
     fingerprint: str
     folder: str
 
-    def as_json(self) -> dict:
-        """Plain values only."""
+    def as_json(self) -> dict[str, Any]:
+        """The report as JSON values."""
         return {
             "name": self.name,
             "form": self.form,
@@ -84,15 +91,25 @@ def import_model(
     compact: bool = False,
     finish: Callable[[Path], object] | None = None,
 ) -> ImportReport:
-    """Make the model `name` (default: the file's own name) of a published `.ckpt`.
+    """Make a model of a published `.ckpt`. Its numbers stay as they are, float16 or float32.
 
-    Its numbers stay as they are, float16 or float32. `vocabulary` is the WordPiece file it was trained with (default: a
-    vocab.txt or bert-base-chinese-vocab.txt beside the checkpoint). With `compact`, the tokens that an image keeps are few and
-    in 8 bits (see `compacted`). `finish` is called with the model's folder at the end, to export its graphs. Nothing is written
-    under the name before it is whole.
+    Nothing is written under the model's name before the model is whole.
 
-    Raises NotACheckpoint, UnusableForm (no OPT, or of sizes that cannot be), BadCheckpoint (weights missing or misshaped, a
-    vocabulary that doesn't fit), BadModelName or UnusableModels.
+    Args:
+        file: the checkpoint.
+        models: where the model goes.
+        name: of the model (default: the file's own).
+        vocabulary: the WordPiece file that it was trained with (default: a vocab.txt or bert-base-chinese-vocab.txt beside the
+            checkpoint).
+        replace: replace an imported model of this name.
+        compact: store an image's tokens in fewer bytes (see `compacted`).
+        finish: called at the end with the model's folder, to export its graphs.
+
+    Raises:
+        NotACheckpoint: the file is not a whole `.ckpt`.
+        UnusableForm: the checkpoint is not of an OPT, or its sizes are impossible.
+        BadCheckpoint: weights are missing or misshaped, or the vocabulary doesn't fit.
+        BadModelName, UnusableModels: the model can't have this name, or can't be written.
     """
     name = models.new_name(name or Path(file).stem, replace)
     with CheckpointFile(file) as checkpoint:
@@ -100,7 +117,7 @@ def import_model(
         if compact:
             plan.config = compacted(plan.config)
         vocabulary = _vocabulary(vocabulary, Path(file), plan.config)
-        facts = {"file": Path(file).name, "sha256": _sha256(Path(file)), **plan.facts()}
+        facts = {"file": Path(file).name, "sha256": sha256_of(Path(file)), **plan.facts()}
         with models.new_folder(name, replace) as folder:
             write_weights(folder / WEIGHTS, plan.shapes, plan.dtypes, plan.read)
             (folder / CONFIG).write_text(plan.config.to_json() + "\n", encoding="utf-8")
@@ -124,18 +141,33 @@ def import_model(
     )
 
 
-def compacted(config: OptConfig | SingleStreamConfig) -> OptConfig:
-    """The config with the fewest bytes an image that leave its vector as it is: patches averaged 2 x 2 after the last norm,
-    where the grid has an even side, and numbers in 8 bits. Raises UnusableForm where there is no stream of pixels."""
+def compacted(config: ModelConfig) -> OptConfig:
+    """The config that stores the fewest bytes for an image and leaves its vector as it is.
+
+    Patches are averaged 2 x 2 after the last norm, if the grid has an even side; tokens are stored in 8 bits.
+
+    Raises:
+        UnusableForm: the network does not read pixels by itself.
+    """
     if isinstance(config, SingleStreamConfig) or config.regions:
         raise UnusableForm("only models with an image stream of pixels can be made compact; import it without --compact.")
     return dataclasses.replace(config, merge=2 if config.grid % 2 == 0 else config.merge, compact_tokens=True)
 
 
 class Plan:
-    """What becomes of each tensor of an open checkpoint; making it raises where the weights don't make a network.
+    """What becomes of each tensor of an open checkpoint.
 
-    `sources` says, for each parameter, under which name it lies in the file.
+    Attributes:
+        form: the OPT that the checkpoint holds.
+        config: of the model.
+        shapes, dtypes: of each parameter.
+        sources: the name in the file of each parameter.
+        ignored, filled_in, left_over: as in `ImportReport`.
+        parameters: the number of numbers in all parameters.
+
+    Raises:
+        UnusableForm: the checkpoint is not of an OPT, or its sizes are impossible.
+        BadCheckpoint: weights are missing or misshaped.
     """
 
     def __init__(self, checkpoint: CheckpointFile):
@@ -145,8 +177,7 @@ class Plan:
         self.sources = self._sources()
         self._rows = {name: row for name, (head, row) in self.form.rows.items() if self.sources.get(name) == head}
         found = {name: self._shape(name) for name in self.sources}
-        self.config = self.form.config(found)
-        self.shapes = self.form.shapes(self.config)
+        self.config, self.shapes = self.form.network(found)
         self.left_over = sorted(self.sources.keys() - self.shapes.keys())
         self.sources = {name: self.sources[name] for name in self.shapes if name in self.sources}
         self.filled_in = sorted(self.form.defaults.keys() - self.sources.keys())
@@ -156,11 +187,15 @@ class Plan:
 
     @property
     def taken(self) -> dict[str, str]:
-        """Parameter -> the row of a head that it was taken from."""
+        """The row of a head that each missing parameter is taken from."""
         return {name: f"row {row} of {self.sources[name]}" for name, row in self._rows.items()}
 
     def read(self, name: str) -> np.ndarray:
-        """One parameter; raises BadCheckpoint where a number in it is none."""
+        """Read one parameter.
+
+        Raises:
+            BadCheckpoint: it has numbers that are not finite.
+        """
         if name not in self.sources:
             return self.form.defaults[name]
         values = self._checkpoint.read(self.sources[name])
@@ -170,8 +205,8 @@ class Plan:
             raise BadCheckpoint(f"{self._checkpoint.path}: {name} has numbers that are not finite: its training had failed.")
         return values.reshape(self.shapes[name])
 
-    def facts(self) -> dict:
-        """What a model folder remembers of its import."""
+    def facts(self) -> dict[str, Any]:
+        """The facts that the model folder records of its import."""
         return {
             "form": self.form.key,
             "loaded": len(self.sources),
@@ -183,8 +218,9 @@ class Plan:
         }
 
     def _sources(self) -> dict[str, str]:
-        """Parameter -> name in the file, of all that no rule ignores; tied weights under the name that the network has."""
-        tensors, sources = self._checkpoint.tensors, {}
+        """The name in the file of each parameter that no rule ignores; tied weights by the name that the network has."""
+        tensors = self._checkpoint.tensors
+        sources: dict[str, str] = {}
         taken = {head: name for name, (head, _) in self.form.rows.items() if name not in tensors}
         for name in tensors:
             reason = None if name in taken else self.form.ignored_because(name)
@@ -199,7 +235,7 @@ class Plan:
         return sources
 
     def _shape(self, name: str) -> tuple[int, ...]:
-        """The shape of what the file has for a parameter: of a head, one row."""
+        """The shape of a parameter in the file; one row if it is taken from a head."""
         shape = self._checkpoint.tensors[self.sources[name]].shape
         return (1, *shape[1:]) if name in self._rows and len(shape) and shape[0] > self._rows[name] else shape
 
@@ -221,20 +257,20 @@ class Plan:
         slices = slices_of(self.shapes, wrong)
         shaped = [f"{n} {list(shape)} instead of {list(self.shapes[n])}" for n, shape in wrong.items()]
         problems = {"missing": missing, "misshaped": shaped, "not floating-point": types}
-        said = "; ".join(f"{problem}: {_first(names)}" for problem, names in problems.items() if names)
+        problem = "; ".join(f"{kind}: {first_names(names)}" for kind, names in problems.items() if names)
         if slices and not missing:
-            said += (
+            problem += (
                 f". They are slices, 1/{slices} of what they should be: this is one rank's file of a model-parallel run; "
                 "merge the ranks' files into one checkpoint first"
             )
         if any(name in missing for name in self.form.rows):
-            said += (
+            problem += (
                 ". Nothing in it scores a pair: a captioning checkpoint, as the hub's opt_cococaption, has neither a rank "
                 "head nor the ITM head of pre-training"
             )
-        if said:
+        if problem:
             raise BadCheckpoint(
-                f"{self._checkpoint.path} is {self.form.title}, but its retrieval weights are not whole ({said}"
+                f"{self._checkpoint.path} is {self.form.title}, but its retrieval weights are not whole ({problem}"
                 "). Nothing was written."
             )
 
@@ -247,8 +283,8 @@ def _is_scalar(found: tuple[int, ...], expected: tuple[int, ...]) -> bool:
     return expected == () and found == (1,)
 
 
-def _vocabulary(given: Path | None, file: Path, config: OptConfig | SingleStreamConfig) -> Path:
-    """The vocabulary file, which is one, and fits the word table."""
+def _vocabulary(given: Path | None, file: Path, config: ModelConfig) -> Path:
+    """The vocabulary file, after a check that it fits the word table."""
     path = given or next((file.parent / name for name in VOCABULARIES if (file.parent / name).is_file()), None)
     if path is None:
         raise BadCheckpoint(
@@ -267,14 +303,3 @@ def _vocabulary(given: Path | None, file: Path, config: OptConfig | SingleStream
             "this checkpoint was trained with: give that with --vocab."
         )
     return path
-
-
-def _first(names: Iterable[str]) -> str:
-    names = list(names)
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""What the published OPT checkpoints look like: which OPT a file is, its sizes, what of it a search needs.
+"""The published OPT checkpoints: which OPT a file holds, its sizes, and the tensors that a search needs.
 
 Pure functions over names and shapes (OPT specification, sections 1, 3 and 8): no file, no MindSpore.
 """
@@ -8,14 +8,16 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from encoder.config import PRESETS, OptConfig
 from encoder.errors import UnusableForm
-from encoder.importing import published_single_stream as joint
+from encoder.importing import published_single_stream as single_stream
 from encoder.importing.checkpoint_shapes import (
     Shapes,
     Sizes,
@@ -31,11 +33,11 @@ from encoder.single_stream_config import SingleStreamConfig
 
 WORDS = "cls.predictions.decoder.weight"
 ALIASES = {"uniter.embeddings.word_embeddings.embedding_table": WORDS}
-"""Other names of tied weights: a parameter that two modules share keeps the name of one of them."""
+"""Other names of tied weights: a parameter that two modules share has the name of either."""
 
 CLIP_TEMP = "clip_loss.clip_temp"
-DEFAULTS = {CLIP_TEMP: np.float32(math.log(1 / 0.07))}
-"""What a ranking doesn't depend on, with the value it begins with in training: a file may lack it."""
+DEFAULTS = {CLIP_TEMP: np.array(math.log(1 / 0.07), np.float32)}
+"""Parameters that a file may lack, since no ranking depends on them, with their first values in training."""
 
 OPTIMIZER = re.compile(
     r"(adam_[mv]|moments?[12]?|accum|velocity)\.|"
@@ -48,7 +50,7 @@ DEAD = re.compile(
     r"(uniter\.pooler\.|itm_output\.|clip_temp$|uniter\.img_embeddings\.vit\.position_ids$|"
     r"uniter\.img_embeddings\.(img_linear|img_layer_norm|LayerNorm|mask_embedding|position_embeddings)\.)"
 )
-Rules = tuple[tuple[str, re.Pattern], ...]
+Rules = tuple[tuple[str, re.Pattern[str]], ...]
 SHARED_RULES: Rules = (
     ("optimizer state", OPTIMIZER),
     ("decoders of captions and images", DECODERS),
@@ -58,7 +60,7 @@ SHARED_RULES: Rules = (
 MARKS = {
     "V2": (
         "uniter.img_embeddings.vit.patch_embed.",
-        "uniter.embeddings.encoder.network.blocks.",
+        "uniter.embeddings.encoder.blocks.",
         "uniter.encoder.decoder.blocks.",
         "uniter.img_embeddings.vit.class_embedding",
         "uniter.img_embeddings.vit.pre_layrnorm.",
@@ -67,43 +69,64 @@ MARKS = {
     "V1": (
         "uniter.img_embeddings.vit.stem.",
         "uniter.img_embeddings.vit.encoder_pos_embedding",
-        "uniter.img_embeddings.vit.encoder.network.blocks.",
-        "uniter.encoder.encoder.network.blocks.",
+        "uniter.img_embeddings.vit.encoder.blocks.",
+        "uniter.encoder.encoder.blocks.",
     ),
 }
-"""Names that only one of the three has; asked in this order, for V1 and ZOO share the joint encoder's."""
+"""Beginnings of names that only one OPT has, tried in this order: V1 and ZOO share the names of the single-stream encoder."""
+
+C = TypeVar("C", OptConfig, SingleStreamConfig)
 
 
 @dataclass(frozen=True)
-class Form:
-    """What there is to know of one of the three OPTs to make a model of its checkpoint.
+class Form(Generic[C]):
+    """What must be known of one of the three OPTs to import its checkpoint.
 
-    `config` makes a config of the shapes in a file, `shapes` says what such a network needs. `tied` are the other names that
-    weights may have, `rows` what can be taken out of a head where it is not there itself, `defaults` what to fill in.
+    Attributes:
+        key: "V2", "V1" or "ZOO".
+        title: its name for people.
+        config: makes a config of the shapes in a file.
+        shapes: gives the shape of each parameter that a network of a config needs.
+        rules: patterns of tensors to ignore, each with the reason.
+        tied: other names of tied weights, each with the network's name.
+        rows: parameters that a file may lack, each with the head and the row to take it from.
+        defaults: parameters that a file may lack, each with the value to fill in.
     """
 
     key: str
     title: str
-    config: Callable[[Shapes], OptConfig | SingleStreamConfig]
-    shapes: Callable[[OptConfig | SingleStreamConfig], Shapes]
+    config: Callable[[Shapes], C]
+    shapes: Callable[[C], Shapes]
     rules: Rules
     tied: Mapping[str, str]
     rows: Mapping[str, tuple[str, int]]
     defaults: Mapping[str, np.ndarray]
 
     def ignored_because(self, name: str) -> str | None:
-        """Why a tensor is left out by rule, whatever its shape; None for what a search may need."""
+        """The reason of the rule that ignores a tensor; None if no rule does."""
         return next((reason for reason, pattern in self.rules if pattern.match(name)), None)
 
+    def network(self, found: Shapes) -> tuple[C, Shapes]:
+        """The config that the shapes in a file stand for, and the shapes that its network needs."""
+        config = self.config(found)
+        return config, self.shapes(config)
 
-def form_of(names) -> str | None:
-    """ "V2", "V1" or "ZOO", told by names alone; None where it is none of them."""
+
+AnyForm = Form[OptConfig] | Form[SingleStreamConfig]
+
+
+def form_of(names: Iterable[str]) -> str | None:
+    """The OPT that tensors of these names belong to: "V2", "V1" or "ZOO"; None if it is none of them."""
     names = [name for name in names if not OPTIMIZER.match(name)]
     return next((form for form, marks in MARKS.items() if any(name.startswith(marks) for name in names)), None)
 
 
-def usable_form(names, where) -> Form:
-    """The form of a checkpoint; raises UnusableForm, in one line, for what is no OPT."""
+def usable_form(names: Iterable[str], where: Path) -> AnyForm:
+    """The form of a checkpoint with tensors of these names.
+
+    Raises:
+        UnusableForm: it is not an OPT.
+    """
     key = form_of(names)
     if key is None:
         raise UnusableForm(
@@ -114,9 +137,10 @@ def usable_form(names, where) -> Form:
 
 
 def v2_config(shapes: Shapes) -> OptConfig:
-    """The config that the shapes of a V2 checkpoint speak of; what they don't tell is as in the published base.
+    """The config of a V2 checkpoint, told by its shapes; sizes that they don't show are those of the published base.
 
-    Raises UnusableForm where a size cannot be: a grid that is no square, heads that can't be told.
+    Raises:
+        UnusableForm: a size is impossible, such as a grid that is not a square.
     """
     base = PRESETS["opt-v2-base"]
     width = usual_length(shapes, "uniter.") or base.hidden_size
@@ -124,9 +148,10 @@ def v2_config(shapes: Shapes) -> OptConfig:
     vit, text, fusion = "uniter.img_embeddings.vit.", "uniter.embeddings.", "uniter.encoder.decoder."
     size = Sizes(shapes)
     patch = size.of(f"{vit}patch_embed.weight", 2, base.patch_size)
-    places = size.of(f"{vit}pos_embed.embedding_table", 0, 1 + base.grid**2)
+    image_positions = size.of(f"{vit}pos_embed.embedding_table", 0, 1 + base.grid**2)
     grid = square_side(
-        places - 1, f"The image stream has {places} positions, which is not a class token and a square of patches."
+        image_positions - 1,
+        f"The image stream has {image_positions} positions, which is not a class token and a square of patches.",
     )
     positions = size.of(f"{text}position_embeddings.embedding_table", 0, base.max_positions)
     sizes = dict(
@@ -154,7 +179,7 @@ def v2_config(shapes: Shapes) -> OptConfig:
 
 
 def v2_shapes(config: OptConfig) -> Shapes:
-    """Name -> shape of every parameter that a search with a V2 network needs, CLIP_TEMP among them."""
+    """The shape of every parameter that a search with a V2 network needs, and of CLIP_TEMP."""
     width, dim, itm = config.hidden_size, config.dim, config.itm_hidden
     text = "uniter.embeddings."
     out = {
@@ -198,28 +223,28 @@ def _vit(config: OptConfig) -> Shapes:
     return out
 
 
-FORMS = {
+FORMS: dict[str, AnyForm] = {
     "V2": Form(
         "V2", "Taichu-OPT-v2", v2_config, v2_shapes, (*SHARED_RULES, ("dead in retrieval", DEAD)), ALIASES, {}, DEFAULTS
     ),
     "V1": Form(
         "V1",
         "Taichu-OPT-v1",
-        joint.v1_config,
-        joint.v1_shapes,
-        (*SHARED_RULES, *joint.AUDIO_AND_HEADS),
-        joint.TIED,
-        joint.ROWS,
+        single_stream.v1_config,
+        single_stream.v1_shapes,
+        (*SHARED_RULES, *single_stream.AUDIO_AND_HEADS),
+        single_stream.TIED,
+        single_stream.ROWS,
         {},
     ),
     "ZOO": Form(
         "ZOO",
         "the model zoo's OPT",
-        joint.zoo_config,
-        joint.zoo_shapes,
-        (*SHARED_RULES, *joint.ZOO_RULES),
-        joint.TIED,
-        joint.ROWS,
+        single_stream.zoo_config,
+        single_stream.zoo_shapes,
+        (*SHARED_RULES, *single_stream.ZOO_RULES),
+        single_stream.TIED,
+        single_stream.ROWS,
         {},
     ),
 }

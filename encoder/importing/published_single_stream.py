@@ -1,4 +1,4 @@
-"""What the published single-stream OPTs look like: sizes and needs of Taichu-OPT-v1 and the model zoo's.
+"""The published single-stream OPTs, Taichu-OPT-v1 and the model zoo's: their sizes and the tensors that they need.
 
 Pure functions over names and shapes (OPT specification, 2.1, 2.2, 3.1, 3.2 and 3.4): no file, no MindSpore.
 """
@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from typing import Any
 
 from encoder.errors import UnusableForm
 from encoder.importing.checkpoint_shapes import Shapes, Sizes, block, dense, heads_of, norm, square_side, usual_length
 from encoder.inputs.regions import GEOMETRY
-from encoder.single_stream_config import JOINT_PRESETS, SingleStreamConfig
+from encoder.single_stream_config import SINGLE_STREAM_PRESETS, SingleStreamConfig
 
 WORDS = "uniter.embeddings.word_embeddings.embedding_table"
 LINEAR = "uniter.img_embeddings.img_linear.weight"
 TIED = {"cls.predictions.decoder.weight": WORDS, "feat_regress.weight": LINEAR}
-"""Names that tied weights have in a pre-training file, where a head holds them."""
+"""Names of tied weights in a pre-training file, which has them in heads."""
 
 ROWS = {"rank_output.weight": ("itm_output.weight", 2), "rank_output.bias": ("itm_output.bias", 2)}
-"""What a pre-training file lacks, and the row to take it from: the ITM class of a text and an image that match.
+"""Parameters that a pre-training file lacks, and the row to take them from: the ITM class of a text and an image that match.
 
-The zoo's own retrieval script ranks by class 0, that of a pair where both were replaced; what it fine-tunes begins with row 2.
+The zoo's own retrieval script ranks by class 0, a pair where both were replaced; its fine-tuning begins with row 2.
 """
 
 AUDIO = re.compile(r"uniter\.audio_embeddings\.|audio_feat_regress\.")
@@ -40,20 +41,22 @@ VIT = f"{IMAGES}vit."
 
 
 def v1_config(shapes: Shapes) -> SingleStreamConfig:
-    """The config that the shapes of a V1 checkpoint speak of; what they don't tell is as published.
+    """The config of a V1 checkpoint, told by its shapes; sizes that they don't show are the published ones.
 
-    Raises UnusableForm where a size cannot be.
+    Raises:
+        UnusableForm: a size is impossible.
     """
-    base, size = JOINT_PRESETS["opt-v1"], Sizes(shapes)
+    base, size = SINGLE_STREAM_PRESETS["opt-v1"], Sizes(shapes)
     width = usual_length(shapes, VIT) or base.image_width
     inputs = size.of(f"{VIT}stem.patch_to_embedding.dense.weight", 1, 3 * base.patch_size**2)
     patch = square_side(inputs / 3, f"A patch has {inputs} numbers, which is not three colours of a square.")
     table = f"{VIT}encoder_pos_embedding"
-    places = size.of(table, 1, base.grid**2 + 1)
-    positions = size.of(f"{IMAGES}position_embeddings.embedding_table", 0, places)
-    if table in shapes and positions < places - 1:
-        raise UnusableForm(f"The image's table of positions has {positions} rows, too few for {places - 1} patches.")
-    side = square_side(places - 1, f"The ViT has {places} positions, which is not a square of patches and one more.")
+    vit_positions = size.of(table, 1, base.grid**2 + 1)
+    positions = size.of(f"{IMAGES}position_embeddings.embedding_table", 0, vit_positions)
+    patches = vit_positions - 1
+    if table in shapes and positions < patches:
+        raise UnusableForm(f"The image's table of positions has {positions} rows, too few for {patches} patches.")
+    side = square_side(patches, f"The ViT has {vit_positions} positions, which is not a square of patches and one more.")
     hidden = usual_length(shapes, TRUNK) or base.hidden_size
     sizes = _single_stream_sizes(size, base, hidden) | dict(
         image_size=patch * side,
@@ -68,8 +71,8 @@ def v1_config(shapes: Shapes) -> SingleStreamConfig:
 
 
 def zoo_config(shapes: Shapes) -> SingleStreamConfig:
-    """The same of the model zoo's OPT."""
-    base, size = JOINT_PRESETS["opt-zoo-trunk"], Sizes(shapes)
+    """The config of a checkpoint of the model zoo's OPT, told by its shapes as in `v1_config`."""
+    base, size = SINGLE_STREAM_PRESETS["opt-zoo-trunk"], Sizes(shapes)
     hidden = usual_length(shapes, TRUNK) or base.hidden_size
     sizes = _single_stream_sizes(size, base, hidden) | dict(
         region_width=size.of(LINEAR, 1, base.region_width),
@@ -79,7 +82,7 @@ def zoo_config(shapes: Shapes) -> SingleStreamConfig:
 
 
 def v1_shapes(config: SingleStreamConfig) -> Shapes:
-    """Name -> shape of every parameter that ranking needs, by the network's names."""
+    """The shape of every parameter that ranking with a V1 network needs."""
     width = config.image_width
     out = _single_stream_shapes(config, width) | {
         f"{IMAGES}position_embeddings.embedding_table": (config.max_positions, config.hidden_size),
@@ -94,14 +97,14 @@ def v1_shapes(config: SingleStreamConfig) -> Shapes:
 
 
 def zoo_shapes(config: SingleStreamConfig) -> Shapes:
-    """The same of the model zoo's OPT."""
+    """The shape of every parameter that ranking with the model zoo's OPT needs."""
     return _single_stream_shapes(config, config.region_width) | {
         **dense(f"{IMAGES}pos_linear", config.hidden_size, GEOMETRY),
         **norm(f"{IMAGES}pos_layer_norm", config.hidden_size),
     }
 
 
-def _single_stream_sizes(size: Sizes, base: SingleStreamConfig, hidden: int) -> dict:
+def _single_stream_sizes(size: Sizes, base: SingleStreamConfig, hidden: int) -> dict[str, Any]:
     positions = size.of(f"{EMBEDDINGS}position_embeddings.embedding_table", 0, base.max_positions)
     return dict(
         hidden_size=hidden,
@@ -114,7 +117,7 @@ def _single_stream_sizes(size: Sizes, base: SingleStreamConfig, hidden: int) -> 
     )
 
 
-def _checked(base: SingleStreamConfig, sizes: dict) -> SingleStreamConfig:
+def _checked(base: SingleStreamConfig, sizes: dict[str, Any]) -> SingleStreamConfig:
     config = dataclasses.replace(base, **sizes)
     if config.type_vocab_size < 2:
         raise UnusableForm(

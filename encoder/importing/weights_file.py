@@ -1,4 +1,4 @@
-"""Writes a `.safetensors` file tensor by tensor, so that a large model is never in memory as a whole."""
+"""Writing a `.safetensors` file tensor by tensor, so that a large model is never in memory as a whole."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ ALIGNMENT = 8
 def write_weights(
     path: Path, shapes: dict[str, tuple[int, ...]], dtypes: dict[str, str], read: Callable[[str], np.ndarray]
 ) -> None:
-    """Write the tensors that `read` gives, one at a time, and wait until they are on the disk.
+    """Write tensors one at a time, and wait until they are on the disk.
 
     Args:
-        shapes, dtypes: of every tensor, "float16" or "float32", known before the first is read.
-        read: the tensor of a name, of that shape and type.
+        shapes: the shape of every tensor.
+        dtypes: "float16" or "float32" of every tensor.
+        read: gives the tensor of a name, in its shape and dtype.
     """
     header, offset = {}, 0
     for name in sorted(shapes, key=lambda name: (dtypes[name] != "float32", name)):  # the wider first: all stay aligned

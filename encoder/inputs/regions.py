@@ -1,4 +1,4 @@
-"""A detector's features of one photo, read from `.npz` (OPT specification, 4.1). Never imports mindspore, never unpickles."""
+"""A detector's features of a photo, read from `.npz` (OPT specification, 4.1). Never imports mindspore, never unpickles."""
 
 from __future__ import annotations
 
@@ -18,13 +18,18 @@ LONGEST_SIDE = 1_000_000
 SKETCH_SIDE = 512
 FEATURES, BOXES = ("feat", "x"), ("pred_boxes", "bbox")
 WIDTH, HEIGHT = ("width", "image_w"), ("height", "image_h")
-"""The names that arrays go by: the model zoo's, and those that bottom-up-attention.pytorch writes."""
+"""The names of arrays in a file: the model zoo's, and those that bottom-up-attention.pytorch writes."""
 
 
 @dataclass(frozen=True, eq=False)
 class Regions:
-    """What a detector saw: features float32 [n, F], boxes float32 [n, 4] as x1, y1, x2, y2 in pixels of a photo of `width`
-    x `height`."""
+    """The regions of a photo that a detector found.
+
+    Attributes:
+        features: float32 [n, F].
+        boxes: float32 [n, 4], each x1, y1, x2, y2 in pixels of the photo.
+        width, height: of the photo, in pixels.
+    """
 
     features: np.ndarray
     boxes: np.ndarray
@@ -35,13 +40,21 @@ class Regions:
         return len(self.features)
 
     def geometry(self) -> np.ndarray:
-        """float32 [n, 7]: x1 / W, y1 / H, x2 / W, y2 / H, w / W, h / H, and the product of the last two."""
+        """The boxes as numbers that don't depend on the photo's size.
+
+        Returns:
+            float32 [n, 7]: x1 / W, y1 / H, x2 / W, y2 / H, w / W, h / H, and the product of the last two.
+        """
         x1, y1, x2, y2 = self.boxes.T / np.array([self.width, self.height] * 2, np.float32)[:, None]
         return np.stack([x1, y1, x2, y2, x2 - x1, y2 - y1, (x2 - x1) * (y2 - y1)], 1).astype(np.float32)
 
 
 def rows_of(regions: Regions, count: int) -> np.ndarray:
-    """The first `count` regions as the network takes them, float32 [count, F + 8]: features, geometry, and 1; padding is 0."""
+    """Lay out the first `count` regions as the network reads them.
+
+    Returns:
+        float32 [count, F + 8]: features, geometry, and 1; rows of padding are 0.
+    """
     kept = min(len(regions), count)
     out = np.zeros((count, regions.features.shape[1] + GEOMETRY + 1), np.float32)
     out[:kept, : -GEOMETRY - 1] = regions.features[:kept]
@@ -51,18 +64,25 @@ def rows_of(regions: Regions, count: int) -> np.ndarray:
 
 
 def read_regions(path: str | Path, width: int) -> Regions:
-    """The regions of an `.npz` file, whose features must be `width` numbers wide.
+    """Read the regions of an `.npz` file.
 
     The features are [n, width] with a box each, or those of a grid, [rows, columns, width] or [width, rows, columns], whose
-    boxes are its cells. Raises UnreadableImage with a reason code: `missing`, `unreadable`, `empty`, `not_npz`, `no_features`,
-    `pickled`, `too_large`, `wrong_shape`, `no_regions`, `not_finite`, `zero_size`.
+    boxes are its cells.
+
+    Args:
+        width: F of the model.
+
+    Raises:
+        UnreadableImage: with the reason `missing`, `unreadable`, `empty`, `not_npz`, `no_features`, `pickled`, `too_large`,
+            `wrong_shape`, `no_regions`, `not_finite` or `zero_size`.
     """
     try:
         with _opened(path) as file:
             features = _checked(path, _array(path, file, FEATURES, "features"), width)
-            size = [_side(path, file, names) for names in (WIDTH, HEIGHT)]
+            size = _side(path, file, WIDTH), _side(path, file, HEIGHT)
             if features.ndim == 3:
-                boxes, features = _cells(features.shape[:2], *size), features.reshape(-1, width)
+                rows, columns, _ = features.shape
+                boxes, features = _cells(rows, columns, *size), features.reshape(-1, width)
             else:
                 boxes = _boxes(path, _array(path, file, BOXES, "boxes"), len(features))
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, MemoryError, NotImplementedError) as error:
@@ -73,16 +93,17 @@ def read_regions(path: str | Path, width: int) -> Regions:
 
 
 def sketch(regions: Regions) -> Image.Image:
-    """A picture of where the boxes lie, for features whose photo is not there; the longer side is at most 512 pixels."""
+    """Draw where the boxes lie, for features without a photo; the longer side is 512 pixels."""
     scale = SKETCH_SIDE / max(regions.width, regions.height)
-    image = Image.new("RGB", [max(1, round(side * scale)) for side in (regions.width, regions.height)], (236, 234, 228))
+    size = max(1, round(regions.width * scale)), max(1, round(regions.height * scale))
+    image = Image.new("RGB", size, (236, 234, 228))
     draw = ImageDraw.Draw(image)
     for x1, y1, x2, y2 in np.clip(regions.boxes * scale, 0, SKETCH_SIDE).tolist():
         draw.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=(150, 148, 140))
     return image
 
 
-def _opened(path):
+def _opened(path: str | Path) -> zipfile.ZipFile:
     try:
         if Path(path).stat().st_size == 0:
             raise UnreadableImage("empty", f"{path} is empty; extract its features again.")
@@ -93,8 +114,8 @@ def _opened(path):
         raise UnreadableImage("unreadable", f"{path} cannot be read ({error.strerror or error}).") from error
 
 
-def _array(path, file: zipfile.ZipFile, names: tuple[str, ...], what: str) -> np.ndarray:
-    """The first of the arrays of these names that is there, as it is stored."""
+def _array(path: str | Path, file: zipfile.ZipFile, names: tuple[str, ...], what: str) -> np.ndarray:
+    """Read the first array that has one of these names."""
     name = next((name for name in names if f"{name}.npy" in file.namelist()), None)
     if name is None:
         raise UnreadableImage("no_features", f"{path} has no {what}: it needs an array {' or '.join(names)}.")
@@ -115,8 +136,8 @@ def _array(path, file: zipfile.ZipFile, names: tuple[str, ...], what: str) -> np
         return np.lib.format.read_array(stream, allow_pickle=False)
 
 
-def _checked(path, features: np.ndarray, width: int) -> np.ndarray:
-    """Features float32 [n, width] or [rows, columns, width], finite and not none."""
+def _checked(path: str | Path, features: np.ndarray, width: int) -> np.ndarray:
+    """Check features; gives them as float32 [n, width] or [rows, columns, width]."""
     if features.ndim == 4 and len(features) == 1:
         features = features[0]
     if features.ndim == 3 and features.shape[2] != width and features.shape[0] == width:
@@ -132,7 +153,7 @@ def _checked(path, features: np.ndarray, width: int) -> np.ndarray:
     return _finite(path, features, "features")
 
 
-def _boxes(path, boxes: np.ndarray, count: int) -> np.ndarray:
+def _boxes(path: str | Path, boxes: np.ndarray, count: int) -> np.ndarray:
     if boxes.shape != (count, 4):
         raise UnreadableImage(
             "wrong_shape", f"{path}: the boxes are {list(boxes.shape)} for {count} features; each needs one of 4 numbers."
@@ -147,7 +168,7 @@ def _boxes(path, boxes: np.ndarray, count: int) -> np.ndarray:
     return boxes
 
 
-def _finite(path, values: np.ndarray, what: str) -> np.ndarray:
+def _finite(path: str | Path, values: np.ndarray, what: str) -> np.ndarray:
     with np.errstate(over="ignore"):
         values = np.ascontiguousarray(values, np.float32)
     if not np.isfinite(values).all():
@@ -155,7 +176,7 @@ def _finite(path, values: np.ndarray, what: str) -> np.ndarray:
     return values
 
 
-def _side(path, file: zipfile.ZipFile, names: tuple[str, ...]) -> int:
+def _side(path: str | Path, file: zipfile.ZipFile, names: tuple[str, ...]) -> int:
     values = _array(path, file, names, names[0]).ravel()
     side = float(values[0]) if len(values) == 1 else 0.0
     if not 1 <= side <= LONGEST_SIDE:
@@ -163,9 +184,8 @@ def _side(path, file: zipfile.ZipFile, names: tuple[str, ...]) -> int:
     return round(side)
 
 
-def _cells(grid: tuple[int, int], width: int, height: int) -> np.ndarray:
+def _cells(rows: int, columns: int, width: int, height: int) -> np.ndarray:
     """The boxes of a grid's cells, row by row."""
-    rows, columns = grid
     top, left = (step.ravel() for step in np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij"))
     across, down = width / columns, height / rows
     return np.stack([left * across, top * down, (left + 1) * across, (top + 1) * down], 1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""From sentences to padded token ids: WordPiece over a vocabulary file (OPT-v2), or unigram pieces (opt-mini)."""
+"""From sentences to padded token ids, by WordPiece (OPT-v2) or by unigram pieces (opt-mini)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ from encoder.errors import BadCheckpoint
 
 PAD = 0
 FEW = 8
-"""Up to so many texts, waking the threads of `encode_batch` takes longer than the texts."""
+"""The most texts that are encoded one by one: for so few, waking the threads of `encode_batch` takes longer."""
 
 
 class Tokenizer:
-    """Token ids with a start and an end mark; id 0 is padding.
+    """Turns texts into token ids with a start and an end mark; id 0 is padding.
 
-    `path` is a `tokenizer.json` of Hugging Face tokenizers, or a WordPiece vocabulary (`vocab.txt`, one piece a line,
-    such as bert-base-chinese's). Texts longer than `length` tokens, marks included, are cut.
+    Args:
+        path: a `tokenizer.json` of Hugging Face tokenizers, or a WordPiece vocabulary with one piece a line (`vocab.txt`,
+            such as bert-base-chinese's).
+        length: the most tokens of a text, marks included; longer texts are cut.
+
+    Raises:
+        BadCheckpoint: the vocabulary is absent or damaged.
     """
 
     def __init__(self, path: Path, length: int):
@@ -31,17 +36,17 @@ class Tokenizer:
 
     @property
     def size(self) -> int:
-        """How many pieces the vocabulary has."""
+        """The number of pieces in the vocabulary."""
         return self._tokenizer.get_vocab_size()
 
     def ids(self, texts: list[str]) -> list[list[int]]:
-        """Token ids of each text, marks included; never empty."""
+        """The token ids of each text, marks included; no list is empty."""
         if len(texts) <= FEW:
             return [self._tokenizer.encode(text).ids for text in texts]
         return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """Where in the text each token of `ids` comes from, [start, end); empty for marks."""
+        """The characters [start, end) of the text that each token comes from; empty for marks."""
         return self._tokenizer.encode(text).offsets
 
     def pieces(self, text: str) -> list[str]:
@@ -50,7 +55,7 @@ class Tokenizer:
 
 
 def pad(ids: list[list[int]], length: int) -> np.ndarray:
-    """Ids as int32 [n, length], filled up with PAD."""
+    """Fill up ids with PAD to int32 [n, length]."""
     out = np.full((len(ids), length), PAD, np.int32)
     for row, values in zip(out, ids, strict=True):
         row[: len(values)] = values
@@ -58,7 +63,11 @@ def pad(ids: list[list[int]], length: int) -> np.ndarray:
 
 
 def read_vocabulary(path: Path) -> dict[str, int]:
-    """The pieces of a WordPiece vocabulary file with their ids, one a line; raises BadCheckpoint."""
+    """Read a WordPiece vocabulary file, one piece a line; gives the id of each piece.
+
+    Raises:
+        BadCheckpoint: the file can't be read.
+    """
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -75,7 +84,11 @@ def _from_json(path: Path) -> tokenizers.Tokenizer:
 
 
 def wordpiece(path: Path) -> tokenizers.Tokenizer:
-    """BERT's WordPiece, lower case, Chinese by character, over a vocabulary file; raises BadCheckpoint."""
+    """Make BERT's WordPiece tokenizer, lower case and Chinese by character, of a vocabulary file.
+
+    Raises:
+        BadCheckpoint: the file can't be read, or lacks a mark.
+    """
     vocab = read_vocabulary(path)
     missing = [mark for mark in ("[PAD]", "[UNK]", "[CLS]", "[SEP]") if mark not in vocab]
     if missing:

@@ -1,1 +1,1 @@
-"""The networks, defined in MindSpore: OPT and the single-stream OPTs."""
+"""The networks, defined in MindSpore: OPT, and the OPTs that read text and image as one sequence."""

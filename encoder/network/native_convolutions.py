@@ -1,14 +1,14 @@
-"""`convolutions.EfficientNet` by the convolution kernels of a runtime that has good ones: what is exported as ONNX."""
+"""`convolutions.EfficientNet` with ordinary convolutions, for export to ONNX: other runtimes have fast kernels for them."""
 
 from __future__ import annotations
 
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
 from encoder.network.convolutions import EfficientNet, swish
 
 
 def _convolution(outputs: int, kernel: int = 1, stride: int = 1, pad: int = 0, group: int = 1) -> ops.Conv2D:
-    """A convolution; MindSpore 2.10 exports one only where its arguments are tuples."""
+    """Create a convolution. MindSpore 2.10 exports it only if its arguments are tuples."""
     return ops.Conv2D(
         outputs, (kernel, kernel), pad_mode="pad", pad=(pad,) * 4, stride=(stride, stride), dilation=(1, 1), group=group
     )
@@ -21,8 +21,8 @@ class _Pointwise(nn.Cell):
         self.outputs = banded.weight.shape[0]
         self.convolve, self.add = _convolution(self.outputs), ops.BiasAdd()
 
-    def construct(self, x):
-        """[B, C, h, w] -> [B, outputs, h, w]."""
+    def construct(self, x: Tensor) -> Tensor:
+        """Apply the convolution: [B, C, h, w] -> [B, outputs, h, w]."""
         return self.add(self.convolve(x, self.banded.weight.reshape((self.outputs, -1, 1, 1))), self.banded.bias)
 
 
@@ -34,8 +34,8 @@ class _Depthwise(nn.Cell):
         self.convolve = _convolution(banded.width, banded.kernel, banded.stride, banded.kernel // 2, banded.width)
         self.add = ops.BiasAdd()
 
-    def construct(self, x):
-        """[B, C, size, size] -> [B, C, out, out]."""
+    def construct(self, x: Tensor) -> Tensor:
+        """Apply the convolution: [B, C, size, size] -> [B, C, out, out]."""
         return self.add(self.convolve(x, self.banded.weight.reshape(self.shape)), self.banded.bias)
 
 
@@ -45,8 +45,8 @@ class _Stem(nn.Cell):
         self.point = banded.point
         self.convolve, self.add = _convolution(banded.point.weight.shape[0], 3, 2, 1), ops.BiasAdd()
 
-    def construct(self, x):
-        """[B, 3, S, S] -> [B, C, S / 2, S / 2]."""
+    def construct(self, x: Tensor) -> Tensor:
+        """Apply the convolution: [B, 3, S, S] -> [B, C, S / 2, S / 2]."""
         weight = self.point.weight.reshape((-1, 3, 3, 3)).transpose((0, 3, 1, 2))
         return self.add(self.convolve(x, weight), self.point.bias)
 
@@ -61,8 +61,8 @@ class _Block(nn.Cell):
         self.fc1, self.fc2 = _Pointwise(banded.squeeze.fc1), _Pointwise(banded.squeeze.fc2)
         self.mean = ops.ReduceMean(keep_dims=True)
 
-    def construct(self, x):
-        """[B, inputs, h, w] -> [B, outputs, h / stride, w / stride]."""
+    def construct(self, x: Tensor) -> Tensor:
+        """Apply the block: [B, inputs, h, w] -> [B, outputs, h / stride, w / stride]."""
         y = swish(self.expand(x)) if self.expands else x
         y = swish(self.depthwise(y))
         y = y * ops.sigmoid(self.fc2(swish(self.fc1(self.mean(y, (2, 3))))))
@@ -71,18 +71,18 @@ class _Block(nn.Cell):
 
 
 class NativeEfficientNet(nn.Cell):
-    """The same numbers as the EfficientNet whose parameters it reads."""
+    """Computes what `banded` computes, with the parameters of `banded`."""
 
     def __init__(self, banded: EfficientNet):
         super().__init__()
         self.stem = _Stem(banded.stem)
         self.blocks = nn.CellList([_Block(block) for block in banded.blocks])
         self.head = _Pointwise(banded.head)
-        self.width, self.places = banded.head.weight.shape[0], banded.grid**2
+        self.width, self.cell_count = banded.head.weight.shape[0], banded.grid**2
 
-    def construct(self, pixels):
-        """float32 [B, 3, S, S] -> features [B, grid * grid, F], cells row by row."""
+    def construct(self, pixels: Tensor) -> Tensor:
+        """Encode normalised pixels, float32 [B, 3, S, S] -> features [B, grid * grid, F], cells row by row."""
         x = swish(self.stem(pixels))
         for block in self.blocks:
             x = block(x)
-        return swish(self.head(x)).reshape((-1, self.width, self.places)).transpose((0, 2, 1))
+        return swish(self.head(x)).reshape((-1, self.width, self.cell_count)).transpose((0, 2, 1))

@@ -1,10 +1,10 @@
 """SingleStreamModel: Taichu-OPT-v1 and the model zoo's OPT. They read a sentence and an image as one sequence.
 
-Source: OPT specification, 2.1 and 2.2.
+Source: OPT specification, 2.1 and 2.2. Attribute paths are the parameter names of the published checkpoints.
 
-The attribute paths are the parameter names of the published checkpoints. Audio is left out: it is masked in retrieval, and a
-masked token has a weight of exactly 0. So have padding and the ViT's last token, wherever they stand in the sequence, for what
-tells positions apart is added before.
+Audio is left out: it is masked in retrieval, and a masked token has an attention weight of exactly 0. The same holds for
+padding and for the ViT's last token. Where masked tokens stand in the sequence makes no difference, because position
+embeddings are added before the sequence is put together.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Normal, initializer
 
 from encoder.network.blocks import INIT_STD, MASKED, Blocks, EncoderBlock, Table, dense
-from encoder.network.region_stream import RegionEmbedding, unread
+from encoder.network.region_stream import RegionEmbedding, padding_bias
 from encoder.single_stream_config import SingleStreamConfig
 
 TEXT, IMAGE = 0, 1
@@ -23,7 +23,7 @@ TEXT, IMAGE = 0, 1
 
 
 class TextEmbedding(nn.Cell):
-    """LN(word + position + type), nothing more: the joint blocks do the rest."""
+    """The embedding of a text: LN(word + position + type)."""
 
     def __init__(self, config: SingleStreamConfig):
         super().__init__()
@@ -32,25 +32,25 @@ class TextEmbedding(nn.Cell):
         self.token_type_embeddings = Table(config.type_vocab_size, config.hidden_size)
         self.layernorm = nn.LayerNorm((config.hidden_size,), epsilon=1e-5)
 
-    def construct(self, ids):
-        """ids int32 [B, T] -> [B, T, H]."""
+    def construct(self, ids: Tensor) -> Tensor:
+        """Embed ids int32 [B, T] -> [B, T, H]."""
         positions = self.position_embeddings.embedding_table[: ids.shape[1]]
         return self.layernorm(self.word_embeddings(ids) + positions + self.type(TEXT))
 
-    def type(self, row: int):
-        """The embedding [H] of a token type."""
+    def type(self, row: int) -> Tensor:
+        """Look up the embedding [H] of a token type."""
         return self.token_type_embeddings.embedding_table[row]
 
 
 class _Dense(nn.Cell):
-    """A Dense under the name `dense`."""
+    """A Dense layer under the parameter name `dense`."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
         self.dense = dense(inputs, outputs)
 
-    def construct(self, x):
-        """[..., in] -> [..., out]."""
+    def construct(self, x: Tensor) -> Tensor:
+        """Apply the layer: [..., in] -> [..., out]."""
         return self.dense(x)
 
 
@@ -61,10 +61,10 @@ class _Stem(nn.Cell):
 
 
 class SingleStreamVit(nn.Cell):
-    """V1's ViT as it was published: no class token, patch k at position k, and one patch of zeros more at the end.
+    """V1's ViT as it was published: no class token, patch k at position k, and a patch of zeros at the end.
 
-    The ViT was trained with a class token at position 0, so that every patch stands a place too early; the weights that
-    follow were trained on that. The patch of zeros is read by the others, and then dropped.
+    The ViT itself was trained with a class token at position 0, so every patch is one position too early here. The weights of
+    the other layers were trained on that. The other patches attend to the patch of zeros, which is then dropped.
     """
 
     def __init__(self, config: SingleStreamConfig):
@@ -80,8 +80,8 @@ class SingleStreamVit(nn.Cell):
         self.mean = Tensor(255 * np.array(config.image_mean, np.float32).reshape(1, 3, 1, 1))
         self.std = Tensor(255 * np.array(config.image_std, np.float32).reshape(1, 3, 1, 1))
 
-    def construct(self, pixels):
-        """pixels float32 0..255 [B, 3, S, S] -> [B, patches, W], patches row by row."""
+    def construct(self, pixels: Tensor) -> Tensor:
+        """Encode images: pixels float32 0..255 [B, 3, S, S] -> [B, patches, W], patches row by row."""
         g, p = self.side, self.patch
         x = ((pixels - self.mean) / self.std).reshape((-1, 3, g, p, g, p)).transpose((0, 2, 4, 1, 3, 5))
         x = x.reshape((-1, g * g, 3 * p * p))
@@ -92,7 +92,7 @@ class SingleStreamVit(nn.Cell):
 
 
 class PatchEmbedding(nn.Cell):
-    """LN(LN(linear(v + mask row 0)) + position + type) of what the ViT gives."""
+    """The embedding of the ViT's output v: LN(LN(linear(v + row 0 of the mask table)) + position + type)."""
 
     def __init__(self, config: SingleStreamConfig):
         super().__init__()
@@ -104,14 +104,14 @@ class PatchEmbedding(nn.Cell):
         self.LayerNorm = nn.LayerNorm((width,), epsilon=1e-5)
         self.vit = SingleStreamVit(config)
 
-    def embed(self, tokens, kind):
-        """tokens [B, patches, W], the type's embedding [H] -> [B, patches, H]."""
+    def embed(self, tokens: Tensor, type_embedding: Tensor) -> Tensor:
+        """Embed tokens [B, patches, W] with the embedding of their type [H] -> [B, patches, H]."""
         x = self.img_layer_norm(self.img_linear(tokens + self.mask_embedding.embedding_table[0]))
-        return self.LayerNorm(x + self.position_embeddings.embedding_table[: tokens.shape[1]] + kind)
+        return self.LayerNorm(x + self.position_embeddings.embedding_table[: tokens.shape[1]] + type_embedding)
 
 
 class _Trunk(nn.Cell):
-    """The joint blocks, under the name `encoder`."""
+    """The blocks that read text and image as one sequence, under the parameter name `encoder`."""
 
     def __init__(self, config: SingleStreamConfig):
         super().__init__()
@@ -119,8 +119,8 @@ class _Trunk(nn.Cell):
             EncoderBlock(config.hidden_size, config.heads, config.intermediate, config.in_out) for _ in range(config.layers)
         )
 
-    def construct(self, x, bias):
-        """x [B, T, H], bias [B, 1, 1, T] -> the first token [B, H], all that the head reads."""
+    def construct(self, x: Tensor, bias: Tensor) -> Tensor:
+        """Compute the last block's first token, all that the head reads: x [B, T, H], bias [B, 1, 1, T] -> [B, H]."""
         for block in self.encoder.blocks[:-1]:
             x = block(x, bias)
         return self.encoder.blocks[-1].first(x, bias)[:, 0]
@@ -139,7 +139,7 @@ class _Uniter(nn.Cell):
 
 
 class SingleStreamModel(nn.Cell):
-    """The whole network: what is kept of an image, and the match logit of a pair."""
+    """The whole network: the tokens of an image, and the match logit of a pair."""
 
     def __init__(self, config: SingleStreamConfig):
         super().__init__()
@@ -147,27 +147,37 @@ class SingleStreamModel(nn.Cell):
         self.uniter = _Uniter(config)
         self.rank_output = dense(config.hidden_size, 1)
 
-    def image_tokens(self, inputs):
-        """pixels float32 0..255 [B, 3, S, S] or rows of regions [B, R, F + 8] -> what is kept of the images [B, L, W].
+    def image_tokens(self, inputs: Tensor) -> Tensor:
+        """Encode images: pixels float32 0..255 [B, 3, S, S], or rows of regions [B, R, F + 8] -> tokens [B, L, W].
 
-        Of pixels that is what the ViT gives, which is narrower than its embedding; of regions the embedding, 0 for padding.
+        The tokens of pixels are the ViT's output, which is narrower than its embedding. The tokens of regions are their
+        embedding, 0 for padding.
         """
         if not self.config.regions:
             return self.uniter.img_embeddings.vit(inputs)
         x, valid = self.uniter.img_embeddings.embed(inputs, self.uniter.embeddings.type(IMAGE))
         return x * valid
 
-    def match_logits(self, ids, valid, tokens):
-        """Pair by pair: ids int32 [B, T], of which `valid` [B, T] are 1, with kept tokens [B, L, W] -> rank logits [B]."""
+    def match_logits(self, ids: Tensor, valid: Tensor, tokens: Tensor) -> Tensor:
+        """Score pairs.
+
+        Args:
+            ids: of the texts, int32 [B, T].
+            valid: 1 for a token and 0 for padding, [B, T].
+            tokens: of the images, as `image_tokens` makes them, [B, L, W].
+
+        Returns:
+            The rank logits, float32 [B].
+        """
         images = tokens
         if not self.config.regions:
             images = self.uniter.img_embeddings.embed(tokens, self.uniter.embeddings.type(IMAGE))
         x = ops.concat((self.uniter.embeddings(ids), images), axis=1)
         padding = (1.0 - valid.astype(ms.float32)) * MASKED
-        bias = ops.concat((padding.expand_dims(1).expand_dims(1), unread(tokens)), axis=3)
+        bias = ops.concat((padding.expand_dims(1).expand_dims(1), padding_bias(tokens)), axis=3)
         pooled = ops.tanh(self.uniter.pooler(self.uniter.encoder(x, bias)))
         return self.rank_output(pooled)[:, 0]
 
-    def construct(self, ids, inputs):
-        """ids int32 [B, T], 0 for padding, and images -> match logits [B]."""
+    def construct(self, ids: Tensor, inputs: Tensor) -> Tensor:
+        """Score pairs: ids int32 [B, T], 0 for padding, and images -> match logits [B]."""
         return self.match_logits(ids, ids != 0, self.image_tokens(inputs))

@@ -1,12 +1,12 @@
-"""Which device MindSpore runs on, and how it is called."""
+"""MindSpore's device, and calls of compiled cells."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
 import signal
 from collections.abc import Iterator
+from typing import cast
 
 import mindspore as ms
 import numpy as np
@@ -15,24 +15,31 @@ from mindspore import Tensor
 from encoder.errors import UnknownDevice
 from encoder.network.entries import Entry
 from encoder.runtime.graph_cache import GraphCache
+from encoder.runtime.graphs import device_name
 from encoder.runtime.memory import give_back_memory
 from encoder.runtime.micro_batching import BatchingWorker
 
-DEVICES = ("CPU", "Ascend")
-
 worker = BatchingWorker("encoder")
-"""The thread that runs every graph of every model of this process, so that MindSpore sees one caller. A model's fingerprint
-belongs into the key of rows that may share a batch."""
+"""The one thread that runs every graph of every model of this process, since MindSpore needs a single caller.
+
+The key of rows that may share a batch must contain the model's fingerprint.
+"""
 
 
 def use_device(name: str | None = None, number: int | None = None) -> str:
-    """Graph mode on `name`, or on PANOPTES_DEVICE, or on CPU; gives the device's name. Raises UnknownDevice.
+    """Set MindSpore to graph mode on a device.
 
-    `number` is the card of this process where there are several; there is one CPU.
+    Args:
+        name: "CPU" or "Ascend" (default: PANOPTES_DEVICE, or CPU).
+        number: the card of this process, if there are several; there is one CPU.
+
+    Returns:
+        The device's name.
+
+    Raises:
+        UnknownDevice: there is no such device, or it doesn't answer.
     """
-    name = name or os.environ.get("PANOPTES_DEVICE") or "CPU"
-    if name not in DEVICES:
-        raise UnknownDevice(f"PANOPTES_DEVICE is {name!r}; set it to CPU or Ascend.")
+    name = device_name(name)
     try:
         ms.set_context(mode=ms.GRAPH_MODE)
         ms.set_device(name, None if name == "CPU" else number)
@@ -44,18 +51,19 @@ def use_device(name: str | None = None, number: int | None = None) -> str:
 
 
 class CompiledCell:
-    """A cell that takes and gives numpy arrays and compiles each new shape through the cache.
+    """A cell on numpy arrays, which compiles each new shape through the cache.
 
-    `fingerprint` is that of the weights in it.
+    Args:
+        fingerprint: of the weights in the cell.
     """
 
     def __init__(self, cell: Entry, cache: GraphCache, fingerprint: str):
         self._cell, self._cache, self._fingerprint = cell, cache, fingerprint
         self.shapes: set[tuple] = set()
-        """What was compiled: the shapes of the arrays of a call."""
+        """The shapes of the arrays of each call that was compiled."""
 
     def __call__(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Run the cell; gives its outputs as a tuple."""
+        """Run the cell on arrays; gives its outputs as a tuple."""
         shapes = tuple(array.shape for array in arrays)
         if shapes in self.shapes:
             return _run(self._cell, arrays)
@@ -66,7 +74,7 @@ class CompiledCell:
         return result
 
     def _compile(self, graph: str, arrays: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-        """The first run of new shapes. What fails with the cache and works without is the cache's fault, and ends its use."""
+        """Run new shapes for the first time. If that fails with the cache and works without it, the cache is given up."""
         cached = self._cache.in_use
         try:
             with self._cache.holding(graph):
@@ -87,14 +95,15 @@ class CompiledCell:
 def _run(cell: Entry, arrays: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
     with kept_interrupts():
         result = cell(*(Tensor.from_numpy(np.ascontiguousarray(array)) for array in arrays))
-        return tuple(value.asnumpy() for value in (result if isinstance(result, tuple) else (result,)))
+        outputs = cast(tuple[Tensor, ...], result if isinstance(result, tuple) else (result,))
+        return tuple(value.asnumpy() for value in outputs)
 
 
 @contextlib.contextmanager
 def kept_interrupts() -> Iterator[None]:
-    """Put back what Ctrl-C does: MindSpore has a handler of its own, which raises SIGTERM, and sets it at each run.
+    """Restore the handler of Ctrl-C after a run: MindSpore sets its own at each run, which raises SIGTERM.
 
-    In any thread; what somebody else sets to SIG_IGN or SIG_DFL meanwhile stays.
+    It works in any thread. If somebody else sets SIG_IGN or SIG_DFL meanwhile, that stays.
     """
     before = _handler_of(signal.SIGINT)
     try:

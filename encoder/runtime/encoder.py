@@ -1,8 +1,8 @@
-"""The encoder as the rest of Panoptes sees it: sentences and images in, vectors, tokens and match logits out."""
+"""The encoder of one model: sentences and images in; vectors, tokens and match logits out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,23 +17,33 @@ from encoder.runtime.graphs import open_graphs
 
 REGION_COUNTS = (12, 36)
 FEWEST_TEXTS = 4
-"""So few texts are not parted among threads."""
+"""The fewest texts that one thread takes when texts are split among threads."""
 FEWEST_PAIRS = 2
-"""So few pairs are not parted among threads."""
+"""The same for pairs."""
 SHARED_TEXTS = 8
-"""How many single sentences of several threads share a batch."""
+"""The most single sentences of several threads that share a batch."""
 
 
 class OptEncoder:
-    """A model folder, loaded: `encode_images`, `encode_texts`, `match`, `explain`. All of it may be called from any thread.
+    """A model folder, loaded: an `encoder.api.Encoder`. Its calls may come from any thread.
 
-    ONNX Runtime runs the graphs on CPU, MindSpore on Ascend (see graphs.py). Texts are padded to one of a few lengths. Single
-    sentences, and pairs, that several threads ask of the same model at the same time share a batch.
+    ONNX Runtime runs the graphs on CPU, MindSpore on Ascend (see `encoder/runtime/graphs.py`). Texts are padded to one of a
+    few lengths. Single sentences, and pairs, that several threads ask of the same model at the same time share a batch.
+
+    Args:
+        folder: the model folder.
+        device: "CPU" or "Ascend" (default: PANOPTES_DEVICE, or CPU).
+        number: the number of the card, if there are several.
+
+    Raises:
+        EncoderError: as `encoder.open_encoder` says.
     """
 
-    text_lengths = (8, 16, 24, 32, 50)
+    text_lengths: tuple[int, ...] = (8, 16, 24, 32, 50)
+    """The lengths in tokens to which texts are padded, as far as the model reads them."""
+
     match_batches: tuple[int, ...] = (8, 32)
-    """How many pairs `match` reads at a time. MindSpore pads to the next of these; ONNX Runtime reads up to the last."""
+    """The numbers of pairs that `match` reads at a time. MindSpore pads to one of these; ONNX Runtime reads up to the last."""
 
     def __init__(self, folder: Path, device: str | None = None, number: int | None = None):
         self.config = model_folder.read_config(folder)
@@ -44,30 +54,27 @@ class OptEncoder:
         self._lengths = _buckets(self.text_lengths, self.config.text_length)
         self._counts = _buckets(REGION_COUNTS, self.config.regions)
         self.on_batch: Callable[[str, int], None] = lambda kind, rows: None
-        """Told of each batch that was computed: "images", "texts" or "pairs", and how many, without padding."""
+        """Called after each batch with "images", "texts" or "pairs" and the number of rows without padding."""
         self._tokenizer = Tokenizer(model_folder.vocabulary_path(folder), self.config.text_length)
 
     def encode_images(self, images: np.ndarray) -> ImageEncodings:
-        """What `config.inputs` makes of n images, such as pixels uint8 [n, S, S, 3], to unit vectors and tokens.
+        """Encode n images, each an array that `config.inputs.make` gave; pixels are uint8 [n, S, S, 3].
 
-        The tokens of regions that aren't there are zeros.
+        The tokens of missing regions are zeros.
         """
         images = np.asarray(images, self.config.inputs.dtype)
         vectors = np.empty((len(images), self.config.dim), np.float32)
         tokens = np.zeros((len(images), *self.config.token_shape), np.float16)
         batches = list(self._batches(len(images), self.graphs.image_batches))
-        found = self.graphs.image_worker.map(self._encode_batch, [_filled(images[rows], size) for rows, size in batches])
-        for (rows, _), (batch_vectors, batch_tokens) in zip(batches, found, strict=True):
+        results = self.graphs.image_worker.map(self._encode_batch, [_filled(images[rows], size) for rows, size in batches])
+        for (rows, _), (batch_vectors, batch_tokens) in zip(batches, results, strict=True):
             count = rows.stop - rows.start
             vectors[rows], tokens[rows, : batch_tokens.shape[1]] = batch_vectors[:count], batch_tokens[:count]
             self.on_batch("images", count)
         return ImageEncodings(vectors, tokens)
 
     def encode_texts(self, texts: list[str]) -> EncodedTexts:
-        """Sentences in English, Chinese or both to unit vectors and token states.
-
-        T is the longest one's bucket; states beyond a sentence's own length mean nothing.
-        """
+        """Encode sentences in any language; T is the bucket of the longest one."""
         ids = self._tokenizer.ids(texts)
         if len(ids) != 1:
             return self._encode_texts(ids)
@@ -77,43 +84,60 @@ class OptEncoder:
         return EncodedTexts(vectors, states, np.array([len(ids[0])], np.int32))
 
     def match(self, texts: TextEncodings, tokens: np.ndarray) -> np.ndarray:
-        """Match logits float32 [max(n, m)] of n texts with m images' tokens [m, L, H]; n or m is 1, or they are equal."""
+        """Match logits float32 [max(n, m)] of pairs; more is a better match.
+
+        Args:
+            texts: what `encode_texts` gave for n texts.
+            tokens: float16 [m, L, W] of m images; n or m is 1, or they are equal.
+
+        Raises:
+            ValueError: the texts and images cannot be paired, or the tokens are of another shape.
+        """
         count = self._pairs(texts, tokens)
         if count == 0:
             return np.empty(0, np.float32)
-        columns = _paired(count, texts.states, _valid(texts), self._worth_reading(tokens))
+        columns = _paired(count, texts.states, _valid(texts), self._without_padding(tokens))
         key = self.fingerprint, "match", *(column.shape[1:] for column in columns)
-        return self.graphs.worker.rows(key, columns, self._run_match, self._most(self.match_batches))[0]
+        return self.graphs.worker.rows(key, columns, self._run_match, self._rows_per_thread(self.match_batches))[0]
 
     def explain(self, texts: TextEncodings, tokens: np.ndarray) -> np.ndarray:
-        """Where the fusion looks when it reads each pair, float32 [max(n, m), layers, T, L]; n texts, m images as in `match`.
+        """The cross-attention of the fusion for each pair: how much text token t takes of image token l.
 
-        How much text token t takes of image token l, the mean over the heads of a layer's cross-attention: rows add up to 1.
-        Those beyond a sentence's own length mean nothing. Raises NoAttention where `config.token_grid` is None.
+        Args:
+            texts, tokens: as in `match`.
+
+        Returns:
+            float32 [max(n, m), layers, T, L], the mean over the heads of each layer. Each row [L] adds up to 1; rows of
+            padding mean nothing.
+
+        Raises:
+            NoAttention: `config.token_grid` is None.
+            ValueError: as in `match`.
         """
         if self.config.token_grid is None:
             raise NoAttention(self.config.name)
         return self.graphs.worker.call(self._explain, texts, tokens, self._pairs(texts, tokens))
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """Where in a sentence each of its tokens comes from, [start, end) in characters; empty for the marks around it."""
+        """The characters [start, end) of a sentence that each of its tokens comes from; empty for the marks around it."""
         return self._tokenizer.spans(text)
 
     def warm_up(self, images: bool = True) -> None:
-        """Open the graphs of images, texts and pairs, or compile every shape there is where shapes are compiled.
+        """Open the graphs that searches run, or compile each of their shapes.
 
-        Without `images` only what sentences need, so that they can be asked while the rest is made ready.
+        Args:
+            images: also the graph of images; without it sentences can be searched while that is made ready.
         """
         self.graphs.worker.call(self._run_each_text)
         if images:
             self.graphs.image_worker.call(self._run_each_image)
 
     def _sizes(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
-        """The sizes of a batch that are to be run once: all that are compiled, or else the least work."""
+        """The sizes of a batch to warm up: all sizes if shapes are compiled, else the smallest."""
         return sizes if self.graphs.padded else (1,)
 
     def _some(self, buckets: list[int]) -> list[int]:
-        """The buckets that are to be run once."""
+        """The buckets to warm up: all of them if shapes are compiled, else the smallest."""
         return buckets if self.graphs.padded else buckets[:1]
 
     def _run_each_image(self) -> None:
@@ -142,11 +166,11 @@ class OptEncoder:
             self.graphs.run("texts", np.ones((count, bucket), np.int32))
 
     def _no_states(self, count: int, length: int) -> np.ndarray:
-        """States of n texts, as `match` takes them, that say nothing."""
+        """Zeros in the place of the states of n texts, as `match` reads them."""
         return np.zeros((count, length, self.config.hidden_size), np.float32)
 
-    def _batches(self, count: int, sizes: tuple[int, ...]):
-        """(rows, size) of each batch that `count` rows go into; the size is that of a batch with its padding."""
+    def _batches(self, count: int, sizes: tuple[int, ...]) -> Iterator[tuple[slice, int]]:
+        """Split `count` rows into batches: the rows of each, and its size with padding."""
         if self.graphs.padded:
             yield from _padded_batches(count, sizes)
         else:
@@ -154,12 +178,12 @@ class OptEncoder:
                 size = min(sizes[-1], count - start)
                 yield slice(start, start + size), size
 
-    def _most(self, sizes: tuple[int, ...]) -> int:
-        """How many rows one thread runs at a time, so that a full batch is shared by all threads."""
+    def _rows_per_thread(self, sizes: tuple[int, ...]) -> int:
+        """The most rows that one thread runs at a time, so that all threads share a full batch."""
         return sizes[-1] if self.graphs.padded else max(FEWEST_PAIRS, -(-sizes[-1] // self.graphs.worker.threads))
 
     def _encode_batch(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What `config.inputs` makes of n images -> vectors [n, D], tokens as they are kept [n, up to L, W]."""
+        """Encode one batch: vectors float32 [n, D], tokens as they are stored [n, up to L, W]."""
         *vectors, tokens = self.graphs.run("images", self._readable(images))
         return (
             vectors[0] if vectors else np.empty((len(images), 0), np.float32),
@@ -167,13 +191,13 @@ class OptEncoder:
         )
 
     def _readable(self, images: np.ndarray) -> np.ndarray:
-        """A batch as the network takes it: float32 planes of pixels, or no more rows of regions than its bucket."""
+        """A batch as the network reads it: float32 planes of pixels, or the regions up to a bucket."""
         if not self.config.regions:
             return _planes(images)
         return images[:, : bucket_of(self._counts, int((images[:, :, -1] > 0).sum(1).max()))]
 
-    def _worth_reading(self, tokens: np.ndarray) -> np.ndarray:
-        """Tokens [m, L, W] without those at the end that are padding in all of them, down to a bucket."""
+    def _without_padding(self, tokens: np.ndarray) -> np.ndarray:
+        """Tokens [m, L, W] without the last ones that are padding in every image, down to a bucket."""
         if not self.config.regions:
             return tokens
         more = self.config.token_shape[0] - self.config.regions
@@ -181,7 +205,7 @@ class OptEncoder:
         return tokens[:, : more + bucket_of(self._counts, max(0, int(used[-1]) + 1 - more) if len(used) else 0)]
 
     def _read(self, tokens: np.ndarray) -> np.ndarray:
-        """Tokens as they are kept -> float32 [m, L, H], as the network takes them."""
+        """Turn stored tokens into float32 [m, L, H], as the network reads them."""
         return dequantize_tokens(tokens) if self.config.compact_tokens else tokens.astype(np.float32)
 
     def _encode_texts(self, ids: list[list[int]]) -> EncodedTexts:
@@ -195,15 +219,16 @@ class OptEncoder:
         states = np.zeros((len(ids), longest, self.config.hidden_size), np.float32)
         for bucket in np.unique(buckets):
             own = np.flatnonzero(buckets == bucket)
-            size = min(self._most(self.graphs.text_batches), max(FEWEST_TEXTS, -(-len(own) // self.graphs.worker.threads)))
+            share = max(FEWEST_TEXTS, -(-len(own) // self.graphs.worker.threads))
+            size = min(self._rows_per_thread(self.graphs.text_batches), share)
             parts = [own[start : start + size] for start in range(0, len(own), size)]
-            found = self.graphs.worker.map(self._run_texts, [padded[part, :bucket] for part in parts])
-            for part, (part_vectors, part_states) in zip(parts, found, strict=True):
+            results = self.graphs.worker.map(self._run_texts, [padded[part, :bucket] for part in parts])
+            for part, (part_vectors, part_states) in zip(parts, results, strict=True):
                 vectors[part], states[part, :bucket] = part_vectors, part_states
         return EncodedTexts(vectors, states, lengths)
 
     def _run_texts(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """int32 [n, T] of one bucket -> vectors [n, D], states [n, T, H]."""
+        """Run ids int32 [n, T] of one bucket: vectors float32 [n, D], states float32 [n, T, H]."""
         parts = [
             [out[: rows.stop - rows.start] for out in self.graphs.run("texts", _filled(ids[rows], size))]
             for rows, size in self._batches(len(ids), self.graphs.text_batches)
@@ -213,7 +238,14 @@ class OptEncoder:
         return vectors, states
 
     def _run_match(self, *sides: np.ndarray) -> tuple[np.ndarray]:
-        """states of n texts, which of their tokens are real int32 [n, T], kept tokens [n, L, W] -> (match logits [n],)."""
+        """Run n pairs.
+
+        Args:
+            sides: states of texts [n, T, H]; 1 for real tokens, 0 for padding, int32 [n, T]; stored tokens [n, L, W].
+
+        Returns:
+            One array: match logits float32 [n].
+        """
         parts = []
         for rows, size in self._batches(len(sides[0]), self.match_batches):
             states, ids, images = (_filled(side[rows], size) for side in sides)
@@ -226,11 +258,17 @@ class OptEncoder:
         states = np.pad(texts.states, ((0, 0), (0, longest - length), (0, 0)))
         ids = np.pad(_valid(texts), ((0, 0), (0, longest - length)))
         sides = _paired(count, states, ids, self._read(tokens))
-        looks = [self.graphs.run("attention", *(side[i : i + 1] for side in sides))[0][:, :, :length] for i in range(count)]
-        return np.concatenate([np.empty((0, self.config.fusion_layers, length, tokens.shape[1]), np.float32), *looks])
+        run = self.graphs.run
+        weights = [run("attention", *(side[i : i + 1] for side in sides))[0][:, :, :length] for i in range(count)]
+        none = np.empty((0, self.config.stacks["fusion"], length, tokens.shape[1]), np.float32)
+        return np.concatenate([none, *weights])
 
     def _pairs(self, texts: TextEncodings, tokens: np.ndarray) -> int:
-        """How many pairs n texts make with m images; raises ValueError where they can't be paired."""
+        """The number of pairs of n texts with m images.
+
+        Raises:
+            ValueError: they cannot be paired, or the tokens are of another shape.
+        """
         if len(texts) != len(tokens) and 1 not in (len(texts), len(tokens)):
             raise ValueError(f"{len(texts)} texts cannot be paired with {len(tokens)} images")
         if tokens.shape[1:] != self.config.token_shape:
@@ -239,34 +277,34 @@ class OptEncoder:
 
 
 def _buckets(sizes: tuple[int, ...], largest: int) -> list[int]:
-    """Those of `sizes` that are smaller than the largest, and that."""
+    """Those of `sizes` that are smaller than the largest, and the largest."""
     return [*(n for n in sizes if n < largest), largest]
 
 
 def bucket_of(buckets: list[int], needed: int) -> int:
-    """The smallest of the buckets that is enough."""
+    """The smallest bucket that holds so many."""
     return next(n for n in buckets if n >= needed)
 
 
 def _planes(pixels: np.ndarray) -> np.ndarray:
-    """uint8 [n, S, S, 3] -> float32 [n, 3, S, S]."""
+    """Turn uint8 [n, S, S, 3] into float32 [n, 3, S, S]."""
     return pixels.transpose(0, 3, 1, 2).astype(np.float32)
 
 
 def _paired(count: int, *sides: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Arrays [1, ...] or [count, ...] as arrays [count, ...]."""
+    """Repeat arrays [1, ...] to [count, ...]; arrays [count, ...] stay."""
     return tuple(np.broadcast_to(side, (count, *side.shape[1:])) for side in sides)
 
 
 def _valid(texts: TextEncodings) -> np.ndarray:
-    """1 for each text's own tokens, 0 for padding, int32 [n, T]."""
+    """int32 [n, T]: 1 for real tokens, 0 for padding."""
     return (np.arange(texts.states.shape[1]) < texts.lengths[:, None]).astype(np.int32)
 
 
-def _padded_batches(count: int, sizes: tuple[int, ...]):
-    """(rows, size) of each batch that `count` rows go into, where a batch must have one of the sizes.
+def _padded_batches(count: int, sizes: tuple[int, ...]) -> Iterator[tuple[slice, int]]:
+    """Split `count` rows into batches of the given sizes: the rows of each, and its size with padding.
 
-    A size is left for the next smaller one where two of that do: on CPU they cost less than one that is filled up by half.
+    Two batches of a smaller size are preferred to one that is half padding: on CPU they cost less.
     """
     start = 0
     while start < count:
@@ -277,7 +315,7 @@ def _padded_batches(count: int, sizes: tuple[int, ...]):
 
 
 def _filled(batch: np.ndarray, size: int) -> np.ndarray:
-    """A batch with its last row repeated up to `size`."""
+    """Fill up a batch to `size` rows by repeating its last row."""
     if len(batch) == size:
         return batch
     return np.concatenate([batch, np.repeat(batch[-1:], size - len(batch), 0)])

@@ -1,4 +1,4 @@
-"""MindSpore's compile cache, where no graph but the one that was asked for can be met."""
+"""A guard around MindSpore's compile cache: MindSpore never finds a graph there but the one that it compiles."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import mindspore as ms
 
+from encoder.files import sha256_of
 from encoder.runtime.graph_files import ENCODER, cache_root
 from encoder.runtime.source_digest import code_digest
 
@@ -29,16 +31,18 @@ NETWORK = (
     "network/single_stream",
     "single_stream_config",
 )
-"""The modules, below `encoder/`, that say what is compiled. Weights don't: a graph's name has their fingerprint."""
+"""The modules, below `encoder/`, that decide what is compiled. Weights don't: a graph's name has their fingerprint."""
 
 LAYOUT = "2"
-"""How a folder of graphs is laid out; another layout is another folder."""
+"""The version of the layout of a folder of graphs; another layout is in another folder."""
 
 KEPT_FOLDERS = 3
 RECORD = "record.json"
 TRUSTED = "MS_DEV_FORCE_USE_COMPILE_CACHE"
-"""Tells MindSpore not to ask whether the sources are as they were, which the folder's name and the hashes say: it asks after
-the command that runs as well, and after every comment."""
+"""The variable that keeps MindSpore from comparing the sources, which the folder's name and the hashes cover.
+
+MindSpore compares too much: also the command that runs, and every comment.
+"""
 
 _NUMBER = re.compile(r"_(\d+)(?=\.)")
 _PLAIN = re.compile(r"compile_cache_\{\}\.mindir")
@@ -46,28 +50,28 @@ _HASH = "compile_dependency.hash"
 
 
 class CorruptGraph(Exception):
-    """A kept graph that is not what was written."""
+    """A kept graph is not as it was written."""
 
 
 class GraphCache:
-    """Keeps compiled graphs by name, and hands each to MindSpore when that graph is compiled, at no other time.
+    """Keeps compiled graphs by name, and hands each to MindSpore only when that graph is compiled.
 
-    MindSpore's own cache is global to the process: it numbers the graphs that are compiled while it is on, takes for each what
-    has its number, whatever that is, and stays with the first folder that it was given. So it is on only while one of our
-    graphs is compiled. Its folder is empty then, but for the files of that graph under the number that comes next; and what
-    MindSpore writes there is kept under the graph's name, with its SHA-256. A wrong guess of the number costs a compilation,
-    no more. Where a program has put MindSpore's cache to a use of its own, ours stays off.
+    MindSpore's own cache is global to the process. It numbers the graphs that are compiled while it is on, takes for each the
+    files with its number, whatever they are, and never leaves the first folder that it was given. So it is on only while one
+    of our graphs is compiled. Its folder then holds nothing but the files of that graph, under the number that comes next.
+    What MindSpore writes there is kept under the graph's name, with its SHA-256. A wrong guess of the number costs a
+    compilation, no more. If the program uses MindSpore's cache itself, ours stays off.
 
-    Whatever goes wrong ends the use of the cache in this process, with one line on standard error.
+    Any failure ends the use of the cache in this process, with one line on standard error.
     """
 
     def __init__(self, root: Path):
         self._root, self._served, self._kept = root, root / "served", root / "kept"
-        self._next, self._ended, self._told = 0, False, False
+        self._next, self._ended, self._reported = 0, False, False
 
     @contextlib.contextmanager
     def holding(self, graph: str) -> Iterator[None]:
-        """In here the graph of this name, and nothing else, is compiled. One process at a time is in here."""
+        """Use the cache for a `with` that compiles the graph of this name and nothing else. Other processes wait."""
         with contextlib.ExitStack() as stack:
             offered = None
             if self._is_ours():
@@ -79,31 +83,31 @@ class GraphCache:
                 self._next += offered is not None  # MindSpore has counted it
                 raise
             if offered is not None:
-                self._end_of(graph, offered)
+                self._collect(graph, offered)
 
     def give_up(self, problem: object) -> None:
-        """Forget what is kept, and compile without the cache from now on: a graph from it failed, or couldn't be written."""
+        """Remove what is kept, and compile without the cache from now on: a kept graph failed, or couldn't be written."""
         self._ended = True
         self._forget()
-        self._say(_one_line(problem))
+        self._report(_one_line(problem))
 
     def without(self) -> contextlib.AbstractContextManager[None]:
-        """In here anything may be compiled, and nothing comes from a cache, nor goes to one."""
+        """Switch MindSpore's cache off for a `with`: nothing comes from it, and nothing goes to it."""
         return _switched(on=False)
 
     @property
     def in_use(self) -> bool:
-        """Whether the next graph may come from the cache."""
+        """True if the next graph may come from the cache."""
         return self._is_ours()
 
     def _is_ours(self) -> bool:
-        """Whether nobody else in this process uses MindSpore's cache."""
+        """True if nobody else in this process uses MindSpore's cache."""
         others = ms.get_context("enable_compile_cache") or os.environ.get("MS_COMPILER_CACHE_ENABLE") == "1"
         path = ms.get_context("compile_cache_path") or os.environ.get("MS_COMPILER_CACHE_PATH")
         return not (self._ended or others or path not in (None, "", str(self._served)))
 
     def _begin(self, graph: str, stack: contextlib.ExitStack) -> dict[str, str] | None:
-        """Lock the cache and serve what is kept of the graph; gives its hashes, or None where the cache can't be used."""
+        """Lock the cache and serve the files of the graph; gives their hashes, or None if the cache can't be used."""
         try:
             self._root.mkdir(parents=True, exist_ok=True)
             fcntl.flock(stack.enter_context((self._root / "lock").open("w")), fcntl.LOCK_EX)
@@ -113,11 +117,11 @@ class GraphCache:
             return self._serve(graph)
         except OSError as error:
             self._ended = True
-            self._say(_one_line(error.strerror or error))
+            self._report(_one_line(error.strerror or error))
         return None
 
     def _serve(self, graph: str) -> dict[str, str]:
-        """Copy the graph's files to where MindSpore looks, if there are any and they are what was written."""
+        """Copy the graph's files to where MindSpore reads, if there are any and they are as they were written."""
         kept = self._kept / graph
         if not kept.is_dir():
             return {}
@@ -125,18 +129,18 @@ class GraphCache:
             record = _checked(kept)
         except CorruptGraph as problem:
             self._forget()
-            self._say(f"{graph} {problem}")
+            self._report(f"{graph} {problem}")
             return {}
         if not all(_PLAIN.search(name) for name in record["files"]) and record["number"] != self._next:
-            return {}  # a file that we don't know, as a card has some, may name its number inside
+            return {}  # an unknown file, such as a card has, may contain its number
         for name in record["files"]:
             target = self._served / name.format(self._next)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(kept / _flat(name), target)
         return record["files"]
 
-    def _end_of(self, graph: str, offered: dict[str, str]) -> None:
-        """Keep what MindSpore has written, if it has."""
+    def _collect(self, graph: str, offered: dict[str, str]) -> None:
+        """Keep the files that MindSpore has written, if they are new."""
         try:
             names = {
                 path.relative_to(self._served): path
@@ -144,7 +148,7 @@ class GraphCache:
                 if path.is_file() and path.name != _HASH
             }
             files = {_NUMBER.sub("_{}", str(name)): path for name, path in names.items()}
-            hashes = {name: _sha256(path) for name, path in files.items()}
+            hashes = {name: sha256_of(path) for name, path in files.items()}
             numbers = [int(number) for name in names for number in _NUMBER.findall(name.name)]
             self._next = max(numbers, default=self._next) + 1
             if not hashes:
@@ -155,7 +159,7 @@ class GraphCache:
         except OSError as error:
             self.give_up(error.strerror or error)
 
-    def _keep(self, graph: str, files: dict[str, Path], record: dict) -> None:
+    def _keep(self, graph: str, files: dict[str, Path], record: dict[str, Any]) -> None:
         new = self._kept / ".new"
         for folder in (new, self._kept / graph):
             shutil.rmtree(folder, ignore_errors=True)
@@ -168,11 +172,11 @@ class GraphCache:
     def _forget(self) -> None:
         shutil.rmtree(self._kept, ignore_errors=True)
 
-    def _say(self, problem: str) -> None:
-        """One line a process; on a terminal a bar may stand in the line before."""
-        if not self._told:
-            self._told = True
-            start = "\n" if sys.stderr.isatty() else ""
+    def _report(self, problem: str) -> None:
+        """Print a problem, once in a process."""
+        if not self._reported:
+            self._reported = True
+            start = "\n" if sys.stderr.isatty() else ""  # on a terminal a progress bar may stand in the line
             print(
                 f"{start}The kept graphs in {self._root} can't be used ({problem}): compiling anew.",
                 file=sys.stderr,
@@ -182,7 +186,7 @@ class GraphCache:
 
 @contextlib.contextmanager
 def _switched(on: bool) -> Iterator[None]:
-    """With MindSpore's cache on or off, and as it was afterwards."""
+    """Switch MindSpore's cache on or off for a `with`, and back afterwards."""
     before = ms.get_context("enable_compile_cache")
     if before is None:
         before = os.environ.get("MS_COMPILER_CACHE_ENABLE") == "1"
@@ -201,11 +205,15 @@ def _switched(on: bool) -> Iterator[None]:
             os.environ.pop(TRUSTED, None)
 
 
-def _checked(kept: Path) -> dict:
-    """The record of a kept graph, all of whose files are as it says; raises CorruptGraph."""
+def _checked(kept: Path) -> dict[str, Any]:
+    """Read the record of a kept graph, and check its files.
+
+    Raises:
+        CorruptGraph: the record or a file is not as it was written.
+    """
     try:
         record = json.loads((kept / RECORD).read_text(encoding="utf-8"))
-        right = record["files"] and all(_sha256(kept / _flat(name)) == said for name, said in record["files"].items())
+        right = record["files"] and all(sha256_of(kept / _flat(name)) == digest for name, digest in record["files"].items())
         int(record["number"])
     except FileNotFoundError as error:
         raise CorruptGraph("has lost a file") from error
@@ -217,17 +225,12 @@ def _checked(kept: Path) -> dict:
 
 
 def _flat(name: str) -> str:
-    """A file's path among those that MindSpore wrote, as a name in one folder."""
+    """A relative path as a file name."""
     return name.replace(os.sep, ",")
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _one_line(problem: object) -> str:
-    """The first line of an error of MindSpore's, which may have a hundred."""
+    """The first line of an error; MindSpore's may have a hundred lines."""
     return (str(problem).strip().splitlines() or [type(problem).__name__])[0][:120]
 
 
@@ -235,7 +238,7 @@ _process_cache: list[GraphCache] = []
 
 
 def process_cache(device: str) -> GraphCache:
-    """The compile cache of this process: one for all its models, since MindSpore counts its graphs by process."""
+    """The compile cache of this process: one for all models, since MindSpore numbers its graphs by process."""
     if not _process_cache:
         folder = graph_folder(device)
         remove_old_folders(folder, device)
@@ -244,13 +247,13 @@ def process_cache(device: str) -> GraphCache:
 
 
 def graph_folder(device: str) -> Path:
-    """Where compiled graphs of this version are kept: under PANOPTES_CACHE, or ~/.cache/panoptes."""
+    """The folder in the cache of the graphs that this version compiles for a device."""
     code = code_digest(ENCODER / f"{name}.py" for name in NETWORK)
     return cache_root() / f"{device}-{hashlib.sha256(f'{LAYOUT} {ms.__version__} {code}'.encode()).hexdigest()[:12]}"
 
 
 def remove_old_folders(used: Path, device: str) -> None:
-    """Of the folders of graphs for this device, leave the one that is used now and the newest ones of other versions."""
+    """Remove folders of graphs for a device, but for the one in use and the newest of other versions."""
     with contextlib.suppress(OSError):
         used.mkdir(parents=True, exist_ok=True)
         os.utime(used)

@@ -1,5 +1,6 @@
-"""Exported graphs in a model folder: `graphs/images.onnx` and so on, without weights, and `graphs/graphs.json`, which says what
-they were made of. Never imports mindspore.
+"""The exported graphs of a model folder. Never imports mindspore.
+
+`graphs/images.onnx` and so on hold the graphs without weights; `graphs/graphs.json` records what they were made of.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from encoder.config import RANKING, OptConfig
+from encoder.config import RANKING, ModelConfig
 from encoder.errors import BadGraphs
+from encoder.files import sha256_of
 from encoder.model_folder import WEIGHTS, differences, weight_shapes
 from encoder.runtime.source_digest import code_digest
-from encoder.single_stream_config import SingleStreamConfig
 
 FOLDER, RECORD, INT8 = "graphs", "graphs.json", "int8"
 FORMAT, OPSET = 1, 18
@@ -42,7 +44,7 @@ class GraphFiles:
     """The exported graphs of a model folder.
 
     Attributes:
-        paths: the file of each entry: images, texts, match, attention, as far as the network has them.
+        paths: the file of each entry that the network has: images, texts, match, attention.
         weights: the names of the weights that each entry reads.
     """
 
@@ -51,37 +53,37 @@ class GraphFiles:
 
 
 def source_digest(*more: str) -> str:
-    """A digest of the code that decides what a graph computes, and of `more` modules of this package."""
+    """A digest of the code that decides what a graph computes, and of `more` modules below `encoder/`."""
     return code_digest([ENCODER / f"{name}.py" for name in (*NETWORK, *more)])
 
 
-def config_digest(config: OptConfig | SingleStreamConfig) -> str:
-    """A digest of what a graph depends on in a config: all but how scores are combined."""
+def config_digest(config: ModelConfig) -> str:
+    """A digest of the fields of a config on which graphs depend: all but those that combine scores."""
     values = {name: value for name, value in dataclasses.asdict(config).items() if name not in RANKING}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def cache_root() -> Path:
-    """Where exported and compiled graphs are kept: PANOPTES_CACHE, or ~/.cache/panoptes."""
+    """The folder of exported and compiled graphs: PANOPTES_CACHE, or ~/.cache/panoptes."""
     return Path(os.environ.get("PANOPTES_CACHE") or Path.home() / ".cache" / "panoptes")
 
 
-def kept_graphs(config: OptConfig | SingleStreamConfig) -> Path:
-    """Where graphs of such a config are kept once they were exported: under PANOPTES_CACHE, or ~/.cache/panoptes."""
+def kept_graphs(config: ModelConfig) -> Path:
+    """The folder in the cache where exported graphs of a config are kept; it need not exist."""
     return cache_root() / FOLDER / f"{config_digest(config)}-{source_digest()[:16]}"
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether a folder of graphs is there and each file is what its record says."""
+    """True if a folder of graphs exists and each file is as its record says."""
     try:
         graphs = json.loads((folder / RECORD).read_text(encoding="utf-8"))["graphs"]
-        return all(_sha256(folder / f"{entry}.onnx") == one["sha256"] for entry, one in graphs.items())
+        return all(sha256_of(folder / f"{entry}.onnx") == one["sha256"] for entry, one in graphs.items())
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
-def copy_kept_graphs(model: Path, config: OptConfig | SingleStreamConfig) -> bool:
-    """Give a model folder the graphs that are kept for its config, in the place of its own; False where there are none."""
+def copy_kept_graphs(model: Path, config: ModelConfig) -> bool:
+    """Replace the graphs of a model folder by those that are kept for its config; False if none are kept."""
     kept = kept_graphs(config)
     if not is_whole(kept):
         return False
@@ -90,14 +92,14 @@ def copy_kept_graphs(model: Path, config: OptConfig | SingleStreamConfig) -> boo
 
 
 def _copy(kept: Path, int8: Path, made: Path) -> None:
-    """Copy kept graphs, and the model's own 8-bit graphs, which are checked when they are opened."""
+    """Copy kept graphs, and the model's own 8-bit graphs: these are checked when they are opened."""
     shutil.copytree(kept, made, dirs_exist_ok=True)
     if int8.is_dir():
         shutil.copytree(int8, made / INT8)
 
 
 def replace_folder(folder: Path, make: Callable[[Path], object]) -> None:
-    """Put what `make` writes into an empty folder in the place of a folder, when it is whole."""
+    """Replace a folder by what `make` writes into an empty one, after `make` has ended."""
     with tempfile.TemporaryDirectory(prefix=".graphs-", dir=folder.parent) as name:
         made, old = Path(name) / "new", Path(name) / "old"
         made.mkdir()
@@ -115,7 +117,7 @@ def replace_folder(folder: Path, make: Callable[[Path], object]) -> None:
 
 def write_record(
     folder: Path,
-    config: OptConfig | SingleStreamConfig,
+    config: ModelConfig,
     mindspore: str,
     parameters: dict[str, tuple[int, ...]],
     weights: dict[str, list[str]],
@@ -124,7 +126,8 @@ def write_record(
 
     Args:
         folder: the folder of the graphs.
-        mindspore: the version that exported them.
+        config: of the model.
+        mindspore: the version that exported the graphs.
         parameters: the name and shape of every parameter of the network.
         weights: the names of the weights that each entry reads.
     """
@@ -135,13 +138,15 @@ def write_record(
         "source": source_digest(),
         "config": config_digest(config),
         "parameters": {name: list(shape) for name, shape in parameters.items()},
-        "graphs": {entry: {"sha256": _sha256(folder / f"{entry}.onnx"), "weights": names} for entry, names in weights.items()},
+        "graphs": {
+            entry: {"sha256": sha256_of(folder / f"{entry}.onnx"), "weights": names} for entry, names in weights.items()
+        },
     }
     (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
-def read_graphs(model: Path, config: OptConfig | SingleStreamConfig) -> GraphFiles:
-    """The graphs of a model folder, checked against its config, its weights and the network's code.
+def read_graphs(model: Path, config: ModelConfig) -> GraphFiles:
+    """Read the graphs of a model folder, and check that they fit its config, its weights and the network's code.
 
     Raises:
         BadGraphs: there are none, or they are damaged, or made of another network, another config or other weights.
@@ -157,7 +162,7 @@ def read_graphs(model: Path, config: OptConfig | SingleStreamConfig) -> GraphFil
         raise BadGraphs(model, "the network's code has changed since")
     if record["config"] != config_digest(config):
         raise BadGraphs(model, "they were made of another config.json")
-    parameters, digests, weights = _listed(model, record)
+    parameters, digests, weights = _contents(model, record)
     _check_weights(model, parameters)
     paths = {entry: folder / f"{entry}.onnx" for entry in digests}
     for entry, path in paths.items():
@@ -165,7 +170,7 @@ def read_graphs(model: Path, config: OptConfig | SingleStreamConfig) -> GraphFil
     return GraphFiles(paths, weights)
 
 
-def _record(model: Path, path: Path) -> dict:
+def _record(model: Path, path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         if not {"format", "opset", "source", "config", "parameters", "graphs"} <= record.keys():
@@ -177,7 +182,7 @@ def _record(model: Path, path: Path) -> dict:
     return record
 
 
-def _listed(model: Path, record: dict) -> tuple[dict[str, tuple[int, ...]], dict[str, str], dict[str, list[str]]]:
+def _contents(model: Path, record: dict[str, Any]) -> tuple[dict[str, tuple[int, ...]], dict[str, str], dict[str, list[str]]]:
     """The shape of each parameter, the digest of each graph's file, and the names of the weights that each graph reads."""
     try:
         graphs = record["graphs"].items()
@@ -191,19 +196,15 @@ def _listed(model: Path, record: dict) -> tuple[dict[str, tuple[int, ...]], dict
 
 
 def _check_weights(model: Path, expected: dict[str, tuple[int, ...]]) -> None:
-    said = differences(expected, weight_shapes(model))
-    if said:
-        raise BadGraphs(model, f"they are of other weights than {WEIGHTS} holds ({said})")
+    problems = differences(expected, weight_shapes(model))
+    if problems:
+        raise BadGraphs(model, f"they are of other weights than {WEIGHTS} holds ({problems})")
 
 
 def _check_file(model: Path, path: Path, expected: str) -> None:
     try:
-        if _sha256(path) == expected:
+        if sha256_of(path) == expected:
             return
     except OSError as error:
         raise BadGraphs(model, f"{path.name} can't be read ({error.strerror})") from error
     raise BadGraphs(model, f"{path.name} is damaged, or of another export")
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

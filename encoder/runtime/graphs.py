@@ -1,4 +1,7 @@
-"""What runs a network: ONNX Runtime on CPU, MindSpore on Ascend and as the reference. Imports neither before it is needed."""
+"""The choice of what runs a network: ONNX Runtime on CPU, MindSpore on Ascend or as the reference.
+
+Neither is imported before it is needed.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,11 @@ from typing import Protocol
 
 import numpy as np
 
-from encoder.config import OptConfig
+from encoder import DEVICES
+from encoder.config import ModelConfig
 from encoder.errors import NoMindSpore, UnknownDevice, UnknownRuntime
 from encoder.runtime.micro_batching import BatchingWorker
-from encoder.single_stream_config import SingleStreamConfig
 
-DEVICES = ("CPU", "Ascend")
 ONNXRUNTIME, MINDSPORE = "onnxruntime", "mindspore"
 
 
@@ -22,9 +24,9 @@ class Graphs(Protocol):
 
     Attributes:
         device: "CPU" or "Ascend".
-        padded: whether a batch must have one of the sizes below; else any up to the last of them will do.
+        padded: True if a batch must have one of the sizes below; else it may have any size up to the last of them.
         image_batches, text_batches: the sizes of a batch of images, and of texts, upwards.
-        worker: the threads that run texts and pairs; several may share a batch.
+        worker: the threads that run texts and pairs; several requests may share a batch.
         image_worker: the threads that run images.
     """
 
@@ -37,23 +39,26 @@ class Graphs(Protocol):
 
     def run(self, entry: str, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         """Run an entry by its name."""
+        ...
 
 
 def open_graphs(
-    folder: Path, config: OptConfig | SingleStreamConfig, fingerprint: str, device: str | None = None, number: int | None = None
+    folder: Path, config: ModelConfig, fingerprint: str, device: str | None = None, number: int | None = None
 ) -> Graphs:
-    """The graphs of a model folder, on `device` (default: PANOPTES_DEVICE, or CPU), card `number` of several.
+    """Open the graphs of a model folder.
+
+    Args:
+        device: "CPU" or "Ascend" (default: PANOPTES_DEVICE, or CPU).
+        number: the number of the card, if there are several.
 
     Raises:
         UnknownDevice: there is no such device, or it doesn't answer.
-        UnknownRuntime: PANOPTES_RUNTIME names none that runs on the device.
-        NoOnnxRuntime, NoMindSpore: what is to run the network isn't installed.
-        UnknownPrecision, BadThreads: PANOPTES_PRECISION or PANOPTES_THREADS can't be what it is.
+        UnknownRuntime: PANOPTES_RUNTIME names no runtime that works on the device.
+        NoOnnxRuntime, NoMindSpore: the library that runs the network is not installed.
+        UnknownPrecision, BadThreads: PANOPTES_PRECISION or PANOPTES_THREADS has a value that it can't have.
         BadGraphs, NoInt8Graphs, BadCheckpoint: the model's files don't fit.
     """
-    device = device or os.environ.get("PANOPTES_DEVICE") or DEVICES[0]
-    if device not in DEVICES:
-        raise UnknownDevice(f"PANOPTES_DEVICE is {device!r}; set it to CPU or Ascend.")
+    device = device_name(device)
     if runtime_of(device) == ONNXRUNTIME:
         from encoder.runtime.onnx_graphs import OnnxGraphs
 
@@ -64,8 +69,24 @@ def open_graphs(
     return MindSporeGraphs(folder, config, fingerprint, device, number)
 
 
+def device_name(name: str | None = None) -> str:
+    """The device to use: `name` (default: PANOPTES_DEVICE, or CPU).
+
+    Raises:
+        UnknownDevice: it is neither CPU nor Ascend.
+    """
+    name = name or os.environ.get("PANOPTES_DEVICE") or DEVICES[0]
+    if name not in DEVICES:
+        raise UnknownDevice(f"PANOPTES_DEVICE is {name!r}; set it to {' or '.join(DEVICES)}.")
+    return name
+
+
 def runtime_of(device: str) -> str:
-    """What runs a network on a device: PANOPTES_RUNTIME, or by default ONNX Runtime on CPU. Raises UnknownRuntime."""
+    """The runtime for a device: PANOPTES_RUNTIME (default: ONNX Runtime on CPU, MindSpore on Ascend).
+
+    Raises:
+        UnknownRuntime: there is no such runtime, or it doesn't work on the device.
+    """
     named = os.environ.get("PANOPTES_RUNTIME") or (ONNXRUNTIME if device == "CPU" else MINDSPORE)
     if named not in (ONNXRUNTIME, MINDSPORE):
         raise UnknownRuntime(f"PANOPTES_RUNTIME is {named!r}; set it to {ONNXRUNTIME} or {MINDSPORE}.")
@@ -75,7 +96,14 @@ def runtime_of(device: str) -> str:
 
 
 def check_mindspore(wanted: str) -> None:
-    """Raise NoMindSpore where MindSpore isn't installed; `wanted` is what needs it."""
+    """Check that MindSpore is installed.
+
+    Args:
+        wanted: what needs it, as the error names it.
+
+    Raises:
+        NoMindSpore: it is not installed.
+    """
     from importlib.util import find_spec
 
     if find_spec("mindspore") is None:

@@ -1,13 +1,12 @@
-"""Products in 8 bits: the arithmetic, and the graphs of a model folder that have them. Never imports mindspore.
+"""Matrix products in 8 bits: the arithmetic, and the 8-bit graphs of a model folder. Never imports mindspore.
 
-A product x W is computed as (x / steps) (steps * W): `steps` [K], one for each column of x, were chosen when the graphs were
-made, so that neither side has columns that dwarf the others (Xiao et al. 2023, "SmoothQuant"). Both sides are then rounded to
-8 bits, the weights with a scale for each output.
+A product x W is computed as (x / steps) (steps * W). The `steps` [K], one for each column of x, are chosen when the graphs are
+made, so that no column of either side dwarfs the others (Xiao et al. 2023, "SmoothQuant"). Both sides are then rounded to 8
+bits, the weights with a scale for each output.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,22 +16,29 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from encoder.errors import NoInt8Graphs
+from encoder.files import sha256_of
 from encoder.runtime.graph_files import FOLDER as GRAPHS
 from encoder.runtime.graph_files import INT8 as FOLDER
 from encoder.runtime.graph_files import source_digest
 
 RECORD, STEPS = "int8.json", "steps.safetensors"
-MODULES = ("int8", "onnx_quantizing")
-"""The modules that decide what an 8-bit graph computes, beside those of the network."""
+MODULES = ("exporting/onnx_quantization", "runtime/int8")
+"""The modules, below `encoder/`, that decide what an 8-bit graph computes, beside those of the network."""
 LARGEST = 127
 WIDE_DOT_PRODUCTS = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp")
-"""What /proc/cpuinfo calls instructions that multiply 8-bit numbers and add them up in 32 bits."""
+"""The names in /proc/cpuinfo of instructions that multiply 8-bit numbers and add the products up in 32 bits."""
 
 
 @dataclass(frozen=True)
 class Product:
-    """A product in 8 bits: the name of its weight, stored as [N, K] if `turned`, and of its bias; `leader` is the weight of the
-    first product that reads the same input."""
+    """A product in 8 bits.
+
+    Attributes:
+        weight: the name of its weight.
+        bias: the name of its bias, if it has one.
+        turned: the weight is stored as [N, K]; else as [K, N].
+        leader: the weight of the first product that reads the same input.
+    """
 
     weight: str
     bias: str | None
@@ -42,7 +48,13 @@ class Product:
 
 @dataclass(frozen=True)
 class Int8Graph:
-    """A graph with products in 8 bits: its file, the weights that stay float32, and the products."""
+    """A graph with products in 8 bits.
+
+    Attributes:
+        path: its file.
+        weights: the names of the weights that stay float32.
+        products: the products in 8 bits.
+    """
 
     path: Path
     weights: list[str]
@@ -50,14 +62,22 @@ class Int8Graph:
 
 
 def file_name(entry: str, signed: bool) -> str:
-    """The file of an entry's graph, with weights that are int8 or uint8."""
+    """The file name of an entry's graph with int8 weights (`signed`), or with uint8 weights."""
     return f"{entry}.onnx" if signed else f"{entry}-unsigned.onnx"
 
 
 def read_int8_graphs(model: Path, fingerprint: str, signed: bool) -> tuple[dict[str, Int8Graph], dict[str, np.ndarray]]:
-    """The graphs with 8-bit products of a model folder by entry, and the steps of each product by its weight.
+    """Read the 8-bit graphs of a model folder.
 
-    Raises NoInt8Graphs where there are none, or they were made of other weights or other code, or are damaged.
+    Args:
+        fingerprint: of the model folder.
+        signed: take the graphs with int8 weights; else those with uint8 weights.
+
+    Returns:
+        The graphs by entry, and the steps of each product by its weight.
+
+    Raises:
+        NoInt8Graphs: there are none, or they are damaged, or made of other weights or other code.
     """
     folder = model / GRAPHS / FOLDER
     try:
@@ -68,7 +88,7 @@ def read_int8_graphs(model: Path, fingerprint: str, signed: bool) -> tuple[dict[
         graphs = {}
         for entry, one in record["graphs"].items():
             path = folder / file_name(entry, signed)
-            if hashlib.sha256(path.read_bytes()).hexdigest() != one["sha256"][path.name]:
+            if sha256_of(path) != one["sha256"][path.name]:
                 raise NoInt8Graphs(model, f"are damaged ({path.name})")
             graphs[entry] = Int8Graph(path, one["weights"], [Product(**product) for product in one["products"]])
         return graphs, steps
@@ -81,13 +101,13 @@ def read_int8_graphs(model: Path, fingerprint: str, signed: bool) -> tuple[dict[
 def constants(
     product: Product, weight: np.ndarray, bias: np.ndarray | None, steps: np.ndarray, signed: bool
 ) -> dict[str, np.ndarray]:
-    """What a graph needs for a product, by the names that it has there.
+    """Compute the arrays that a graph needs for a product, by their names in the graph.
 
     Args:
-        weight: float32 [K, N], or [N, K] where the product's weight is `turned`.
+        weight: float32 [K, N], or [N, K] if the product's weight is `turned`.
         bias: float32 [N], or None.
         steps: float32 [K].
-        signed: whether weights are int8; else uint8, around 128.
+        signed: True for int8 weights; else uint8, around 128.
     """
     matrix = (weight.T if product.turned else weight) * steps[:, None]
     scales = np.maximum(np.abs(matrix).max(0), 1e-12).astype(np.float32) / LARGEST
@@ -106,9 +126,15 @@ def constants(
 
 
 def balanced_steps(inputs: np.ndarray, weights: np.ndarray, alpha: float) -> np.ndarray:
-    """Steps float32 [K] for inputs whose largest numbers are `inputs` [K] and weights whose largest are `weights` [K].
+    """Choose the steps of a product.
 
-    With `alpha` 0 the weights keep no column that dwarfs the others, with 1 the inputs.
+    Args:
+        inputs: the largest absolute number in each column of the inputs, float32 [K].
+        weights: the same of the weights, float32 [K].
+        alpha: with 0 no column of the weights dwarfs the others, with 1 no column of the inputs.
+
+    Returns:
+        float32 [K].
     """
     inputs, weights = np.maximum(inputs, 1e-6), np.maximum(weights, 1e-6)
     smooth = inputs**alpha / weights ** (1 - alpha)
@@ -116,7 +142,7 @@ def balanced_steps(inputs: np.ndarray, weights: np.ndarray, alpha: float) -> np.
 
 
 def has_wide_dot_products() -> bool:
-    """Whether the processor multiplies 8-bit numbers without losing bits of their sums: then weights may be signed."""
+    """True if the processor adds up 8-bit products without losing bits; then weights may be signed."""
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

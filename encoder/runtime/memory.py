@@ -1,4 +1,4 @@
-"""Memory that the process has and doesn't use."""
+"""Memory that the process holds and doesn't use."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ import ctypes
 
 
 def give_back_memory() -> None:
-    """Give back to the system what C's allocator keeps of what was freed: loading and compiling leave hundreds of MB."""
+    """Return freed memory from C's allocator to the system: loading and compiling leave hundreds of MB there."""
     with contextlib.suppress(OSError, AttributeError):  # another C library keeps less
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,4 +1,4 @@
-"""Threads for all that an encoder computes, where requests that wait at the same time share a batch."""
+"""Threads that run an encoder's work; requests that wait at the same time share a batch."""
 
 from __future__ import annotations
 
@@ -6,22 +6,30 @@ from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import TypeVar
 
 import numpy as np
 
 Columns = tuple[np.ndarray, ...]
+A = TypeVar("A")
+R = TypeVar("R")
 
 
 @dataclass(eq=False)
 class _Request:
-    """Rows that wait: `columns` are arrays [n, ...], of which `taken` went into batches; `results` is what came of them, with
-    the first row of each."""
+    """Rows that wait for a batch.
+
+    Attributes:
+        columns: arrays [n, ...].
+        taken: the number of rows that went into batches.
+        results: what came out of the batches, each with the number of its first row.
+    """
 
     key: Hashable
     columns: Columns
     taken: int = 0
     results: list[tuple[int, Columns]] = field(default_factory=list)
-    future: Future = field(default_factory=Future)
+    future: Future[Columns] = field(default_factory=Future)
 
     @property
     def left(self) -> int:
@@ -37,49 +45,54 @@ class _Share:
 
 
 class BatchingWorker:
-    """Runs things in the order in which they came, each in one of its threads; rows of the same key run together.
+    """Runs calls in the order in which they came, each in one of its threads; rows of the same key run together.
 
-    Nothing is held back: a batch is what waits at the moment that a thread is free, be it one row.
+    Nothing is held back: when a thread is free it takes what waits at that moment, be it one row.
     """
 
     def __init__(self, name: str, threads: int = 1) -> None:
-        self._thread = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self.threads = threads
         self._lock = Lock()
         self._waiting: list[_Request] = []
 
-    def call(self, function: Callable, *arguments):
-        """What the function gives, or raises, when it has the thread for itself."""
-        return self._thread.submit(function, *arguments).result()
+    def call(self, function: Callable[..., R], *arguments: object) -> R:
+        """Run a function in one of the threads; gives what it gives, raises what it raises."""
+        return self._pool.submit(function, *arguments).result()
 
-    def map(self, function: Callable, arguments: Iterable) -> list:
-        """What the function gives for each argument, each in a thread of its own as threads are free."""
-        return [future.result() for future in [self._thread.submit(function, argument) for argument in arguments]]
+    def map(self, function: Callable[[A], R], arguments: Iterable[A]) -> list[R]:
+        """Run a function for each argument, in as many threads as are free; gives the results in order."""
+        return [future.result() for future in [self._pool.submit(function, argument) for argument in arguments]]
 
     def rows(self, key: Hashable, columns: Columns, run: Callable[..., Columns], most: int) -> Columns:
-        """Runs rows, at most `most` at a time, together with those that other threads ask for under the same key.
+        """Run rows together with rows of the same key that other threads ask for.
 
         Args:
             key: rows of one key fit into one batch: they have the same shapes, `run` and `most`.
             columns: arrays [n, ...], n at least 1.
-            run: from columns [m, ...] with m <= most to arrays [m, ...], whose row i depends on row i alone.
+            run: makes arrays [m, ...] of columns [m, ...], m <= `most`; its row i must depend on row i alone.
+            most: the most rows of a batch.
 
-        Returns what `run` gives, arrays [n, ...]. Raises what `run` raises for these rows, never for those of others.
+        Returns:
+            What `run` gives for these rows, arrays [n, ...].
+
+        Raises:
+            Exception: what `run` raises for these rows, never for rows of other threads.
         """
         request = _Request(key, columns)
         with self._lock:
             self._waiting.append(request)
         for _ in range(min(self.threads, -(-request.left // most))):
-            self._thread.submit(self._serve, request, run, most)
+            self._pool.submit(self._serve, request, run, most)
         return request.future.result()
 
     def _serve(self, request: _Request, run: Callable[..., Columns], most: int) -> None:
-        """Runs batches until the request is done, which earlier batches may have seen to already."""
+        """Run batches until no rows of the request wait; earlier batches may have taken them all."""
         while shares := self._take(request, most):
             self._run(shares, run)
 
     def _take(self, first: _Request, most: int) -> list[_Share]:
-        """The next batch of a request, filled up with what waits beside it; nothing where the request waits no more."""
+        """Take the next batch of a request, filled up with other rows of its key; empty if no rows of the request wait."""
         shares: list[_Share] = []
         with self._lock:
             if first not in self._waiting:
@@ -96,7 +109,7 @@ class BatchingWorker:
         return shares
 
     def _run(self, shares: list[_Share], run: Callable[..., Columns]) -> None:
-        """Runs a batch and hands everyone their rows; where it fails, each request's rows alone, so that only one has to."""
+        """Run a batch and hand out the results. If it fails, run each request alone, so that only the wrong one fails."""
         try:
             parts = [[column[share.rows] for column in share.request.columns] for share in shares]
             results = run(*(np.concatenate(column) for column in zip(*parts, strict=True)))
@@ -114,7 +127,7 @@ class BatchingWorker:
             start = end
 
     def _hand_over(self, share: _Share, results: Columns) -> None:
-        """Adds results of some of a request's rows, and ends it with the last; threads may come with them in any order."""
+        """Add the results of some rows of a request, and end the request with its last. Threads may come in any order."""
         request = share.request
         with self._lock:
             request.results.append((share.rows.start, results))

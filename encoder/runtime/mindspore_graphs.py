@@ -1,4 +1,4 @@
-"""The entries of a model run by MindSpore: on Ascend, and on the processor as the reference."""
+"""Runs the entries of a model with MindSpore: on Ascend, and on CPU as the reference."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ import numpy as np
 from mindspore import Tensor
 
 from encoder import model_folder
-from encoder.config import OptConfig
+from encoder.config import ModelConfig
 from encoder.network.blocks import TransposedLinear
 from encoder.network.entries import entries_of, network_of
 from encoder.runtime.device import CompiledCell, use_device, worker
 from encoder.runtime.graph_cache import process_cache
 from encoder.runtime.memory import give_back_memory
-from encoder.single_stream_config import SingleStreamConfig
 
 
 class MindSporeGraphs:
-    """The network of a model folder with its weights. Each shape is compiled once, and kept in the compile cache.
+    """The network of a model folder. Each shape is compiled once and kept in the compile cache.
 
-    Raises UnknownDevice, and BadCheckpoint where the weights don't fit the network.
+    Raises:
+        UnknownDevice: there is no such device, or it doesn't answer.
+        BadCheckpoint: the weights don't fit the network.
     """
 
     padded = True
     worker = image_worker = worker
     image_batches, text_batches = (1, 8), (1, 8, 32)
 
-    def __init__(self, folder: Path, config: OptConfig | SingleStreamConfig, fingerprint: str, device: str, number: int | None):
+    def __init__(self, folder: Path, config: ModelConfig, fingerprint: str, device: str, number: int | None):
         self.device = use_device(device, number)
         self._cells: dict[str, CompiledCell] = {}
         worker.call(self._load, folder, config, fingerprint)
@@ -35,14 +36,14 @@ class MindSporeGraphs:
 
     @property
     def compiled(self) -> set[tuple]:
-        """What was compiled: entry and shapes."""
+        """The entry and the shapes of each call that was compiled."""
         return {(entry, *shapes) for entry, cell in self._cells.items() for shapes in cell.shapes}
 
     def run(self, entry: str, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Run an entry (see encoder/network/entries.py); its shapes are compiled where they are new."""
+        """Run an entry (see encoder/network/entries.py); new shapes are compiled first."""
         return self._cells[entry](*arrays)
 
-    def _load(self, folder: Path, config: OptConfig | SingleStreamConfig, fingerprint: str) -> None:
+    def _load(self, folder: Path, config: ModelConfig, fingerprint: str) -> None:
         model = network_of(config)
         parameters = dict(model.parameters_and_names())
         weights = model_folder.read_weights(folder)

@@ -1,5 +1,4 @@
-"""One model on several devices: as many processes, each with the model open, behind an encoder's calls. Never imports
-mindspore."""
+"""One model on several devices: a process for each, behind the calls of one encoder. Never imports mindspore."""
 
 from __future__ import annotations
 
@@ -11,33 +10,45 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
+from typing import Any
 
 import numpy as np
 
-from encoder.api import ImageEncodings
+from encoder.api import BulkEncoder, EncoderConfig, ImageEncodings
 from encoder.errors import DeviceLost, EncoderError
 from encoder.runtime.onnx_graphs import threads
 
 
 @dataclass(frozen=True, eq=False)
 class MultiDeviceTexts:
-    """vectors float32 [n, D] of unit length."""
+    """Vectors of n texts, float32 [n, D], of unit length."""
 
     vectors: np.ndarray
 
 
 class MultiDeviceEncoder:
-    """`encode_images` and `encode_texts` of `devices` processes; as many threads may call at once, each call goes to one.
+    """A `BulkEncoder` of several processes. As many threads may call at once; each call goes to one process.
 
-    `opened(number)` gives the encoder of process 0, 1, ...; it must be importable in a fresh process. `config`, `fingerprint`
-    and `device` are those of what it opens. Use it in a `with`, or `close` it.
+    Use it in a `with`, or `close` it.
 
-    Raises what opening raises, and DeviceLost where a process ends before it has answered.
+    Args:
+        opened: gives the encoder of process 0, 1, ...; it must be importable in a fresh process.
+        config, fingerprint, device: of the encoders that `opened` gives.
+        devices: the number of processes.
+
+    Raises:
+        EncoderError: what opening an encoder raises.
+        DeviceLost: a process ended before it answered; calls raise it too.
     """
 
-    query_bank = None
-
-    def __init__(self, opened: Callable[[int], object], config, fingerprint: str, devices: int, device: str = "CPU"):
+    def __init__(
+        self,
+        opened: Callable[[int], BulkEncoder],
+        config: EncoderConfig,
+        fingerprint: str,
+        devices: int,
+        device: str = "CPU",
+    ):
         self.config, self.fingerprint, self.device, self.devices = config, fingerprint, device, devices
         self._idle: queue.SimpleQueue[_Child] = queue.SimpleQueue()
         self._children: list[_Child] = []
@@ -58,20 +69,20 @@ class MultiDeviceEncoder:
         self.close()
 
     def encode_images(self, images: np.ndarray) -> ImageEncodings:
-        """As an encoder's, by one of the processes."""
+        """Encode images in one of the processes (see `BulkEncoder.encode_images`)."""
         return ImageEncodings(*self._ask(_images, images))
 
     def encode_texts(self, texts: list[str]) -> MultiDeviceTexts:
-        """As an encoder's, by one of the processes, but for the states."""
+        """Encode texts in one of the processes (see `BulkEncoder.encode_texts`)."""
         return MultiDeviceTexts(self._ask(_texts, texts))
 
     def close(self) -> None:
-        """End the processes; once is enough."""
+        """End the processes."""
         for child in self._children:
             child.end()
         self._children = []
 
-    def _ask(self, call: Callable, argument):
+    def _ask(self, call: Callable[[BulkEncoder, Any], Any], argument: object) -> Any:
         child = self._idle.get()
         try:
             return child.ask(call, argument)
@@ -79,19 +90,19 @@ class MultiDeviceEncoder:
             self._idle.put(child)
 
 
-def _images(encoder, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _images(encoder: BulkEncoder, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     encoded = encoder.encode_images(images)
     return encoded.vectors, encoded.tokens
 
 
-def _texts(encoder, texts: list[str]) -> np.ndarray:
+def _texts(encoder: BulkEncoder, texts: list[str]) -> np.ndarray:
     return encoder.encode_texts(texts).vectors
 
 
 class _Child:
-    """A process with an encoder, which answers one call at a time."""
+    """A process with an encoder. It answers one call at a time."""
 
-    def __init__(self, opened: Callable[[], object], number: int, devices: int):
+    def __init__(self, opened: Callable[[], BulkEncoder], number: int, devices: int):
         context = multiprocessing.get_context("spawn")  # MindSpore's threads don't outlive a fork
         self._number = number
         self._pipe, other = context.Pipe()
@@ -99,16 +110,26 @@ class _Child:
         self._process.start()
         other.close()
 
-    def ask(self, call: Callable, argument):
-        """What `call(encoder, argument)` gives there. Raises its error, or DeviceLost."""
+    def ask(self, call: Callable[[BulkEncoder, Any], Any], argument: object) -> Any:
+        """Run `call(encoder, argument)` in the process.
+
+        Raises:
+            EncoderError: what the call raises.
+            DeviceLost: the process ended.
+        """
         try:
             self._pipe.send((call, argument))
         except OSError as error:
             raise self._lost() from error
         return self.answer()
 
-    def answer(self):
-        """What the process says to the last call, or at first when it has opened the encoder. Raises its error."""
+    def answer(self) -> Any:
+        """Wait for the answer to the last call; the first answer, None, says that the encoder is open.
+
+        Raises:
+            EncoderError: what the call, or opening the encoder, raises.
+            DeviceLost: the process ended.
+        """
         try:
             failed, value = self._pipe.recv()
         except (EOFError, OSError) as error:
@@ -118,7 +139,7 @@ class _Child:
         return value
 
     def end(self) -> None:
-        """End it, whatever it is doing."""
+        """End the process, whatever it is doing."""
         self._pipe.close()
         self._process.terminate()
         self._process.join()
@@ -128,8 +149,8 @@ class _Child:
         return DeviceLost(self._number, self._process.exitcode)
 
 
-def _serve(pipe: Connection, opened: Callable[[], object], devices: int) -> None:
-    """Open the encoder and answer until nobody asks any more, which is also so where the parent was killed."""
+def _serve(pipe: Connection, opened: Callable[[], BulkEncoder], devices: int) -> None:
+    """Open the encoder and answer calls until the pipe is closed, which also happens when the parent is killed."""
     if not os.environ.get("PANOPTES_THREADS"):
         os.environ["PANOPTES_THREADS"] = str(max(1, threads() // devices))  # on CPU they share the processors
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's

@@ -1,4 +1,4 @@
-"""The entries of a model run by ONNX Runtime on the processor. Never imports mindspore."""
+"""Runs the entries of a model with ONNX Runtime on CPU. Never imports mindspore."""
 
 from __future__ import annotations
 
@@ -6,25 +6,24 @@ import os
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from encoder.config import OptConfig
+from encoder.config import ModelConfig
 from encoder.errors import BadGraphs, BadThreads, NoOnnxRuntime, UnknownPrecision
 from encoder.model_folder import read_weights
 from encoder.runtime.graph_files import read_graphs
-from encoder.runtime.int8 import Product, constants, has_wide_dot_products, read_int8_graphs
+from encoder.runtime.int8 import Int8Graph, Product, constants, has_wide_dot_products, read_int8_graphs
 from encoder.runtime.memory import give_back_memory
 from encoder.runtime.micro_batching import BatchingWorker
-from encoder.single_stream_config import SingleStreamConfig
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 FLOAT32, INT8 = "float32", "int8"
 OLDEST = (1, 21)
-"""The first ONNX Runtime whose numbers were found right: 1.20 opens the graphs, and leaves out the bias of an attention."""
+"""The first ONNX Runtime with right numbers: 1.20 opens the graphs, but leaves out the bias of an attention."""
 
 MOST_WORKERS = 4
 IMAGES = "images"
@@ -32,18 +31,22 @@ IMAGES = "images"
 
 @cache
 def workers(count: int) -> tuple[BatchingWorker, BatchingWorker]:
-    """What runs the graphs of all models on `count` processors: texts and pairs in several threads, images in one.
+    """The threads that run the graphs of all models: several for texts and pairs, one for images.
 
-    Halves of a batch in two threads are done before the whole is in one that is spread over two processors; but one image is to
-    be quick.
+    Two threads with half a batch each are faster than one whose graph is spread over two processors. Images go through one
+    thread, so that a single one is quick.
+
+    Args:
+        count: the number of processors.
     """
     return BatchingWorker("texts", min(count, MOST_WORKERS)), BatchingWorker(IMAGES)
 
 
 def threads() -> int:
-    """How many processors graphs run on: PANOPTES_THREADS, or those that this process may use.
+    """The number of processors that graphs run on: PANOPTES_THREADS, or those that this process may use.
 
-    Raises BadThreads where the variable holds no number of them.
+    Raises:
+        BadThreads: PANOPTES_THREADS is not a number of processors.
     """
     named = os.environ.get("PANOPTES_THREADS")
     if not named:
@@ -56,21 +59,26 @@ def threads() -> int:
 class OnnxGraphs:
     """The exported graphs of a model folder. Each is opened when it is first run, with the weights that it reads.
 
-    With PANOPTES_PRECISION=int8 the products of images, texts and match are in 8 bits (see int8.py). Raises what
-    `graph_files.read_graphs` raises, NoOnnxRuntime, BadThreads, UnknownPrecision, and NoInt8Graphs.
+    With PANOPTES_PRECISION=int8 the products of images, texts and match are in 8 bits (see `encoder/runtime/int8.py`).
+
+    Raises:
+        NoOnnxRuntime: ONNX Runtime is not installed, or is too old.
+        BadThreads, UnknownPrecision: PANOPTES_THREADS or PANOPTES_PRECISION has a value that it can't have.
+        BadGraphs, NoInt8Graphs, BadCheckpoint: the model's files don't fit.
     """
 
     device = "CPU"
     padded = False
     image_batches, text_batches = (2,), (32,)
 
-    def __init__(self, folder: Path, config: OptConfig | SingleStreamConfig, fingerprint: str):
+    def __init__(self, folder: Path, config: ModelConfig, fingerprint: str):
         check_onnxruntime()
         self.worker, self.image_worker = workers(threads())
         self._folder = folder
         self._files = read_graphs(folder, config)
         self._signed = has_wide_dot_products()
-        self._int8, self._steps = {}, {}
+        self._int8: dict[str, Int8Graph] = {}
+        self._steps: dict[str, np.ndarray] = {}
         if precision() == INT8:
             self._int8, self._steps = read_int8_graphs(folder, fingerprint, self._signed)
         self._sessions: dict[str, InferenceSession] = {}
@@ -80,7 +88,8 @@ class OnnxGraphs:
         """Run an entry (see encoder/network/entries.py) on arrays of any batch and length."""
         session = self._sessions.get(entry) or self._opened(entry)
         names = (given.name for given in session.get_inputs())
-        return tuple(session.run(None, dict(zip(names, arrays, strict=True))))
+        results = session.run(None, dict(zip(names, arrays, strict=True)))
+        return tuple(cast(list[np.ndarray], results))  # no entry gives a sequence or a sparse tensor
 
     def _opened(self, entry: str) -> InferenceSession:
         with self._lock:
@@ -104,11 +113,16 @@ class OnnxGraphs:
     def _constants(self, product: Product) -> dict[str, np.ndarray]:
         stored = read_weights(self._folder, [name for name in (product.weight, product.bias) if name])
         weight = stored[product.weight].astype(np.float32)
-        return constants(product, weight, stored.get(product.bias), self._steps[product.weight], self._signed)
+        bias = stored[product.bias] if product.bias else None
+        return constants(product, weight, bias, self._steps[product.weight], self._signed)
 
 
 def precision() -> str:
-    """The precision of products that PANOPTES_PRECISION asks for. Raises UnknownPrecision."""
+    """The precision of products: PANOPTES_PRECISION (default: float32).
+
+    Raises:
+        UnknownPrecision: there is no such precision.
+    """
     named = os.environ.get("PANOPTES_PRECISION") or FLOAT32
     if named not in (FLOAT32, INT8):
         raise UnknownPrecision(f"PANOPTES_PRECISION is {named!r}; set it to {FLOAT32} or {INT8}.")
@@ -116,11 +130,13 @@ def precision() -> str:
 
 
 def open_session(model: str | bytes, weights: dict[str, np.ndarray], spread: bool = False) -> InferenceSession:
-    """A session of a graph, a file or its bytes, with the values of the initializers that lie elsewhere; floats as float32.
+    """Open a session of a graph.
 
-    One that is `spread` runs over all processors, which wait for it while it runs; others leave room for the other threads.
-
-    `weights` is emptied. ONNX Runtime copies the values: they need not outlive this call.
+    Args:
+        model: the path of the graph, or its bytes.
+        weights: the values of the initializers that the graph does not hold; floats become float32. The dictionary is emptied,
+            and the values need not outlive this call: ONNX Runtime copies them.
+        spread: run over all processors, which wait actively while it runs; else leave room for other threads.
     """
     import onnxruntime
 
@@ -133,8 +149,8 @@ def open_session(model: str | bytes, weights: dict[str, np.ndarray], spread: boo
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def session_options(spread: bool):
-    """The settings of a session; docs/benchmarks.md has what others cost."""
+def session_options(spread: bool) -> Any:
+    """The `onnxruntime.SessionOptions` of a session; docs/benchmarks.md says what other settings cost."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -149,7 +165,11 @@ def session_options(spread: bool):
 
 
 def check_onnxruntime() -> None:
-    """Raise NoOnnxRuntime where ONNX Runtime isn't installed, or is too old for the graphs."""
+    """Check that ONNX Runtime is installed and reads the graphs.
+
+    Raises:
+        NoOnnxRuntime: it is not installed, or is too old.
+    """
     try:
         from onnxruntime import __version__ as found
     except ImportError as error:

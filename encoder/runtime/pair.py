@@ -1,13 +1,14 @@
-"""Two models as one encoder: the first finds, the second re-ranks. Never imports mindspore."""
+"""Two models as one encoder: the first one finds, the second one re-ranks. Never imports mindspore."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from encoder.api import ImageEncodings
+from encoder.api import Encoder, EncoderConfig, ImageEncodings, TextEncodings
 from encoder.inputs.image_inputs import PairInput
 
 JOINED = "+"
@@ -15,14 +16,14 @@ JOINED = "+"
 
 @dataclass(frozen=True)
 class PairedConfig:
-    """The two configs, and of each what the other rooms ask for.
+    """The configs of two models as one `EncoderConfig`.
 
-    Vectors are the first model's, tokens and scores the second's: no score is blended with the first stage's unless the
-    second's own config says so.
+    The vectors are the first model's, the tokens and match logits the second's. The first stage's scores count only if the
+    second model's own config says so.
     """
 
-    first: object
-    second: object
+    first: EncoderConfig
+    second: EncoderConfig
 
     @property
     def name(self) -> str:
@@ -31,27 +32,27 @@ class PairedConfig:
 
     @property
     def dim(self) -> int:
-        """The width of the first model's vectors."""
+        """D of the first model."""
         return self.first.dim
 
     @property
     def token_shape(self) -> tuple[int, int]:
-        """(L, W) of what the second model keeps of an image."""
+        """(L, W) of the second model."""
         return self.second.token_shape
 
     @property
     def token_grid(self) -> tuple[int, int] | None:
-        """(h, w) of the places among these tokens, the second model's; None where it can't say where it looks."""
+        """(rows, columns) of the second model; None if it cannot explain."""
         return self.second.token_grid
 
     @property
     def preprocessing(self) -> str:
-        """How a photo becomes the square that these places lie on: the second model's."""
+        """How a photo becomes the square that `token_grid` covers: the second model's."""
         return self.second.preprocessing
 
     @property
     def inputs(self) -> PairInput:
-        """What both read of an image."""
+        """What both models read of an image."""
         return PairInput(self.first.inputs, self.second.inputs)
 
     @property
@@ -61,12 +62,12 @@ class PairedConfig:
 
     @property
     def match_calibration(self) -> None:
-        """None: a calibration holds for the candidates of the first stage that it was fitted behind."""
+        """None: a calibration holds only for candidates of the first stage that it was fitted on."""
         return None
 
     @property
     def hub_weights(self) -> tuple[float, float]:
-        """The first model's, whose vectors they are fitted to."""
+        """The first model's, since they are fitted to its vectors."""
         return self.first.hub_weights
 
     @property
@@ -76,41 +77,47 @@ class PairedConfig:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Those that both were trained on; the second's, if there is none."""
+        """The languages that both models were trained on; if there is none, the second model's."""
         return tuple(one for one in self.first.languages if one in self.second.languages) or self.second.languages
 
 
 @dataclass(frozen=True, eq=False)
 class PairedTexts:
-    """vectors float32 [n, D] of the first model; the rest is the second's, which reads the texts when that is asked for."""
+    """Encodings of n texts: the first model's vectors, and the second's states, which are computed when they are needed.
+
+    Attributes:
+        vectors: float32 [n, D], of unit length.
+        texts: the texts themselves.
+        reader: the second model.
+    """
 
     vectors: np.ndarray
     texts: list[str]
-    reader: object
+    reader: Encoder
 
     def __len__(self) -> int:
         return len(self.texts)
 
     @cached_property
-    def read(self):
+    def encoded(self) -> TextEncodings:
         """The second model's encodings."""
         return self.reader.encode_texts(self.texts)
 
     @property
     def states(self) -> np.ndarray:
-        """[n, T, ...], as the second model's `match` takes them."""
-        return self.read.states
+        """[n, T, ...], as the second model's `match` reads them."""
+        return self.encoded.states
 
     @property
     def lengths(self) -> np.ndarray:
-        """int32 [n], the second model's tokens that are not padding."""
-        return self.read.lengths
+        """int32 [n], the number of the second model's tokens that are not padding."""
+        return self.encoded.lengths
 
 
 class PairedEncoder:
-    """An encoder's calls, answered by two encoders: `first` gives vectors, `second` tokens, match logits and explanations."""
+    """An `Encoder` of two: `first` gives the vectors; `second` gives tokens, match logits and explanations."""
 
-    def __init__(self, first, second):
+    def __init__(self, first: Encoder, second: Encoder):
         self.first, self.second = first, second
         self.device = first.device
         self.config = PairedConfig(first.config, second.config)
@@ -119,41 +126,45 @@ class PairedEncoder:
         self.fingerprint = paired_fingerprint(first.fingerprint, second.fingerprint)
 
     @property
-    def on_batch(self):
-        """Told of each batch of either model (see `Encoder.on_batch`)."""
+    def on_batch(self) -> Callable[[str, int], None]:
+        """Called after each batch of either model (see `Encoder.on_batch`)."""
         return self.first.on_batch
 
     @on_batch.setter
-    def on_batch(self, told) -> None:
-        self.first.on_batch = self.second.on_batch = told
+    def on_batch(self, called: Callable[[str, int], None]) -> None:
+        self.first.on_batch = self.second.on_batch = called
 
     def encode_images(self, images: np.ndarray) -> ImageEncodings:
-        """Records [n] as `config.inputs` makes them, to the first model's vectors and the second's tokens."""
+        """Encode n records that `config.inputs` made: the first model's vectors, the second's tokens."""
         vectors = self.first.encode_images(images["first"]).vectors
         return ImageEncodings(vectors, self.second.encode_images(images["second"]).tokens)
 
     def encode_texts(self, texts: list[str]) -> PairedTexts:
-        """Sentences to the first model's vectors."""
+        """Encode n texts with the first model."""
         return PairedTexts(self.first.encode_texts(texts).vectors, list(texts), self.second)
 
     def match(self, texts: PairedTexts, tokens: np.ndarray) -> np.ndarray:
-        """The second model's match logits float32 [max(n, m)]."""
-        return self.second.match(texts.read, tokens)
+        """The second model's match logits (see `Encoder.match`)."""
+        return self.second.match(texts.encoded, tokens)
 
     def explain(self, texts: PairedTexts, tokens: np.ndarray) -> np.ndarray:
-        """Where the second model looks, float32 [max(n, m), layers, T, L]; raises NoAttention where it can't say."""
-        return self.second.explain(texts.read, tokens)
+        """The second model's cross-attention (see `Encoder.explain`).
+
+        Raises:
+            NoAttention: the second model cannot explain.
+        """
+        return self.second.explain(texts.encoded, tokens)
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """Where in a sentence each of the second model's tokens comes from, [start, end) in characters."""
+        """The characters of each of the second model's tokens (see `Encoder.spans`)."""
         return self.second.spans(text)
 
     def warm_up(self, images: bool = True) -> None:
-        """As `Encoder.warm_up`, of both."""
+        """Warm up both models (see `Encoder.warm_up`)."""
         self.first.warm_up(images)
         self.second.warm_up(images)
 
 
 def paired_fingerprint(first: str, second: str | None) -> str:
-    """The first model's fingerprint, and the re-ranker's behind a plus sign where there is one."""
+    """The first model's fingerprint and, if there is a re-ranker, its own after a plus sign."""
     return first if second is None else f"{first}{JOINED}{second}"

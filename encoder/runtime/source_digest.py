@@ -1,21 +1,21 @@
-"""What Python modules say to Python: their text without comments, docstrings and blank lines."""
+"""A digest of the code in Python modules, without comments, docstrings and blank lines."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import tokenize
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 LAYOUT = (tokenize.ENCODING, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
-"""After one of these a statement begins."""
+"""The tokens after which a statement begins."""
 
 
 def code_digest(paths: Iterable[Path]) -> str:
-    """The SHA-256, in hexadecimal, of the code in these modules, each under its file's name, in this order.
+    """The SHA-256 of the names and the code of modules, in this order, as 64 hex digits.
 
-    It is the same with every version of Python, for the text that is left is hashed, not the tokens.
+    The text is hashed rather than the tokens, so that the digest is the same with every version of Python.
     """
     digest = hashlib.sha256()
     for path in paths:
@@ -24,19 +24,18 @@ def code_digest(paths: Iterable[Path]) -> str:
 
 
 def code_of(source: bytes) -> str:
-    """A module's text without comments, without strings that stand alone as a statement, and without blank lines, also those
-    within a string."""
+    """The text of a module without comments, blank lines (also within strings), and strings that are a whole statement."""
     tokens = list(tokenize.tokenize(io.BytesIO(source).readline))
     encoding = tokens[0].string
     lines = io.TextIOWrapper(io.BytesIO(source), encoding).read().splitlines()
-    for token in reversed([*_unsaid(tokens)]):  # from the end, so that what comes before stays where it is
+    for token in reversed([*_removable(tokens)]):  # from the end, so that the positions of earlier tokens stay right
         (first, start), (last, end) = token.start, token.end
         lines[first - 1 : last] = [lines[first - 1][:start] + lines[last - 1][end:]]
     return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
-def _unsaid(tokens: list[tokenize.TokenInfo]):
-    """The comments, and the strings that are a statement of their own."""
+def _removable(tokens: list[tokenize.TokenInfo]) -> Iterator[tokenize.TokenInfo]:
+    """The comments, and the strings that are a whole statement."""
     tokens = [token for token in tokens if token.type != tokenize.NL]
     before = tokens[0]
     for at, token in enumerate(tokens):
@@ -49,5 +48,5 @@ def _unsaid(tokens: list[tokenize.TokenInfo]):
 
 
 def _ends(tokens: list[tokenize.TokenInfo], at: int) -> bool:
-    """Whether the statement is over here, but for a comment."""
+    """True if only a comment follows in the statement."""
     return next(token.type for token in tokens[at:] if token.type != tokenize.COMMENT) in (tokenize.NEWLINE, tokenize.ENDMARKER)

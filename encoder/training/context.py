@@ -1,20 +1,23 @@
-"""What all stages of a training share."""
+"""The context that all stages of a training share: model, data and settings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor
 
 from encoder.network.opt import OptModel
-from encoder.training.corpus import Album, Captions
+from encoder.training.corpus import CaptionedPhotos, Captions
 from encoder.training.loop import Schedule
 from encoder.training.objectives import MAX_LOG_SCALE, Bridge
-from encoder.training.validation import Views, recall
+from encoder.training.validation import ForwardPasses, recall
+
+Settings = dict[str, Any]
 
 ADAPTER_SIDE = ("uniter.img_embeddings.adapter.", "vision_proj.")
 GRID_SIDE = ("uniter.img_embeddings.img_linear.", "uniter.img_embeddings.img_layer_norm.")
@@ -24,27 +27,39 @@ MATCH_SIDE = ("uniter.encoder.", "itm_head_two.")
 
 @dataclass
 class TrainingContext:
-    """The model, the data and the settings. `say` takes one line for the person who waits."""
+    """The model, the data and the settings of a training.
+
+    Attributes:
+        model: the model that is trained.
+        forward: its compiled forward passes.
+        bridge: the map from the teacher's space to the contrastive space.
+        captions: all sentences.
+        train: the photos to train on.
+        validation: the photos to validate on.
+        folder: where states and the log go.
+        settings: the contents of `opt-mini.toml`, `fine-tuning.toml` or the user's own file.
+        say: prints a line for the user.
+    """
 
     model: OptModel
-    views: Views
+    forward: ForwardPasses
     bridge: Bridge
     captions: Captions
-    train: Album
-    validation: Album
+    train: CaptionedPhotos
+    validation: CaptionedPhotos
     folder: Path
-    settings: dict
+    settings: Settings
     say: Callable[[str], None]
 
     @property
-    def tuned(self) -> tuple[str, ...]:
-        """Names of the backbone's parameters that are trained: its last layers and its last norm."""
+    def trained_backbone(self) -> tuple[str, ...]:
+        """Prefixes of the names of the ViT's trained parameters: its last layers and its last norm."""
         vit, first = "uniter.img_embeddings.vit.", self.settings["backbone"]["frozen_layers"]
         layers = range(first, self.model.config.image_layers)
         return (f"{vit}post_layernorm.", *(f"{vit}encoder.layers.{i}." for i in layers))
 
     def schedule(self, stage: str, slow: tuple[str, ...] = ()) -> Schedule:
-        """The schedule that the settings give a stage: so many steps, or so many times over all photos."""
+        """Make a stage's schedule from its settings, which give either `steps` or `epochs`. `slow`: see Schedule."""
         values = self.settings[stage]
         batch = values.get("batch") or values["groups"] * values["group"]
         steps = values.get("steps") or max(1, round(values["epochs"] * len(self.train) / batch))
@@ -59,37 +74,39 @@ class TrainingContext:
         )
 
     def rng(self, stage: int, step: int) -> np.random.Generator:
-        """The random numbers of one step, the same whenever it is run."""
+        """Create the random generator of a step. It gives the same numbers whenever the step is run."""
         return np.random.default_rng([self.settings["seed"], stage, step])
 
     def parameters(self, *starts: str) -> dict[str, Parameter]:
-        """The model's parameters whose names begin so."""
+        """List the model's parameters whose names begin with one of `starts`."""
         return {name: p for name, p in self.model.parameters_and_names() if name.startswith(starts)}
 
     def targets(self, rows: np.ndarray) -> np.ndarray:
-        """Unit vectors [n, D] of captions as the bridged teacher sees them."""
+        """Compute the bridged teacher's unit vectors [n, D] of captions."""
         weight, bias = self.bridge.map.weight.asnumpy(), self.bridge.map.bias.asnumpy()
-        bridged = self.captions.meanings[rows].astype(np.float32) @ weight.T + bias
+        bridged = self.captions.teacher_vectors[rows].astype(np.float32) @ weight.T + bias
         return bridged / np.linalg.norm(bridged, axis=1, keepdims=True)
 
-    def read(self, rows: np.ndarray) -> np.ndarray:
-        """Unit vectors [n, D] of captions as the text stream sees them."""
-        return self.views.texts(self.captions.ids[rows])
+    def text_vectors(self, rows: np.ndarray) -> np.ndarray:
+        """Compute the text stream's unit vectors [n, D] of captions."""
+        return self.forward.texts(self.captions.ids[rows])
 
-    def keep_scale(self, log_scale: Parameter) -> None:
-        """Put the learnt temperature into the model, bounded."""
+    def store_temperature(self, log_scale: Parameter) -> None:
+        """Store the learnt temperature in the model, bounded."""
         self.model.clip_loss.clip_temp.set_data(Tensor(min(float(log_scale.asnumpy()[0]), MAX_LOG_SCALE), ms.float32))
 
-    def validate(self, tokens: np.ndarray, vectors_of: Callable[[np.ndarray], np.ndarray]) -> dict:
-        """R@1 and R@10 text to image on the validation photos, first caption of each, by language.
+    def validate(self, adapter_inputs: np.ndarray, vectors_of: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
+        """Compute R@1 and R@10, text to image, of the first caption of each validation photo, by language.
 
-        `tokens` are what the adapter reads of these photos.
+        Args:
+            adapter_inputs: of the validation photos [n, L, H].
+            vectors_of: computes unit vectors [q, D] of rows of captions [q].
         """
-        _, images = self.views.images(tokens)
-        figures = {}
+        _, images = self.forward.images(adapter_inputs)
+        metrics = {}
         for name, rows in self.validation.languages().items():
             right = np.array([i for i, r in enumerate(rows) if len(r)])
             similarities = vectors_of(np.array([rows[i][0] for i in right])) @ images.T
             for k in (1, 10):
-                figures[f"{name} R@{k}"] = recall(similarities, right, k)
-        return figures
+                metrics[f"{name} R@{k}"] = recall(similarities, right, k)
+        return metrics

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,14 @@ from encoder.errors import BadTrainingData
 
 @dataclass(frozen=True)
 class Photo:
-    """One photo with its captions; `chinese` was written by people, `translated` by machines from `english`."""
+    """A photo with its captions.
+
+    Attributes:
+        path: the image file.
+        english: captions in English.
+        chinese: captions in Chinese, written by people.
+        translated: captions in Chinese, translated from `english` by machines.
+    """
 
     path: Path
     english: tuple[str, ...]
@@ -21,12 +29,16 @@ class Photo:
 
     @property
     def captions(self) -> tuple[str, ...]:
-        """All captions: English, Chinese by people, Chinese by machines."""
+        """All captions: `english`, `chinese`, `translated`."""
         return self.english + self.chinese + self.translated
 
 
 def read_photos(manifest: Path) -> list[Photo]:
-    """Photos of a manifest in its order; raises BadTrainingData naming the line that cannot be used."""
+    """Read the photos of a manifest, in its order.
+
+    Raises:
+        BadTrainingData: the manifest can't be read or is empty, or a line of it can't be used.
+    """
     if not manifest.is_file():
         raise BadTrainingData(f"{manifest} does not exist; give a JSON Lines manifest of captioned photos.")
     try:
@@ -54,11 +66,11 @@ def _photo(line: str, number: int, manifest: Path) -> Photo:
         raise BadTrainingData(f"{manifest}, line {number}: not an object with `image` and `captions` ({error}).") from error
 
 
-def _clean(texts) -> tuple[str, ...]:
+def _clean(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(text.strip() for text in texts if text.strip())
 
 
 def key_of(photos: list[Photo], *parts: str) -> str:
-    """A short name for a cache that depends on these photos and whatever else `parts` says."""
+    """Make a name of 16 hex digits for a cache that depends on these photos and on `parts`."""
     digest = hashlib.sha256("\n".join([*parts, *(str(photo.path) for photo in photos)]).encode())
     return digest.hexdigest()[:16]

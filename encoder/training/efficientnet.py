@@ -1,4 +1,4 @@
-"""EfficientNet-B3 as torchvision lays it out, under our names, its batch norms folded into the convolutions."""
+"""Converts torchvision's EfficientNet-B3 to our names, with batch norms folded into the convolutions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NORM_EPS = 1e-5
 
 
 def convert_efficientnet(path: Path, stages: tuple[tuple[int, ...], ...]) -> dict[str, np.ndarray]:
-    """Weights of torchvision's EfficientNet with these stages under the names of ours; the classifier is left out."""
+    """Convert torchvision's EfficientNet with these stages to our names, without the classifier."""
     state = read_torch_file(path)
     stem, bias = _folded(state, "features.0.")
     out = {"stem.point.weight": stem.transpose(0, 2, 3, 1).reshape(len(stem), -1), "stem.point.bias": bias}
@@ -28,7 +28,7 @@ def convert_efficientnet(path: Path, stages: tuple[tuple[int, ...], ...]) -> dic
 
 
 def _block(state: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    """One inverted residual block; where nothing is widened, its parts are numbered from the depthwise one."""
+    """Convert an inverted residual block. In one that doesn't expand, numbers begin with the depthwise convolution."""
     first = 1 if f"{prefix}3.0.weight" in state else 0
     depthwise, bias = _folded(state, f"{prefix}{first}.")
     out = {"depthwise.weight": depthwise[:, 0], "depthwise.bias": bias}
@@ -45,7 +45,7 @@ def _pointwise(name: str, weight: np.ndarray, bias: np.ndarray) -> dict[str, np.
 
 
 def _folded(state: dict[str, np.ndarray], prefix: str) -> tuple[np.ndarray, np.ndarray]:
-    """A convolution without bias (`0.`) and the norm after it (`1.`) as one convolution with bias."""
+    """Fold a batch norm (`1.`) into the convolution before it (`0.`): weight and bias."""
     norm = f"{prefix}1."
     scale = state[f"{norm}weight"] / np.sqrt(state[f"{norm}running_var"] + NORM_EPS)
     weight = state[f"{prefix}0.weight"] * scale[:, None, None, None]

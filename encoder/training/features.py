@@ -1,16 +1,15 @@
-"""What the frozen parts of the image stream make of every training photo, computed once and kept on disk."""
+"""Features of all photos from the frozen parts of the image stream, computed once and kept on disk."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import mindspore as ms
 import numpy as np
-from mindspore import nn
+from mindspore import Tensor, nn
 
 from encoder.errors import UnreadableImage
 from encoder.inputs.image_inputs import LoadedImage, PixelInput
@@ -23,41 +22,43 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Frozen:
-    """Frozen features of photos, float16 and memory-mapped.
+class FrozenFeatures:
+    """Features of photos from the frozen parts, float16 and memory-mapped.
 
-    `trunks` [n, T, W] are the ViT's tokens after its frozen layers, of each photo as it is and mirrored; `cells`
-    [n, L, F] the second eye's features, their mean first, of the photo as it is.
+    Attributes:
+        trunks: the ViT's tokens after its frozen layers [n, T, W], of photos as they are and, if there are two, mirrored.
+        cells: features of the convolutional backbone [n, L, F], their mean first, of photos as they are.
     """
 
-    trunks: tuple[np.ndarray | Rows, ...]
-    cells: np.ndarray | Rows
+    trunks: tuple[np.ndarray | ConcatenatedRows, ...]
+    cells: np.ndarray | ConcatenatedRows
 
     def __len__(self) -> int:
         return len(self.cells)
 
 
-class Rows:
-    """Several memory-mapped arrays read as one, row by row or by slices of rows, without copying them."""
+class ConcatenatedRows:
+    """Several memory-mapped arrays, read as one by row or by slice. Only the rows that are read are copied."""
 
-    def __init__(self, parts: list[np.ndarray]):
+    def __init__(self, parts: Sequence[np.ndarray | ConcatenatedRows]):
         self.parts = parts
         self.starts = np.cumsum([0, *(len(part) for part in parts)])
 
     def __len__(self) -> int:
         return int(self.starts[-1])
 
-    def __getitem__(self, rows):
+    def __getitem__(self, rows: int | slice) -> np.ndarray:
         if isinstance(rows, slice):
             return np.stack([self[row] for row in range(*rows.indices(len(self)))])
         part = int(np.searchsorted(self.starts, rows, "right")) - 1
         return self.parts[part][rows - self.starts[part]]
 
 
-def joined(groups: list[Frozen]) -> Frozen:
-    """The features of several groups of photos, one after the other."""
+def concatenated(groups: list[FrozenFeatures]) -> FrozenFeatures:
+    """Concatenate the features of several groups of photos."""
     trunks = zip(*(group.trunks for group in groups), strict=True)
-    return Frozen(tuple(Rows(list(parts)) for parts in trunks), Rows([group.cells for group in groups]))
+    cells = ConcatenatedRows([group.cells for group in groups])
+    return FrozenFeatures(tuple(ConcatenatedRows(list(parts)) for parts in trunks), cells)
 
 
 class _Trunk(nn.Cell):
@@ -65,8 +66,8 @@ class _Trunk(nn.Cell):
         super().__init__()
         self.images, self.layers = model.uniter.img_embeddings, layers
 
-    def construct(self, pixels):
-        """pixels float32 [B, 3, S, S] -> [B, T, W]."""
+    def construct(self, pixels: Tensor) -> Tensor:
+        """Run the ViT's frozen layers: pixels float32 [B, 3, S, S] -> [B, T, W]."""
         return self.images.trunk(pixels, self.layers)
 
 
@@ -75,33 +76,31 @@ class _Grid(nn.Cell):
         super().__init__()
         self.images = model.uniter.img_embeddings
 
-    def construct(self, pixels):
-        """pixels float32 [B, 3, S, S] -> [B, L, F]."""
+    def construct(self, pixels: Tensor) -> Tensor:
+        """Run the convolutional backbone: pixels float32 [B, 3, S, S] -> [B, L, F]."""
         return self.images.grid_features(pixels)
 
 
-class Extractor:
-    """Runs the frozen parts over photos; goes on where an earlier call was cut off.
+class FeatureExtractor:
+    """Runs the frozen parts of the image stream over photos, and goes on where an earlier run was stopped.
 
-    A photo that cannot be read gets zeros. The caches are keyed by the photos' paths and the network's shape, not by its
-    weights: give another folder for another backbone.
+    A photo that can't be read gets zeros. The names of the files depend on the photos' paths and on the network's shape, not
+    on its weights: another backbone needs another folder.
     """
 
     def __init__(self, model: OptModel, layers: int, folder: Path):
         self._inputs, self._folder, self._layers = model.config.inputs, folder, layers
         self._trunk, self._grid = (cell.set_train(False) for cell in (_Trunk(model, layers), _Grid(model)))
 
-    def frozen(self, photos: list[Photo], mirrored: bool, progress: Progress = lambda done, total: None) -> Frozen:
-        """Features of photos, with the mirrored trunk or without."""
+    def extract(self, photos: list[Photo], mirrored: bool, progress: Progress = lambda done, total: None) -> FrozenFeatures:
+        """Give the features of photos; `mirrored` adds the ViT's tokens of the mirrored photos."""
         kinds = ("plain", "mirrored") if mirrored else ("plain",)
         name = f"trunk{self._layers}"
         trunks = tuple(self._cached(self._trunk, name, photos, kind == "mirrored", progress) for kind in kinds)
-        return Frozen(trunks, self._cached(self._grid, "grid", photos, False, progress))
+        return FrozenFeatures(trunks, self._cached(self._grid, "grid", photos, False, progress))
 
     def _cached(self, cell: nn.Cell, name: str, photos: list[Photo], mirrored: bool, progress: Progress) -> np.ndarray:
-        seen = f"{self._inputs.size}{'' if self._inputs.preprocessing == 'squash' else self._inputs.preprocessing}"
-        stem = f"{key_of(photos, seen)}-{name}{'-mirrored' if mirrored else ''}"
-        values_path, state_path = self._folder / f"{stem}.npy", self._folder / f"{stem}.json"
+        values_path, state_path = self._paths(name, photos, mirrored)
         done = json.loads(state_path.read_text())["done"] if state_path.exists() else 0
         out = np.load(values_path, mmap_mode="r+") if done else None
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -110,7 +109,7 @@ class Extractor:
             while done < len(photos):
                 pixels, readable = pending.result()
                 pending = ahead.submit(pixels_of, photos[done + BATCH : done + 2 * BATCH], self._inputs, mirrored)
-                values = cell(ms.Tensor(pixels)).asnumpy()
+                values = cell(Tensor(pixels)).asnumpy()
                 if out is None:
                     shape = (len(photos), *values.shape[1:])
                     out = np.lib.format.open_memmap(values_path, mode="w+", dtype=np.float16, shape=shape)
@@ -123,9 +122,19 @@ class Extractor:
                 progress(done, len(photos))
         return np.load(values_path, mmap_mode="r")
 
+    def _paths(self, name: str, photos: list[Photo], mirrored: bool) -> tuple[Path, Path]:
+        """The files of the values, and of how many of them are done."""
+        preparation = f"{self._inputs.size}{'' if self._inputs.preprocessing == 'squash' else self._inputs.preprocessing}"
+        stem = f"{key_of(photos, preparation)}-{name}{'-mirrored' if mirrored else ''}"
+        return self._folder / f"{stem}.npy", self._folder / f"{stem}.json"
+
 
 def pixels_of(photos: list[Photo], inputs: PixelInput, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
-    """A full batch, prepared as the model's config says: float32 [BATCH, 3, S, S], and 1 or 0 for what could be read."""
+    """Prepare a batch of at most BATCH photos as the model reads them.
+
+    Returns:
+        Pixels float32 [BATCH, 3, S, S], zeros where there is no photo, and 1 for each photo that could be read [BATCH].
+    """
     size = inputs.size
     batch = np.zeros((BATCH, 3, size, size), np.float32)
     readable = np.zeros(BATCH, np.float32)

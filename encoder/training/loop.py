@@ -1,4 +1,4 @@
-"""One training stage: steps, schedule, moving average, checkpoints to resume from, a log."""
+"""A stage of a training: steps, schedule, moving average, saved states, log."""
 
 from __future__ import annotations
 
@@ -14,13 +14,23 @@ from mindspore import Parameter, Tensor, nn, ops
 
 SAVE_SECONDS = 120
 AVERAGE_EVERY = 5
+Validate = Callable[[], dict[str, float]]
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """`steps` of AdamW at `rate`, warmed up over `warmup` steps and let down along a cosine; `decay` is its weight decay.
+    """The schedule of a stage: AdamW with warm-up and cosine decay.
 
-    Parameters whose names begin as `slow` says learn at `slow_rate` instead.
+    Attributes:
+        steps: the number of steps.
+        rate: the highest learning rate.
+        slow: parameters whose names begin so have `slow_rate` instead.
+        slow_rate: the highest learning rate of `slow`.
+        warmup: the number of steps until the highest rate.
+        decay: the weight decay of matrices.
+        clip: the largest global norm of the gradients.
+        average: the decay of the moving average of the parameters, once in AVERAGE_EVERY steps.
+        validate_every: the number of steps between two validations.
     """
 
     steps: int
@@ -39,7 +49,7 @@ class _WarmCosine(nn.learning_rate_schedule.LearningRateSchedule):
         super().__init__()
         self.rate, self.warmup, self.steps = rate, float(schedule.warmup), float(schedule.steps)
 
-    def construct(self, global_step):
+    def construct(self, global_step: Tensor) -> Tensor:
         step = global_step.astype(ms.float32)
         warm = ops.minimum((step + 1.0) / self.warmup, Tensor(1.0, ms.float32))
         return self.rate * warm * 0.5 * (1.0 + ops.cos(3.14159265 * ops.minimum(step / self.steps, Tensor(1.0, ms.float32))))
@@ -51,17 +61,16 @@ class _Step(nn.Cell):
         self.optimizer, self.clip = optimizer, clip
         self.grad = ops.value_and_grad(objective, None, optimizer.parameters)
 
-    def construct(self, *batch):
+    def construct(self, *batch: Tensor) -> Tensor:
         loss, grads = self.grad(*batch)
         grads = ops.clip_by_global_norm(grads, self.clip)
         return ops.depend(loss, self.optimizer(grads))
 
 
 class Stage:
-    """Runs one objective over deterministic batches; a killed run goes on at its last saved step.
+    """Minimises one objective over deterministic batches, and resumes at the last saved step.
 
-    `batch(step)` gives the step's numpy arrays and must depend on nothing but the step. `validate()` gives a dict of
-    figures. The parameters end as their exponential moving average.
+    The parameters end as their exponential moving average.
     """
 
     def __init__(self, name: str, objective: nn.Cell, parameters: dict[str, Parameter], schedule: Schedule, folder: Path):
@@ -77,10 +86,14 @@ class Stage:
         self.step = 0
         self.seconds = 0.0
 
-    def run(
-        self, batch: Callable[[int], tuple[np.ndarray, ...]], validate: Callable[[], dict], say: Callable[[str], None]
-    ) -> None:
-        """Train to the end of the schedule, or return at once when an earlier run got there."""
+    def run(self, batch: Callable[[int], tuple[np.ndarray, ...]], validate: Validate, say: Callable[[str], None]) -> None:
+        """Train to the end of the schedule; return at once if an earlier run got there.
+
+        Args:
+            batch: gives the arrays of a step; must depend on nothing but the step.
+            validate: computes metrics.
+            say: prints a line for the user.
+        """
         self._resume()
         step_cell = _Step(self.objective, self.optimizer, self.schedule.clip)
         begun, saved = time.monotonic() - self.seconds, self.seconds
@@ -100,18 +113,18 @@ class Stage:
                 saved = self.seconds
         self._use_average()
 
-    def _report(self, losses, validate, say) -> None:
+    def _report(self, losses: list[float], validate: Validate, say: Callable[[str], None]) -> None:
         left = self.seconds / self.step * (self.schedule.steps - self.step)
         current = {name: p.asnumpy().copy() for name, p in self.parameters.items()}
         self._use_average()
-        figures = validate()
+        metrics = validate()
         for name, value in current.items():
             self.parameters[name].set_data(Tensor(value))
         row = {"stage": self.name, "step": self.step, "loss": float(np.mean(losses)), "seconds": round(self.seconds, 1)}
-        row |= figures
+        row |= metrics
         with (self.folder / "log.jsonl").open("a") as log:
             log.write(json.dumps(row) + "\n")
-        shown = "  ".join(f"{key} {value:.1f}" for key, value in figures.items())
+        shown = "  ".join(f"{key} {value:.1f}" for key, value in metrics.items())
         say(f"{self.name} {self.step}/{self.schedule.steps}  loss {row['loss']:.3f}  {shown}  {left / 60:.1f} min left")
 
     def _average(self) -> None:
@@ -148,13 +161,13 @@ class Stage:
             for i, parameter in enumerate(self._optimizer_state()):
                 parameter.set_data(Tensor(state[f"optimizer/{i}"]))
 
-    def _optimizer_state(self):
+    def _optimizer_state(self) -> list[Parameter]:
         moments = list(self.optimizer.moments1) + list(self.optimizer.moments2)
         return [*moments, self.optimizer.global_step]
 
 
 def _groups(parameters: dict[str, Parameter], schedule: Schedule) -> list[dict]:
-    """Matrices are decayed; biases, norms, word tables and the temperature are not. Slow ones have a rate of their own."""
+    """Group parameters by weight decay and rate. Biases, norms, word tables and the temperature have no weight decay."""
     groups: dict[tuple[float, float], list[Parameter]] = {}
     for name, parameter in parameters.items():
         decayed = parameter.ndim > 1 and "embedding" not in name and "decoder.weight" not in name

@@ -1,4 +1,4 @@
-"""A picture of a training run: loss and recall against time."""
+"""Plots a training: loss and recall over time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def plot_run(log: Path, picture: Path) -> None:
-    """Draw every stage of `log` (JSON Lines of loop.Stage) into a PNG: loss on the left, recall on the right."""
+    """Plot every stage of `log`, the JSON Lines of `loop.Stage`, to a PNG: loss on the left, recall on the right."""
     import matplotlib
 
     matplotlib.use("Agg")

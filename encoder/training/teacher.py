@@ -17,7 +17,11 @@ CHUNK = 512
 
 
 class Teacher:
-    """Sentence vectors, pieces and piece vectors of the teacher."""
+    """The teacher: sentence vectors, pieces and piece vectors.
+
+    Raises:
+        BadTrainingData: its package is not installed.
+    """
 
     def __init__(self):
         try:
@@ -28,29 +32,32 @@ class Teacher:
 
     @property
     def pieces(self) -> list[tuple[str, float]]:
-        """Every piece of its unigram vocabulary with its log probability."""
+        """The pieces of its unigram vocabulary, each with its log probability."""
         sp = self._use._tokenizer
         return list(zip(sp._pieces, sp._scores, strict=False))
 
     def segment(self, text: str) -> list[str]:
-        """The pieces of one text."""
+        """Split a text into pieces."""
         return self._use._tokenizer.encode(text, out_type=str, add_bos=False, add_eos=False)
 
     def piece_vectors(self) -> np.ndarray:
-        """Input embeddings float32 [pieces, 512]."""
+        """Compute the input embeddings of all pieces, float32 [pieces, 512]."""
         backend = self._use._model
         chunk = np.arange(len(backend.table)) % len(backend.scale)
         table = backend.table.astype(np.float32) * backend.scale[chunk, None] + backend.lo[chunk, None]
         return table[: len(self.pieces)]
 
     def encode(self, texts: list[str]) -> np.ndarray:
-        """Unit vectors float32 [n, 512]."""
+        """Encode texts to unit vectors float32 [n, 512]."""
         return self._use.encode(texts)
 
     def vectors(
         self, texts: list[str], cache: Path, progress: Callable[[int, int], None] = lambda done, total: None
     ) -> np.ndarray:
-        """Unit vectors float16 [n, 512], kept at `cache` (an .npy file) for the next call with as many texts."""
+        """Encode texts to unit vectors float16 [n, 512].
+
+        They are kept in the .npy file `cache`, which the next call with the same number of texts returns.
+        """
         if cache.exists() and len(kept := np.load(cache)) == len(texts):
             return kept
         out = np.empty((len(texts), DIM), np.float16)

@@ -1,4 +1,4 @@
-"""`manage.py train`: from captioned photos and pinned packages to a model folder, resumable at every point."""
+"""`manage.py train`: makes a model folder from captioned photos and pinned packages. It can be stopped and resumed."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from encoder.exporting.onnx_export import export_graphs
 from encoder.model_folder import fingerprint, write_model
 from encoder.runtime.device import use_device
 from encoder.training import matching, prepare, scoring, stages
+from encoder.training.context import Settings, TrainingContext
 from encoder.training.dataset import Photo, read_photos
 from encoder.training.plot import plot_run
 
 SETTINGS = Path(__file__).with_name("opt-mini.toml")
 FINE_TUNING = Path(__file__).with_name("fine-tuning.toml")
 STAGES = {"image": stages.train_image, "text": stages.train_text, "joint": stages.train_joint, "match": matching.train_match}
-FEWEST = 10
+FEWEST_PHOTOS = 10
 
 
 def train(
@@ -35,65 +36,83 @@ def train(
     device: str | None = None,
     say: Callable[[str], None] = print,
 ) -> Path:
-    """Train a model on manifests and write it to `<out>/model`; gives that folder.
+    """Train a model. Calling it again with the same arguments goes on where it was stopped.
 
-    Without `validation`, a seeded tenth of the photos is held out. `start` is a model folder to go on from; without it
-    the model is made from packages. `out` also keeps packages, features, the teacher's vectors, each stage's state,
-    `log.jsonl` and `run.png`; calling again goes on from there. Raises BadTrainingData for data or packages that are not
-    there.
+    Args:
+        data: manifests of the photos to train on.
+        validation: a manifest of photos to validate on; None holds out a tenth of `data`.
+        out: a folder for packages, features, the teacher's vectors, each stage's state, `log.jsonl`, `run.png`, and the model.
+        settings_path: stages and rates; None takes the file beside this module.
+        start: a model folder to train on from; None makes a new model from packages.
+        device: "CPU" or "Ascend"; None: see `use_device`.
+        say: prints a line for the user.
+
+    Returns:
+        The folder of the model, `<out>/model`.
+
+    Raises:
+        BadTrainingData: data, settings or packages are missing or can't be used, or `out` belongs to another training.
     """
     settings = read_settings(settings_path or (FINE_TUNING if start else SETTINGS))
     groups = [read_photos(manifest) for manifest in data]
     groups, held_out = (groups, read_photos(validation)) if validation else _hold_out(groups, settings["seed"])
-    _make(out)
+    _make_folder(out)
     _claim(out, settings, [*data, *([validation] if validation else [])], start)
     use_device(device)
     ms.set_seed(settings["seed"])
     say(f"{sum(map(len, groups))} photos to train on, {len(held_out)} to validate on")
     if start:
-        shop = prepare.from_model(start, groups, held_out, settings, out, say)
+        context = prepare.from_model(start, groups, held_out, settings, out, say)
     else:
-        shop = prepare.from_packages(groups, held_out, settings, out, say)
+        context = prepare.from_packages(groups, held_out, settings, out, say)
     for name in settings["stages"]:
         say(f"stage {name}")
-        STAGES[name](shop)
-    config = dataclasses.replace(shop.model.config, **matching.choose_weight(shop))
-    weights = {name: p.asnumpy() for name, p in shop.model.parameters_and_names()}
-    write_model(out / "model", config, weights, (out / "tokenizer.json").read_bytes())
-    export_graphs(out / "model")
+        STAGES[name](context)
+    _write_model(context, out / "model")
     scoring.fit_ranking(out / "model", groups, held_out, settings["seed"], device, say)
     plot_run(out / "log.jsonl", out / "run.png")
     return out / "model"
 
 
+def _write_model(context: TrainingContext, folder: Path) -> None:
+    config = dataclasses.replace(context.model.config, **matching.choose_first_stage_weight(context))
+    weights = {name: p.asnumpy() for name, p in context.model.parameters_and_names()}
+    write_model(folder, config, weights, (context.folder / "tokenizer.json").read_bytes())
+    export_graphs(folder)
+
+
 def _hold_out(groups: list[list[Photo]], seed: int) -> tuple[list[list[Photo]], list[Photo]]:
-    """A tenth of the photos, at least one, taken out of the groups."""
+    """Take a tenth of the photos, at least one, out of the groups. Gives the groups and what was taken."""
     photos = [photo for group in groups for photo in group]
-    if len(photos) < FEWEST:
-        raise BadTrainingData(f"There are {len(photos)} captioned photos to train on; {FEWEST} is the least.")
+    if len(photos) < FEWEST_PHOTOS:
+        raise BadTrainingData(f"There are {len(photos)} captioned photos to train on; {FEWEST_PHOTOS} is the least.")
     taken = set(np.random.default_rng(seed).permutation(len(photos))[: max(1, len(photos) // 10)].tolist())
     rows = iter(range(len(photos)))
     kept = [[photo for photo in group if next(rows) not in taken] for group in groups]
     return [group for group in kept if group], [photos[row] for row in sorted(taken)]
 
 
-def read_settings(path: Path) -> dict:
-    """The settings of a training, from TOML; raises BadTrainingData where they cannot be read."""
+def read_settings(path: Path) -> Settings:
+    """Read the settings of a training from a TOML file.
+
+    Raises:
+        BadTrainingData: the file can't be read.
+    """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadTrainingData(f"The settings {path} cannot be read ({error}).") from error
 
 
-def _make(out: Path) -> None:
+def _make_folder(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadTrainingData(f"{out} cannot be written ({error.strerror}); give another folder with --out.") from error
 
 
-def _claim(out: Path, settings: dict, manifests: list[Path], start: Path | None) -> None:
-    """A folder belongs to one run: its caches and states fit no other data, settings or weights."""
+def _claim(out: Path, settings: Settings, manifests: list[Path], start: Path | None) -> None:
+    """Mark the folder as this training's: its caches and states fit no other data, settings or weights."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     if start:
         digest.update(fingerprint(start).encode())

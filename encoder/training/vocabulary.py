@@ -1,4 +1,4 @@
-"""opt-mini's vocabulary: those of the teacher's pieces that English and Chinese need, with the teacher's vectors."""
+"""opt-mini's vocabulary: the teacher's pieces that English and Chinese need, with the teacher's vectors."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _USEFUL = re.compile(r"▁?[a-z0-9'&\-]*[\u4e00-\u9fff]*|▁?[,.?!:;()/\"、]")
 
 
 def normalize(text: str) -> str:
-    """What the tokenizer's own normalizer makes of a text."""
+    """Normalize a text as the tokenizer does."""
     return _normalizer().normalize_str(text)
 
 
-def count_pieces(teacher: Teacher, texts: Iterable[str]) -> Counter:
-    """How often each of the teacher's pieces stands in the normalised texts."""
-    counts = Counter()
+def count_pieces(teacher: Teacher, texts: Iterable[str]) -> Counter[str]:
+    """Count the teacher's pieces in the normalised texts."""
+    counts: Counter[str] = Counter()
     for text in texts:
         counts.update(teacher.segment(normalize(text)))
     return counts
 
 
-def choose_pieces(teacher: Teacher, counts: Counter, size: int) -> list[tuple[str, float]]:
-    """Marks, then the `size` - 4 pieces to keep: what the counted texts use most, filled up by the teacher's own order."""
+def choose_pieces(teacher: Teacher, counts: Counter[str], size: int) -> list[tuple[str, float]]:
+    """Choose `size` pieces with their scores: marks, ASCII characters, what the texts use most, then the teacher's order."""
     scores = {piece: score for piece, score in teacher.pieces if _USEFUL.fullmatch(piece)}
     ranked = [piece for piece, _ in counts.most_common() if piece in scores]
     rest = (piece for piece in scores if piece not in counts and (len(piece) == 1 or re.search("[\u4e00-\u9fff]", piece)))
@@ -41,7 +41,7 @@ def choose_pieces(teacher: Teacher, counts: Counter, size: int) -> list[tuple[st
 
 
 def build_tokenizer(pieces: list[tuple[str, float]]) -> tokenizers.Tokenizer:
-    """A unigram tokenizer over the pieces: NFKC, lower case, final full stop dropped, start and end marked."""
+    """Build a unigram tokenizer over the pieces: NFKC, lower case, no final full stop, marks at start and end."""
     tokenizer = tokenizers.Tokenizer(tokenizers.models.Unigram(pieces, unk_id=MARKS.index("[UNK]")))
     tokenizer.normalizer = _normalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always", split=True)
@@ -51,8 +51,8 @@ def build_tokenizer(pieces: list[tuple[str, float]]) -> tokenizers.Tokenizer:
     return tokenizer
 
 
-def word_table(teacher: Teacher, pieces: list[tuple[str, float]], counts: Counter, width: int) -> np.ndarray:
-    """Initial word embedding float32 [pieces, width]: the teacher's piece vectors on their main axes (weighted PCA)."""
+def word_table(teacher: Teacher, pieces: list[tuple[str, float]], counts: Counter[str], width: int) -> np.ndarray:
+    """Compute initial word embeddings float32 [pieces, width]: the teacher's piece vectors, reduced by weighted PCA."""
     index = {piece: i for i, (piece, _) in enumerate(teacher.pieces)}
     vectors = teacher.piece_vectors()
     rows = np.stack([vectors[index[p]] if p in index else np.zeros(vectors.shape[1], np.float32) for p, _ in pieces])

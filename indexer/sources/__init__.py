@@ -1,4 +1,4 @@
-"""Where photos come from."""
+"""Sources of photos, one module a kind; `open_source` detects which one a path is."""
 
 from __future__ import annotations
 
@@ -24,18 +24,29 @@ USUAL_MANIFESTS = "manifest.jsonl", "manifest.parquet"
 def open_source(
     path: str | Path, format: str | None = None, captions: Sequence[Path] = (), languages: Sequence[str] = ()
 ) -> Source:
-    """List a source's photos, with their captions. `format` is one of errors.FORMATS or None to detect it.
-    `captions` are files in COCO's layout with more captions of these photos, in `languages`: one of each or one for all.
+    """Open a source: list its photos with their captions.
 
-    Raises MissingSource, EmptySource, UnknownFormat, AmbiguousSource, BadManifestLine, BadAnnotations or
-    MismatchedLanguages.
+    Args:
+        path: a file or folder.
+        format: one of `indexer.errors.FORMATS`; None detects it.
+        captions: files in COCO's layout with more captions of these photos.
+        languages: the languages of `captions`: one for each file, or one for all; empty detects them by script.
+
+    Raises:
+        MissingSource: the path does not exist or may not be read.
+        EmptySource: it holds no photo.
+        UnknownFormat: it is in no known format, or not in the given one.
+        AmbiguousSource: a folder holds several manifests.
+        BadManifestLine: no record of a manifest can be used.
+        BadAnnotations: no COCO file can be used, or one of `captions` can't.
+        MismatchedLanguages: the numbers of `captions` and `languages` don't fit.
     """
     if languages and len(languages) not in (1, len(captions)):
         raise MismatchedLanguages(len(captions), len(languages))
     source = _open(path, format)
     for number, file in enumerate(captions):
         source = with_captions(source, Path(file), languages[number % len(languages)] if languages else None)
-    source.told = {"format": format, "captions": [os.path.abspath(file) for file in captions], "languages": [*languages]}
+    source.options = {"format": format, "captions": [os.path.abspath(file) for file in captions], "languages": [*languages]}
     return source
 
 
@@ -45,7 +56,7 @@ def _open(path: str | Path, format: str | None) -> Source:
         raise UnknownFormat(root, f"there is no format {format!r}")
     if not is_utf8(root):
         raise MissingSource(Path(printable(root)), "has a name that is not UTF-8, rename it")
-    if not os.path.exists(root):  # unlike Path.exists, also where the name is too long or may not be looked at
+    if not os.path.exists(root):  # unlike Path.exists, this is False for a name that is too long or not accessible
         raise MissingSource(root)
     if format != "manifest" and is_annotations(root):
         raise UnknownFormat(root, "it is a COCO annotation file", remedy_for(root))
@@ -65,6 +76,7 @@ def _open(path: str | Path, format: str | None) -> Source:
 
 
 def _detect(root: Path) -> str:
+    """The format of an existing path."""
     if root.is_file():
         return "webdataset" if root.suffix.lower() == ".tar" else "manifest"
     if any(root.glob(ANNOTATIONS)):
@@ -106,6 +118,7 @@ def _parquet(root: Path, parts: list[Path]) -> Source:
 
 
 def _manifests(root: Path) -> list[str]:
+    """The names of the manifests directly in a folder, sorted."""
     found = [path for ending in ("jsonl", "parquet") for path in root.glob(f"*.{ending}")]
     return sorted(path.name for path in found if path.is_file() and not path.name.startswith("."))
 

@@ -1,37 +1,53 @@
-"""What every source offers."""
+"""The interface of every source."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from copy import copy
 from pathlib import Path
+from typing import Any
 
 from indexer.items import Failure, SourceItem
-from indexer.sources.packed import Packed
+from indexer.sources.packed import PackedItems
 
 
 class Source:
-    """Photos in a fixed order, each once. The list is read when the source is opened; pixels are not.
+    """Photos in a fixed order, each once. Opening a source reads the list of photos, not their pixels.
 
-    `root` is the absolute path that was opened; `problems` are files beside the photos that could not be used; `hidden` are
-    beginnings of the uris of photos that there may be and that could not be listed ("": any), which are not to be missed.
-    `told` is what `open_source` was given beside the path, as JSON values; None where nobody could open it so again.
+    Attributes:
+        format: one of `indexer.errors.FORMATS`.
+        root: the absolute path that was opened.
+        problems: files beside the photos that could not be used.
+        hidden_prefixes: how the uris of photos begin that may exist and could not be listed ("" matches any). Such photos
+            do not count as vanished.
+        options: what `open_source` was given beside the path, as JSON values; None if it can't be opened again that way.
     """
 
     format: str
-    told: dict | None = None
+    options: dict[str, Any] | None = None
 
     def __init__(
-        self, root: Path, items: Iterable[SourceItem], problems: list[Failure] | None = None, hidden: Iterable[str] = ()
+        self,
+        root: Path,
+        items: Iterable[SourceItem],
+        problems: list[Failure] | None = None,
+        hidden_prefixes: Iterable[str] = (),
     ):
-        """`problems` and `hidden` may grow while `items` are made."""
+        """Read all items.
+
+        Args:
+            root: the absolute path of the source.
+            items: its photos; an iterator may still append to `problems` and `hidden_prefixes` while it is read.
+            problems: files that could not be used.
+            hidden_prefixes: see the class.
+        """
         self._items = _packed(items)
         self.root = root
         self.problems = problems or []
-        self.hidden = list(hidden)
+        self.hidden_prefixes = list(hidden_prefixes)
 
-    def changed(self, items: Iterable[SourceItem], problems: list[Failure]) -> Source:
-        """The same source with other items in place of its own, and with these problems too."""
+    def with_items(self, items: Iterable[SourceItem], problems: list[Failure]) -> Source:
+        """A copy of this source that has other items, and these problems in addition to its own."""
         other = copy(self)
         other._items, other.problems = _packed(items), [*self.problems, *problems]
         return other
@@ -43,5 +59,5 @@ class Source:
         return iter(self._items)
 
 
-def _packed(items: Iterable[SourceItem]) -> Packed:
-    return items if isinstance(items, Packed) else Packed(items)
+def _packed(items: Iterable[SourceItem]) -> PackedItems:
+    return items if isinstance(items, PackedItems) else PackedItems(items)

@@ -17,47 +17,56 @@ COCO_NAME = re.compile(r"(?:COCO_\w+_)?0*(\d+)")
 
 
 def with_captions(source: Source, path: Path, language: str | None = None) -> Source:
-    """The source, its photos with the captions of a file in COCO's layout beside their own.
+    """The source with the captions of a file in COCO's layout added to its own.
 
-    A photo is found by the file's own record of it, which names its image file: by that name, or by COCO's number in it
-    (`COCO_val2014_000000000042.jpg` is 000000000042.jpg of 2017). An image id without a record is COCO's number. Captions
-    of unknown images are counted in `problems`. `language` is told by script where it isn't given. Raises BadAnnotations.
+    The file has a record of an image, which names the image file. The photo is found by that name, or by COCO's number in
+    it (`COCO_val2014_000000000042.jpg` is 000000000042.jpg of 2017). An image id without a record is COCO's number.
+    Captions of unknown images are counted in `problems`.
+
+    Args:
+        source: the source that has the photos.
+        path: the file of captions.
+        language: the captions' language; None detects it by script.
+
+    Raises:
+        BadAnnotations: the file can't be used, or none of its captions belongs to a photo of the source.
     """
-    file, finder = CocoFile(path), _Finder(source)
+    file, finder = CocoFile(path), _PhotoFinder(source)
     names = {image["id"]: image["file_name"] for image in file.images}
     added: dict[int, list[SourceCaption]] = defaultdict(list)
     for image_id in file.image_ids:
-        place = finder.find(names.get(image_id, image_id))
-        if place is not None:
-            added[place] += captions_from(file.take(image_id), file.name, language)
+        position = finder.find(names.get(image_id, image_id))
+        if position is not None:
+            added[position] += captions_from(file.take(image_id), file.name, language)
     if not added:
         raise BadAnnotations(path, f"none of its captions is of a photo in {source.root}")
-    return source.changed((_plus(item, added.get(place, [])) for place, item in enumerate(source)), file.problems())
+    items = (_with_captions(item, added.get(position, [])) for position, item in enumerate(source))
+    return source.with_items(items, file.problems())
 
 
-class _Finder:
-    """From what a captions file calls an image to its place among photos."""
+class _PhotoFinder:
+    """Finds the position of a photo in a source by the name or number that a captions file gives it."""
 
     def __init__(self, items: Iterable[SourceItem]):
-        self._places: dict[object, int | None] = {}
-        for place, item in enumerate(items):
+        self._positions: dict[object, int | None] = {}  # None: the name belongs to several photos
+        for position, item in enumerate(items):
             name = Path(item.member or item.uri).name
             for key in {name, Path(name).stem, item.metadata.get("coco_id")} - {None}:
-                self._places[key] = None if self._places.get(key, place) != place else place
+                self._positions[key] = None if self._positions.get(key, position) != position else position
 
     def find(self, image: int | str) -> int | None:
-        """The photo's place; None where there is none, or more than one."""
+        """The photo's position; None if there is no such photo, or more than one."""
         if isinstance(image, int):
-            return self._places.get(image)
+            return self._positions.get(image)
         name = Path(image).name
         for key in (name, Path(name).stem):
-            if key in self._places:
-                return self._places[key]
+            if key in self._positions:
+                return self._positions[key]
         number = COCO_NAME.fullmatch(Path(name).stem)
-        return self._places.get(int(number[1])) if number else None
+        return self._positions.get(int(number[1])) if number else None
 
 
-def _plus(item: SourceItem, captions: list[SourceCaption]) -> SourceItem:
+def _with_captions(item: SourceItem, captions: list[SourceCaption]) -> SourceItem:
     known = {(caption.language, caption.text) for caption in item.captions}
     new = dict.fromkeys(caption for caption in captions if (caption.language, caption.text) not in known)
     return replace(item, captions=[*item.captions, *new]) if new else item

@@ -1,13 +1,14 @@
-"""A COCO layout: annotations/captions_*.json beside folders of images."""
+"""A COCO folder: annotations/captions_*.json beside folders of images."""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from indexer.errors import BadAnnotations, EmptySource
-from indexer.items import Failure, SourceItem, captions_from, merged, printable
+from indexer.items import Failure, SourceCaption, SourceItem, captions_from, merge_items, printable
 from indexer.sources.base import Source
 from indexer.sources.coco_file import CocoFile
 
@@ -16,35 +17,42 @@ KEPT = ("license", "flickr_url", "coco_url", "date_captured")
 
 
 class CocoSource(Source):
-    """All annotation files together; a photo that several of them describe gets the captions of all."""
+    """The photos of all annotation files of a COCO folder; a photo in several files gets the captions of all."""
 
     format = "coco"
 
     def __init__(self, root: Path):
-        """Reads and checks all annotation files. One that can't be read is a problem where others can. Raises
-        BadAnnotations or EmptySource."""
-        items, problems, refusals, hides = [], [], [], False
+        """Read and check all annotation files. A file that can't be read is a problem if another one can.
+
+        Raises:
+            BadAnnotations: no file holds a usable photo.
+            EmptySource: there is no record of an image.
+        """
+        items: list[SourceItem] = []
+        problems: list[Failure] = []
+        unreadable: list[BadAnnotations] = []
+        incomplete = False
         for path in sorted(root.glob(ANNOTATIONS)):
             try:
                 file = CocoFile(path)
             except BadAnnotations as error:
-                refusals.append(error)
+                unreadable.append(error)
                 continue
             items += _items(root, file)
             problems += file.problems()
-            hides |= file.hides_photos
-        if not items and refusals:
-            raise refusals[0]
+            incomplete |= file.has_bad_images
+        if not items and unreadable:
+            raise unreadable[0]
         if not items and problems:
             raise BadAnnotations(root / "annotations", f"no usable photo in them ({problems[0].sentence.rstrip('.')})")
         if not items:
             raise EmptySource(root, "annotations/captions_*.json with image records")
-        problems += [Failure(printable(refusal.path), "bad_annotations", refusal.sentence) for refusal in refusals]
-        super().__init__(root, merged(items), problems, [""] if hides or refusals else [])
+        problems += [Failure(printable(error.path), "bad_annotations", error.sentence) for error in unreadable]
+        super().__init__(root, merge_items(items), problems, [""] if incomplete or unreadable else [])
 
 
 def is_annotations(path: Path) -> bool:
-    """Whether it is an annotation file, which holds one object, and not a manifest: told by its name or else its keys."""
+    """True if a file is a COCO annotation file, by its name or else by its keys. A manifest is not: it has many objects."""
     if path.suffix.lower() != ".json" or not path.is_file():
         return False
     if path.match(ANNOTATIONS):
@@ -57,7 +65,7 @@ def is_annotations(path: Path) -> bool:
 
 
 def remedy_for(annotations: Path) -> str:
-    """What someone who named an annotation file can do."""
+    """What to do when an annotation file was given as a source, as the end of an error message."""
     if annotations.match(ANNOTATIONS):
         return f"name the COCO folder {annotations.parent.parent}"
     return f"name the folder of its photos, with the captions in {ANNOTATIONS}, or give it with --captions"
@@ -68,13 +76,16 @@ def _items(root: Path, file: CocoFile) -> list[SourceItem]:
     return [_item(folders, image, captions_from(file.take(image["id"]), file.name)) for image in file.images]
 
 
-def _item(folders: list[Path], image: dict, captions: list) -> SourceItem:
+def _item(folders: list[Path], image: dict[str, Any], captions: list[SourceCaption]) -> SourceItem:
     metadata = {"coco_id": image["id"], **{key: image[key] for key in KEPT if key in image}}
     return SourceItem(_find(folders, image["file_name"]), captions, metadata)
 
 
 def _image_folders(root: Path, split: str) -> list[Path]:
-    """Where images of a split such as "val2017" may be, likeliest first; only folders that exist, or the likeliest."""
+    """The folders that may hold the images of a split such as "val2017", likeliest first.
+
+    Only folders that exist; if none does, the usual ones.
+    """
     candidates = [root / split, root / "images" / split, root / "images", root]
     others = sorted(path for path in root.iterdir() if path.is_dir() and path.name != "annotations")
     existing = [folder for folder in [*candidates, *others] if folder.is_dir()]
@@ -82,6 +93,6 @@ def _image_folders(root: Path, split: str) -> list[Path]:
 
 
 def _find(folders: list[Path], name: str) -> Path:
-    """The photo's absolute path; in the likeliest folder when it is in none."""
+    """The photo's absolute path; in the likeliest folder if it is in none."""
     paths = [Path(os.path.abspath(folder / name)) for folder in folders]
     return next((path for path in paths if os.path.exists(path)), paths[0])

@@ -11,14 +11,22 @@ from indexer.sources.records import RecordListing, item_from
 
 
 class ManifestSource(Source):
-    """Paths in `image` and in `features`, which may name an `.npz`, are relative to the manifest's own folder, wherever
-    the program is run."""
+    """The photos that a JSON Lines file lists.
+
+    Paths in `image`, and in `features` if they name an `.npz`, are relative to the manifest's folder, not to the working
+    directory.
+    """
 
     format = "manifest"
 
     def __init__(self, path: Path):
-        """Reads and checks the whole file; bad lines are problems. Raises MissingSource, EmptySource, or BadManifestLine
-        where no line is a good one."""
+        """Read and check the whole file. Bad lines are problems.
+
+        Raises:
+            MissingSource: the file can't be read.
+            EmptySource: it holds no record.
+            BadManifestLine: no line can be used.
+        """
         listing = RecordListing("line")
         try:
             with open(path, "rb") as file:

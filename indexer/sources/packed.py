@@ -1,4 +1,4 @@
-"""Photos with their captions as a source lists them, kept small."""
+"""A compressed list of a source's photos and captions."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from pathlib import Path
 
 from indexer.items import SourceCaption, SourceItem
 
-AT_ONCE = 256
+ITEMS_PER_PART = 256
 
 
-class Packed:
-    """Items in the order in which they came. They take a tenth of the memory that as many objects take: they are made anew
-    each time they are asked for, some at a time."""
+class PackedItems:
+    """Items in the order in which they were added, in a tenth of the memory that the objects take.
+
+    They are compressed in parts of `ITEMS_PER_PART`, and each iteration makes the objects anew.
+    """
 
     def __init__(self, items: Iterable[SourceItem] = ()):
         self._parts: list[bytes] = []
@@ -23,14 +25,14 @@ class Packed:
             self.add(item)
 
     def add(self, item: SourceItem) -> None:
-        """Append one."""
+        """Append an item."""
         self._last.append(item)
-        if len(self._last) == AT_ONCE:
+        if len(self._last) == ITEMS_PER_PART:
             self._parts.append(_pack(self._last))
             self._last = []
 
     def __len__(self) -> int:
-        return AT_ONCE * len(self._parts) + len(self._last)
+        return ITEMS_PER_PART * len(self._parts) + len(self._last)
 
     def __iter__(self) -> Iterator[SourceItem]:
         for part in self._parts:
@@ -39,11 +41,11 @@ class Packed:
 
 
 def _pack(items: list[SourceItem]) -> bytes:
-    told = [
+    rows = [
         (str(item.uri), [(one.language, one.text, one.origin) for one in item.captions], item.metadata, item.member)
         for item in items
     ]
-    return zlib.compress(pickle.dumps(told, pickle.HIGHEST_PROTOCOL), 1)
+    return zlib.compress(pickle.dumps(rows, pickle.HIGHEST_PROTOCOL), 1)
 
 
 def _unpack(part: bytes) -> Iterator[SourceItem]:

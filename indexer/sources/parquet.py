@@ -7,6 +7,7 @@ import decimal
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,15 +21,27 @@ ROWS_AT_ONCE = 4096
 
 
 class ParquetSource(Source):
-    """Paths in `image` are relative to the file's folder. Captions are `captions`, a struct or map from language to
-    sentences or a list of sentences, or `caption`, one a row, beside `language` or told by script. Binary columns are left
-    out."""
+    """The photos that Parquet files list, one a row.
+
+    Paths in `image` are relative to the file's folder. Captions are in `captions` (a struct or map from language to
+    sentences, or a list of sentences) or in `caption` (one a row, its language in `language` or detected by script).
+    Binary columns are left out.
+    """
 
     format = "manifest"
 
     def __init__(self, root: Path, paths: list[Path] | None = None):
-        """Reads and checks `paths`, the parts of one manifest (by default `root` alone); bad rows are problems. Raises
-        UnknownFormat, EmptySource, or BadManifestLine where no row is a good one."""
+        """Read and check all rows. Bad rows are problems.
+
+        Args:
+            root: the file or folder that was opened.
+            paths: the parts of the manifest; None means `root` alone.
+
+        Raises:
+            UnknownFormat: a file isn't Parquet, or has no column `image`.
+            EmptySource: there is no row.
+            BadManifestLine: no row can be used.
+        """
         listing = RecordListing("row")
         for path in paths or [root]:
             for number, row in enumerate(_rows(path), 1):
@@ -42,7 +55,7 @@ class ParquetSource(Source):
         super().__init__(root, items, listing.problems, [""] if listing.problems else [])
 
 
-def _rows(path: Path) -> Iterator[dict]:
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
     try:
         with pq.ParquetFile(path) as file:
             if "image" not in file.schema_arrow.names:
@@ -59,8 +72,12 @@ def _is_binary(kind: pa.DataType) -> bool:
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
 
 
-def _record(row: dict) -> dict:
-    """A row as a record of a JSON Lines manifest; columns that are empty in it are left out. Raises ValueError."""
+def _record(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as a record of a JSON Lines manifest, without its null columns.
+
+    Raises:
+        ValueError: the row can't be used.
+    """
     record = {key: value for key, value in row.items() if value is not None}
     if not isinstance(record.get("image"), str):
         raise ValueError('"image" must be the path of a photo (photos inside the Parquet file are not read)')
@@ -72,20 +89,24 @@ def _record(row: dict) -> dict:
         text, language = record.pop("caption"), record.pop("language", None)
         own = {language: [text]} if language else _by_script([text])
         captions = {key: captions.get(key, []) + own.get(key, []) for key in {**captions, **own}}
-    return {**_json(record), "captions": captions}
+    return {**{str(key): _json(value) for key, value in record.items()}, "captions": captions}
 
 
-def _by_script(texts: list) -> dict[str, list[str]]:
+def _by_script(texts: list[Any]) -> dict[str, list[str]]:
     if not all(isinstance(text, str) for text in texts):
         raise ValueError('"captions" must hold sentences')
-    told: dict[str, list[str]] = {}
+    by_language: dict[str, list[str]] = {}
     for caption in captions_from(texts, ORIGIN):
-        told.setdefault(caption.language, []).append(caption.text)
-    return told
+        by_language.setdefault(caption.language, []).append(caption.text)
+    return by_language
 
 
 def _json(value: object) -> object:
-    """A value of a row as JSON has it. Raises ValueError for what JSON doesn't have."""
+    """A value of a row as a JSON value.
+
+    Raises:
+        ValueError: JSON has no such value.
+    """
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):

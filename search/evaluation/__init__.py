@@ -1,1 +1,1 @@
-"""How good the ranking is: recall, its significance, hubs, and queries without an answer."""
+"""Measure the ranking: recall, its significance, hubs, and queries without an answer."""

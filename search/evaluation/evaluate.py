@@ -1,26 +1,29 @@
-"""How often the right answer is found, and how long a query takes, on a collection whose captions know their photos."""
+"""Measure recall and the time of a query, on a collection whose captions belong to their photos."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
+from encoder.api import Encoder
 from search.errors import NothingToMeasure
 from search.evaluation import unanswerable
 from search.evaluation.metrics import best_relevant_rank, mean_over_folds, median, p95, recall_interval
 from search.evaluation.protocols import PROTOCOLS
-from search.evaluation.topics import TEXT_TO_IMAGE, Topic, folds_of, image_topics, text_topics
+from search.evaluation.topics import TEXT_TO_IMAGE, Fold, Topic, folds_of, image_topics, text_topics
 from search.query.encoding import EncodedQuery, encode_photo, encode_sentence
 from search.query.query_photo import read_stored
 from search.query.terms import Term
-from search.query.translation import measured
-from search.retrieval.cross_encoder import rerank as rerank_stage
-from search.retrieval.first_stage import retrieve
-from search.retrieval.lexical import Found, words_of
-from search.retrieval.ranking import Ranking, fuse, lexical_ranking
+from search.query.translation import measured_notices
+from search.retrieval.lexical import words_of
+from search.retrieval.pipeline import Pipeline, RankingRequest
+from search.retrieval.ranking import Ranking
+from search.retrieval.rerank_budget import LatencyModel
 from search.retrieval.timing import Stopwatch
+from storage.snapshot import Snapshot
 
 KS = (1, 5, 10)
 DEEPEST_KEPT = 100
@@ -28,9 +31,17 @@ DEEPEST_KEPT = 100
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What one question got: the first DEEPEST_KEPT of the ranking, best first, and the rank of the best right answer."""
+    """The ranking of one topic.
 
-    question: Topic
+    Attributes:
+        topic: what was asked.
+        rerank: the number of candidates that were re-ranked.
+        ids: int64 [n], the first DEEPEST_KEPT at most, best first.
+        scores: float64 [n].
+        rank: the rank of the best relevant item.
+    """
+
+    topic: Topic
     rerank: int
     ids: np.ndarray
     scores: np.ndarray
@@ -39,11 +50,13 @@ class Answer:
 
 Progress = Callable[[int, int], None]
 Keep = Callable[[Answer], None]
+RowKey = tuple[str, str, int]
+"""Direction, language and number of re-ranked candidates."""
 
 
 @dataclass
 class _Row:
-    """What was measured for one direction, language and rerank K: entry i of each list is of query i."""
+    """What was measured for one row of the report: entry i of each list belongs to query i."""
 
     ranks: list[float] = field(default_factory=list)
     first_stage_hits: list[bool] = field(default_factory=list)
@@ -53,86 +66,77 @@ class _Row:
 
 
 class _Run:
-    """One evaluation under way: the rows so far, and the queries that are left."""
+    """An evaluation in progress: the rows so far, and how many queries are done."""
 
     def __init__(
-        self, snapshot, encoder, depths: Sequence[int], mode: str, progress: Progress | None, keep: Keep | None
+        self,
+        snapshot: Snapshot,
+        encoder: Encoder,
+        depths: Sequence[int],
+        mode: str,
+        progress: Progress | None,
+        keep: Keep | None,
     ) -> None:
-        self.snapshot = snapshot
-        self.encoder = encoder
-        self.depths = depths
-        self.rows: dict[tuple[str, str, int], _Row] = {}
+        self.snapshot, self.encoder, self.depths, self.mode = snapshot, encoder, depths, mode
+        self.rows: dict[RowKey, _Row] = {}
         self.done = self.total = 0
-        self.mode, self._progress, self._keep = mode, progress, keep
-        self._words = words_of(snapshot) if mode != "vector" else None
+        self._progress, self._keep = progress, keep
+        self._latency = LatencyModel(encoder.match_batches)
+        if mode != "vector":
+            words_of(snapshot)  # indexed here, so that no query's time includes it
 
-    def ask_by_sentence(self, question: Topic) -> None:
-        """Encodes the caption, and asks."""
+    def ask_by_sentence(self, topic: Topic) -> None:
+        """Encode the topic's caption, and rank."""
         watch = Stopwatch()
-        probe = encode_sentence(self.encoder, question.caption.text) if self.mode != "lexical" else None
-        self._ask(question, probe, watch.total_ms())
+        encoded = encode_sentence(self.encoder, topic.sentence) if self.mode != "lexical" else None
+        self._ask(topic, encoded, watch.total_ms())
         self.step()
 
-    def ask_by_photo(self, questions: list[Topic]) -> None:
-        """Encodes the photo that they share, and asks them all."""
+    def ask_by_photo(self, topics: list[Topic]) -> None:
+        """Encode the photo that these topics share, and rank for each."""
         watch = Stopwatch()
-        record = self.snapshot.images([questions[0].image_id])[0]
-        probe = encode_photo(self.encoder, read_stored(record, self.encoder.config))
+        record = self.snapshot.images([topics[0].image_id])[0]
+        encoded = encode_photo(self.encoder, read_stored(record, self.encoder.config))
         encode_ms = watch.total_ms()
-        for question in questions:
-            self._ask(question, probe, encode_ms)
+        for topic in topics:
+            self._ask(topic, encoded, encode_ms)
         self.step()
 
     def step(self) -> None:
-        """One query is done."""
+        """Count one query as done."""
         self.done += 1
         if self._progress is not None:
             self._progress(self.done, self.total)
 
-    def _ask(self, question: Topic, probe: EncodedQuery | None, encode_ms: float) -> None:
-        """Retrieves once, then re-ranks anew for each K."""
+    def _ask(self, topic: Topic, encoded: EncodedQuery | None, encode_ms: float) -> None:
+        """Retrieve once, then re-rank anew for each number of candidates."""
         watch = Stopwatch()
-        lexical = self._by_words(question)
-        first = lexical_ranking(lexical.ids, lexical.scores) if self.mode == "lexical" else self._first_stage(question, probe)
+        pipeline = Pipeline(_request(topic, self.mode, encoded), self.snapshot, self.encoder, self._latency)
+        deepest = DEEPEST_KEPT if self._keep is not None else max(KS) + len(topic.relevant)
+        first = pipeline.first_stage(max(*self.depths, deepest))
+        if self.mode == "hybrid":
+            pipeline.lexical_matches()  # here, so that its time counts for each K
         shared_ms = encode_ms + watch.total_ms()
         for k in self.depths:
             watch = Stopwatch()
-            ranking = first
-            if self.mode != "lexical":
-                ranking = rerank_stage(first, probe, question.to, k, self.snapshot, self.encoder)
-            if self.mode == "hybrid":
-                ranking = fuse(ranking, lexical.ids, lexical.scores, lexical.speaking)
-            self._note(question, k, first, ranking, shared_ms + watch.total_ms())
+            ranking = pipeline.rank(first, pipeline.rerank(first, k))
+            self._note(topic, k, first, ranking, shared_ms + watch.total_ms())
 
-    def _first_stage(self, question: Topic, probe: EncodedQuery) -> Ranking:
-        index = self.snapshot.image_index if question.to == "images" else self.snapshot.caption_index
-        count = index.count if question.allowed is None else len(question.allowed)
-        deep = DEEPEST_KEPT if self._keep is not None else max(KS) + len(question.relevant)
-        depth = count if self.mode == "hybrid" else min(max(*self.depths, deep), count)
-        return retrieve(index, probe.vector, depth, question.allowed)
-
-    def _by_words(self, question: Topic) -> Found | None:
-        """What the words of the question find where the caption that it was taken from is not there to be found."""
-        if self._words is None:
-            return None
-        terms, hidden = [Term("words", question.caption.text)], [question.caption.caption_id]
-        return self._words.ranking(terms, "images", question.allowed, hidden=hidden)
-
-    def _note(self, question: Topic, k: int, first: Ranking, ranking: Ranking, ms: float) -> None:
-        rank = best_relevant_rank(ranking.scores, np.isin(ranking.ids, question.relevant))
-        row = self.rows.setdefault((question.direction, question.language, k), _Row())
+    def _note(self, topic: Topic, k: int, first: Ranking, ranking: Ranking, ms: float) -> None:
+        rank = best_relevant_rank(ranking.scores, np.isin(ranking.ids, topic.relevant))
+        row = self.rows.setdefault((topic.direction, topic.language, k), _Row())
         row.ms.append(ms)
         row.ranks.append(rank)
-        row.first_stage_hits.append(bool(np.isin(first.ids[:k], question.relevant).any()))
-        row.groups.append(question.image_id)
-        row.folds.append(question.fold)
+        row.first_stage_hits.append(bool(np.isin(first.ids[:k], topic.relevant).any()))
+        row.groups.append(topic.image_id)
+        row.folds.append(topic.fold)
         if self._keep is not None:
-            self._keep(Answer(question, k, ranking.ids[:DEEPEST_KEPT], ranking.scores[:DEEPEST_KEPT], rank))
+            self._keep(Answer(topic, k, ranking.ids[:DEEPEST_KEPT], ranking.scores[:DEEPEST_KEPT], rank))
 
 
 def evaluate(
-    snapshot,
-    encoder,
+    snapshot: Snapshot,
+    encoder: Encoder,
     rerank: Iterable[int] = (0, 32),
     languages: Iterable[str] = ("en", "zh"),
     queries: int | None = None,
@@ -143,48 +147,45 @@ def evaluate(
     protocol: str = "all",
     keep: Keep | None = None,
 ) -> dict:
-    """Asks for every photo by each of its captions, and for the captions of every photo, one query at a time.
+    """Search for every photo by each of its captions, and for the captions of every photo, one query at a time.
 
-    A text query is right where its own photo is among the first k of all photos; an image query where any caption of
-    the photo is among the first k of all captions of that language. A tie counts against the system, and so does a
-    right answer that lies deeper than what was retrieved.
+    A text query is answered if its own photo is among the first k of all photos; an image query, if any caption of the photo
+    is among the first k of all captions of that language. A tie counts against the system, and so does a relevant item
+    that lies deeper than the ranking. The rankings are those of `search.retrieval.pipeline`, which `Engine` serves.
 
     Args:
-        snapshot: a `storage.Snapshot` whose photos still lie where they were, for image queries are encoded anew.
+        snapshot: its photos must still be where they were, because image queries are encoded anew.
         rerank: the numbers of candidates to re-rank, each a row; 0 for the first stage alone.
-        languages: a language without captions gives no row.
-        queries: a seeded sample of so many queries a row; all where None.
+        languages: a language without captions gets no row.
+        queries: the size of a seeded sample of queries for each row; None for all.
         progress: called as `progress(done, total)` after each query.
-        absent: how many photos a language to leave out of the index, to see whether "nothing found" can be told.
-        mode: "vector", "lexical" or "hybrid". With words, the caption that a query was taken from is hidden from the lexical
-            index, and only text to image is measured, for a photo has no words.
+        absent: how many photos of each language to leave out of the index, to measure whether "nothing found" is right.
+        mode: "vector", "lexical" or "hybrid". The last two hide the caption that a query was taken from, and measure text to
+            image only, because a photo has no words.
         protocol: a key of `protocols.PROTOCOLS`.
         keep: called with the Answer of each query and K.
 
-    Raises NothingToMeasure where no caption is in any of `languages`, TooFewPhotos where so many can't be left out, and
-    TooFewForProtocol.
-
     Returns:
         `{"images", "seed", "mode", "protocol", "folds", "results": [row, ...], "rsum": [...], "notices": [...]}`. A row has
-        `direction`, `language`, `rerank`, `queries`, and in percent `R@1`, `R@5`, `R@10` (the mean over folds) with a 95 %
-        bootstrap interval each (`R@1_ci`, ...) and `ceiling`, the share of queries that re-ranking could at best put first;
-        `p50_ms` and `p95_ms` are of a whole query: encode, first stage, re-rank. `rsum` adds up the six recalls of a language
-        and K, where both directions were measured; `notices` are sentences, such as that the model doesn't know a language.
-        With `absent` there is also `"relevance"`, for each language what `absence.measure` gives at the largest of `rerank`.
+        `direction`, `language`, `rerank`, `queries`; in percent `R@1`, `R@5`, `R@10` (the mean over folds), the 95 %
+        bootstrap interval of each (`R@1_ci`, ...), and with re-ranking `ceiling`, the share of queries that it could at best
+        put first; `p50_ms` and `p95_ms` of a whole query: encode, first stage, re-rank. `rsum` is the sum of the six recalls
+        of a language and K, if both directions were measured; `notices` are sentences, such as that the model doesn't know a
+        language. With `absent` there is also `"relevance"`: for each language what `unanswerable.measure` returns at the
+        largest of `rerank`.
+
+    Raises:
+        NothingToMeasure: no caption is in any of `languages`.
+        TooFewPhotos: so many photos can't be left out.
+        TooFewForProtocol: the protocol needs more photos.
     """
-    languages = list(dict.fromkeys(languages))
-    spoken = [language for language in languages if language in snapshot.languages]
-    if not spoken:
-        raise NothingToMeasure(
-            f"No captions in {', '.join(languages) or 'no language'}: "
-            f"there are captions in {', '.join(snapshot.languages) or 'no language'}."
-        )
-    folds = folds_of(snapshot, spoken, protocol, PROTOCOLS[protocol])
-    trials = [unanswerable.plan(snapshot, language, absent, seed) for language in spoken] if absent else []
+    measured = _languages_with_captions(snapshot, languages)
+    folds = folds_of(snapshot, measured, protocol, PROTOCOLS[protocol])
+    trials = [unanswerable.plan(snapshot, language, absent, seed) for language in measured] if absent else []
     encoder.warm_up()
     run = _Run(snapshot, encoder, sorted(set(rerank)), mode, progress, keep)
     by_photo = _ask_all(run, folds, queries, seed, 2 * absent * len(trials))
-    rows = [_summary(key, run.rows[key], seed) for key in sorted(run.rows, key=_row_order(spoken))]
+    rows = [_summary(key, run.rows[key], seed) for key in sorted(run.rows, key=partial(_row_order, measured))]
     report = {
         "images": snapshot.image_count,
         "seed": seed,
@@ -193,7 +194,7 @@ def evaluate(
         "folds": len(folds),
         "results": rows,
         "rsum": _rsums(rows) if by_photo else [],
-        "notices": [notice.sentence for notice in measured(spoken, encoder.config)],
+        "notices": [notice.sentence for notice in measured_notices(measured, encoder.config)],
     }
     if trials:
         deepest = run.depths[-1]
@@ -201,27 +202,47 @@ def evaluate(
     return report
 
 
-def _ask_all(run: _Run, folds, queries: int | None, seed: int, more: int) -> bool:
-    """Asks every question of every fold, of which `more` others will follow; whether any was asked by a photo."""
-    sentences = [one for fold in folds for one in text_topics(run.snapshot, fold, queries, seed)]
-    by_photo = run.mode == "vector"
-    photos = [one for fold in folds for one in image_topics(run.snapshot, fold, queries, seed)] if by_photo else []
+def _languages_with_captions(snapshot: Snapshot, languages: Iterable[str]) -> list[str]:
+    languages = list(dict.fromkeys(languages))
+    found = [language for language in languages if language in snapshot.languages]
+    if not found:
+        raise NothingToMeasure(
+            f"No captions in {', '.join(languages) or 'no language'}: "
+            f"there are captions in {', '.join(snapshot.languages) or 'no language'}."
+        )
+    return found
+
+
+def _request(topic: Topic, mode: str, encoded: EncodedQuery | None) -> RankingRequest:
+    """What to rank by for a topic. Lexical search ignores the caption that the topic was taken from."""
+    if topic.caption is None:
+        return RankingRequest(topic.to, mode, encoded, allowed=topic.allowed)
+    words, hidden = [Term("words", topic.caption.text)], [topic.caption.caption_id]
+    return RankingRequest(topic.to, mode, encoded, words, topic.allowed, hidden_captions=hidden)
+
+
+def _ask_all(run: _Run, folds: Sequence[Fold], queries: int | None, seed: int, more: int) -> bool:
+    """Ask every topic of every fold; `more` queries will follow. Returns whether there were topics with photos."""
+    sentences = [topic for fold in folds for topic in text_topics(run.snapshot, fold, queries, seed)]
+    photos = []
+    if run.mode == "vector":
+        photos = [topics for fold in folds for topics in image_topics(run.snapshot, fold, queries, seed)]
     run.total = len(sentences) + len(photos) + more
-    for question in sentences:
-        run.ask_by_sentence(question)
-    for questions in photos:
-        run.ask_by_photo(questions)
+    for topic in sentences:
+        run.ask_by_sentence(topic)
+    for topics in photos:
+        run.ask_by_photo(topics)
     return bool(photos)
 
 
-def _row_order(languages: Iterable[str]) -> Callable[[tuple[str, str, int]], tuple]:
-    place = {language: i for i, language in enumerate(languages)}
-    return lambda key: (key[0] != TEXT_TO_IMAGE, place[key[1]], key[2])
-
-
-def _summary(key: tuple[str, str, int], row: _Row, seed: int) -> dict:
+def _row_order(languages: Sequence[str], key: RowKey) -> tuple[bool, int, int]:
     direction, language, k = key
-    summary = {"direction": direction, "language": language, "rerank": k, "queries": len(row.ranks)}
+    return direction != TEXT_TO_IMAGE, languages.index(language), k
+
+
+def _summary(key: RowKey, row: _Row, seed: int) -> dict:
+    direction, language, k = key
+    summary: dict = {"direction": direction, "language": language, "rerank": k, "queries": len(row.ranks)}
     for at in KS:
         summary[f"R@{at}"] = round(mean_over_folds(row.ranks, row.folds, at), 2)
         low, high = recall_interval(row.ranks, at, row.groups, seed)

@@ -1,4 +1,4 @@
-"""The files that an evaluation leaves behind, where they are asked for."""
+"""The files that an evaluation writes on request: a run, its qrels, and a page of failures."""
 
 from __future__ import annotations
 
@@ -7,13 +7,23 @@ from pathlib import Path
 from search.evaluation.evaluate import Answer
 from search.evaluation.failures_page import failures_page
 from search.evaluation.trec import Names, check_writable, qrels_lines, run_lines, write_text
+from storage.snapshot import Snapshot
 
 
 class Exports:
-    """A run, its qrels and a page of failures, each at its path or None. Keeps the answers of one K for them."""
+    """Collects the answers that an evaluation gave with one number of re-ranked candidates, and writes them to files.
+
+    Args:
+        run: where to write the rankings; None for nowhere, as for the next two.
+        qrels: where to write the relevant items.
+        page: where to write the page of failures.
+        rerank: the number of candidates that were re-ranked.
+
+    Raises:
+        UnwritableFile: a file can't be written.
+    """
 
     def __init__(self, run: Path | None, qrels: Path | None, page: Path | None, rerank: int) -> None:
-        """Raises UnwritableFile."""
         self._run, self._qrels, self._page, self._rerank = run, qrels, page, rerank
         self._answers: list[Answer] = []
         for path in (run, qrels, page):
@@ -22,20 +32,24 @@ class Exports:
 
     @property
     def wanted(self) -> bool:
-        """Whether there is anything to write."""
+        """True if there is a file to write."""
         return any(path is not None for path in (self._run, self._qrels, self._page))
 
     def keep(self, answer: Answer) -> None:
-        """For `evaluation.evaluate(keep=...)`."""
+        """Collect an answer: for `evaluate(keep=...)`."""
         if answer.rerank == self._rerank:
             self._answers.append(answer)
 
-    def write(self, report: dict, snapshot, model: str) -> None:
-        """Writes what is wanted; raises UnwritableFile.
+    def write(self, report: dict, snapshot: Snapshot, model: str) -> None:
+        """Write the files.
 
         Args:
-            report: what the evaluation gave.
-            model: its name, for the run's tag.
+            report: what `evaluate` returned.
+            snapshot: what it measured.
+            model: the model's name, for the run's tag.
+
+        Raises:
+            UnwritableFile: a file can't be written.
         """
         names = Names(snapshot)
         tag = "-".join(f"{model} {report['mode']} {self._rerank}".split())

@@ -1,4 +1,4 @@
-"""One page with the worst queries of an evaluation, to be looked at: photos are small and inside it, nothing is fetched."""
+"""One HTML page with the worst queries of an evaluation. Its photos are small and embedded, so it needs no other file."""
 
 from __future__ import annotations
 
@@ -12,46 +12,49 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 
 from encoder.inputs.pixels import decode
 from search.evaluation.evaluate import DEEPEST_KEPT, Answer
+from storage.snapshot import Snapshot
 
 MOST = 30
 FOUND = 6
 SIDE = 160
 
 
-def failures_page(report: dict, answers: Iterable[Answer], snapshot, most: int = MOST) -> str:
-    """HTML of the `most` worst queries of each direction and language.
+def failures_page(report: dict, answers: Iterable[Answer], snapshot: Snapshot, most: int = MOST) -> str:
+    """Render the `most` worst queries of each direction and language as HTML.
 
     Args:
-        report: what `evaluation.evaluate` gave.
-        answers: what it kept, of one K.
+        report: what `evaluate` returned.
+        answers: what it kept, all with one number of re-ranked candidates.
+        snapshot: what it measured.
+        most: the largest number of queries of a direction and language.
     """
     groups: dict[tuple[str, str], list[Answer]] = {}
     rerank = 0
     for answer in answers:
-        groups.setdefault((answer.question.direction, answer.question.language), []).append(answer)
+        groups.setdefault((answer.topic.direction, answer.topic.language), []).append(answer)
         rerank = answer.rerank
-    photos = _Photos(snapshot)
-    shown = []
+    thumbnails = _Thumbnails(snapshot)
+    rows = []
     for (direction, language), own in groups.items():
         failed = sorted((answer for answer in own if answer.rank > 1), key=lambda answer: -answer.rank)[:most]
-        shown.append(
+        rows.append(
             {
                 "direction": direction.replace("_", " "),
                 "language": language,
                 "queries": len(own),
-                "failures": [_failure(answer, snapshot, photos) for answer in failed],
+                "failures": [_failure(answer, snapshot, thumbnails) for answer in failed],
             }
         )
-    pages = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(["html"]))
-    return pages.get_template("failures_page.html").render(
-        groups=shown, most=most, rerank=rerank, images=report["images"], mode=report["mode"], protocol=report["protocol"]
+    templates = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(["html"]))
+    return templates.get_template("failures_page.html").render(
+        groups=rows, most=most, rerank=rerank, images=report["images"], mode=report["mode"], protocol=report["protocol"]
     )
 
 
-class _Photos:
+class _Thumbnails:
     """Thumbnails as data URIs, each made once."""
 
-    def __init__(self, snapshot) -> None:
+    def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._made: dict[int, str] = {}
 
@@ -65,21 +68,21 @@ class _Photos:
         return self._made[image_id]
 
 
-def _failure(answer: Answer, snapshot, photos: _Photos) -> dict:
-    question = answer.question
-    right = set(question.relevant.tolist())
+def _failure(answer: Answer, snapshot: Snapshot, thumbnails: _Thumbnails) -> dict:
+    topic = answer.topic
+    relevant = set(topic.relevant.tolist())
     found = [
-        {"score": f"{score:.3f}", "right": own in right, "id": own}
-        for own, score in zip(answer.ids[:FOUND].tolist(), answer.scores[:FOUND].tolist(), strict=True)
+        {"score": f"{score:.3f}", "right": item_id in relevant, "id": item_id}
+        for item_id, score in zip(answer.ids[:FOUND].tolist(), answer.scores[:FOUND].tolist(), strict=True)
     ]
     failure = {
-        "text": question.caption.text if question.caption is not None else None,
-        "name": Path(snapshot.images([question.image_id])[0].uri).name,
-        "photo": photos[question.image_id],
+        "text": topic.caption.text if topic.caption is not None else None,
+        "name": Path(snapshot.images([topic.image_id])[0].uri).name,
+        "photo": thumbnails[topic.image_id],
         "rank": f"not in the first {DEEPEST_KEPT}" if math.isinf(answer.rank) else f"rank {answer.rank:.0f}",
     }
-    if question.to == "images":
-        return failure | {"found": [hit | {"photo": photos[hit["id"]]} for hit in found]}
-    texts = {c.caption_id: c.text for c in snapshot.captions(sorted(right | {hit["id"] for hit in found}))}
+    if topic.to == "images":
+        return failure | {"found": [hit | {"photo": thumbnails[hit["id"]]} for hit in found]}
+    texts = {c.caption_id: c.text for c in snapshot.captions(sorted(relevant | {hit["id"] for hit in found}))}
     found = [hit | {"text": texts[hit["id"]]} for hit in found]
-    return failure | {"found": found, "right": [texts[own] for own in sorted(right)]}
+    return failure | {"found": found, "right": [texts[caption_id] for caption_id in sorted(relevant)]}

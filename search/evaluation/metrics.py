@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 MISS = np.inf
-"""The rank of a right answer that was not found."""
+"""The rank of a relevant item that was not found."""
 
 
-def best_relevant_rank(scores: np.ndarray, relevant: np.ndarray) -> float:
-    """The rank, from 1, of the best relevant item: 1 + how many others do not score strictly less; MISS without one.
+def best_relevant_rank(scores: ArrayLike, relevant: ArrayLike) -> float:
+    """The rank of the best relevant item: 1 + the number of others that do not score strictly less; MISS without one.
 
     Args:
         scores: float [n], in any order.
-        relevant: bool [n], which of them are right answers.
+        relevant: bool [n], which of them are relevant.
     """
     scores = np.asarray(scores, np.float64)
     relevant = np.asarray(relevant, bool)
@@ -24,8 +25,8 @@ def best_relevant_rank(scores: np.ndarray, relevant: np.ndarray) -> float:
     return float(1 + np.count_nonzero(~strictly_less))
 
 
-def recall_at_k(ranks: np.ndarray, k: int) -> float:
-    """The share of queries, in percent, whose best right answer is among the first k.
+def recall_at_k(ranks: ArrayLike, k: int) -> float:
+    """The share of queries, in percent, whose best relevant item is among the first k.
 
     Args:
         ranks: float [n], one a query, from `best_relevant_rank`; at least one.
@@ -33,25 +34,25 @@ def recall_at_k(ranks: np.ndarray, k: int) -> float:
     return float(100 * np.mean(np.asarray(ranks) <= k))
 
 
-def mean_over_folds(ranks: np.ndarray, folds: np.ndarray, k: int) -> float:
-    """`recall_at_k` of each fold by itself, and the mean of those; in percent.
+def mean_over_folds(ranks: ArrayLike, folds: ArrayLike, k: int) -> float:
+    """The mean of each fold's own `recall_at_k`, in percent.
 
     Args:
         ranks: float [n].
-        folds: int [n], which fold each query belongs to.
+        folds: int [n], the fold of each query.
     """
     ranks, folds = np.asarray(ranks), np.asarray(folds)
     return float(np.mean([recall_at_k(ranks[folds == fold], k) for fold in np.unique(folds)]))
 
 
-def recall_interval(ranks: np.ndarray, k: int, groups: np.ndarray, seed: int = 0, rounds: int = 1000) -> tuple[float, float]:
+def recall_interval(ranks: ArrayLike, k: int, groups: ArrayLike, seed: int = 0, rounds: int = 1000) -> tuple[float, float]:
     """A 95 % bootstrap interval of `recall_at_k`, in percent.
 
-    Whole groups are drawn, for the five captions of one photo are not five independent queries.
+    Whole groups are drawn, because the five captions of one photo are not five independent queries.
 
     Args:
         ranks: float [n].
-        groups: [n], equal for the queries that belong together.
+        groups: [n], equal for queries that belong together.
     """
     _, group_of = np.unique(groups, return_inverse=True)
     sizes = np.bincount(group_of)
@@ -66,24 +67,24 @@ def recall_interval(ranks: np.ndarray, k: int, groups: np.ndarray, seed: int = 0
     return float(low), float(high)
 
 
-def roc_auc(present: np.ndarray, absent: np.ndarray) -> float:
-    """How often a score of `present` lies above one of `absent`, over all pairs; a tie counts half.
+def roc_auc(present: ArrayLike, absent: ArrayLike) -> float:
+    """The area under the ROC curve: the share of pairs in which `present` scores above `absent`; a tie counts half.
 
-    That is the area under the ROC curve: 1 where the two can be told apart by a threshold, 0.5 where they are alike.
-    A score that is not a number counts against the system.
+    It is 1 if a threshold separates the two, and 0.5 if they are alike. A NaN counts against the system.
 
     Args:
-        present, absent: float [n] and [m], each at least one.
+        present: float [n], at least one.
+        absent: float [m], at least one.
     """
-    present = np.nan_to_num(np.asarray(present, np.float64), nan=-np.inf, posinf=np.inf, neginf=-np.inf)
-    absent = np.sort(np.nan_to_num(np.asarray(absent, np.float64), nan=np.inf, posinf=np.inf, neginf=-np.inf))
-    below = np.searchsorted(absent, present, "left")
-    below_or_tied = np.searchsorted(absent, present, "right")
-    return float((below + below_or_tied).mean() / (2 * len(absent)))
+    upper = np.nan_to_num(np.asarray(present, np.float64), nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+    lower = np.sort(np.nan_to_num(np.asarray(absent, np.float64), nan=np.inf, posinf=np.inf, neginf=-np.inf))
+    below = np.searchsorted(lower, upper, "left")
+    below_or_tied = np.searchsorted(lower, upper, "right")
+    return float((below + below_or_tied).mean() / (2 * len(lower)))
 
 
-def roc_auc_interval(present: np.ndarray, absent: np.ndarray, seed: int = 0, rounds: int = 1000) -> tuple[float, float]:
-    """A 95 % bootstrap interval of `roc_auc`; each side is drawn from by itself."""
+def roc_auc_interval(present: ArrayLike, absent: ArrayLike, seed: int = 0, rounds: int = 1000) -> tuple[float, float]:
+    """A 95 % bootstrap interval of `roc_auc`; the two sides are drawn independently."""
     present, absent = np.asarray(present, np.float64), np.asarray(absent, np.float64)
     rng = np.random.default_rng(seed)
     areas = [roc_auc(rng.choice(present, len(present)), rng.choice(absent, len(absent))) for _ in range(rounds)]
@@ -91,11 +92,11 @@ def roc_auc_interval(present: np.ndarray, absent: np.ndarray, seed: int = 0, rou
     return float(low), float(high)
 
 
-def median(values: np.ndarray) -> float:
+def median(values: ArrayLike) -> float:
     """The middle value, or the mean of the two in the middle."""
-    return float(np.median(values))
+    return float(np.median(np.asarray(values, np.float64)))
 
 
-def p95(values: np.ndarray) -> float:
+def p95(values: ArrayLike) -> float:
     """The 95th percentile, interpolated between its neighbours."""
-    return float(np.percentile(values, 95))
+    return float(np.percentile(np.asarray(values, np.float64), 95))

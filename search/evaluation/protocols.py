@@ -1,4 +1,4 @@
-"""What a benchmark lets take part: which photos are searched together, and how many captions of each."""
+"""Benchmark protocols: which photos are searched together, and how many captions of each take part."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from search.errors import TooFewForProtocol
 
 @dataclass(frozen=True)
 class Protocol:
-    """The first `images` photos in the order of the source, in folds of `fold` that are searched one by one.
+    """Which photos and captions take part; None stands for all.
 
-    None stands for all. `captions` is how many captions of a photo and language take part, the first in their order.
+    Attributes:
+        images: the number of photos, the first in the order of the source.
+        fold: the number of consecutive photos in a fold. Folds are searched one by one.
+        captions: the number of captions of a photo and language, the first in their order.
     """
 
     images: int | None = None
@@ -26,16 +29,20 @@ PROTOCOLS = {
     "coco-5k": Protocol(images=5000, captions=5),
     "coco-1k": Protocol(images=5000, fold=1000, captions=5),
 }
-"""By name: everything at once, and COCO's two as Karpathy's split of 5,000 test photos is used: all of it, and the mean over
-its five folds of 1,000 consecutive photos. Of the six or seven captions of some COCO photos the first five count."""
+"""By name: everything at once, and the two ways in which Karpathy's split of 5,000 COCO test photos is used: all of it, or the
+mean over its five folds of 1,000 consecutive photos. Some COCO photos have six or seven captions: the first five count."""
 
 
 def image_folds(image_ids: np.ndarray, name: str, protocol: Protocol) -> list[np.ndarray]:
-    """The photos that are searched together, int64 each; raises TooFewForProtocol.
+    """The photos of each fold, int64.
 
     Args:
-        image_ids: int64 [n], upwards, which is the order in which the source gave them.
-        name: what the protocol is called.
+        image_ids: int64 [n], ascending, which is the order of the source.
+        name: of the protocol.
+        protocol: says how many photos and folds.
+
+    Raises:
+        TooFewForProtocol: the protocol needs more photos.
     """
     needed = protocol.images or protocol.fold or 1
     if len(image_ids) < needed:
@@ -46,16 +53,18 @@ def image_folds(image_ids: np.ndarray, name: str, protocol: Protocol) -> list[np
 
 
 def caption_folds(caption_ids: np.ndarray, owners: np.ndarray, folds: list[np.ndarray], protocol: Protocol) -> list[np.ndarray]:
-    """The captions that take part in each fold, int64 upwards.
+    """The captions that take part in each fold, int64 ascending.
 
     Args:
-        caption_ids: int64 [m], upwards, of one language.
+        caption_ids: int64 [m], ascending, of one language.
         owners: int64 [m], their photos.
+        folds: what `image_folds` returned.
+        protocol: says how many captions of each photo.
     """
-    place = np.arange(len(owners))
+    positions = np.arange(len(owners))
     order = np.argsort(owners, kind="stable")
     starts = np.searchsorted(owners[order], owners[order], "left")
     number = np.empty(len(owners), np.int64)
-    number[order] = place - starts
+    number[order] = positions - starts
     counts = number < protocol.captions if protocol.captions is not None else np.ones(len(owners), bool)
     return [caption_ids[counts & np.isin(owners, fold)] for fold in folds]

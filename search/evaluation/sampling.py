@@ -1,12 +1,15 @@
-"""Seeded samples of what a collection can be asked by."""
+"""Seeded samples of the queries that a collection offers."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from storage import CaptionRecord
+from storage.snapshot import Snapshot
 
-def captions_by_photo(snapshot, language: str) -> dict[int, list]:
-    """The captions in that language of every photo that has any: image id -> records, both in the order of ids."""
+
+def captions_by_photo(snapshot: Snapshot, language: str) -> dict[int, list[CaptionRecord]]:
+    """The captions in one language of every photo that has any, by image id; both in the order of ids."""
     own = {
         image_id: sorted((c for c in captions if c.language == language), key=lambda caption: caption.caption_id)
         for image_id, captions in snapshot.captions_of(snapshot.image_ids()).items()
@@ -15,7 +18,7 @@ def captions_by_photo(snapshot, language: str) -> dict[int, list]:
 
 
 def sample(ids: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
-    """At most `limit` of the ids, all where it is None, rising."""
+    """A seeded sample of at most `limit` ids, or all of them if it is None; int64, ascending."""
     ids = np.sort(ids)
     if limit is None or limit >= len(ids):
         return ids

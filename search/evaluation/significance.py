@@ -1,4 +1,4 @@
-"""Whether one run is better than another: pure functions over what two run files say of the same queries."""
+"""Test whether one run is better than another: pure functions over two runs of the same queries."""
 
 from __future__ import annotations
 
@@ -10,51 +10,55 @@ import numpy as np
 from search.errors import NothingToMeasure
 from search.evaluation.evaluate import KS
 from search.evaluation.metrics import MISS, best_relevant_rank
+from search.evaluation.topics import IMAGE_TO_TEXT, TEXT_TO_IMAGE
 from search.evaluation.trec import Qrels, Run
 
 ROUNDS = 10_000
-_OURS = re.compile(r"(?P<photo>.*)#(?P<language>[^#\d]+)(?P<number>\d*)")
+_NAME_OF_TOPIC = re.compile(r"(?P<photo>.*)#(?P<language>[^#\d]+)(?P<number>\d*)")
 
 
 def compare(run_a: Run, run_b: Run, qrels: Qrels, seed: int = 0, rounds: int = ROUNDS) -> dict:
-    """R@k of two runs on the queries that were judged, and whether they differ by more than chance.
+    """Compare R@k of two runs on the judged queries, and test whether they differ by more than chance.
 
-    A query that a run lacks is a miss. Queries that `evaluate` wrote are told apart by direction and language, and those of
-    one photo are drawn together, for its five captions are not five independent queries; all others stand by themselves.
+    A query that is missing in a run is a miss. Queries that `evaluate` wrote are grouped into rows by direction and language,
+    and those of one photo are drawn together, because its five captions are not five independent queries. All other queries
+    are independent.
 
     Returns:
-        `{"queries", "seed", "rounds", "results": [row, ...]}`; a row has `direction` and `language` (None for what `evaluate`
-        did not write), `queries`, `measure`, and in percent `a`, `b`, `difference` (b - a) with a 95 % bootstrap interval
-        `difference_ci`, `better` and `worse` (how many queries), and `p` of the paired randomisation test.
+        `{"queries", "seed", "rounds", "results": [row, ...]}`. A row has `direction` and `language` (None for queries that
+        `evaluate` did not write), `queries`, `measure`; in percent `a`, `b` and `difference` (b - a) with its 95 % bootstrap
+        interval `difference_ci`; the numbers of queries that are `better` and `worse`; and `p` of the paired randomisation
+        test.
 
-    Raises NothingToMeasure where nothing was judged.
+    Raises:
+        NothingToMeasure: nothing was judged.
     """
     if not qrels:
         raise NothingToMeasure("The judgements name no right answer: take the file that `evaluate --qrels` wrote.")
     queries = sorted(qrels)
-    ranks = [np.array([_rank(run.get(query, {}), qrels[query]) for query in queries]) for run in (run_a, run_b)]
+    ranks_a, ranks_b = (np.array([_rank(run.get(query, {}), qrels[query]) for query in queries]) for run in (run_a, run_b))
     kinds = [_kind(query) for query in queries]
     rows = []
     for kind in sorted({one[:2] for one in kinds}, key=str, reverse=True):
         chosen = np.array([one[:2] == kind for one in kinds])
         groups = np.unique([one[2] for one in kinds if one[:2] == kind], return_inverse=True)[1]
         for k in KS:
-            hits = [own[chosen] <= k for own in ranks]
             rows.append(
                 {"direction": kind[0], "language": kind[1], "queries": int(chosen.sum()), "measure": f"R@{k}"}
-                | compare_hits(*hits, groups, seed, rounds)
+                | compare_hits(ranks_a[chosen] <= k, ranks_b[chosen] <= k, groups, seed, rounds)
             )
     return {"queries": len(queries), "seed": seed, "rounds": rounds, "results": rows}
 
 
 def compare_hits(a: np.ndarray, b: np.ndarray, groups: np.ndarray, seed: int = 0, rounds: int = ROUNDS) -> dict:
-    """Two systems on the same queries.
+    """Compare two systems on the same queries.
 
-    The randomisation test (Smucker et al., CIKM 2007) exchanges the two systems on half of the groups, again and again: p is
-    how often the difference is then at least as large as it was.
+    The randomisation test (Smucker et al., CIKM 2007) exchanges the two systems on a random half of the groups, again and
+    again: p is the share of rounds in which the difference is at least as large as the measured one.
 
     Args:
-        a, b: bool [n], whether each query was answered.
+        a: bool [n], True for the queries that the first system answered.
+        b: bool [n], the same of the second system.
         groups: int [n] from 0 upwards, equal for queries that belong together.
     """
     differences = np.bincount(groups, weights=b.astype(float) - a)
@@ -80,7 +84,7 @@ def compare_hits(a: np.ndarray, b: np.ndarray, groups: np.ndarray, seed: int = 0
 
 
 def comparison_lines(report: dict) -> Iterator[str]:
-    """The same for people."""
+    """Format what `compare` returned as lines of text."""
     yield (
         f"{report['queries']} queries; B - A in percent with its 95 % interval; p of a paired randomisation test, "
         f"{report['rounds']} rounds"
@@ -95,15 +99,15 @@ def comparison_lines(report: dict) -> Iterator[str]:
         )
 
 
-def _rank(found: dict[str, float], right: set[str]) -> float:
-    if not found:
+def _rank(scores: dict[str, float], relevant: set[str]) -> float:
+    if not scores:
         return MISS
-    return best_relevant_rank(np.array(list(found.values())), np.array([document in right for document in found]))
+    return best_relevant_rank(list(scores.values()), [document in relevant for document in scores])
 
 
 def _kind(query: str) -> tuple[str | None, str | None, str]:
-    """Direction, language, and what the query belongs to."""
-    ours = _OURS.fullmatch(query)
-    if ours is None:
+    """Direction, language and group of a query, by its name."""
+    name = _NAME_OF_TOPIC.fullmatch(query)
+    if name is None:
         return None, None, query
-    return "text_to_image" if ours["number"] else "image_to_text", ours["language"], ours["photo"]
+    return TEXT_TO_IMAGE if name["number"] else IMAGE_TO_TEXT, name["language"], name["photo"]

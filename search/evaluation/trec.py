@@ -1,4 +1,4 @@
-"""Runs and judgements in TREC's formats, which the field's own tools read."""
+"""Runs and judgements in TREC's formats, which the field's tools read."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ import numpy as np
 
 from search.errors import BadRun, UnwritableFile
 from search.evaluation.evaluate import Answer
+from storage.snapshot import Snapshot
 
 Run = dict[str, dict[str, float]]
+"""Scores by query and document."""
 Qrels = dict[str, set[str]]
+"""The relevant documents of each query."""
 
 
 class Names:
-    """What photos and captions are called in such files: the same from run to run, whatever ids a collection gave them.
+    """The names of photos, captions and queries in such files. They don't depend on the ids in a collection.
 
-    A photo is called by its path below the folder that all share, a caption `<photo>#<language><number>`, counted from 1, and
-    the question for a photo's captions `<photo>#<language>`.
+    The name of a photo is its path below the folder that all photos share. That of a caption, and of its query, is
+    `<photo>#<language><number>`, counted from 1. That of the query for a photo's captions is `<photo>#<language>`.
     """
 
-    def __init__(self, snapshot) -> None:
+    def __init__(self, snapshot: Snapshot) -> None:
         images, captions = snapshot.image_table(), snapshot.caption_table()
         uris = images["uri"].to_pylist()
         shared = os.path.commonprefix(uris).rpartition("/")[0]
@@ -32,38 +35,42 @@ class Names:
         self.captions: dict[int, str] = {}
         counts: dict[str, int] = {}
         for row in captions.select(["caption_id", "image_id", "language"]).to_pylist():
-            asked = f"{self.images[row['image_id']]}#{quote(row['language'])}"
-            counts[asked] = counts.get(asked, 0) + 1
-            self.captions[row["caption_id"]] = f"{asked}{counts[asked]}"
+            name = f"{self.images[row['image_id']]}#{quote(row['language'])}"
+            counts[name] = counts.get(name, 0) + 1
+            self.captions[row["caption_id"]] = f"{name}{counts[name]}"
 
     def query(self, answer: Answer) -> str:
-        """What the question is called."""
-        asked = answer.question
-        if asked.caption is not None:
-            return self.captions[asked.caption.caption_id]
-        return f"{self.images[asked.image_id]}#{quote(asked.language)}"
+        """The name of an answer's query."""
+        topic = answer.topic
+        if topic.caption is not None:
+            return self.captions[topic.caption.caption_id]
+        return f"{self.images[topic.image_id]}#{quote(topic.language)}"
 
-    def document(self, answer: Answer, own: int) -> str:
-        """What one of the things that were searched is called."""
-        return (self.images if answer.question.to == "images" else self.captions)[int(own)]
+    def document(self, answer: Answer, item_id: int) -> str:
+        """The name of an image or caption, whichever the answer's query searched."""
+        return (self.images if answer.topic.to == "images" else self.captions)[int(item_id)]
 
 
 def run_lines(answers: Iterable[Answer], names: Names, tag: str) -> Iterator[str]:
-    """`query Q0 document rank score tag`, a line each; scores to the last digit, so that ties stay ties."""
+    """Lines `query Q0 document rank score tag`. Scores have all their digits, so that ties stay ties."""
     for answer in answers:
-        for rank, (own, score) in enumerate(zip(answer.ids, answer.scores, strict=True), 1):
-            yield f"{names.query(answer)} Q0 {names.document(answer, own)} {rank} {float(score)!r} {tag}"
+        for rank, (item_id, score) in enumerate(zip(answer.ids, answer.scores, strict=True), 1):
+            yield f"{names.query(answer)} Q0 {names.document(answer, item_id)} {rank} {float(score)!r} {tag}"
 
 
 def qrels_lines(answers: Iterable[Answer], names: Names) -> Iterator[str]:
-    """`query 0 document 1`, a line for each right answer."""
+    """Lines `query 0 document 1`, one for each relevant item."""
     for answer in answers:
-        for own in answer.question.relevant:
-            yield f"{names.query(answer)} 0 {names.document(answer, own)} 1"
+        for item_id in answer.topic.relevant:
+            yield f"{names.query(answer)} 0 {names.document(answer, item_id)} 1"
 
 
 def check_writable(path: Path) -> None:
-    """Raises UnwritableFile where a file could not be written at `path`, before hours go into what it is to hold."""
+    """Check that a file can be written, before hours are spent on its content.
+
+    Raises:
+        UnwritableFile: it can't be written.
+    """
     folder = path.absolute().parent
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         problem = "that is a folder" if path.is_dir() else "there is no such folder, or it can't be written to"
@@ -71,7 +78,11 @@ def check_writable(path: Path) -> None:
 
 
 def write_text(path: Path, parts: Iterable[str]) -> None:
-    """Writes a file, a line each; raises UnwritableFile."""
+    """Write a file, each part as a line.
+
+    Raises:
+        UnwritableFile: it can't be written.
+    """
     try:
         with path.open("w", encoding="utf-8", newline="\n") as file:
             file.writelines(f"{part}\n" for part in parts)
@@ -80,7 +91,11 @@ def write_text(path: Path, parts: Iterable[str]) -> None:
 
 
 def read_run(path: Path) -> Run:
-    """Scores by query and document; raises BadRun."""
+    """Read a run file.
+
+    Raises:
+        BadRun: it can't be read.
+    """
     run: Run = {}
     for number, fields in _fields(path, 6):
         try:
@@ -94,18 +109,23 @@ def read_run(path: Path) -> Run:
 
 
 def read_qrels(path: Path) -> Qrels:
-    """The right answers of each query; raises BadRun."""
+    """Read a qrels file; queries without a relevant document are left out.
+
+    Raises:
+        BadRun: it can't be read.
+    """
     qrels: Qrels = {}
     for number, fields in _fields(path, 4):
         if not fields[3].lstrip("-").isdigit():
             raise BadRun(path, number, f"{fields[3]!r} is no judgement")
-        right = qrels.setdefault(fields[0], set())
+        relevant = qrels.setdefault(fields[0], set())
         if int(fields[3]) > 0:
-            right.add(fields[2])
-    return {query: right for query, right in qrels.items() if right}
+            relevant.add(fields[2])
+    return {query: relevant for query, relevant in qrels.items() if relevant}
 
 
 def _fields(path: Path, count: int) -> Iterator[tuple[int, list[str]]]:
+    """The number and the fields of each line that is not blank."""
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

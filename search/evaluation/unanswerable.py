@@ -1,4 +1,4 @@
-"""Whether "nothing found" can be told: sentences whose photo is in the index against sentences whose photo is not."""
+"""Measure whether "nothing found" is right: sentences whose photo is in the index against sentences whose photo is not."""
 
 from __future__ import annotations
 
@@ -7,19 +7,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from encoder.api import Encoder
 from search.errors import TooFewPhotos
 from search.evaluation.metrics import roc_auc, roc_auc_interval
 from search.evaluation.sampling import captions_by_photo
 from search.query.encoding import encode_sentence
-from search.retrieval.calibration import WORDS, match_probabilities, relevance
-from search.retrieval.cross_encoder import rerank
-from search.retrieval.first_stage import retrieve
-from search.retrieval.ranking import fit_scores
+from search.retrieval.calibration import WORDS, relevance
+from search.retrieval.pipeline import Pipeline, RankingRequest
+from search.retrieval.rerank_budget import LatencyModel
+from storage.snapshot import Snapshot
 
 
 @dataclass(frozen=True, eq=False)
 class UnanswerableTrial:
-    """What is asked in one language: sentences of photos that are left out, and of as many others that stay."""
+    """The queries in one language.
+
+    Attributes:
+        language: of the sentences.
+        left_out: int64 [n], the photos that are left out of the index.
+        absent: a sentence of each photo that is left out.
+        present: a sentence of each of as many other photos, which stay.
+    """
 
     language: str
     left_out: np.ndarray
@@ -27,8 +35,12 @@ class UnanswerableTrial:
     present: list[str]
 
 
-def plan(snapshot, language: str, count: int, seed: int) -> UnanswerableTrial:
-    """Chooses `count` photos to leave out and `count` that stay, and one caption of each; raises TooFewPhotos."""
+def plan(snapshot: Snapshot, language: str, count: int, seed: int) -> UnanswerableTrial:
+    """Choose `count` photos to leave out and `count` that stay, and one caption of each.
+
+    Raises:
+        TooFewPhotos: there are fewer photos with captions in this language.
+    """
     own = captions_by_photo(snapshot, language)
     if 2 * count > len(own):
         raise TooFewPhotos(count, language, len(own))
@@ -38,27 +50,32 @@ def plan(snapshot, language: str, count: int, seed: int) -> UnanswerableTrial:
     return UnanswerableTrial(language, chosen[:count], texts[:count], texts[count:])
 
 
-def measure(trial: UnanswerableTrial, snapshot, encoder, k: int, seed: int, step: Callable[[], None]) -> dict:
-    """How well the best score of a ranking tells whether the photo that was asked for is there.
+def measure(
+    trial: UnanswerableTrial, snapshot: Snapshot, encoder: Encoder, k: int, seed: int, step: Callable[[], None]
+) -> dict:
+    """Measure how well the best score of a ranking tells whether the right photo is in the index.
 
-    Another photo may fit the caption of one that is left out, and a finding of it counts as wrong all the same: the
-    area is what can be told at the least.
+    Another photo may fit the caption of one that is left out. It counts as wrong all the same, so the area is a lower bound.
 
     Args:
-        k: how many candidates are re-ranked; with 0 the first stage's best score is looked at.
+        trial: the queries.
+        k: the number of candidates to re-rank; with 0 the first stage's best score is used.
+        seed: of the bootstrap.
         step: called after each query.
 
     Returns:
-        `language`, `rerank`, the numbers of queries `present` and `absent`, the area under the ROC curve `auc` with a
-        95 % bootstrap interval `auc_ci`, and in percent how many of either were called strong, weak and none
-        (`present_shares`, `absent_shares`; None where the weights are not calibrated or nothing was re-ranked).
+        `language`, `rerank`, the numbers of queries `present` and `absent`, the area under the ROC curve `auc` with its
+        95 % bootstrap interval `auc_ci`, and in percent how many of each were called strong, weak and none
+        (`present_shares`, `absent_shares`; None if the model is not calibrated or nothing was re-ranked).
     """
     staying = np.setdiff1d(snapshot.image_ids(), trial.left_out)
+    latency = LatencyModel(encoder.match_batches)
 
     def best_scores(texts: list[str]) -> list[float]:
         scores = []
         for text in texts:
-            scores.append(_best_score(text, staying, k, snapshot, encoder))
+            request = RankingRequest("images", "vector", encode_sentence(encoder, text), allowed=staying)
+            scores.append(_best_score(Pipeline(request, snapshot, encoder, latency), k))
             step()
         return scores
 
@@ -76,15 +93,11 @@ def measure(trial: UnanswerableTrial, snapshot, encoder, k: int, seed: int, step
     }
 
 
-def _best_score(text: str, allowed: np.ndarray, k: int, snapshot, encoder) -> float:
-    """The best match probability, or the best score where there are no probabilities."""
-    probe = encode_sentence(encoder, text)
-    first = retrieve(snapshot.image_index, probe.vector, min(max(k, 1), len(allowed)), allowed)
-    ranking = rerank(first, probe, "images", k, snapshot, encoder)
-    config = encoder.config
-    if k == 0 or config.match_calibration is None:
-        return float(ranking.scores[0])
-    return float(match_probabilities(fit_scores(ranking, config.first_stage_weight), config.match_calibration).max())
+def _best_score(pipeline: Pipeline, k: int) -> float:
+    """The best match probability, or the best score if there are no probabilities."""
+    first = pipeline.first_stage(max(k, 1))
+    ranking = pipeline.rank(first, pipeline.rerank(first, k))
+    return max(pipeline.match_probabilities(ranking).values(), default=float(ranking.scores[0]))
 
 
 def _shares(probabilities: list[float]) -> dict[str, float]:

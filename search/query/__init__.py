@@ -1,1 +1,1 @@
-"""From what a person asks to vectors."""
+"""Parse, translate and encode queries."""

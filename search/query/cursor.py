@@ -1,4 +1,4 @@
-"""Where the next page begins: a token that is good for one question on one version of a collection."""
+"""The cursor of the next page: a token that is valid for one query on one version of a collection."""
 
 from __future__ import annotations
 
@@ -14,29 +14,37 @@ LONGEST = 200
 
 
 def write_cursor(query: Query, version: int, offset: int, reranked: int) -> str:
-    """The token for the hits of `query` after the first `offset`, in the order that re-ranking the first `reranked` gave."""
-    content = json.dumps([version, offset, reranked, _short(query)], separators=(",", ":"))
+    """Write the token for the hits after the first `offset`.
+
+    Args:
+        query: the query, whatever its cursor and its page.
+        version: the version of the collection.
+        offset: the number of hits before the page.
+        reranked: how many candidates were re-ranked, which decides on the order.
+    """
+    content = json.dumps([version, offset, reranked, _short_digest(query)], separators=(",", ":"))
     return base64.urlsafe_b64encode(content.encode()).decode().rstrip("=")
 
 
 def read_cursor(token: str, query: Query, version: int) -> tuple[int, int]:
-    """The offset that a token stands for, and how many were re-ranked.
+    """Read a token: the offset of the page, and how many candidates to re-rank.
 
-    Raises BadCursor for what is none, or belongs to another question, and OutdatedCursor where the collection has changed:
-    on another version the list is another one.
+    Raises:
+        BadCursor: this is no cursor, or it belongs to another query.
+        OutdatedCursor: it belongs to another version of the collection, where the list is another one.
     """
-    seen, offset, reranked, digest = _content(token)
-    if digest != _short(query):
+    cursor_version, offset, reranked, digest = _content(token)
+    if digest != _short_digest(query):
         raise BadCursor("The cursor belongs to another question: ask with the very parameters that it came with.")
-    if seen != version:
-        raise OutdatedCursor(seen, version)
+    if cursor_version != version:
+        raise OutdatedCursor(cursor_version, version)
     return offset, min(reranked, query.rerank)
 
 
 def digest_of(query: Query) -> str:
-    """A hash of all that decides on the order of a list but the budget, and of nothing else: a page may be of any size."""
-    asked = [[term.as_json() for term in query.terms], query.to, query.where, query.rerank, query.fold, query.mode]
-    digest = hashlib.sha256(json.dumps(asked).encode())
+    """Hash all that decides on the order of the list, except the budget. Size and offset of the page take no part."""
+    content = [[term.as_json() for term in query.terms], query.to, query.where, query.rerank, query.fold, query.mode]
+    digest = hashlib.sha256(json.dumps(content).encode())
     if query.image is not None:
         digest.update(query.image.tobytes())
     return digest.hexdigest()
@@ -54,8 +62,9 @@ def _content(token: str) -> tuple[int, int, int, str]:
         raise unreadable
     if not all(0 <= number <= LARGEST_ID for number in content[1:3]):
         raise unreadable
-    return tuple(content)
+    version, offset, reranked, digest = content
+    return version, offset, reranked, digest
 
 
-def _short(query: Query) -> str:
+def _short_digest(query: Query) -> str:
     return digest_of(query)[:16]

@@ -1,11 +1,13 @@
-"""From the bytes of a photo to what a query takes."""
+"""From the file of a photo to the array that a query takes."""
 
 from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from encoder.errors import UnreadableImage
 from encoder.inputs.image_inputs import Files, LoadedImage, features_in, files_of, load_image
@@ -14,16 +16,23 @@ from encoder.inputs.regions import ENDING
 from search.errors import UnreadablePhoto
 from storage.photo_uri import PhotoUri
 
+if TYPE_CHECKING:
+    from encoder.api import ImageConfig
+    from storage import ImageRecord
+
 PREVIEW_SIDE = 480
 
 
-def read_photo(photo: bytes | Path, config) -> np.ndarray:
-    """A photo ready for `Query(image=...)`; raises UnreadablePhoto.
+def read_photo(photo: bytes | Path, config: ImageConfig) -> np.ndarray:
+    """Read a photo for `Query(image=...)`.
 
     Args:
-        photo: the bytes of a file, or its path. Where the model reads a detector's features that is an `.npz`; where it reads
-            both, that of the photo's name beside it is read too.
-        config: `encoder.config`, which says what the model reads of a photo (`inputs`).
+        photo: the bytes of a file, or its path. For a model that reads a detector's features this is an `.npz`. For one that
+            reads both, the `.npz` of the same name beside the photo is read too.
+        config: says what the model reads of a photo (`inputs`).
+
+    Raises:
+        UnreadablePhoto: the photo can't be read.
     """
     if isinstance(photo, bytes):
         return _from_photo(_decode(photo), config)
@@ -33,23 +42,31 @@ def read_photo(photo: bytes | Path, config) -> np.ndarray:
 
 
 def photo_bytes(path: Path) -> bytes:
-    """A photo's file as it is, for a server to decode; raises UnreadablePhoto."""
+    """Read the bytes of a photo's file, for a server to decode.
+
+    Raises:
+        UnreadablePhoto: the file can't be read.
+    """
     try:
         return path.read_bytes()
     except OSError as error:
         raise UnreadablePhoto(f"{path} can't be read ({error.strerror}): check the path.") from error
 
 
-def read_stored(record, config) -> np.ndarray:
-    """The same of an image of the collection, from its files as they are now; raises UnreadablePhoto."""
-    place = PhotoUri.at(record.uri)
-    files = files_of(str(place.path), features_in(record.metadata), config.inputs)
+def read_stored(record: ImageRecord, config: ImageConfig) -> np.ndarray:
+    """Read an image of the collection for `Query(image=...)`, from its files as they are now.
+
+    Raises:
+        UnreadablePhoto: its files can't be read.
+    """
+    uri = PhotoUri.at(record.uri)
+    files = files_of(str(uri.path), features_in(record.metadata), config.inputs)
     if files.features is not None:
         return _from_files(files, config)
-    if place.member is None:
-        return read_photo(place.path, config)
+    if uri.member is None:
+        return read_photo(uri.path, config)
     try:
-        with place.open() as file:
+        with uri.open() as file:
             return read_photo(file.read(), config)
     except OSError as error:
         raise UnreadablePhoto(
@@ -57,8 +74,8 @@ def read_stored(record, config) -> np.ndarray:
         ) from error
 
 
-def read_photo_with_preview(photo: bytes | Path, config) -> tuple[np.ndarray, bytes]:
-    """`read_photo`, and the photo once more as a small JPEG at its true aspect ratio."""
+def read_photo_with_preview(photo: bytes | Path, config: ImageConfig) -> tuple[np.ndarray, bytes]:
+    """Read a photo as `read_photo` does, and also as a small JPEG at its true aspect ratio."""
     image = _decode(photo)
     prepared = _from_photo(image, config)
     image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
@@ -67,7 +84,7 @@ def read_photo_with_preview(photo: bytes | Path, config) -> tuple[np.ndarray, by
     return prepared, jpeg.getvalue()
 
 
-def _from_photo(image, config) -> np.ndarray:
+def _from_photo(image: Image.Image, config: ImageConfig) -> np.ndarray:
     if config.inputs.region_width:
         raise UnreadablePhoto(
             f"{config.name} reads a detector's features, and a photo alone has none: search with a sentence, "
@@ -76,7 +93,7 @@ def _from_photo(image, config) -> np.ndarray:
     return config.inputs.make(LoadedImage(image, None))
 
 
-def _from_files(files: Files, config) -> np.ndarray:
+def _from_files(files: Files, config: ImageConfig) -> np.ndarray:
     try:
         return config.inputs.make(load_image(files, config.inputs))
     except UnreadableImage as error:
@@ -84,12 +101,12 @@ def _from_files(files: Files, config) -> np.ndarray:
 
 
 def _beside(photo: Path) -> str | None:
-    """The features of a photo that lie beside it."""
-    places = (photo.with_suffix(ENDING), photo.with_name(photo.name + ENDING))
-    return next((str(path) for path in places if path.is_file()), None)
+    """The path of the features that lie beside a photo."""
+    paths = (photo.with_suffix(ENDING), photo.with_name(photo.name + ENDING))
+    return next((str(path) for path in paths if path.is_file()), None)
 
 
-def _decode(photo: bytes | Path):
+def _decode(photo: bytes | Path) -> Image.Image:
     try:
         return decode(photo)
     except UnreadableImage as error:

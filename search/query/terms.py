@@ -1,16 +1,15 @@
-"""The small language of queries: words, photos and captions, added up with weights and minus signs.
+"""The query syntax: words, photos and captions, added up with weights and minus signs.
 
-A sentence stays a sentence unless one of these signs stands at the beginning of a word:
+A text is one sentence unless a word begins with one of these signs:
 
-    -people  -"red car"       to avoid: one word, or what stands in quotation marks
-    2*dog  0.5*"red car"      weighs more, or less; -2*dog too
-    dog + cat                 a plus between blanks adds up, where a sentence would mean both at once
-    @17  @c17                 the photo, or the caption, with that id
-    photo                     standing for itself between signs: the photo that was given with the query, where one was
+    -people  -"red car"       avoid this word, or what is in quotation marks
+    2*dog  0.5*"red car"      weigh it more, or less; -2*dog is possible too
+    dog + cat                 a plus between blanks adds two terms; in a sentence it would mean both at once
+    @17  @c17                 the photo, or the caption, with this id
+    photo                     alone between signs: the photo that was given with the query, if there is one
 
-A word that a minus or a weight belongs to begins with a letter and holds letters, digits, hyphens and apostrophes only, up to
-the next blank. In a quotation \\" and \\\\ are a quotation mark and a backslash. A backslash before a sign takes its
-meaning away.
+A word after a minus or a weight begins with a letter and has only letters, digits, hyphens and apostrophes, up to the next
+blank. In a quotation \\" and \\\\ are a quotation mark and a backslash. A backslash before a sign makes it a plain character.
 """
 
 from __future__ import annotations
@@ -39,23 +38,46 @@ _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Term:
-    """One part of a query: `value` is the text of words, the id of an image or a caption, None for the given photo.
+    """One part of a query.
 
-    What is to be avoided has a weight below 0.
+    Attributes:
+        kind: what it is.
+        value: the text of "words", the id of an "image" or a "caption", None for the given "photo".
+        weight: below 0 for what to avoid.
     """
 
     kind: Kind
     value: str | int | None = None
     weight: float = 1.0
 
-    def as_json(self) -> dict:
-        """Plain values."""
+    @property
+    def text(self) -> str:
+        """The text of words."""
+        assert isinstance(self.value, str)  # by kind
+        return self.value
+
+    @property
+    def id(self) -> int:
+        """The id of an image or a caption."""
+        assert isinstance(self.value, int)  # by kind
+        return self.value
+
+    def as_json(self) -> dict[str, object]:
+        """Plain values, ready for `json.dumps`."""
         return {"kind": self.kind, "value": self.value, "weight": self.weight}
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """A stretch of the text: a term of its own, or words (`text`) that its neighbours go on with, or a plus."""
+    """A piece of the text: a term, or text that belongs to a sentence with its neighbours, or a plus.
+
+    Attributes:
+        at: where it begins.
+        text: what it says, if it is no term.
+        term: the term that it is.
+        plus: True for a plus between blanks.
+        quoted: True for text in quotation marks.
+    """
 
     at: int
     text: str = ""
@@ -65,17 +87,18 @@ class _Piece:
 
 
 def parse_terms(text: str, photo: bool = False, alone: bool = True) -> list[Term]:
-    """The terms of a query, at least one; a sentence without signs is one term and says what it said.
+    """Parse the terms of a query, at least one. A sentence without signs is one term with the same text.
 
     Args:
         text: not blank.
-        photo: whether a photo was given with it, which the text may name.
-        alone: whether nothing is asked for but what the text says.
+        photo: True if a photo was given with the query, which the text may name.
+        alone: True if the query consists of the text only.
 
-    Raises BadTerm, which names the place: a quotation without an end, a weight out of range, too many terms, a plus with
-    nothing to add, or nothing but what to avoid.
+    Raises:
+        BadTerm: a quotation has no end, a weight is out of range, there are too many terms, a plus has nothing to add, or
+            there is only what to avoid. It names the position in the text.
     """
-    pieces = _settle_pluses(list(_pieces(text)))
+    pieces = _resolve_pluses(list(_pieces(text)))
     if all(piece.term is None and not piece.plus for piece in pieces):
         return [Term("words", _sentence(pieces, text))]
     terms = list(_terms(pieces, text))
@@ -94,7 +117,7 @@ def parse_terms(text: str, photo: bool = False, alone: bool = True) -> list[Term
 
 
 def as_plain(text: str) -> str:
-    """A query that means this very text, whatever signs are in it."""
+    """Write a query that means exactly this text, whatever signs it has."""
     try:
         plain = parse_terms(text) == [Term("words", text)]
     except BadTerm:
@@ -103,21 +126,19 @@ def as_plain(text: str) -> str:
 
 
 def positive_words(terms: Iterable[Term]) -> str:
-    """The words to look for as one sentence; "" where there are none."""
-    return " ".join(term.value for term in terms if term.kind == "words" and term.weight > 0)
+    """The words to look for, as one sentence; "" if there are none."""
+    return " ".join(term.text for term in terms if term.kind == "words" and term.weight > 0)
 
 
 def _pieces(text: str) -> Iterator[_Piece]:
     at = 0
-    while found := _CHUNK.search(text, at):
-        start = found.start()
-        piece, at = _piece(text, start)
+    while chunk := _CHUNK.search(text, at):
+        piece, at = _piece(text, chunk.start(), chunk.end())
         yield piece
 
 
-def _piece(text: str, start: int) -> tuple[_Piece, int]:
-    """What begins at `start`, and where it ends."""
-    end = _CHUNK.match(text, start).end()
+def _piece(text: str, start: int, end: int) -> tuple[_Piece, int]:
+    """The piece that begins at `start`, and where it ends. The next blank is at `end`."""
     if text[start] == "\\" and _is_sign(text, start + 1):
         return _Piece(start, text[start + 1 : end]), end
     if _PLUS.match(text, start):
@@ -133,7 +154,7 @@ def _piece(text: str, start: int) -> tuple[_Piece, int]:
 
 
 def _is_sign(text: str, at: int) -> bool:
-    """Whether what begins at `at` would not be read as it stands."""
+    """True if what begins at `at` would not be read as plain text."""
     while text[at : at + 1] == "\\":
         at += 1
     if not text[at : at + 1].strip():
@@ -162,8 +183,8 @@ def _id(signed: re.Match, text: str) -> int:
     return int(signed["id"])
 
 
-def _settle_pluses(pieces: list[_Piece]) -> list[_Piece]:
-    """Pluses that add nothing up are words like any other; in a query with signs they are a mistake."""
+def _resolve_pluses(pieces: list[_Piece]) -> list[_Piece]:
+    """Turn pluses that add nothing into text; in a query with other signs that is a mistake."""
     return [_Piece(piece.at, piece.text) if piece.plus and not _adds_up(pieces, i) else piece for i, piece in enumerate(pieces)]
 
 
@@ -175,7 +196,7 @@ def _adds_up(pieces: list[_Piece], at: int) -> bool:
 
 
 def _terms(pieces: list[_Piece], text: str) -> Iterator[Term]:
-    """Words between two pluses are one sentence, which stands where its first word stood."""
+    """The terms; all text between two pluses is one sentence, at the position of its first word."""
     for group in _between_pluses(pieces):
         words = [piece for piece in group if piece.term is None]
         for piece in group:
@@ -200,7 +221,7 @@ def _between_pluses(pieces: list[_Piece]) -> Iterator[list[_Piece]]:
 
 
 def _sentence(words: list[_Piece], text: str | None) -> str:
-    """The words as they stood; what stands in the quotation where there is nothing else."""
+    """Join words as they were written; a single quotation loses its marks."""
     if len(words) == 1 and words[0].quoted:
         inside = _ESCAPED.sub(r"\1", words[0].text[1:-1])
         return inside if inside.strip() else words[0].text

@@ -1,20 +1,24 @@
-"""What is done where a model was not trained on the language of a query: it is said, and a translator can be plugged in."""
+"""Queries in a language that the model was not trained on: say so, or translate them with a translator that is plugged in."""
 
 from __future__ import annotations
 
 import importlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from encoder.inputs.languages import query_language
 from search.errors import BadTranslator
 from search.query.query import clean
 
+if TYPE_CHECKING:
+    from encoder.api import EncoderConfig
+
 log = logging.getLogger(__name__)
 Translate = Callable[[str, str, str], str]
-"""(text, source, target) -> text, where the languages are codes such as "en"."""
+"""(text, source, target) -> translated text; source and target are language codes such as "en"."""
 
 SETTING = "PANOPTES_TRANSLATOR"
 NAMES = {"en": "English", "zh": "Chinese"}
@@ -31,7 +35,15 @@ SENTENCES = {
 
 @dataclass(frozen=True)
 class Notice:
-    """Something to know about an answer: `code` is a key of SENTENCES. `known` and `language` are codes of languages."""
+    """Something that the user should know about an answer.
+
+    Attributes:
+        code: a key of SENTENCES.
+        model: the name of the model.
+        known: codes of the languages that the model was trained on.
+        language: the code of the query's language.
+        values: what else the sentence needs.
+    """
 
     code: str
     model: str
@@ -41,7 +53,7 @@ class Notice:
 
     @property
     def sentence(self) -> str:
-        """In English, for people."""
+        """The notice in English."""
         known = " and ".join(NAMES.get(code, code) for code in self.known)
         return SENTENCES[self.code].format(
             model=self.model, known=known, language=NAMES.get(self.language, self.language), **self.values
@@ -50,14 +62,21 @@ class Notice:
 
 @dataclass(frozen=True)
 class TranslatedQuery:
-    """The text that is searched for, and what has to be said about it."""
+    """The text to search for, and the notices about it."""
 
     text: str
     notices: list[Notice] = field(default_factory=list)
 
 
 def translator(setting: str | None = None) -> Translate | None:
-    """The callable that PANOPTES_TRANSLATOR names as module:callable; None where it is not set. Raises BadTranslator."""
+    """Load the callable that PANOPTES_TRANSLATOR names as module:callable; None if it is not set.
+
+    Args:
+        setting: instead of the variable's value.
+
+    Raises:
+        BadTranslator: there is no such callable.
+    """
     setting = os.environ.get(SETTING, "") if setting is None else setting
     if not setting.strip():
         return None
@@ -65,16 +84,19 @@ def translator(setting: str | None = None) -> Translate | None:
     if not module or not name:
         raise BadTranslator(setting, "that is not module:callable")
     try:
-        found = getattr(importlib.import_module(module), name)
+        loaded: Translate = getattr(importlib.import_module(module), name)
     except Exception as error:  # somebody else's module may fail in any way when it is imported
         raise BadTranslator(setting, f"that can't be loaded ({_one_line(error)})") from error
-    if not callable(found):
+    if not callable(loaded):
         raise BadTranslator(setting, "that can't be called")
-    return found
+    return loaded
 
 
-def translate_query(text: str, config, translate: Translate | None = None) -> TranslatedQuery:
-    """What to search for with a model of `config`: the text, or its translation where the model doesn't know its language."""
+def translate_query(text: str, config: EncoderConfig, translate: Translate | None = None) -> TranslatedQuery:
+    """Choose what to search for: the text, or its translation if the model was not trained on its language.
+
+    A query is answered even if the translator fails: then with the text as it is, and a notice.
+    """
     language = query_language(text)
     if language is None or language in config.languages or not config.languages:
         return TranslatedQuery(text)
@@ -86,14 +108,14 @@ def translate_query(text: str, config, translate: Translate | None = None) -> Tr
         return TranslatedQuery(text, notice("unknown_language"))
     try:
         translated = clean(translate(text, language, config.languages[0]))
-    except Exception as error:  # whatever it is, the query is still answered; only the log may tell all of it
+    except Exception as error:  # somebody else's code; only the log may tell what it said
         log.warning("The translator failed on %r: %s", text, _one_line(error))
         return TranslatedQuery(text, notice("translator_failed", kind=type(error).__name__))
     return TranslatedQuery(translated, notice("translated", text=translated))
 
 
-def measured(languages, config) -> list[Notice]:
-    """What there is to say about figures for `languages`."""
+def measured_notices(languages: Iterable[str], config: EncoderConfig) -> list[Notice]:
+    """The notices about measurements in these languages, one for each that the model was not trained on."""
     return [Notice("measured", config.name, tuple(config.languages), one) for one in languages if one not in config.languages]
 
 

@@ -1,1 +1,1 @@
-"""From vectors and words to a ranked list: first stage, cross-modal encoder, words, fusion."""
+"""From vectors and words to a ranked list: first stage, cross-modal encoder, lexical search, fusion."""

@@ -1,4 +1,4 @@
-"""From re-ranked scores to how likely each is a match, and to a word for it: pure functions over numpy arrays."""
+"""From re-ranked scores to match probabilities, and from these to a word: pure functions over numpy arrays."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ Relevance = Literal["strong", "weak", "none"]
 WORDS: tuple[Relevance, ...] = ("strong", "weak", "none")
 
 STRONG = 0.5
-"""From here on a candidate is a match more likely than not."""
+"""From here on a candidate is more likely a match than not."""
 WEAK = 0.1
-"""Below, nine of ten such candidates are no match: better to say that nothing was found."""
+"""Below this, nine of ten candidates are no match: it is better to say that nothing was found."""
 
 _LARGEST = 1e100
 _SURE = 700.0  # exp(700) is still a float64
 
 
 def match_probabilities(head_scores: np.ndarray, calibration: Sequence[float]) -> np.ndarray:
-    """How likely each re-ranked candidate is a match, float64 [n].
+    """Compute how likely each re-ranked candidate is a match, float64 [n].
 
-    The mean of the head comes in because a score means little by itself: a sentence that fits many photos a little
+    The mean of the head takes part because a score means little by itself: a sentence that fits many photos a little
     scores them all high, and the best of them need not stand out.
 
     Args:
-        head_scores: float [n], `ranking.fit_scores` of all that was re-ranked for one query.
+        head_scores: float [n], `ranking.fit_scores` of all candidates that were re-ranked for one query.
         calibration: (a, m, b) of sigmoid(a * score + m * mean(head_scores) + b), from the model's config.
     """
     scores = _bounded(head_scores)
@@ -43,8 +43,8 @@ def relevance(probability: float) -> Relevance:
     return "weak" if probability >= WEAK else "none"
 
 
-def _bounded(values: Sequence[float]) -> np.ndarray:
-    """As float64, cut where a product could become infinite, and infinity minus infinity no number."""
+def _bounded(values: np.ndarray | Sequence[float]) -> np.ndarray:
+    """Convert to float64, clipped so that no product is infinite and no difference is NaN."""
     return np.clip(np.asarray(values, np.float64), -_LARGEST, _LARGEST)
 
 

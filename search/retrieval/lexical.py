@@ -1,4 +1,4 @@
-"""The captions by their words: BM25 over stemmed English and Chinese characters and pairs of them."""
+"""Lexical search in captions: BM25 over English stems, Chinese characters and Chinese bigrams."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ import numpy as np
 import Stemmer
 
 from encoder.inputs.languages import HAN
+from search.query.query import Target
 from search.query.terms import Term
 from search.retrieval.ranking import best_first
+from storage.segments.segment_set import SegmentSet
+from storage.snapshot import Snapshot
 from storage.snapshot_memo import SnapshotMemo
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
@@ -21,7 +24,7 @@ _CHINESE = re.compile(f"{HAN.pattern}+")
 
 
 def tokens(text: str) -> list[str]:
-    """What of a text is looked up: English words by their stems, Chinese characters and each two that follow each other."""
+    """Split a text into index tokens: stems of English words, Chinese characters and Chinese bigrams."""
     text = unicodedata.normalize("NFKC", text).lower()
     found = Stemmer.Stemmer("english").stemWords(_WORD.findall(_CHINESE.sub(" ", text)))
     for stretch in _CHINESE.findall(text):
@@ -30,13 +33,13 @@ def tokens(text: str) -> list[str]:
 
 
 def scripts(words: Iterable[str]) -> tuple[bool, bool]:
-    """Whether there are words in Chinese characters among some tokens, and whether there are others."""
+    """Whether some of these tokens are in Chinese characters, and whether some are not."""
     chinese = [HAN.match(word) is not None for word in words]
     return any(chinese), not all(chinese)
 
 
 class LexicalIndex:
-    """BM25 over some texts. Nothing changes after it is made: any thread may call."""
+    """BM25 over n texts. Immutable, so any thread may search."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         self._count = len(texts)
@@ -49,104 +52,121 @@ class LexicalIndex:
             self._index.index((split, vocabulary), show_progress=False)
 
     def scores(self, text: str) -> np.ndarray:
-        """How well each text fits, float32 [n]; 0 where they have no word in common."""
-        return self._scored(tokens(text))
+        """The BM25 score of each text, float32 [n]; 0 where it shares no word with `text`."""
+        return self._scores(tokens(text))
 
-    def speaking(self, text: str) -> np.ndarray:
-        """Which texts could have a word of `text`, for they have words in a script of its, bool [n]."""
-        return (self._scripts & scripts(tokens(text))).any(axis=1)
+    def searchable(self, text: str) -> np.ndarray:
+        """Which texts could share a word with `text`, because they have words in one of its scripts; bool [n]."""
+        return np.any(self._scripts & scripts(tokens(text)), axis=1)
 
-    def holding(self, text: str) -> np.ndarray:
-        """Which texts hold every word of `text`, bool [n]; none where it has no words."""
+    def with_all_words(self, text: str) -> np.ndarray:
+        """Which texts have every word of `text`, bool [n]; none if `text` has no words."""
         words = set(tokens(text))
-        holding = np.full(self._count, bool(words))
+        found = np.full(self._count, bool(words))
         for word in words:
-            holding &= self._scored([word]) > 0
-        return holding
+            found &= self._scores([word]) > 0
+        return found
 
-    def _scored(self, words: list[str]) -> np.ndarray:
-        known = self._index.get_tokens_ids(words) if self._index is not None and words else []
+    def _scores(self, words: list[str]) -> np.ndarray:
+        if self._index is None or not words:
+            return np.zeros(self._count, np.float32)
+        known = self._index.get_tokens_ids(words)
         return self._index.get_scores_from_ids(known) if known else np.zeros(self._count, np.float32)
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """What has a word in common with a query: `ids` int64 [m] with `scores` float32 [m], best first, equal scores by id.
+class LexicalMatches:
+    """What shares a word with a query, best first, equal scores by id.
 
-    `speaking` int64 [s] are the ids that could have had one: a photo without a caption, or with none in the script of the
-    query, says nothing about whether it fits. `of_captions` float32 [captions] is what each caption of the version scores.
+    Attributes:
+        ids: int64 [m], of images or captions.
+        scores: float32 [m].
+        searchable_ids: int64 [s], what could have been found by words. An image without a caption, or with none in the
+            script of the query, could not: that says nothing about whether it fits.
+        caption_scores: float32 [captions], the score of every caption of the version, in the order of ids.
     """
 
     ids: np.ndarray
     scores: np.ndarray
-    speaking: np.ndarray
-    of_captions: np.ndarray
+    searchable_ids: np.ndarray
+    caption_scores: np.ndarray
 
 
 class CaptionWords:
-    """The words of one version's captions, for finding captions, or images by the best of theirs."""
+    """A lexical index of one version's captions. It finds captions, or images by the best of their captions."""
 
-    def __init__(self, snapshot) -> None:
-        table = snapshot.caption_table()
+    def __init__(self, rows: SegmentSet) -> None:
+        table = rows.caption_table()
         self._ids = table["caption_id"].to_numpy()
-        self._owners = table["image_id"].to_numpy()
-        self._by_owner = np.argsort(self._owners, kind="stable")
-        self._image_ids, self._starts = np.unique(self._owners[self._by_owner], return_index=True)
+        owners = table["image_id"].to_numpy()
+        self._by_owner = np.argsort(owners, kind="stable")
+        self._image_ids, self._starts = np.unique(owners[self._by_owner], return_index=True)
         self._index = LexicalIndex(table["text"].to_pylist())
 
-    def ranking(
+    def find(
         self,
         terms: Iterable[Term],
-        to: str,
+        to: Target,
         allowed: np.ndarray | None = None,
         left_out: Sequence[int] = (),
         hidden: Sequence[int] = (),
-    ) -> Found:
-        """What has a word in common with the query.
+    ) -> LexicalMatches:
+        """Find what shares a word with the query.
 
         Args:
-            terms: of which the words count, with their weights; what holds all words of one to be avoided is left out.
+            terms: the words of these count, with their weights; a caption with all words of a negative term is left out,
+                and so is its image.
+            to: what to find.
             allowed: int64 [a], the only ids that may be found; None for all.
-            left_out: ids that are not to be found.
-            hidden: ids of captions that are passed over, as if the collection did not have them.
+            left_out: ids that may not be found.
+            hidden: ids of captions to ignore, as if the collection did not have them.
         """
-        scores = np.zeros(len(self._ids), np.float32)
-        avoided, speaking = np.zeros((2, len(self._ids)), bool)
-        for term in terms:
-            if term.kind == "words" and term.weight > 0:
-                scores += term.weight * self._index.scores(term.value)
-                speaking |= self._index.speaking(term.value)
-            elif term.kind == "words":
-                avoided |= self._index.holding(term.value)
         shown = ~np.isin(self._ids, np.asarray(hidden, np.int64))
-        scores, speaking = scores * shown, speaking & shown
-        ids, of_captions = self._ids, scores
+        caption_scores, searchable, avoided = self._score_captions(terms)
+        caption_scores, searchable = caption_scores * shown, searchable & shown
+        ids, scores = self._ids, caption_scores
         if to == "images" and len(ids):
             ids = self._image_ids
-            scores = np.maximum.reduceat(scores[self._by_owner], self._starts)
-            avoided = np.logical_or.reduceat(avoided[self._by_owner], self._starts)
-            speaking = np.logical_or.reduceat(speaking[self._by_owner], self._starts)
+            scores = self._of_images(np.maximum, scores)
+            avoided = self._of_images(np.logical_or, avoided)
+            searchable = self._of_images(np.logical_or, searchable)
         found = (scores > 0) & ~avoided & ~np.isin(ids, np.asarray(left_out, np.int64))
         if allowed is not None:
             found &= np.isin(ids, allowed)
-        spoken, ids, scores = ids[speaking], ids[found], scores[found]
+        searchable_ids, ids, scores = ids[searchable], ids[found], scores[found]
         order = best_first(scores, ids)
-        return Found(ids[order], scores[order], spoken, of_captions)
+        return LexicalMatches(ids[order], scores[order], searchable_ids, caption_scores)
 
-    def caption_scores(self, found: Found, caption_ids: np.ndarray) -> np.ndarray:
-        """How well each of these captions fits by its words, float32 [n]."""
-        return found.of_captions[np.searchsorted(self._ids, caption_ids)]
+    def caption_scores(self, matches: LexicalMatches, caption_ids: np.ndarray) -> np.ndarray:
+        """The scores of these captions, float32 [n]."""
+        return matches.caption_scores[np.searchsorted(self._ids, caption_ids)]
+
+    def _score_captions(self, terms: Iterable[Term]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of each caption: its score, float32; whether it is searchable; whether the query avoids it."""
+        scores = np.zeros(len(self._ids), np.float32)
+        searchable, avoided = np.zeros((2, len(self._ids)), bool)
+        for term in terms:
+            if term.kind == "words" and term.weight > 0:
+                scores += term.weight * self._index.scores(term.text)
+                searchable |= self._index.searchable(term.text)
+            elif term.kind == "words":
+                avoided |= self._index.with_all_words(term.text)
+        return scores, searchable, avoided
+
+    def _of_images(self, combine: np.ufunc, of_captions: np.ndarray) -> np.ndarray:
+        """Combine the values of the captions of each image that has any."""
+        return combine.reduceat(of_captions[self._by_owner], self._starts)
 
 
 _words = SnapshotMemo(lambda snapshot: CaptionWords(snapshot))
 
 
-def words_of(snapshot) -> CaptionWords:
-    """The words of a snapshot's captions, indexed once for as long as it is open."""
+def words_of(snapshot: Snapshot) -> CaptionWords:
+    """The lexical index of a snapshot's captions, made once for as long as the snapshot is open."""
     return _words.of(snapshot)
 
 
-def warm_words(snapshot, before) -> None:
-    """Indexes the words of a snapshot's captions if those of another, which it is to replace, are."""
+def warm_words(snapshot: Snapshot, before: Snapshot) -> None:
+    """Index a snapshot's captions if those of the snapshot that it replaces are indexed."""
     if _words.made_of(before) is not None:
         _words.of(snapshot)

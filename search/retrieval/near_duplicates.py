@@ -1,4 +1,4 @@
-"""Near-duplicates in a ranking, folded into the first of them: pure functions over numpy arrays."""
+"""Collapse the near-duplicates of a ranking into the first of them: pure functions over numpy arrays."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ import numpy as np
 
 BLOCK = 256
 ROUNDING = 1e-6
-"""What the same cosine may differ by between two products of other shapes."""
+"""How much the same cosine can differ between two matrix products of different shapes."""
 SAME = 0.95
-"""The cosine from which two photos count as one; see docs/searching.md for what lies above it."""
+"""The cosine from which two photos count as one; docs/searching.md shows what lies above it."""
 
 
 def collapse(vectors: np.ndarray, keys: Sequence[object], threshold: float) -> np.ndarray:
-    """For each candidate, best first, the position of the one that it is folded into; its own where it stays.
+    """Find, for each candidate, the candidate that it is collapsed into; itself if it stays.
 
-    A candidate is folded into the first that stays and is alike: with a cosine of at least `threshold`, or standing for the
-    first candidate of the same key. So what becomes of it does not depend on what comes after it, and pages agree however
+    A candidate is collapsed into the first one that stays and is alike: its cosine is at least `threshold`, or it stands
+    for the first candidate with the same key. This depends only on the candidates before it, so that pages agree however
     deep they look.
 
     Args:
-        vectors: float [n, D], of unit length.
-        keys: n values that are equal for what is the same to the byte.
+        vectors: float [n, D], of unit length, best candidate first.
+        keys: n values; equal for candidates that are the same byte for byte.
+        threshold: the cosine from which on two candidates count as one.
 
     Returns:
-        int64 [n].
+        Positions, int64 [n].
     """
     into = np.arange(len(vectors))
     kept: list[int] = []
@@ -37,11 +38,11 @@ def collapse(vectors: np.ndarray, keys: Sequence[object], threshold: float) -> n
         within = block @ block.T >= threshold
         known = len(kept)
         for row, i in enumerate(range(start, start + len(block))):
-            found = [kept[place] for place in np.flatnonzero(before[row])[:1]]
-            found += [own for own in kept[known:] if within[row, own - start]][:1]
-            found += [by_key[keys[i]]] if keys[i] in by_key else []
-            if found:
-                into[i] = min(found)
+            alike = [kept[position] for position in np.flatnonzero(before[row])[:1]]
+            alike += [own for own in kept[known:] if within[row, own - start]][:1]
+            alike += [by_key[keys[i]]] if keys[i] in by_key else []
+            if alike:
+                into[i] = min(alike)
             else:
                 kept.append(i)
             by_key.setdefault(keys[i], int(into[i]))

@@ -8,7 +8,12 @@ from time import perf_counter
 
 
 class Stopwatch:
-    """Adds up the milliseconds of named stages."""
+    """Adds up the milliseconds of named stages.
+
+    Attributes:
+        started: the time at which it was made, in seconds of `perf_counter`.
+        ms: milliseconds by stage; the `stages` it was made with are 0 until they run.
+    """
 
     def __init__(self, *stages: str) -> None:
         self.started = perf_counter()
@@ -16,7 +21,7 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Counts what happens inside towards the stage `name`."""
+        """Add the time of the `with` block to the stage `name`."""
         start = perf_counter()
         try:
             yield
@@ -24,5 +29,5 @@ class Stopwatch:
             self.ms[name] = self.ms.get(name, 0.0) + 1000 * (perf_counter() - start)
 
     def total_ms(self) -> float:
-        """Since the stopwatch was made."""
+        """Milliseconds since the stopwatch was made."""
         return 1000 * (perf_counter() - self.started)

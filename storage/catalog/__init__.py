@@ -1,1 +1,1 @@
-"""The catalog: files, runs and versions, in a database."""
+"""The catalog: files, index runs and versions, in a database."""

@@ -1,4 +1,4 @@
-"""The catalog: what changes while the program works, in a database."""
+"""The catalog: a database of what changes while the program works."""
 
 from __future__ import annotations
 
@@ -7,12 +7,29 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
-from sqlalchemy import URL, Connection, Engine, Row, create_engine, delete, event, func, insert, make_url, select, update
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Engine,
+    Insert,
+    Row,
+    Table,
+    create_engine,
+    delete,
+    event,
+    func,
+    insert,
+    make_url,
+    select,
+    update,
+)
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -23,7 +40,7 @@ STARTING, RUNNING, DONE, FAILED, INTERRUPTED = "starting", "running", "done", "f
 INDEXED = "indexed"
 SEGMENT_DAMAGED = "segment_damaged"
 OLD_REASONS = {"segment-damaged": SEGMENT_DAMAGED}
-"""Reasons as catalogs may still have them, and what they are called now."""
+"""Reason codes that old catalogs may hold, and what they are called now."""
 BUSY_MS = 10_000
 ROWS_A_STATEMENT = 400
 ROWS_AT_ONCE = 8192
@@ -31,8 +48,19 @@ ROWS_AT_ONCE = 8192
 
 @dataclass(frozen=True)
 class FileRecord:
-    """What became of a file of a source. `mtime_ns` and `size` are as of when it was read; `outcome` is "indexed" or
-    "failed", with a reason code and a sentence when it failed."""
+    """The result of indexing one file of a source.
+
+    Attributes:
+        uri: Where the photo is; see `storage.photo_uri`.
+        source: The absolute path of the source.
+        outcome: "indexed" or "failed".
+        size: Bytes, when the file was read.
+        mtime_ns: The file's time of change, when it was read.
+        sha256: The SHA-256 of the file, in hex digits.
+        reason: A reason code, if it failed.
+        sentence: The reason for people, if it failed.
+        image_id: The image's id, if it is indexed.
+    """
 
     uri: str
     source: str
@@ -47,8 +75,22 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One index run. `state` is "starting" (announced, and nothing listed yet), "running", "done", "failed" or "interrupted";
-    times are ISO 8601 in UTC."""
+    """One index run.
+
+    Attributes:
+        run_id: The id.
+        source: The absolute path of the source.
+        state: "starting" (announced, and nothing listed yet), "running", "done", "failed" or "interrupted".
+        started_at: ISO 8601, in UTC.
+        finished_at: ISO 8601, in UTC; None while the run lasts.
+        total: The number of files to look at.
+        done: How many were looked at so far.
+        added: How many became images.
+        unchanged: How many were in the collection before.
+        failed: How many could not be read or encoded.
+        images_per_second: The speed of the run.
+        version: The version that the run published.
+    """
 
     run_id: int
     source: str
@@ -66,7 +108,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class VersionRecord:
-    """One published version, with how much it holds."""
+    """One published version, and the number of its images and captions."""
 
     version: int
     fingerprint: str
@@ -75,68 +117,97 @@ class VersionRecord:
     published_at: str
 
 
+_Record = TypeVar("_Record", FileRecord, RunRecord, VersionRecord)
+
+
 class Catalog:
-    """All calls may come from any thread; each is one transaction. Raises CatalogError when the database refuses."""
+    """Files, runs and versions of all collections of a home. Thread safe; each call is one transaction.
+
+    Every method raises CatalogError if the database refuses.
+    """
 
     def __init__(self, home: Path, url: str | URL | None = None):
+        """Name the database; it is opened when it is first used.
+
+        Args:
+            home: The home; one database may serve several.
+            url: A SQLAlchemy URL; None: a SQLite file in the home.
+        """
         self._home = str(home)
-        self._file = None if url else home / "catalog.sqlite"
-        self._url = url or file_url(self._file)
+        file = home / "catalog.sqlite"
+        self._file = None if url else file
+        self._url = url or file_url(file)
         self._opened: Engine | None = None
 
     def announce_run(self, collection: str, source: str) -> int:
-        """Note that a run is about to begin; its id, for `start_run`."""
+        """Record that a run is about to begin, and return its id for `start_run`."""
         with self._writing() as connection:
             return self._new_run(connection, self._owner(connection, collection), source, STARTING, 0)
 
     def start_run(
-        self, collection: str, source: str, total: int, told: dict | None = None, announced: int | None = None
+        self, collection: str, source: str, total: int, source_options: dict | None = None, announced: int | None = None
     ) -> int:
-        """Note that a run began; its id, which is that of the `announced` one if there is one. `told` is what the source was
-        opened with, for `sources`. Runs that still seem to be running were killed, and are marked so: call this as the
-        collection's only writer."""
+        """Record that a run began. Call this as the collection's only writer.
+
+        Runs that still seem to be running were killed; they are marked as interrupted.
+
+        Args:
+            collection: The collection's name.
+            source: The absolute path of the source.
+            total: The number of files to look at.
+            source_options: How the source was opened, as JSON values, for `sources`; None records nothing.
+            announced: The id that `announce_run` gave.
+
+        Returns:
+            The id of the run: the announced one, if there is one.
+        """
         with self._writing() as connection:
             owner = self._owner(connection, collection)
-            mine, ours = runs.c.run_id == (announced or 0), runs.c.collection_id == owner
-            killed = update(runs).where(ours, runs.c.state.in_((STARTING, RUNNING)), ~mine)
+            announced_run, ours = runs.c.run_id == (announced or 0), runs.c.collection_id == owner
+            killed = update(runs).where(ours, runs.c.state.in_((STARTING, RUNNING)), ~announced_run)
             connection.execute(killed.values(state=INTERRUPTED))
-            if told is not None:
+            if source_options is not None:
                 same = (sources.c.collection_id == owner) & (sources.c.source == source)
                 connection.execute(delete(sources).where(same))
-                connection.execute(insert(sources).values(collection_id=owner, source=source, told=json.dumps(told)))
-            begins = update(runs).where(ours, mine).values(state=RUNNING, started_at=_now(), total=total)
+                row = {"collection_id": owner, "source": source, "told": json.dumps(source_options)}
+                connection.execute(insert(sources).values(row))
+            begins = update(runs).where(ours, announced_run).values(state=RUNNING, started_at=_now(), total=total)
             if announced and connection.execute(begins).rowcount:
                 return announced
             return self._new_run(connection, owner, source, RUNNING, total)
 
     def sources(self, collection: str) -> dict[str, dict]:
-        """What `build-index` was run on, by absolute path in alphabetical order, with what `start_run` was told of it last."""
+        """The sources that were indexed, by absolute path in alphabetical order, with the latest options of each."""
         rows = self._select(sources, collection, order=sources.c.source)
         return {row.source: json.loads(row.told) for row in rows}
 
     def update_run(self, run_id: int, **columns: object) -> None:
-        """Set columns of RunRecord, such as `done`."""
+        """Set fields of a run's RunRecord, such as `done`."""
         with self._writing() as connection:
             connection.execute(update(runs).where(runs.c.run_id == run_id).values(columns))
 
     def finish_run(self, run_id: int, state: str, **columns: object) -> None:
-        """Note how a run ended."""
+        """Record how a run ended: its state, and other fields of RunRecord."""
         self.update_run(run_id, state=state, finished_at=_now(), **columns)
 
     def runs(self, collection: str, limit: int = 20) -> list[RunRecord]:
-        """The latest runs, newest first."""
+        """The latest runs of a collection, newest first."""
         rows = self._select(runs, collection, order=runs.c.run_id.desc(), limit=limit)
         return [_record(RunRecord, row) for row in rows]
 
     def run(self, collection: str, run_id: int) -> RunRecord:
-        """One run by its id. Raises UnknownRun."""
+        """One run by its id.
+
+        Raises:
+            UnknownRun: The collection has no such run.
+        """
         rows = self._select(runs, collection, runs.c.run_id == run_id, order=runs.c.run_id)
         if not rows:
             raise UnknownRun(collection, run_id)
         return _record(RunRecord, rows[0])
 
     def record_version(self, collection: str, record: VersionRecord) -> None:
-        """Note a publication; noting it twice is fine."""
+        """Record a publication; recording it twice is fine."""
         with self._writing() as connection:
             owner = self._owner(connection, collection)
             same = (versions.c.collection_id == owner) & (versions.c.version == record.version)
@@ -144,12 +215,12 @@ class Catalog:
             connection.execute(insert(versions).values(collection_id=owner, **asdict(record)))
 
     def versions(self, collection: str) -> list[VersionRecord]:
-        """The published versions that were noted, newest first."""
+        """The recorded versions of a collection, newest first."""
         rows = self._select(versions, collection, order=versions.c.version.desc())
         return [_record(VersionRecord, row) for row in rows]
 
     def record_files(self, collection: str, records: Sequence[FileRecord]) -> None:
-        """Note what became of files, in place of what was noted of them before."""
+        """Record the results of files; they replace earlier results of the same files."""
         latest = {record.uri: record for record in records}
         with self._writing() as connection:
             owner = self._owner(connection, collection)
@@ -160,35 +231,41 @@ class Catalog:
                 connection.execute(insert(files), [{"collection_id": owner, **asdict(record)} for record in part])
 
     def forget_failures(self, collection: str, source: str, still_failing: set[str]) -> None:
-        """Drop a source's failures other than these uris: of files that are no longer in the source."""
+        """Drop the failures of a source, except those of the uris in `still_failing`."""
         gone = [r.uri for r in self.failures(collection) if r.source == source and r.uri not in still_failing]
         self.forget_files(collection, gone)
 
     def files(self, collection: str) -> dict[str, FileRecord]:
-        """All that is known of the collection's files, by uri."""
+        """The records of all files of a collection, by uri."""
         return {row.uri: _file_record(row) for row in self._select(files, collection, order=files.c.uri)}
 
     def files_of(self, collection: str, uris: Sequence[str]) -> dict[str, FileRecord]:
-        """What is known of these files, by uri; those of which nothing is known are left out."""
+        """The records of some files, by uri. A file without a record is left out."""
         found = {}
         for start in range(0, len(uris), ROWS_A_STATEMENT):
-            asked = files.c.uri.in_(uris[start : start + ROWS_A_STATEMENT])
-            found |= {row.uri: _file_record(row) for row in self._select(files, collection, asked, order=files.c.uri)}
+            wanted = files.c.uri.in_(uris[start : start + ROWS_A_STATEMENT])
+            found |= {row.uri: _file_record(row) for row in self._select(files, collection, wanted, order=files.c.uri)}
         return found
 
-    def strangers(self, collection: str, living: np.ndarray, below: int | None = None) -> list[str]:
-        """Files that are noted as indexed under ids (`below` one: of these alone) which are not among the `living`, int64 [n]
-        upwards."""
-        wanted, found = [files.c.outcome == INDEXED], []
+    def orphaned_files(self, collection: str, living: np.ndarray, below: int | None = None) -> list[str]:
+        """The uris of files that are recorded as indexed under ids that the collection doesn't have.
+
+        Args:
+            collection: The collection's name.
+            living: The ids that the collection has, int64 [n], sorted upwards.
+            below: Look only at files with lower ids than this one.
+        """
+        wanted: list[ColumnElement[bool]] = [files.c.outcome == INDEXED]
+        found = []
         if below is not None:
             wanted.append(func.coalesce(files.c.image_id, 0) < below)
         for rows in self._parts(files, collection, *wanted, order=files.c.uri, columns=("uri", "image_id")):
             ids = np.fromiter((row.image_id or 0 for row in rows), np.int64, len(rows))
-            found += [rows[place].uri for place in np.flatnonzero(~np.isin(ids, living))]
+            found += [rows[int(position)].uri for position in np.flatnonzero(~np.isin(ids, living))]
         return found
 
     def forget_files(self, collection: str, uris: Sequence[str]) -> None:
-        """Drop all that is known of these files."""
+        """Drop the records of these files."""
         with self._writing() as connection:
             owner = self._owner(connection, collection)
             for start in range(0, len(uris), ROWS_A_STATEMENT):
@@ -196,18 +273,24 @@ class Catalog:
                 connection.execute(delete(files).where(files.c.collection_id == owner, files.c.uri.in_(part)))
 
     def failures(self, collection: str) -> list[FileRecord]:
-        """The files that failed when they were last tried, by uri."""
+        """The records of files that failed when they were last tried, sorted by uri."""
         rows = self._select(files, collection, files.c.outcome == FAILED, order=files.c.uri)
         return [_file_record(row) for row in rows]
 
-    def _select(self, table, collection: str, *conditions, **wanted) -> list[Row]:
-        """As `_parts`, all at once."""
+    def _select(self, table: Table, collection: str, *conditions: ColumnElement[bool], **wanted: Any) -> list[Row]:
+        """The rows of `_parts`, all at once."""
         return [row for part in self._parts(table, collection, *conditions, **wanted) for row in part]
 
     def _parts(
-        self, table, collection: str, *conditions, order, limit: int | None = None, columns=()
+        self,
+        table: Table,
+        collection: str,
+        *conditions: ColumnElement[bool],
+        order: ColumnElement[Any],
+        limit: int | None = None,
+        columns: Sequence[str] = (),
     ) -> Iterator[Sequence[Row]]:
-        """The collection's rows of a table, some thousand at a time."""
+        """A collection's rows of a table, or some columns of them, some thousand rows at a time."""
         if self._file is not None and not self._file.exists():
             return
         wanted = [table.c[name] for name in columns] or [table]
@@ -219,16 +302,16 @@ class Catalog:
 
     def _new_run(self, connection: Connection, owner: int, source: str, state: str, total: int) -> int:
         row = {"collection_id": owner, "source": source, "state": state, "started_at": _now(), "total": total}
-        return connection.execute(insert(runs).values(row)).inserted_primary_key[0]
+        return _inserted_id(connection, insert(runs).values(row))
 
     def _owner(self, connection: Connection, collection: str) -> int:
-        """The collection's number, given when it is first written to."""
+        """The collection's number in the database, given when it is first written to."""
         mine = (collections.c.home == self._home) & (collections.c.name == collection)
         number = connection.scalar(select(collections.c.collection_id).where(mine))
         if number is not None:
             return number
         row = {"home": self._home, "name": collection, "created_at": _now()}
-        return connection.execute(insert(collections).values(row)).inserted_primary_key[0]
+        return _inserted_id(connection, insert(collections).values(row))
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
@@ -257,12 +340,12 @@ class Catalog:
 
 
 def file_url(path: Path) -> URL:
-    """The URL of a SQLite file, whatever characters its path has: `?` and `#` mean something in a URL's text."""
+    """The URL of a SQLite file. Its path may hold `?` and `#`, which mean something else in a URL's text."""
     return URL.create("sqlite", database=str(path))
 
 
-def _configure_sqlite(connection, _record) -> None:
-    """Readers and the writer don't wait for each other, and two writers wait instead of failing."""
+def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    """Set up a connection so that readers and the writer don't wait for each other, and a second writer waits."""
     connection.isolation_level = None  # transactions begin below, not in the driver
     connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
     _switch_to_wal(connection)
@@ -270,7 +353,10 @@ def _configure_sqlite(connection, _record) -> None:
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:
-    """Changes something in a new file only, where SQLite doesn't wait for another who writes, but refuses at once."""
+    """Switch a new file to write-ahead logging; a file that has it stays as it is.
+
+    This is tried again and again: SQLite refuses at once if another connection writes, and doesn't wait for it.
+    """
     deadline = time.monotonic() + BUSY_MS / 1000
     while True:
         try:
@@ -284,7 +370,7 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """Writers take their turn at the start: one that first reads could not go on once another has written."""
+    """Take the write lock at the start: a writer that first reads could not go on once another has written."""
     writing = connection.get_execution_options().get("writing")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
@@ -294,8 +380,14 @@ def _file_record(row: Row) -> FileRecord:
     return replace(record, reason=OLD_REASONS[record.reason]) if record.reason in OLD_REASONS else record
 
 
-def _record(kind: type, row: Row):
-    return kind(**{name: getattr(row, name) for name in kind.__dataclass_fields__})
+def _record(kind: type[_Record], row: Row) -> _Record:
+    return kind(**{field.name: getattr(row, field.name) for field in fields(kind)})
+
+
+def _inserted_id(connection: Connection, statement: Insert) -> int:
+    key = connection.execute(statement).inserted_primary_key
+    assert key is not None  # one row was inserted
+    return key[0]
 
 
 def _now() -> str:

@@ -1,4 +1,4 @@
-"""The catalog's tables. Standard types only, so that any database that SQLAlchemy speaks to will do."""
+"""The catalog's tables. They use standard types only, so that any database that SQLAlchemy supports will do."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Filters such as `width >= 640 and album = 'summer'`: from text to the ids that they let through."""
+"""Filters such as `width >= 640 and album = 'summer'`: from the text to the ids of what fits."""

@@ -1,4 +1,4 @@
-"""The columns that a filter can name: those of the records, those of the captions, and every key of the metadata."""
+"""The columns that a filter can name: those of the images, those of the captions, and every key of the metadata."""
 
 from __future__ import annotations
 
@@ -10,27 +10,32 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from threading import Lock
-from typing import Literal
+from typing import Any, Literal
 from weakref import ref
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from storage.arrow_compute import pc
+from storage.segments.segment_set import SegmentSet
 from storage.snapshot_memo import SnapshotMemo
 
 Kind = Literal["text", "number", "truth"]
 Of = Literal["images", "captions"]
 METADATA = "metadata."
-DEEPEST = 8
-MOST_NAMED = 40
+_Gathered = dict[str, dict[Kind, tuple[list[int], list[Any]]]]
+"""By column and kind: rows, and beside them values."""
+MAX_DEPTH = 8
+MAX_NAMED = 40
 
 
 @dataclass(frozen=True, eq=False)
 class Values:
-    """All values of one kind in a column: value i, of an Arrow array [m], is of row `rows[i]`, int64 [m] upwards.
+    """All values of one kind in a column. A row has none, one, or, as with tags, several.
 
-    A row has none, one, or, as with tags, several.
+    Attributes:
+        rows: Int64 [m], sorted upwards: the row of each value.
+        values: An Arrow array [m].
     """
 
     rows: np.ndarray
@@ -38,54 +43,55 @@ class Values:
 
 
 class Columns:
-    """The columns of one version's images, or of its captions, each read when it is first asked for. Thread safe.
+    """The columns of one version's images or captions, each read when it is first needed. Thread safe.
 
-    Good for as long as whoever asks holds the snapshot. Row i belongs to `ids[i]`. A caption has the columns of its photo too.
+    Row i belongs to `ids[i]`. A caption has the columns of its photo too. The columns can be read as long as the caller holds
+    the snapshot.
     """
 
-    def __init__(self, snapshot, of: Of) -> None:
+    def __init__(self, snapshot: SegmentSet, of: Of) -> None:
         self._snapshot, self._of = ref(snapshot), of  # not held: what is kept for a snapshot must not keep it open
         self._lock = Lock()
-        self._known: dict[str, dict[Kind, Values]] = {}
+        self._read: dict[str, dict[Kind, Values]] = {}
         self._images = snapshot.image_table()
         self.ids = snapshot.image_ids() if of == "images" else snapshot.caption_ids()
         self._photos = np.arange(len(self.ids)) if of == "images" else _photo_of_each_caption(snapshot)
 
     def names(self) -> list[str]:
-        """Every column there is, in alphabetical order."""
+        """The names of all columns, in alphabetical order."""
         return sorted({*self._own, *self._metadata, *(METADATA + name for name in self._metadata if name in self._own)})
 
     def find(self, name: str) -> dict[Kind, Values] | None:
-        """A column's values by kind; no kind where it is empty; None where there is no such column."""
+        """The values of a column by kind. An empty column has no kind; None means that there is no such column."""
         with self._lock:
-            if name not in self._known:
-                found = self._read(name)
+            if name not in self._read:
+                found = self._load(name)
                 if found is None:
                     return None
-                self._known[name] = found
-            return self._known[name]
+                self._read[name] = found
+            return self._read[name]
 
     def read(self) -> list[str]:
-        """The columns that were asked for."""
+        """The names of the columns that were read so far."""
         with self._lock:
-            return list(self._known)
+            return list(self._read)
 
     def suggestion(self, name: str) -> str:
-        """What to say of a column that isn't there."""
+        """A hint for a column that doesn't exist: a similar name, and the names that exist."""
         names = self.names()
         near = difflib.get_close_matches(name, names, 1)
-        more = f", and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-        return (f"did you mean {near[0]}? " if near else "") + f"there are {', '.join(names[:MOST_NAMED])}{more}"
+        more = f", and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+        return (f"did you mean {near[0]}? " if near else "") + f"there are {', '.join(names[:MAX_NAMED])}{more}"
 
-    def _read(self, name: str) -> dict[Kind, Values] | None:
+    def _load(self, name: str) -> dict[Kind, Values] | None:
         if name in self._own:
             return self._own[name]()
         return self._metadata.get(name.removeprefix(METADATA))
 
     @cached_property
     def _own(self) -> dict[str, Callable[[], dict[Kind, Values]]]:
-        """How the columns that every photo has are read."""
-        read: dict[str, Callable] = {}
+        """Functions that read the columns that every photo or caption has."""
+        read: dict[str, Callable[[], dict[Kind, Values]]] = {}
         for name in ("sha256", "source", "uri"):
             read[name] = lambda name=name: self._of_photos("text", self._images[name])
         for name in ("width", "height", "bytes"):
@@ -97,17 +103,21 @@ class Columns:
         for name, column in (("language", "language"), ("caption", "text"), ("origin", "origin")):
             read[name] = lambda column=column: self._of_captions("text", column)
         if self._of == "images":
-            return read | {"id": read["image_id"]}
-        return read | {"id": lambda: {"number": Values(np.arange(len(self.ids)), pa.array(self.ids))}}
+            read["id"] = read["image_id"]
+        else:
+            read["id"] = lambda: {"number": Values(np.arange(len(self.ids)), pa.array(self.ids))}
+        return read
 
-    def _of_photos(self, kind: Kind, values) -> dict[Kind, Values]:
+    def _of_photos(self, kind: Kind, values: pa.Array | pa.ChunkedArray) -> dict[Kind, Values]:
         return {kind: Values(np.arange(len(self.ids)), values.take(pa.array(self._photos)))}
 
     def _parts_of_paths(self, part: Callable[[str], str]) -> pa.Array:
         return pa.array([part(path) for path in self._images["uri"].to_pylist()], pa.string())
 
     def _of_captions(self, kind: Kind, column: str) -> dict[Kind, Values]:
-        table = self._snapshot().caption_table()
+        snapshot = self._snapshot()
+        assert snapshot is not None  # the caller holds it while it filters
+        table = snapshot.caption_table()
         if self._of == "captions":
             return {kind: Values(np.arange(table.num_rows), table[column])}
         owners = np.searchsorted(self.ids, table["image_id"].to_numpy())
@@ -116,21 +126,21 @@ class Columns:
 
     @cached_property
     def _metadata(self) -> dict[str, dict[Kind, Values]]:
-        """Every key of the metadata, nested ones by a path with dots."""
-        gathered: dict[str, dict[Kind, tuple[list[int], list]]] = {}
+        """The columns of the metadata; a nested key is a path with dots."""
+        gathered: _Gathered = {}
         for row, text in enumerate(self._images["metadata"].to_pylist()):
-            _gather(json.loads(text), "", row, gathered, DEEPEST)
+            _gather(json.loads(text), "", row, gathered, MAX_DEPTH)
         return {
             name: {kind: self._spread(rows, _arrow(kind, values)) for kind, (rows, values) in kinds.items()}
             for name, kinds in gathered.items()
         }
 
     def _spread(self, rows: list[int], values: pa.Array) -> Values:
-        """Values by rows of images as values by rows of what is filtered."""
-        rows = np.array(rows, np.int64)
+        """Turn values by rows of images into values by rows of what is filtered."""
+        photos = np.array(rows, np.int64)
         if self._of == "images":
-            return Values(rows, values)
-        starts, ends = np.searchsorted(rows, self._photos, "left"), np.searchsorted(rows, self._photos, "right")
+            return Values(photos, values)
+        starts, ends = np.searchsorted(photos, self._photos, "left"), np.searchsorted(photos, self._photos, "right")
         counts = ends - starts
         taken = np.repeat(starts - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
         return Values(np.repeat(np.arange(len(self.ids)), counts), values.take(pa.array(taken)))
@@ -141,13 +151,13 @@ _columns: dict[Of, SnapshotMemo[Columns]] = {
 }
 
 
-def columns_of(snapshot, of: Of) -> Columns:
-    """The columns of a snapshot's images or captions, read once for as long as it is open."""
+def columns_of(snapshot: SegmentSet, of: Of) -> Columns:
+    """The columns of a snapshot's images or captions. They are read once and kept as long as the snapshot is open."""
     return _columns[of].of(snapshot)
 
 
-def warm_columns(snapshot, before) -> None:
-    """Reads the columns of a snapshot that were read of another, which it is to replace."""
+def warm_columns(snapshot: SegmentSet, before: SegmentSet) -> None:
+    """Read those columns of a snapshot that were read of the one before, which it is about to replace."""
     for kept in _columns.values():
         if (known := kept.made_of(before)) is not None:
             columns = kept.of(snapshot)
@@ -155,13 +165,21 @@ def warm_columns(snapshot, before) -> None:
                 columns.find(name)
 
 
-def _photo_of_each_caption(snapshot) -> np.ndarray:
-    """The row of its photo in the table of images, int64 [captions]."""
+def _photo_of_each_caption(snapshot: SegmentSet) -> np.ndarray:
+    """For each caption, the row of its photo in the table of images, int64 [captions]."""
     return np.searchsorted(snapshot.image_ids(), snapshot.caption_table()["image_id"].to_numpy())
 
 
-def _gather(value: object, name: str, row: int, gathered: dict, depth: int) -> None:
-    """Puts the values that are somewhere in a JSON value where they belong; what is nested too deep is no column."""
+def _gather(value: object, name: str, row: int, gathered: _Gathered, depth: int) -> None:
+    """Sort all values inside a JSON value into columns.
+
+    Args:
+        value: The JSON value.
+        name: The path to it, with dots.
+        row: The row of the image it belongs to.
+        gathered: The columns so far.
+        depth: How many levels to go down; what is nested deeper is no column.
+    """
     if isinstance(value, dict) and depth:
         for key, inner in value.items():
             _gather(inner, f"{name}.{key}" if name else key, row, gathered, depth - 1)
@@ -169,7 +187,7 @@ def _gather(value: object, name: str, row: int, gathered: dict, depth: int) -> N
         for inner in value:
             _gather(inner, name, row, gathered, depth - 1)
     elif isinstance(value, (str, bool, int, float)):
-        kind = "text" if isinstance(value, str) else "truth" if isinstance(value, bool) else "number"
+        kind: Kind = "text" if isinstance(value, str) else "truth" if isinstance(value, bool) else "number"
         rows, values = gathered.setdefault(name, {}).setdefault(kind, ([], []))
         rows.append(row)
         values.append(value)
@@ -177,7 +195,7 @@ def _gather(value: object, name: str, row: int, gathered: dict, depth: int) -> N
         gathered.setdefault(name, {})
 
 
-def _arrow(kind: Kind, values: list) -> pa.Array:
+def _arrow(kind: Kind, values: list[Any]) -> pa.Array:
     if kind == "text":
         return pa.array([value.encode("utf-8", "replace").decode("utf-8") for value in values], pa.string())
     if kind == "truth":
@@ -187,14 +205,14 @@ def _arrow(kind: Kind, values: list) -> pa.Array:
 
 
 def no_values(kinds: dict[Kind, Values]) -> bool:
-    """Whether a column is empty in every row."""
+    """True if a column is empty in every row."""
     return all(len(values.rows) == 0 for values in kinds.values())
 
 
 def texts_as_times(texts: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Texts as timestamps without zone, microseconds; null where a text is no date.
+    """Turn texts into timestamps in microseconds; a text that is no date becomes null.
 
-    ISO 8601 and EXIF's `2024:05:01 12:30:00` are read; a zone is passed over, so that times are as the clock showed them.
+    ISO 8601 and EXIF's `2024:05:01 12:30:00` are read. A zone is ignored, so that a time is what the clock showed.
     """
     once = pc.dictionary_encode(texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts)
     times = pa.array([_time(text) for text in once.dictionary.to_pylist()], pa.timestamp("us"))

@@ -1,7 +1,7 @@
-"""Which images or captions a filter lets through, answered from the columns before any vector is looked at.
+"""Evaluation of filters: the images or captions that fit, found from the columns before any vector is compared.
 
-What a row has nothing of never equals, matches or compares; `not` turns that round, and `!=`, `not in` and the like are the
-opposites of `=` and `in`. Where a row has several values, as with tags, one that fits is enough.
+A row without a value in a column fits no comparison with it. `not` inverts that; `!=` is the opposite of `=`, and `not in` of
+`in`. If a row has several values, as with tags, one that fits is enough.
 """
 
 from __future__ import annotations
@@ -10,25 +10,30 @@ from functools import reduce
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from storage.arrow_compute import pc
 from storage.errors import BadFilter
-from storage.filtering.columns import Columns, Of, Values, columns_of, no_values, texts_as_times
-from storage.filtering.grammar import Both, Column, Compare, Expression, In, IsNull, Match, Not, Value, parse_filter
+from storage.filtering.columns import Columns, Kind, Of, Values, columns_of, no_values, texts_as_times
+from storage.filtering.grammar import BoolOp, Column, Compare, Expression, In, IsNull, Match, Not, Value, parse_filter
+from storage.segments.segment_set import SegmentSet
 
 _COMPARE = {"=": pc.equal, "<": pc.less, "<=": pc.less_equal, ">": pc.greater, ">=": pc.greater_equal}
-_NAMES = {"text": "text", "number": "numbers", "truth": "true or false", "date": "dates"}
+_KIND_NAMES = {"text": "text", "number": "numbers", "truth": "true or false", "date": "dates"}
 
 
-def ids_where(snapshot, expression: str, of: Of = "images") -> np.ndarray:
-    """The ids of the living images, or captions, that a filter lets through: int64, upwards.
+def ids_where(snapshot: SegmentSet, expression: str, of: Of = "images") -> np.ndarray:
+    """Find the living images, or captions, that fit a filter.
 
     Args:
-        snapshot: a `storage.Snapshot`.
-        expression: such as "width >= 640 and album = 'summer'" (see `storage.filtering.grammar`).
+        snapshot: What is filtered.
+        expression: A filter such as "width >= 640 and album = 'summer'" (see `storage.filtering.grammar`).
         of: "images" or "captions"; a caption has its photo's columns too.
 
-    Raises BadFilter: the expression can't be read, there is no such column, or a column holds no such values.
+    Returns:
+        Their ids, int64, sorted upwards.
+
+    Raises:
+        BadFilter: The expression can't be read, there is no such column, or a column holds no such values.
     """
     parsed = parse_filter(expression)
     columns = columns_of(snapshot, of)
@@ -36,15 +41,15 @@ def ids_where(snapshot, expression: str, of: Of = "images") -> np.ndarray:
 
 
 class _Evaluation:
-    """One filter over the columns of one version; every answer is bool [n], a row each."""
+    """One filter over the columns of one version. Every result is bool [n], one value a row."""
 
     def __init__(self, columns: Columns, text: str) -> None:
         self._columns, self._text = columns, text
 
     def rows(self, expression: Expression) -> np.ndarray:
-        """The rows that the expression lets through."""
+        """The rows that fit the expression."""
         match expression:
-            case Both(parts, every):
+            case BoolOp(parts, every):
                 combine = np.logical_and if every else np.logical_or
                 return reduce(combine, [self.rows(part) for part in parts])
             case Not(part):
@@ -64,7 +69,7 @@ class _Evaluation:
 
     def _compared(self, comparison: Compare) -> np.ndarray:
         if isinstance(comparison.other, Column):
-            return self._of_two_columns(comparison)
+            return self._of_two_columns(comparison.column, comparison.operator, comparison.other)
         column, operator, value = comparison.column, comparison.operator, comparison.other
         if value.kind == "truth" and operator != "=":
             raise BadFilter(self._text, value.at, "true and false are compared with = or != only")
@@ -82,28 +87,29 @@ class _Evaluation:
         match = pc.match_like if how == "like" else pc.match_substring
         return self._hits(values, match(values.values, text, ignore_case=True))
 
-    def _of_two_columns(self, comparison: Compare) -> np.ndarray:
-        columns = (comparison.column, comparison.other)
-        kinds = [self._kinds(column) for column in columns]
-        shared = [kind for kind in ("number", "text") if all(kind in own for own in kinds)]
-        if not shared and not any(map(no_values, kinds)):
-            raise BadFilter(self._text, columns[1].at, f"{columns[0].name} and {columns[1].name} hold nothing of one kind")
+    def _of_two_columns(self, left: Column, operator: str, right: Column) -> np.ndarray:
+        left_kinds, right_kinds = self._kinds(left), self._kinds(right)
+        comparable: list[Kind] = ["number", "text"]
+        shared: list[Kind] = [kind for kind in comparable if kind in left_kinds and kind in right_kinds]
+        if not shared and not no_values(left_kinds) and not no_values(right_kinds):
+            raise BadFilter(self._text, right.at, f"{left.name} and {right.name} hold nothing of one kind")
         hits = np.zeros(len(self._columns.ids), bool)
         for kind in shared:
-            one, other = (self._one_a_row(column, own[kind]) for column, own in zip(columns, kinds, strict=True))
-            hits |= pc.fill_null(_COMPARE[comparison.operator](one, other), False).to_numpy(zero_copy_only=False)
+            left_values, right_values = self._one_a_row(left, left_kinds[kind]), self._one_a_row(right, right_kinds[kind])
+            fits = _COMPARE[operator](left_values, right_values)
+            hits |= pc.fill_null(fits, False).to_numpy(zero_copy_only=False)
         return hits
 
     def _one_a_row(self, column: Column, values: Values) -> pa.Array:
-        """The column with a null where a row has nothing."""
+        """The values of a column, one a row; null if a row has none."""
         if len(np.unique(values.rows)) < len(values.rows):
             raise BadFilter(self._text, column.at, f"{column.name} holds several values a row: compare it with a value")
-        place = np.full(len(self._columns.ids), -1)
-        place[values.rows] = np.arange(len(values.rows))
-        return _joined(values.values).take(pa.array(place, mask=place < 0))
+        positions = np.full(len(self._columns.ids), -1)
+        positions[values.rows] = np.arange(len(values.rows))
+        return _joined(values.values).take(pa.array(positions, mask=positions < 0))
 
-    def _hits(self, values: Values, mask) -> np.ndarray:
-        """The rows of which any value is meant by the mask; all values where that is None."""
+    def _hits(self, values: Values, mask: pa.Array | pa.ChunkedArray | None) -> np.ndarray:
+        """The rows with at least one value that the mask, bool [values] with nulls, selects; None selects all values."""
         hits = np.zeros(len(self._columns.ids), bool)
         if mask is None:
             hits[values.rows] = True
@@ -111,15 +117,25 @@ class _Evaluation:
             hits[values.rows[pc.fill_null(mask, False).to_numpy(zero_copy_only=False)]] = True
         return hits
 
-    def _of_kind(self, column: Column, kind: str, at: int, asked: str) -> Values | None:
-        """A column's values of a kind; None where it is empty. Raises BadFilter where it holds other kinds only."""
+    def _of_kind(self, column: Column, kind: Kind, at: int, operand: str) -> Values | None:
+        """The values of one kind in a column; None if the column is empty.
+
+        Args:
+            column: The column.
+            kind: The kind of values.
+            at: The position of the operand, for an error.
+            operand: The operand's kind, for an error.
+
+        Raises:
+            BadFilter: The column holds other kinds only.
+        """
         kinds = self._kinds(column)
         if kind in kinds or no_values(kinds):
             return kinds.get(kind)
-        held = " and ".join(_NAMES[one] for one in kinds)
-        raise BadFilter(self._text, at, f"{column.name} holds {held}, which can't be compared with {_NAMES[asked]}")
+        held = " and ".join(_KIND_NAMES[one] for one in kinds)
+        raise BadFilter(self._text, at, f"{column.name} holds {held}, which can't be compared with {_KIND_NAMES[operand]}")
 
-    def _kinds(self, column: Column) -> dict[str, Values]:
+    def _kinds(self, column: Column) -> dict[Kind, Values]:
         kinds = self._columns.find(column.name)
         if kinds is None:
             others = self._columns.suggestion(column.name)
@@ -133,7 +149,8 @@ def _scalar(value: Value, held: pa.DataType) -> pa.Scalar:
     return pa.scalar(value.value, pa.int64() if value.kind == "number" else None)
 
 
-def _in_period(times: pa.Array, operator: str, date: Value):
+def _in_period(times: pa.Array, operator: str, date: Value) -> pa.Array:
+    """The times that stand in a relation to a period: bool [times], null for a null."""
     start, end = (pa.scalar(moment, pa.timestamp("us")) for moment in date.value)
     if operator == "=":
         return pc.and_kleene(pc.greater_equal(times, start), pc.less(times, end))
@@ -142,5 +159,5 @@ def _in_period(times: pa.Array, operator: str, date: Value):
     return compare(times, edge)
 
 
-def _joined(values) -> pa.Array:
+def _joined(values: pa.Array | pa.ChunkedArray) -> pa.Array:
     return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values

@@ -1,4 +1,4 @@
-"""The language of filters, such as `width >= 640 and album = 'summer'`: from text to an expression. Nothing is looked up here.
+"""The language of filters, such as `width >= 640 and album = 'summer'`: from the text to an expression, without any data.
 
 expression = condition, combined with `and`, `or`, `not` and parentheses
 condition  = column (= | != | < | <= | > | >=) (value | column)
@@ -11,9 +11,11 @@ column     = name, or `any name` in backticks
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
+from typing import Any, cast
 from typing import Literal as OneOf
 
 import lark
@@ -55,7 +57,7 @@ QUOTED_NAME: /`[^`]+`/
 %import common.WS
 %ignore WS
 """
-_SAID = {
+_TERMINAL_NAMES = {
     "NAME": "a column", "QUOTED_NAME": "a column", "STRING": "a text in quotation marks", "NUMBER": "a number",
     "DATE": "a date", "TRUTH": "true or false", "OPERATOR": "a comparison", "MATCHER": "like or contains", "LPAR": "'('",
     "RPAR": "')'", "COMMA": "','", "_AND": "and", "_OR": "or", "_NOT": "not", "_IN": "in", "_IS": "is", "_NULL": "null",
@@ -65,7 +67,7 @@ _SAID = {
 
 @dataclass(frozen=True)
 class Column:
-    """A column as it was named, and where in the text."""
+    """A column as it was named, and its position in the text."""
 
     name: str
     at: int
@@ -73,16 +75,20 @@ class Column:
 
 @dataclass(frozen=True)
 class Value:
-    """What a column is compared with. A date is the period [start, end) that it names, as two datetimes without zone."""
+    """What a column is compared with, and its position in the text.
+
+    `value` is a str, a number, or a bool. For a date it is the period [start, end) that the date names, two datetimes without
+    a zone.
+    """
 
     kind: OneOf["text", "number", "truth", "date"]
-    value: object
+    value: Any
     at: int
 
 
 @dataclass(frozen=True)
 class Compare:
-    """`operator` is one of = < <= > >=."""
+    """A comparison; `operator` is one of = < <= > >=."""
 
     column: Column
     operator: str
@@ -91,7 +97,7 @@ class Compare:
 
 @dataclass(frozen=True)
 class In:
-    """Whether the column has one of the values."""
+    """The column has one of the values."""
 
     column: Column
     values: tuple[Value, ...]
@@ -99,7 +105,10 @@ class In:
 
 @dataclass(frozen=True)
 class Match:
-    """`how` is "like", where % is any text and _ any character, or "contains"; neither minds capitals."""
+    """The column has such a text, whatever the case of its letters.
+
+    `how` is "like", where % stands for any text and _ for any character, or "contains".
+    """
 
     column: Column
     how: str
@@ -108,7 +117,7 @@ class Match:
 
 @dataclass(frozen=True)
 class IsNull:
-    """Whether there is nothing in the column."""
+    """The column has no value."""
 
     column: Column
 
@@ -121,18 +130,22 @@ class Not:
 
 
 @dataclass(frozen=True)
-class Both:
-    """All of the parts hold, or any of them, as `every` says."""
+class BoolOp:
+    """All parts hold (`every`), or at least one of them."""
 
     parts: tuple[Expression, ...]
     every: bool
 
 
-Expression = Compare | In | Match | IsNull | Not | Both
+Expression = Compare | In | Match | IsNull | Not | BoolOp
 
 
 def parse_filter(text: str) -> Expression:
-    """The expression that a filter says; raises BadFilter, which names the place."""
+    """Parse a filter.
+
+    Raises:
+        BadFilter: The text is no filter; the error names the position.
+    """
     if not text.strip():
         raise BadFilter(text, 0, "it is empty")
     if len(text) > LONGEST:
@@ -140,86 +153,86 @@ def parse_filter(text: str) -> Expression:
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise BadFilter(text, 0, "it is not valid Unicode")
     try:
-        return _parser().parse(text)
+        return cast(Expression, _parser().parse(text))  # made by the transformer; lark declares a tree
     except _NoSuchDate as error:
         raise BadFilter(text, error.at, "there is no such date") from error
     except lark.UnexpectedToken as error:
-        at = len(text) if error.token.type == "$END" else error.token.start_pos
-        raise BadFilter(text, at, f"expected {_listed(error.accepts)}") from error
+        at = len(text) if error.token.type == "$END" else _position(error.token)
+        raise BadFilter(text, at, f"expected {_joined_names(error.accepts)}") from error
     except lark.UnexpectedCharacters as error:
-        raise BadFilter(text, error.pos_in_stream, f"expected {_listed(error.allowed)}") from error
+        raise BadFilter(text, error.pos_in_stream, f"expected {_joined_names(error.allowed)}") from error
 
 
 class _NoSuchDate(Exception):
-    """A date that looks like one; `at` is its place."""
+    """A text looks like a date and is none; `at` is its position."""
 
     def __init__(self, at: int) -> None:
         self.at = at
 
 
 class _Builder(lark.Transformer):
-    """Makes an expression of what the grammar found, from the inside out."""
+    """Makes an expression from the parts that the grammar found, from the inside out."""
 
-    def any_of(self, parts):
-        return parts[0] if len(parts) == 1 else Both(tuple(parts), every=False)
+    def any_of(self, parts: list[Expression]) -> Expression:
+        return parts[0] if len(parts) == 1 else BoolOp(tuple(parts), every=False)
 
-    def all_of(self, parts):
-        return parts[0] if len(parts) == 1 else Both(tuple(parts), every=True)
+    def all_of(self, parts: list[Expression]) -> Expression:
+        return parts[0] if len(parts) == 1 else BoolOp(tuple(parts), every=True)
 
-    def negation(self, parts):
+    def negation(self, parts: list[Expression]) -> Expression:
         return _negated(parts[0])
 
-    def inside(self, parts):
+    def inside(self, parts: list[Expression]) -> Expression:
         return parts[0]
 
-    def comparison(self, parts):
+    def comparison(self, parts: tuple[Column, lark.Token, Value | Column]) -> Expression:
         column, operator, other = parts
         if operator in ("!=", "<>"):
             return Not(Compare(column, "=", other))
         return Compare(column, "=" if operator == "==" else str(operator), other)
 
-    def member(self, parts):
+    def member(self, parts: list[Any]) -> In:
         return In(parts[0], tuple(parts[1:]))
 
-    def not_member(self, parts):
+    def not_member(self, parts: list[Any]) -> Not:
         return Not(self.member(parts))
 
-    def match(self, parts):
+    def match(self, parts: tuple[Column, lark.Token, Value]) -> Match:
         column, how, text = parts
         return Match(column, how.lower(), text.value)
 
-    def no_match(self, parts):
+    def no_match(self, parts: tuple[Column, lark.Token, Value]) -> Not:
         return Not(self.match(parts))
 
-    def unknown(self, parts):
+    def unknown(self, parts: list[Column]) -> IsNull:
         return IsNull(parts[0])
 
-    def known(self, parts):
+    def known(self, parts: list[Column]) -> Not:
         return Not(IsNull(parts[0]))
 
-    def column(self, parts):
+    def column(self, parts: list[lark.Token]) -> Column:
         (token,) = parts
-        return Column(str(token[1:-1] if token.type == "QUOTED_NAME" else token), token.start_pos)
+        return Column(str(token[1:-1] if token.type == "QUOTED_NAME" else token), _position(token))
 
-    def string(self, parts):
+    def string(self, parts: list[lark.Token]) -> Value:
         (token,) = parts
         mark = token[0]
-        return Value("text", token[1:-1].replace(2 * mark, mark), token.start_pos)
+        return Value("text", token[1:-1].replace(2 * mark, mark), _position(token))
 
-    def number(self, parts):
+    def number(self, parts: list[lark.Token]) -> Value:
         (token,) = parts
-        return Value("number", _number(token.lower()), token.start_pos)
+        return Value("number", _number(token.lower()), _position(token))
 
-    def truth(self, parts):
+    def truth(self, parts: list[lark.Token]) -> Value:
         (token,) = parts
-        return Value("truth", token.lower() == "true", token.start_pos)
+        return Value("truth", token.lower() == "true", _position(token))
 
-    def date(self, parts):
+    def date(self, parts: list[lark.Token]) -> Value:
         (token,) = parts
         try:
-            return Value("date", _period(str(token)), token.start_pos)
+            return Value("date", _period(str(token)), _position(token))
         except (ValueError, OverflowError) as error:
-            raise _NoSuchDate(token.start_pos) from error
+            raise _NoSuchDate(_position(token)) from error
 
 
 @cache
@@ -227,12 +240,17 @@ def _parser() -> lark.Lark:
     return lark.Lark(_GRAMMAR, start="expression", parser="lalr", transformer=_Builder(), maybe_placeholders=False)
 
 
+def _position(token: lark.Token) -> int:
+    assert token.start_pos is not None  # only a token that no text was read for has none
+    return token.start_pos
+
+
 def _negated(part: Expression) -> Expression:
     return part.part if isinstance(part, Not) else Not(part)
 
 
 def _number(token: str) -> int | float:
-    """Whole where it is written so and fits 64 bits."""
+    """An int if the number is written without a point or an exponent and fits 64 bits, else a float."""
     unit = UNITS.get(token[-2:])
     digits = token[:-2] if unit else token
     whole = float(digits) * (unit or 1)
@@ -242,7 +260,7 @@ def _number(token: str) -> int | float:
 
 
 def _period(token: str) -> tuple[datetime, datetime]:
-    """From a month, a day, a minute or a second on, to where the next one begins."""
+    """The start of a month, day, minute or second, and the start of the next one."""
     if len(token) == 7:
         start = datetime.fromisoformat(f"{token}-01")
         return start, (start.replace(day=28) + timedelta(4)).replace(day=1)
@@ -250,9 +268,10 @@ def _period(token: str) -> tuple[datetime, datetime]:
     return start, start + {10: timedelta(1), 16: timedelta(minutes=1)}.get(len(token), timedelta(seconds=1))
 
 
-def _listed(terminals) -> str:
-    """ "a column, not or '('"."""
+def _joined_names(terminals: Iterable[str] | None) -> str:
+    """The terminals in words, such as "a column, not or '('"."""
     if not terminals:
         return "nothing more"
-    said = list(dict.fromkeys(_SAID.get(name, name) for name in sorted(terminals, key=list(_SAID).index)))
-    return said[0] if len(said) == 1 else ", ".join(said[:-1]) + " or " + said[-1]
+    ordered = sorted(terminals, key=list(_TERMINAL_NAMES).index)
+    names = list(dict.fromkeys(_TERMINAL_NAMES[name] for name in ordered))
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " or " + names[-1]

@@ -1,9 +1,10 @@
-"""Segments: immutable folders that hold some images with their captions, vectors, tokens and thumbnails."""
+"""Writing segments: immutable folders of images with their captions, vectors, tokens and thumbnails."""
 
 from __future__ import annotations
 
 import errno
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,9 +26,15 @@ DESCRIPTION = "segment.json"
 
 @dataclass(frozen=True)
 class SegmentData:
-    """All of one segment, for callers that have it in memory; row i of every image array belongs to images[i].
+    """All of one segment in memory. Row i of every image array belongs to images[i].
 
-    image_vectors float [n, D]; tokens float16 [n, L, H]; thumbnails: n JPEG files; caption_vectors float [m, D].
+    Attributes:
+        images: n records.
+        image_vectors: Float [n, D].
+        tokens: Float16 [n, L, H].
+        thumbnails: n JPEG files.
+        captions: m records.
+        caption_vectors: Float [m, D].
     """
 
     images: list[ImageRecord]
@@ -40,8 +47,20 @@ class SegmentData:
 
 @dataclass(frozen=True)
 class SegmentInfo:
-    """What segment.json says. `base_version` is the version that was published when the segment was written; `purpose`
-    tells one that adds to the collection from one of a rebuild, which replaces it, and from a copy of others."""
+    """What segment.json says.
+
+    Attributes:
+        fingerprint: The fingerprint of the encoder that made the vectors and tokens.
+        dim: D, the width of every vector.
+        token_shape: (L, H), the shape of one image's tokens.
+        base_version: The version that was published when the segment was begun.
+        purpose: "add" to the collection, "rebuild" it, or "merge" (a copy of other segments).
+        images: The number of images.
+        captions: The number of captions.
+        last_image_id: The highest id of an image; 0 without any.
+        last_caption_id: The highest id of a caption; 0 without any.
+        files: By file name, its "bytes" and "sha256".
+    """
 
     fingerprint: str
     dim: int
@@ -56,36 +75,49 @@ class SegmentInfo:
 
     @classmethod
     def load(cls, folder: Path) -> SegmentInfo:
-        """Read segment.json. Raises BrokenSegment or UnreadableSegment."""
+        """Read segment.json.
+
+        Raises:
+            BrokenSegment: The file is missing, damaged or of another format.
+            UnreadableSegment: The system refuses to read it at the moment.
+        """
         try:
             content = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
             if content.pop("format") != FORMAT:
                 raise BrokenSegment(folder, "of another format")
             return cls.from_json(content)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise refusal(folder, error) from error
+            raise segment_error(folder, error) from error
 
     @classmethod
     def from_json(cls, content: dict) -> SegmentInfo:
-        """What `asdict` made, after JSON."""
+        """Read what `dataclasses.asdict` made, after it was JSON."""
         return cls(**{**content, "token_shape": tuple(content["token_shape"])})
 
 
-def refusal(folder: Path, error: Exception) -> StorageError:
-    """What to raise when a segment could not be read: a cause that passes must not look like damage."""
-    passing = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM)
-    if isinstance(error, OSError) and error.errno in passing:
-        return UnreadableSegment(folder, error.strerror)
+def segment_error(folder: Path, error: Exception) -> StorageError:
+    """The error to raise when a segment can't be read: a temporary cause must not look like damage."""
+    temporary = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM)
+    if isinstance(error, OSError) and error.errno in temporary:
+        return UnreadableSegment(folder, error.strerror or str(error))
     return BrokenSegment(folder, (str(error).splitlines() or [type(error).__name__])[0])
 
 
 class SegmentBuilder:
-    """A segment being written under a temporary name; tokens and thumbnails go to disk as they come.
+    """An unfinished segment under a temporary name. Tokens and thumbnails go to disk as they come.
 
     With a journal, what was added is durable when the call returns, and `continued` goes on after any interruption.
     """
 
     def __init__(self, temporary: Path, final: Path, info: SegmentInfo, journal: Journal | None = None):
+        """Begin a segment.
+
+        Args:
+            temporary: The folder to write to; what is there is removed.
+            final: The folder's name after `finish`.
+            info: What the segment is; its counts and files are filled in by `finish`.
+            journal: A new journal, if the segment must survive interruptions.
+        """
         self._temporary, self._final, self._info, self._journal = temporary, final, info, journal
         self._closed = False
         remove(temporary)
@@ -100,31 +132,31 @@ class SegmentBuilder:
 
     @classmethod
     def continued(cls, temporary: Path, final: Path, info: SegmentInfo, journal: Journal) -> SegmentBuilder:
-        """The segment as its journal tells it."""
+        """Continue an interrupted segment from its journal."""
         builder = cls(temporary, final, info)
         for batch in journal.batches():
-            builder._take(batch)
+            builder._apply(batch)
         builder._journal = journal
         return builder
 
     @property
     def image_count(self) -> int:
-        """Images added so far."""
+        """The number of images added so far."""
         return len(self._images)
 
     @property
     def images(self) -> list[ImageRecord]:
-        """The images added so far, in the order in which they came."""
+        """The images added so far, in the order in which they were added."""
         return list(self._images)
 
     @property
     def captions(self) -> list[CaptionRecord]:
-        """Their captions, those that are still to be encoded last."""
+        """Their captions; those that have no vector yet come last."""
         return [*self._captions, *self.waiting]
 
     @property
     def waiting(self) -> list[CaptionRecord]:
-        """Captions that were announced with their images and have no vector yet, in the order in which they came."""
+        """Captions that were announced with their images and have no vector yet, in the order of their announcement."""
         return list(self._waiting.values())
 
     def add_images(
@@ -133,36 +165,50 @@ class SegmentBuilder:
         vectors: np.ndarray,
         tokens: np.ndarray,
         thumbnails: list[bytes],
-        coming: list[CaptionRecord] = (),
+        coming: Sequence[CaptionRecord] = (),
     ) -> None:
-        """Append n images: vectors float [n, D], tokens float [n, L, H], n JPEG files; `coming` are captions that
-        `add_captions` will bring. Raises WrongShape."""
-        _expect("image vectors", vectors, (len(images), self._info.dim))
-        _expect("tokens", tokens, (len(images), *self._info.token_shape))
+        """Append n images.
+
+        Args:
+            images: n records.
+            vectors: Float [n, D].
+            tokens: Float [n, L, H].
+            thumbnails: n JPEG files.
+            coming: Captions of these images that `add_captions` will add later.
+
+        Raises:
+            WrongShape: The arrays don't fit the segment or each other.
+        """
+        _check_shape("image vectors", vectors, (len(images), self._info.dim))
+        _check_shape("tokens", tokens, (len(images), *self._info.token_shape))
         if len(thumbnails) != len(images):
             raise WrongShape(f"{len(thumbnails)} thumbnails for {len(images)} images")
         self._add(ImageBatch(images, vectors, tokens, thumbnails, list(coming)))
 
     def add_captions(self, captions: list[CaptionRecord], vectors: np.ndarray) -> None:
-        """Append m captions of images of this segment: vectors float [m, D]. Raises WrongShape."""
-        _expect("caption vectors", vectors, (len(captions), self._info.dim))
+        """Append m captions of images of this segment, with vectors float [m, D].
+
+        Raises:
+            WrongShape: The vectors don't fit.
+        """
+        _check_shape("caption vectors", vectors, (len(captions), self._info.dim))
         self._add(CaptionBatch(captions, vectors))
 
     def _add(self, batch: ImageBatch | CaptionBatch) -> None:
         if self._journal is not None:
             self._journal.append(batch)
-        self._take(batch)
+        self._apply(batch)
 
-    def _take(self, batch: ImageBatch | CaptionBatch) -> None:
+    def _apply(self, batch: ImageBatch | CaptionBatch) -> None:
         if isinstance(batch, ImageBatch):
-            self._take_images(batch)
+            self._apply_images(batch)
             return
         self._captions += batch.captions
         self._caption_vectors.append(batch.vectors.astype(np.float16))
         for caption in batch.captions:
             self._waiting.pop(caption.caption_id, None)
 
-    def _take_images(self, batch: ImageBatch) -> None:
+    def _apply_images(self, batch: ImageBatch) -> None:
         ids = pa.array([image.image_id for image in batch.images], pa.int64())
         columns = [ids, pa.array(batch.thumbnails, pa.large_binary())]
         self._tokens.append(batch.tokens)
@@ -172,7 +218,14 @@ class SegmentBuilder:
         self._waiting.update((caption.caption_id, caption) for caption in batch.coming)
 
     def finish(self) -> str:
-        """Make the segment durable under its name, which is returned. Nobody reads it before a publication names it."""
+        """Make the segment durable under its final name. Nobody reads it before a publication names it.
+
+        Returns:
+            The name of the segment.
+
+        Raises:
+            WrongShape: Ids are used twice, a caption belongs to no image here, or a caption has no vector.
+        """
         image_ids = np.array([image.image_id for image in self._images], np.int64)
         caption_ids = np.array([caption.caption_id for caption in self._captions], np.int64)
         self._check_ids(image_ids, caption_ids)
@@ -190,8 +243,10 @@ class SegmentBuilder:
         return self._final.name
 
     def suspend(self) -> None:
-        """Stop here. What is in the journal stays for the next writer; without a journal nothing stays. What is finished
-        is left alone."""
+        """Stop here. What is in the journal stays for the next writer; without a journal nothing stays.
+
+        A segment that is finished is left alone.
+        """
         with suppress(OSError):  # a full disk refuses the last bytes too
             self._close()
         remove(self._temporary)
@@ -233,7 +288,7 @@ class SegmentBuilder:
         (self._temporary / DESCRIPTION).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def _expect(what: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+def _check_shape(what: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
     if array.shape != shape:
         raise WrongShape(f"{what} of shape {array.shape} where {shape} is needed")
 

@@ -1,18 +1,33 @@
-"""From ids to rows of segments."""
+"""The map from ids to rows of segments."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from storage.errors import UnknownId
 
+Ids = Sequence[int] | np.ndarray
+
 
 class IdMap:
-    """Where each id is: `ids` int64 upwards, and beside each its segment's number and its row in that segment, int32."""
+    """The segment and the row of each id.
+
+    Attributes:
+        ids: Int64 [n], sorted upwards.
+        segments: Int32 [n], beside each id the number of its segment.
+        rows: Int32 [n], beside each id its row in that segment.
+    """
 
     def __init__(self, ids_by_segment: list[np.ndarray], hidden: np.ndarray):
-        """`hidden` int64: ids to leave out."""
+        """Index the ids of some segments.
+
+        Args:
+            ids_by_segment: The ids of each segment, int64, in any order.
+            hidden: Ids to leave out, int64.
+        """
         sizes = [len(ids) for ids in ids_by_segment]
         ids = _joined(ids_by_segment, np.int64)
         order = np.argsort(ids, kind="stable")
@@ -22,29 +37,37 @@ class IdMap:
         self.rows = _joined([np.arange(size, dtype=np.int32) for size in sizes], np.int32)[self._order]
 
     def column(self, by_segment: list[np.ndarray], dtype: type) -> np.ndarray:
-        """A column that is given segment by segment, as a column beside `ids`."""
+        """Reorder a column, which is given segment by segment, so that it stands beside `ids`."""
         return _joined(by_segment, dtype)[self._order]
 
     def table(self, by_segment: list[pa.Table], schema: pa.Schema) -> pa.Table:
-        """A table that is given segment by segment, as a table whose rows stand beside `ids`."""
+        """Reorder the rows of a table, which is given segment by segment, so that they stand beside `ids`."""
         return pa.concat_tables([schema.empty_table(), *by_segment]).take(self._order)
 
-    def positions(self, asked: np.ndarray, kind: str) -> np.ndarray:
-        """Where each of the ids int64 [n] stands in `ids`. Raises UnknownId, which names `kind`."""
-        positions = np.searchsorted(self.ids, asked)
+    def positions(self, wanted: np.ndarray, kind: str) -> np.ndarray:
+        """Find the positions of some ids, int64 [m], in `ids`.
+
+        Raises:
+            UnknownId: An id isn't there; the error calls it an id of this `kind`.
+        """
+        positions = np.searchsorted(self.ids, wanted)
         known = positions < len(self.ids)
-        known[known] = self.ids[positions[known]] == asked[known]
+        known[known] = self.ids[positions[known]] == wanted[known]
         if not known.all():
-            raise UnknownId(kind, int(asked[~known][0]))
+            raise UnknownId(kind, int(wanted[~known][0]))
         return positions
 
 
-def as_ids(ids: object, kind: str) -> np.ndarray:
-    """Whatever was asked for as int64 [n]. Raises UnknownId for a number that no id can be."""
+def as_ids(ids: Ids, kind: str) -> np.ndarray:
+    """Turn ids into int64 [n].
+
+    Raises:
+        UnknownId: A number is too large for any id.
+    """
     try:
         return np.asarray(ids, np.int64).reshape(-1)
     except OverflowError as error:
-        raise UnknownId(kind, max(ids, key=abs)) from error
+        raise UnknownId(kind, max((int(one) for one in ids), key=abs)) from error
 
 
 def _joined(parts: list[np.ndarray], dtype: type) -> np.ndarray:

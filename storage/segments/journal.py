@@ -1,4 +1,4 @@
-"""The journal of a segment in the making: each batch is durable in it before the next is begun."""
+"""The journal of an unfinished segment: each batch is durable in it before the next one begins."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -26,14 +26,21 @@ from storage.segments.schemas import (
 )
 
 ENDING = ".journal"
-HEAD = struct.Struct("<cQ32s")  # what the payload is, its length, its SHA-256
+HEAD = struct.Struct("<cQ32s")  # the kind of payload, its length, its SHA-256
 ABOUT, IMAGES, CAPTIONS = b"a", b"i", b"c"
 
 
 @dataclass(frozen=True)
 class ImageBatch:
-    """Images that were encoded together: vectors float [n, D], tokens float [n, L, H], n JPEG files; `coming` are their
-    captions, which may be encoded later."""
+    """Images that were encoded together.
+
+    Attributes:
+        images: n records.
+        vectors: Float [n, D].
+        tokens: Float [n, L, H].
+        thumbnails: n JPEG files.
+        coming: The captions of these images, which may be encoded later.
+    """
 
     images: list[ImageRecord]
     vectors: np.ndarray
@@ -44,37 +51,39 @@ class ImageBatch:
 
 @dataclass(frozen=True)
 class CaptionBatch:
-    """Captions that were encoded together: vectors float [m, D]."""
+    """Captions that were encoded together; `vectors` is float [m, D]."""
 
     captions: list[CaptionRecord]
     vectors: np.ndarray
 
 
 class Journal:
-    """A file of frames, each with its length and checksum; what follows the last whole frame was never acknowledged."""
+    """A file of frames, each with its length and checksum. What follows the last whole frame was never acknowledged."""
 
     def __init__(self, path: Path):
-        """Go on with a journal that `create` began: a torn frame at its end is cut off with the next `append`."""
+        """Continue a journal that `create` began. The next `append` cuts off a torn frame at its end."""
         self._path = path
         self._end: int | None = None
 
     @classmethod
-    def create(cls, path: Path, about: object) -> Journal:
-        """Begin a journal of the segment that the dataclass `about` describes."""
+    def create(cls, path: Path, about: dict) -> Journal:
+        """Begin a journal; `about` describes the segment, as JSON values."""
         journal = cls(path)
         path.touch()
-        journal._append(ABOUT, json.dumps(asdict(about)).encode())
+        journal._append(ABOUT, json.dumps(about).encode())
         sync_folder(path.parent)
         return journal
 
     def about(self) -> dict | None:
-        """What the segment is; None where the journal was not even begun."""
+        """The description that `create` was given; None if the journal has not even that."""
         kind, payload = next(self._frames(), (None, b""))
         return json.loads(payload) if kind == ABOUT else None
 
     def batches(self) -> Iterator[ImageBatch | CaptionBatch]:
-        """All that was acknowledged, in order."""
+        """All batches that were acknowledged, in order."""
         about = self.about()
+        if about is None:
+            return
         for kind, payload in self._frames():
             if kind == IMAGES:
                 yield _unpacked_images(payload, about["dim"], about["token_shape"])
@@ -82,14 +91,14 @@ class Journal:
                 yield _unpacked_captions(payload, about["dim"])
 
     def append(self, batch: ImageBatch | CaptionBatch) -> None:
-        """Durable when this returns; after an error nobody will see any of it."""
+        """Append a batch. It is durable when this returns; after an error nobody sees any of it."""
         if isinstance(batch, ImageBatch):
             self._append(IMAGES, _packed_images(batch))
         else:
             self._append(CAPTIONS, _packed_captions(batch))
 
     def remove(self) -> None:
-        """The segment is finished, or forgotten."""
+        """Remove the journal of a segment that is finished or dropped."""
         remove(self._path)
 
     def _append(self, kind: bytes, payload: bytes) -> None:
@@ -105,7 +114,7 @@ class Journal:
         self._end += HEAD.size + len(payload)
 
     def _frames(self) -> Iterator[tuple[bytes, bytes]]:
-        """Every whole frame from the beginning up to the first that is not."""
+        """The kind and payload of every whole frame, up to the first that is not whole."""
         with open(self._path, "rb") as file:
             while len(head := file.read(HEAD.size)) == HEAD.size:
                 kind, length, digest = HEAD.unpack(head)
@@ -118,7 +127,8 @@ class Journal:
 def _packed_images(batch: ImageBatch) -> bytes:
     table = images_to_table(batch.images)
     table = table.append_column("jpeg", pa.array(batch.thumbnails, pa.large_binary()))
-    table = table.append_column("vector", _rows_of(batch.vectors)).append_column("tokens", _rows_of(batch.tokens))
+    table = table.append_column("vector", _binary_rows(batch.vectors))
+    table = table.append_column("tokens", _binary_rows(batch.tokens))
     return _streams(table, captions_to_table(batch.coming))
 
 
@@ -135,7 +145,7 @@ def _unpacked_images(payload: bytes, dim: int, token_shape: list[int]) -> ImageB
 
 
 def _packed_captions(batch: CaptionBatch) -> bytes:
-    return _streams(captions_to_table(batch.captions).append_column("vector", _rows_of(batch.vectors)))
+    return _streams(captions_to_table(batch.captions).append_column("vector", _binary_rows(batch.vectors)))
 
 
 def _unpacked_captions(payload: bytes, dim: int) -> CaptionBatch:
@@ -151,7 +161,7 @@ def _streams(*tables: pa.Table) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def _rows_of(array: np.ndarray) -> pa.Array:
+def _binary_rows(array: np.ndarray) -> pa.Array:
     return pa.array([row.tobytes() for row in np.asarray(array, np.float16)], pa.large_binary())
 
 

@@ -1,8 +1,9 @@
-"""Reading a segment, and refusing one whose files don't agree."""
+"""Reading a segment; one whose files don't agree is refused."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -10,27 +11,56 @@ import pyarrow.parquet as pq
 
 from storage.errors import BrokenSegment
 from storage.files import give_back, sha256_of
-from storage.segments.builder import SegmentInfo, refusal
+from storage.segments.builder import SegmentInfo, segment_error
 from storage.segments.schemas import CAPTION_SCHEMA, IMAGE_SCHEMA
 
 
 class Segment:
-    """An open segment. Row i of every image array belongs to image_ids[i], row j of caption arrays to caption_ids[j].
+    """An open segment of n images and m captions.
 
-    Beside caption_ids are `owners` int64, the captions' images, and `language_codes` int32, places in `languages`. Everything
-    is opened here, so that a segment that is removed later can still be read to the end.
+    Row i of every image array belongs to image_ids[i], row j of every caption array to caption_ids[j]. All files are opened
+    at once, so that a segment that is removed later can still be read to the end.
+
+    Attributes:
+        folder: The segment's folder.
+        info: What segment.json says.
+        image_ids: Int64 [n].
+        image_vectors: Float16 [n, D], in the file.
+        tokens: Float16 [n, L, H], in the file.
+        caption_ids: Int64 [m].
+        caption_vectors: Float16 [m, D], in the file.
+        owners: Int64 [m], the images of the captions.
+        languages: The languages of the captions.
+        language_codes: Int32 [m], the position of each caption's language in `languages`.
     """
 
+    image_ids: np.ndarray
+    image_vectors: np.ndarray
+    tokens: np.ndarray
+    caption_ids: np.ndarray
+    caption_vectors: np.ndarray
+    owners: np.ndarray
+    languages: list[str]
+    language_codes: np.ndarray
+
     def __init__(self, folder: Path, held: bool = True):
-        """`held` says whether the rows of images and captions stay in memory, for who asks for a few of them again and again;
-        else they are read anew for whoever asks. Raises BrokenSegment or UnreadableSegment."""
+        """Open a segment.
+
+        Args:
+            folder: The segment's folder.
+            held: Keep the rows of images and captions in memory, for many small requests; else each request reads them anew.
+
+        Raises:
+            BrokenSegment: Files are missing, damaged, or disagree.
+            UnreadableSegment: The system refuses to read a file at the moment.
+        """
         self.folder, self._held = folder, held
         self.info = SegmentInfo.load(folder)
         self._check_sizes()
         try:
             self._open()
         except (OSError, ValueError, pa.ArrowException) as error:
-            raise refusal(folder, error) from error
+            raise segment_error(folder, error) from error
         self._check_agreement()
 
     @property
@@ -44,7 +74,11 @@ class Segment:
         return self._captions if self._held else _read(self._captions, CAPTION_SCHEMA)
 
     def verify(self) -> None:
-        """Read every byte and compare with the recorded checksums. Raises BrokenSegment."""
+        """Read every byte and compare with the recorded checksums.
+
+        Raises:
+            BrokenSegment: A file is gone or has changed.
+        """
         for name, recorded in self.info.files.items():
             try:
                 content = sha256_of(self.folder / name)
@@ -54,11 +88,11 @@ class Segment:
                 raise BrokenSegment(self.folder, f"{name} has changed")
 
     def thumbnail(self, row: int) -> bytes:
-        """The JPEG file of row `row`."""
+        """The JPEG file of an image, by its row."""
         return self._thumbnails["jpeg"][row].as_py()
 
     def give_back(self) -> None:
-        """Let the system have the memory of what was read of vectors, tokens and thumbnails."""
+        """Return the memory of vectors, tokens and thumbnails that were read to the system."""
         for array in (self.image_vectors, self.caption_vectors, self.tokens, self._thumbnail_file):
             give_back(array)
 
@@ -73,7 +107,7 @@ class Segment:
     def _open(self) -> None:
         self._images, self._captions = (_mapped(self.folder / f"{name}.parquet") for name in ("images", "captions"))
         images, captions = _read(self._images, IMAGE_SCHEMA), _read(self._captions, CAPTION_SCHEMA)
-        self.owners, self.languages, self.language_codes = _told(captions)
+        self.owners, self.languages, self.language_codes = _caption_columns(captions)
         self._row_ids = images["image_id"].to_numpy(), captions["caption_id"].to_numpy()
         if self._held:
             self._images, self._captions = images, captions
@@ -85,7 +119,7 @@ class Segment:
         self._thumbnail_file = np.memmap(self.folder / "thumbnails.arrow", np.uint8, "r")
         self._thumbnails = pa.ipc.open_file(pa.py_buffer(self._thumbnail_file)).read_all()
 
-    def _array(self, name: str, mmap_mode: str | None) -> np.ndarray:
+    def _array(self, name: str, mmap_mode: Literal["r"] | None) -> np.ndarray:
         return np.load(self.folder / f"{name}.npy", mmap_mode=mmap_mode, allow_pickle=False)
 
     def _check_agreement(self) -> None:
@@ -108,7 +142,7 @@ class Segment:
 
 
 def _mapped(path: Path) -> pa.Buffer:
-    """A file's bytes, which stay in the file, and no open file beside them."""
+    """Map a file's bytes without keeping the file open."""
     with pa.memory_map(str(path)) as file:
         return file.read_buffer()
 
@@ -117,9 +151,8 @@ def _read(file: pa.Buffer, schema: pa.Schema) -> pa.Table:
     return pq.read_table(pa.BufferReader(file), schema=schema)
 
 
-def _told(captions: pa.Table) -> tuple[np.ndarray, list[str], np.ndarray]:
-    """The images that captions belong to, the languages there are, and each caption's as a number among these; nothing that
-    would keep the table in memory."""
+def _caption_columns(captions: pa.Table) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """`Segment.owners`, `languages` and `language_codes`, in arrays that don't keep the table in memory."""
     languages = captions["language"].combine_chunks().dictionary_encode()
     codes = languages.indices.to_numpy().astype(np.int32)
     return captions["image_id"].to_numpy().copy(), languages.dictionary.to_pylist(), codes

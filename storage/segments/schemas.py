@@ -1,8 +1,9 @@
-"""What is known of an image and of a caption, and the columns it is kept in."""
+"""The records of images and captions, and the columns of their tables on disk."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -35,9 +36,17 @@ THUMBNAIL_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One photo: `uri` is its absolute path, `width` and `height` are upright pixels, `bytes` is the file's size.
+    """One photo.
 
-    `source` is the absolute path of the source it came from; `metadata` is what the source said of it (JSON values).
+    Attributes:
+        image_id: The id, never used for another photo of the collection.
+        uri: Where the photo is; see `storage.photo_uri`.
+        sha256: The SHA-256 of the file, in hex digits.
+        width: Pixels, after the photo was turned upright.
+        height: Pixels, after the photo was turned upright.
+        bytes: The size of the file.
+        source: The absolute path of the source that the photo came from.
+        metadata: What the source says about the photo, as JSON values.
     """
 
     image_id: int
@@ -52,7 +61,15 @@ class ImageRecord:
 
 @dataclass(frozen=True)
 class CaptionRecord:
-    """One sentence about one photo. `language` is "en" or "zh"; `origin` says where the source had it from."""
+    """One sentence about one photo.
+
+    Attributes:
+        caption_id: The id, never used for another caption of the collection.
+        image_id: The photo's id.
+        language: A code such as "en" or "zh".
+        text: The sentence.
+        origin: Where the source found the sentence.
+    """
 
     caption_id: int
     image_id: int
@@ -61,22 +78,22 @@ class CaptionRecord:
     origin: str
 
 
-def images_to_table(records: list[ImageRecord]) -> pa.Table:
-    """The records as rows of images.parquet."""
+def images_to_table(records: Sequence[ImageRecord]) -> pa.Table:
+    """Turn records into rows of images.parquet."""
     rows = [{**vars(record), "metadata": json.dumps(record.metadata)} for record in records]
     return pa.Table.from_pylist(rows, schema=IMAGE_SCHEMA)
 
 
 def table_to_images(table: pa.Table) -> list[ImageRecord]:
-    """Rows of images.parquet as records."""
+    """Turn rows of images.parquet into records."""
     return [ImageRecord(**{**row, "metadata": json.loads(row["metadata"])}) for row in table.to_pylist()]
 
 
-def captions_to_table(records: list[CaptionRecord]) -> pa.Table:
-    """The records as rows of captions.parquet."""
+def captions_to_table(records: Sequence[CaptionRecord]) -> pa.Table:
+    """Turn records into rows of captions.parquet."""
     return pa.Table.from_pylist([vars(record) for record in records], schema=CAPTION_SCHEMA)
 
 
 def table_to_captions(table: pa.Table) -> list[CaptionRecord]:
-    """Rows of captions.parquet as records."""
+    """Turn rows of captions.parquet into records."""
     return [CaptionRecord(**row) for row in table.to_pylist()]

@@ -11,20 +11,21 @@ DTYPE = np.dtype(np.float16)
 
 
 class TokenFile:
-    """Writes float16 [n, L, H] with n known only at the end."""
+    """A file of float16 [n, L, H] whose n is known only at the end."""
 
     def __init__(self, path: Path, token_shape: tuple[int, int]):
+        """Begin the file; `token_shape` is (L, H)."""
         self._shape, self._rows = token_shape, 0
         self._file = open(path, "wb")  # noqa: SIM115
         self._write_header()
 
     def append(self, tokens: np.ndarray) -> None:
-        """Append float [m, L, H]."""
+        """Append the tokens of m images, float [m, L, H]."""
         self._file.write(np.ascontiguousarray(tokens, dtype=DTYPE).tobytes())
         self._rows += len(tokens)
 
     def close(self) -> None:
-        """Say in the header how many rows there are, and close."""
+        """Write the number of rows into the header, and close. A second call does nothing."""
         if self._file.closed:
             return
         self._file.seek(0)

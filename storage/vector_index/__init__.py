@@ -1,1 +1,1 @@
-"""The indexes of the first stage: exact and approximate."""
+"""The vector indexes of the first stage: exact and approximate."""

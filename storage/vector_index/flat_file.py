@@ -1,7 +1,7 @@
-"""The file of an exact index, written and told without holding its vectors in memory.
+"""The file of an exact index, written and recognized without holding its vectors in memory.
 
 The file is what `faiss.write_index` makes of an IndexIDMap2 over an IndexScalarQuantizer (fp16, inner product): a head that
-holds the number of vectors three times, the codes, the number once more, the ids.
+holds the number of vectors twice and the size of their codes, the codes, the number once more, the ids.
 """
 
 from __future__ import annotations
@@ -16,19 +16,30 @@ import numpy as np
 
 NUMBER = np.dtype("<i8")
 OUTER, INNER, SIZE = 8, 45, -8
-"""Where the head says how many vectors there are, twice, and how many bytes their codes take."""
+"""Offsets in the head: of the number of vectors, twice, and, from its end, of the bytes that their codes take."""
 DIM = 4
+"""The offset of the vectors' width."""
 
 
 def empty_index(dim: int) -> faiss.IndexIDMap2:
-    """An exact index of vectors of `dim` numbers."""
+    """Make an exact index for vectors of `dim` numbers."""
     codes = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
     return faiss.IndexIDMap2(codes)
 
 
 def write_flat(path: Path, dim: int, count: int, vectors: Iterable[np.ndarray], ids: Iterable[np.ndarray]) -> None:
-    """Write an index of `count` vectors: parts float [c, dim] in any float type, and their ids, parts int64 [c]. Raises
-    OSError."""
+    """Write an index of `count` vectors part by part.
+
+    Args:
+        path: The file to write.
+        dim: The width of every vector.
+        count: The number of all vectors.
+        vectors: Parts [c, dim] in any float type.
+        ids: Their ids, in parts int64 [c].
+
+    Raises:
+        OSError: The file can't be written.
+    """
     with open(path, "wb") as file:
         file.write(_head(dim, count))
         for part in vectors:
@@ -39,8 +50,10 @@ def write_flat(path: Path, dim: int, count: int, vectors: Iterable[np.ndarray], 
 
 
 def is_flat(path: Path) -> bool:
-    """Whether a file is such an index, whole to the last byte's place: only then may it be mapped, for FAISS does not look
-    where a mapped file ends. False where it can't be read."""
+    """True if a file is such an index and has exactly the size that its head demands; False if it can't be read.
+
+    Only such a file may be mapped: FAISS does not check where a mapped file ends.
+    """
     try:
         with open(path, "rb") as file:
             start = file.read(OUTER + NUMBER.itemsize)
@@ -61,12 +74,12 @@ def is_flat(path: Path) -> bool:
 
 def _head(dim: int, count: int) -> bytes:
     head = bytearray(_empty_head(dim))
-    for place, number in ((OUTER, count), (INNER, count), (len(head) + SIZE, 2 * dim * count)):
-        head[place : place + NUMBER.itemsize] = number.to_bytes(8, "little")
+    for offset, number in ((OUTER, count), (INNER, count), (len(head) + SIZE, 2 * dim * count)):
+        head[offset : offset + NUMBER.itemsize] = number.to_bytes(8, "little")
     return bytes(head)
 
 
 @lru_cache(8)
 def _empty_head(dim: int) -> bytes:
-    """As FAISS writes it, up to the codes."""
+    """The head as FAISS writes it, up to the codes."""
     return faiss.serialize_index(empty_index(dim)).tobytes()[: -NUMBER.itemsize]

@@ -1,4 +1,4 @@
-"""What the benchmark makes of its figures, and what it gives the frameworks to do."""
+"""Tests of the benchmark's table, and of the inputs that it makes for the frameworks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def outputs(**changed) -> dict[str, np.ndarray]:
 
 
 def measured(*frameworks: str) -> Measured:
-    """Two rounds: in the second all take twice as long, in both PyTorch half of ours."""
+    """Figures of two rounds: all take twice as long in the second; PyTorch takes half of our time in both."""
     found = Measured({"opt-mini": MINI}, differences={"opt-mini": dict.fromkeys(("sentences", "images", "pairs"), 2e-6)})
     for slow in (1, 2):
         for framework in frameworks:
@@ -37,7 +37,7 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def test_a_table_has_medians_ratios_and_shares_of_the_best_product():
+def test_the_table_has_medians_ratios_and_shares_of_the_best_product():
     lines = [cells(line) for line in table(measured("panoptes", "torch")).splitlines()]
     row = dict(zip(lines[0], next(line for line in lines if line[1] == "images"), strict=True))
     assert row["Panoptes"] == "60.0"  # 8 images in 100 ms and in 200 ms: 80 and 40 a second
@@ -48,20 +48,20 @@ def test_a_table_has_medians_ratios_and_shares_of_the_best_product():
     assert row["largest difference"] == "2e-06"
 
 
-def test_drift_of_the_machine_is_not_in_a_ratio_and_its_range_is_shown():
+def test_a_ratio_is_free_of_drift_and_shows_its_range():
     found = measured("panoptes", "torch")
     found.add("opt-mini", "panoptes", {"ms": dict.fromkeys(("sentences", "images", "pairs"), 100.0), "peak": 1})
     found.add("opt-mini", "torch", {"ms": dict.fromkeys(("sentences", "images", "pairs"), 100.0), "peak": 1})
     assert "| 0.50 (0.50 to 1.00) |" in table(found)
 
 
-def test_alone_only_our_own_rows_are_there():
+def test_without_other_frameworks_the_table_has_only_our_columns():
     head = cells(table(measured("panoptes")).splitlines()[0])
     assert head == ["model", "a second", "Panoptes", "GFLOP each", "share of 150 GFLOP/s"]
 
 
-def test_what_differs_is_named_and_what_is_within_tolerance_is_not():
-    differences, said = disagreements(
+def test_differences_beyond_the_tolerance_are_named():
+    differences, sentences = disagreements(
         {
             "panoptes": outputs(),
             "torch": outputs(pairs=np.full(SENTENCES, 9e-3)),
@@ -69,17 +69,17 @@ def test_what_differs_is_named_and_what_is_within_tolerance_is_not():
         }
     )
     assert differences == pytest.approx({"sentences": 0, "images": 2e-3, "pairs": 9e-3})
-    assert len(said) == 1
-    assert said[0].startswith("PyTorch's export differs by 0.002 in images")
+    assert len(sentences) == 1
+    assert sentences[0].startswith("PyTorch's export differs by 0.002 in images")
 
 
-def test_what_is_no_number_agrees_with_nothing():
-    _, said = disagreements({"panoptes": outputs(), "torch": outputs(pairs=np.full(SENTENCES, np.nan))})
-    assert len(said) == 1
-    assert said[0].startswith("PyTorch differs by nan in pairs")
+def test_nan_agrees_with_nothing():
+    _, sentences = disagreements({"panoptes": outputs(), "torch": outputs(pairs=np.full(SENTENCES, np.nan))})
+    assert len(sentences) == 1
+    assert sentences[0].startswith("PyTorch differs by nan in pairs")
 
 
-def test_every_sentence_fills_its_bucket_and_all_are_the_shipped_vocabularys(tmp_path):
+def test_every_sentence_fills_its_bucket_with_the_shipped_vocabulary(tmp_path):
     with np.load(write_inputs(SHIPPED, tmp_path / "inputs.npz")) as inputs:
         assert inputs["ids"].shape == (SENTENCES, TOKENS)
         assert inputs["ids"].all()  # nothing is padded
@@ -88,7 +88,7 @@ def test_every_sentence_fills_its_bucket_and_all_are_the_shipped_vocabularys(tmp
         assert inputs["pixels"].dtype == np.uint8
 
 
-def test_the_random_model_has_the_published_shapes_and_is_the_same_every_time(tmp_path):
+def test_the_random_model_has_the_published_shapes_and_is_reproducible(tmp_path):
     config = dataclasses.replace(
         PRESETS["opt-v2-base"], hidden_size=64, vocab_size=200, image_size=32, text_layers=1, image_layers=1, fusion_layers=1
     )
@@ -98,6 +98,6 @@ def test_the_random_model_has_the_published_shapes_and_is_the_same_every_time(tm
     write_inputs(first, tmp_path / "inputs.npz")  # its vocabulary reads the sentences
 
 
-def test_an_environment_without_pytorch_is_none(tmp_path):
+def test_an_environment_without_pytorch_has_no_versions(tmp_path):
     assert versions(str(tmp_path / "python")) is None
     assert versions("false") is None

@@ -1,4 +1,4 @@
-"""The benchmark's operation counts, against what is published of the same networks and against parameters counted."""
+"""Tests of the operation counts, against published figures of the same networks and against the number of parameters."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from encoder.importing.published import v2_shapes
 MINI, BASE = PRESETS["opt-mini"], PRESETS["opt-v2-base"]
 
 
-def test_the_image_stream_of_opt_v2_base_costs_what_vit_b_16_does():
+def test_the_image_stream_of_opt_v2_base_costs_as_much_as_vit_b_16():
     assert flops.image(BASE) / 2 == pytest.approx(17.58e9, rel=0.005)  # multiply-adds at 224 x 224 (timm)
 
 
-def test_the_second_eye_costs_what_efficientnet_b3_does():
+def test_the_convolutional_backbone_costs_as_much_as_efficientnet_b3():
     at_300 = dataclasses.replace(MINI, image_size=300)
     assert flops.efficientnet(at_300) / 2 == pytest.approx(1.83e9, rel=0.02)  # multiply-adds at 300 x 300 (torchvision)
 
 
 @pytest.mark.parametrize("length", [1, 8, 50])
-def test_a_sentence_costs_two_operations_a_weight_and_token_and_its_attention(length):
+def test_a_sentence_costs_two_operations_per_weight_and_token_and_its_attention(length):
     weights = sum(
         shape[0] * shape[1]
         for name, shape in v2_shapes(BASE).items()
@@ -33,7 +33,7 @@ def test_a_sentence_costs_two_operations_a_weight_and_token_and_its_attention(le
     assert flops.text(BASE, length) == 2 * length * weights + attention + 2 * BASE.hidden_size * BASE.dim
 
 
-def test_of_the_last_block_of_a_pair_only_the_first_token_is_read():
+def test_the_last_block_of_a_pair_computes_the_first_token_only():
     one_block = dataclasses.replace(BASE, fusion_layers=1)
     two_blocks = dataclasses.replace(BASE, fusion_layers=2)
     width, inner, seen, length = BASE.hidden_size, BASE.fusion_intermediate, BASE.token_shape[0], 10

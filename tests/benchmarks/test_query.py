@@ -1,4 +1,4 @@
-"""The benchmark of queries, with a fake encoder: what it measures is a real collection, and every row is printed."""
+"""Tests of the query benchmark with a fake encoder: it measures a real collection and prints every row."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.fakes import FakeConfig, FakeEncoder
 from tests.support.storage_examples import damaged_segments
 
 
-def test_a_synthetic_collection_is_like_any_other_and_takes_no_more_than_was_said(tmp_path):
+def test_a_synthetic_collection_is_valid_and_takes_no_more_than_bytes_needed(tmp_path):
     count = SEGMENT + 50
     collection = write_collection(tmp_path, FakeEncoder(), count, seed=3)
     snapshot = collection.open_snapshot()
@@ -24,7 +24,7 @@ def test_a_synthetic_collection_is_like_any_other_and_takes_no_more_than_was_sai
     assert bytes_needed(query.COCO, big) > query.COCO * 2 * (50 * 384 + 4 * 512)
 
 
-def test_no_sentence_comes_twice_and_there_are_enough():
+def test_sentences_never_repeat_and_there_are_enough():
     sentences = query.Sentences().take(1300)
     assert len(set(sentences)) == 1300 and all(5 <= len(text.split()) <= 14 for text in sentences)
 
@@ -38,7 +38,7 @@ def test_every_row_is_printed(tmp_path, capsys):
     query.measure_service(service, sentences, 10)
     query.measure_by_hand(tmp_path, encoder, sentences, 10, 300)
 
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for row in (
         "first query once it is ready",
         "re-ranked 0, one client",
@@ -48,4 +48,4 @@ def test_every_row_is_printed(tmp_path, capsys):
         "asked again",
         "FAISS alone",
     ):
-        assert row in said
+        assert row in printed

@@ -1,4 +1,4 @@
-"""The soak, small: a few dozen clients for a few seconds; what they were answered, and no times."""
+"""Tests of the soak benchmark with a few dozen clients for a few seconds: responses, not times."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.load import Client, Request
 from benchmarks.memory import resident_with_children
-from benchmarks.soak import RIGHT, Outcome, soak, table
+from benchmarks.soak import EXPECTED, Outcome, soak, table
 from storage import Home
 from tests.support.fakes import FakeEncoder, jpeg
 from tests.support.galleries import build_gallery
@@ -23,27 +23,27 @@ def address(tmp_path):
     return serve(create_app(Home(tmp_path / "var"), FakeEncoder()))
 
 
-def test_a_few_dozen_clients_are_answered_or_told_to_wait(address):
+def test_a_few_dozen_clients_are_answered_or_asked_to_wait(address):
     outcomes = asyncio.run(soak(address, clients=40, seconds=4, photo=jpeg("red"), ids=[1, 2, 3, 4, 5, 6]))
 
-    assert {outcome.status for outcome in outcomes} <= RIGHT
+    assert {outcome.status for outcome in outcomes} <= EXPECTED
     answered = {outcome.kind for outcome in outcomes if outcome.status == 200}
     assert answered == {"new sentence", "sentence", "captions", "photo of the collection", "photo that is sent", "page",
                         "thumbnail", "status"}  # fmt: skip
     assert asyncio.run(status_of(address, "/healthz")) == 200
 
 
-def test_what_cannot_be_reached_is_none(address):
+def test_an_unreachable_server_gives_status_0(address):
     assert asyncio.run(status_of("http://127.0.0.1:9", "/")) == 0
     assert asyncio.run(status_of(address, "/nothing")) == 404
 
 
 async def status_of(address: str, path: str) -> int:
     async with Client(address) as client:
-        return (await client.ask(Request("any", path)))[0]
+        return (await client.send(Request("any", path)))[0]
 
 
-def test_the_table_counts_by_kind_and_status_and_times_what_was_answered():
+def test_the_table_has_counts_by_kind_and_status_and_times_of_200():
     lines = list(table([Outcome("page", 200, 10), Outcome("page", 503, 1), Outcome("page", 200, 30), Outcome("status", 0, 5)]))
 
     assert lines == [

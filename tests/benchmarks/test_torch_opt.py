@@ -1,6 +1,6 @@
-"""The network in PyTorch, and in ONNX Runtime, gives the numbers of an independent forward pass.
+"""Tests that the network in PyTorch, and in ONNX Runtime, gives the numbers of an independent forward pass.
 
-Both run in `make bench`'s environment; without it these tests skip.
+They need the environment of `make bench`, and skip without it.
 """
 
 from __future__ import annotations

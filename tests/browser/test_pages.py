@@ -59,7 +59,7 @@ def browser():
 
 @pytest.fixture
 def open_page(browser, address):
-    """Opens a page of the site. At the end nothing may have left the machine, and nothing may have gone wrong."""
+    """Open a page of the site. At the end, no request may have left the machine, and no error may have happened."""
     contexts, complaints = [], []
 
     def watch(page, expected):
@@ -147,7 +147,7 @@ def test_nothing_moves_while_photos_arrive(open_page, ids):
 
 @pytest.fixture(scope="module")
 def unsure(home):
-    """The address of a server whose weights never find that anything fits."""
+    """The address of a server whose weights find no match for any query."""
     return serve(create_app(home, FakeEncoder(config=FakeConfig(match_calibration=(1.0, 0.0, -9.0)))))
 
 
@@ -262,7 +262,7 @@ def test_a_photo_can_be_dropped_and_pasted(open_page, ids, gesture):
     assert shown(page)[0] == ids["green"]
 
 
-def test_what_is_no_photo_is_refused_before_it_is_sent(open_page):
+def test_a_file_that_is_no_photo_is_refused_before_it_is_sent(open_page):
     page = open_page()
 
     page.set_input_files("input[type=file]", {"name": "a.txt", "mimeType": "text/plain", "buffer": b"text"})
@@ -432,7 +432,7 @@ def test_a_filter_is_added_shown_as_a_chip_and_taken_away(open_page, ids):
 
 
 class ContraryReader(FakeEncoder):
-    """Re-ranks into the opposite order."""
+    """An encoder whose match logits reverse the order."""
 
     def match(self, texts, tokens):
         return -super().match(texts, tokens)
@@ -452,10 +452,10 @@ def test_first_results_show_at_once_and_settle_into_their_order(open_page, home)
     ask(page, "red")
     page.wait_for_url("**/?q=red")
     last = shown(page)
-    first, said = page.evaluate("JSON.parse(sessionStorage.settling)")
+    first, notice = page.evaluate("JSON.parse(sessionStorage.settling)")
 
     assert set(first) <= set(range(1, len(SHOTS) + 1)) and len(first) == len(last) and first != last
-    assert said == "First results, putting them in order…"
+    assert notice == "First results, putting them in order…"
     assert "was #" in page.locator("[data-results] > li").first.inner_text()
     page.go_back()
     page.wait_for_selector(".hero")

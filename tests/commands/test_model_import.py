@@ -159,7 +159,7 @@ def test_the_option_wins_over_the_variable_which_takes_names_too(imported, tmp_p
 
 def test_what_does_not_fit_is_one_line_and_writes_nothing(tmp_path):
     weights = published_weights()
-    weights["uniter.embeddings.encoder.network.blocks.1.attention.dense2.weight"] = np.zeros((128, 127), np.float32)
+    weights["uniter.embeddings.encoder.blocks.1.attention.dense2.weight"] = np.zeros((128, 127), np.float32)
     del weights["vision_proj.bias"]
     done = manage("model", "import", write_published(tmp_path, weights), "--home", tmp_path / "home")
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1

@@ -23,7 +23,7 @@ from tests.support.published_single_stream import (
     SMALL_ZOO,
     v1_pretraining_weights,
     write_detections,
-    write_joint,
+    write_single_stream,
     zoo_weights,
 )
 from tests.support.small_models import write_small_model
@@ -36,9 +36,11 @@ def home(tmp_path_factory):
     """The models taichu (V2), v1 and zoo, and the gallery indexed by taichu with v1 as its re-ranker."""
     home, files = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("files")
     answer("model", "import", write_published(files / "v2"), "--as", "taichu", "--home", home)
-    report = answer("model", "import", write_joint(files / "v1", v1_pretraining_weights()), "--as", "v1", "--home", home)
+    report = answer(
+        "model", "import", write_single_stream(files / "v1", v1_pretraining_weights()), "--as", "v1", "--home", home
+    )
     assert report["taken"]["rank_output.weight"] == "row 2 of itm_output.weight" and report["only_reranks"]
-    answer("model", "import", write_joint(files / "zoo", zoo_weights()), "--as", "zoo", "--home", home)
+    answer("model", "import", write_single_stream(files / "zoo", zoo_weights()), "--as", "zoo", "--home", home)
     done = manage("build-index", sample_gallery(home / "gallery"), *PAIR, "--home", home)
     assert done.returncode == 0, done.stderr
     return home

@@ -1,4 +1,4 @@
-"""A model folder: what is written is read back, and what does not fit is named."""
+"""A model folder is read back as it was written; files that don't fit are named."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_fingerprint_follows_weights_config_and_vocabulary(folder, tmp_path)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_what_does_not_fit_is_named(folder, tmp_path, runtime):
+def test_weights_that_do_not_fit_are_named(folder, tmp_path, runtime):
     weights = model_folder.read_weights(folder)
     weights["text_proj.weights"] = weights.pop("text_proj.weight")
     weights["vision_proj.bias"] = weights["vision_proj.bias"][:3]
@@ -72,7 +72,7 @@ def test_a_missing_or_damaged_file_is_one_line(folder, tmp_path, name):
 
 @pytest.mark.parametrize("at", ["given", "default"])
 @pytest.mark.parametrize("model", ["mine", "path/model", "opt-mini", None])
-def test_the_model_of_the_environment_is_that_of_the_commands(tmp_path, monkeypatch, model, at):
+def test_panoptes_model_means_the_same_to_open_encoder_and_to_commands(tmp_path, monkeypatch, model, at):
     monkeypatch.chdir(tmp_path)
     for name, value in (("PANOPTES_MODEL", model), ("PANOPTES_HOME", "home" if at == "given" else None)):
         monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
@@ -83,20 +83,20 @@ def test_the_model_of_the_environment_is_that_of_the_commands(tmp_path, monkeypa
     assert open_encoder().fingerprint == chosen_models(home, None, None).fingerprint
 
 
-def test_the_home_is_that_of_the_commands_where_none_is_named(monkeypatch):
+def test_the_default_home_is_that_of_the_commands(monkeypatch):
     monkeypatch.delenv("PANOPTES_HOME", raising=False)
     command = HOME(click.Command("any", callback=lambda home: home))
     assert ModelRegistry.of_home().folder == command.main([], standalone_mode=False) / "models"
 
 
-def test_a_model_of_the_environment_that_is_not_there_is_said(tmp_path, monkeypatch):
+def test_an_unknown_panoptes_model_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("PANOPTES_MODEL", "mine")
     monkeypatch.setenv("PANOPTES_HOME", str(tmp_path))
     with pytest.raises(UnknownModel, match="There is no model 'mine': there are opt-mini;"):
         open_encoder()
 
 
-def test_a_calibration_is_written_and_read_and_need_not_be_there(folder, tmp_path):
+def test_a_calibration_is_optional_and_is_read_back(folder, tmp_path):
     calibrated = dataclasses.replace(SMALL_MINI, match_calibration=(0.7, -0.4, -2.5))
     (tmp_path / model_folder.CONFIG).write_text(calibrated.to_json())
     assert model_folder.read_config(tmp_path) == calibrated
@@ -104,25 +104,25 @@ def test_a_calibration_is_written_and_read_and_need_not_be_there(folder, tmp_pat
 
 
 @pytest.mark.parametrize("calibration", ["[1, 2]", "[1, 2, NaN]", '["a", 2, 3]', "7"])
-def test_a_calibration_that_is_none_is_refused_in_one_line(tmp_path, calibration):
+def test_a_malformed_calibration_is_refused_in_one_line(tmp_path, calibration):
     written = dataclasses.replace(SMALL_MINI, match_calibration=(1, 2, 3)).to_json()
     (tmp_path / model_folder.CONFIG).write_text(written.replace("[1, 2, 3]", calibration))
     with pytest.raises(BadCheckpoint, match="is not a config of this version"):
         model_folder.read_config(tmp_path)
 
 
-def test_an_unknown_device_says_which_there_are(folder):
+def test_an_unknown_device_lists_the_devices(folder):
     with pytest.raises(UnknownDevice, match="CPU or Ascend"):
         open_encoder(folder, device="GPU")
 
 
-def test_a_preprocessing_that_nobody_knows_is_refused_in_one_line(tmp_path):
+def test_an_unknown_preprocessing_is_refused_in_one_line(tmp_path):
     (tmp_path / model_folder.CONFIG).write_text(SMALL_MINI.to_json().replace('"squash"', '"stretch"'))
     with pytest.raises(BadCheckpoint, match="preprocessing is 'stretch', not one of squash, center_crop"):
         model_folder.read_config(tmp_path)
 
 
-def test_ranking_json_says_how_to_rank_and_leaves_the_fingerprint(folder, tmp_path):
+def test_ranking_json_changes_the_ranking_and_not_the_fingerprint(folder, tmp_path):
     model = tmp_path / "model"
     shutil.copytree(folder, model)
     before = model_folder.fingerprint(model)
@@ -137,7 +137,7 @@ def test_ranking_json_says_how_to_rank_and_leaves_the_fingerprint(folder, tmp_pa
 
 
 @pytest.mark.parametrize("text", ["{damaged", '{"dim": 3}', '{"hub_weights": [1]}', '{"hub_sharpness": 0}', "[1]", "\udcff"])
-def test_a_ranking_json_that_says_something_else_is_one_line(folder, tmp_path, text):
+def test_a_malformed_ranking_json_is_one_line(folder, tmp_path, text):
     model = tmp_path / "model"
     shutil.copytree(folder, model)
     (model / "ranking.json").write_bytes(text.encode("utf-8", "surrogateescape"))

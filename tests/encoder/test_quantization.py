@@ -1,4 +1,4 @@
-"""Numbers in 8 bits: matrices and tokens, close to what they were, and no further from it when packed again."""
+"""Rounding to 8 bits moves numbers by half a step at most, and a second rounding changes nothing."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ MATRICES = arrays(
 
 
 @given(MATRICES)
-def test_nothing_moves_by_more_than_half_a_step_of_its_row(values):
+def test_no_number_moves_by_more_than_half_a_step_of_its_row(values):
     step = np.abs(values).reshape(len(values), -1).max(1) / STEPS
     moved = np.abs(dequantize(*quantize(values)) - values).reshape(len(values), -1).max(1)
     assert (moved <= 0.5001 * step + 1e-30).all()
 
 
 @given(MATRICES)
-def test_packing_again_changes_nothing(values):
+def test_quantizing_again_changes_nothing(values):
     codes, scales = quantize(values)
     again, same_scales = quantize(dequantize(codes, scales))
     np.testing.assert_array_equal(again, codes)
@@ -41,15 +41,15 @@ TOKENS = arrays(
 
 
 @given(TOKENS)
-def test_tokens_take_half_the_bytes_and_a_scale_and_move_by_little_more_than_half_a_step(tokens):
-    packed = quantize_tokens(tokens)
-    assert packed.dtype == np.float16 and packed.shape == (*tokens.shape[:2], tokens.shape[2] // 2 + 1)
+def test_tokens_take_half_the_bytes_and_move_by_little_more_than_half_a_step(tokens):
+    quantized = quantize_tokens(tokens)
+    assert quantized.dtype == np.float16 and quantized.shape == (*tokens.shape[:2], tokens.shape[2] // 2 + 1)
     step = np.abs(tokens).astype(np.float32).max(2, keepdims=True) / STEPS
-    assert (np.abs(dequantize_tokens(packed) - tokens) <= 0.57 * step + 1e-5).all()
+    assert (np.abs(dequantize_tokens(quantized) - tokens) <= 0.57 * step + 1e-5).all()
 
 
 @given(TOKENS)
-def test_packed_tokens_go_through_a_file_bit_by_bit(tokens):
-    packed = quantize_tokens(tokens)
-    copied = np.frombuffer(packed.tobytes(), np.float16).reshape(packed.shape)
-    np.testing.assert_array_equal(dequantize_tokens(copied), dequantize_tokens(packed))
+def test_quantized_tokens_survive_a_file_bit_by_bit(tokens):
+    quantized = quantize_tokens(tokens)
+    copied = np.frombuffer(quantized.tobytes(), np.float16).reshape(quantized.shape)
+    np.testing.assert_array_equal(dequantize_tokens(copied), dequantize_tokens(quantized))

@@ -1,4 +1,4 @@
-"""The query bank: what is near to queries in general is told, and a bank that can't be used is one line."""
+"""The query bank: familiarity with queries in general, and files that can't be used."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ def units(count: int, dim: int = 8, seed: int = 0) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def test_what_lies_among_the_queries_is_more_familiar_than_what_does_not():
-    bank = np.float32([[1, 0, 0], [0.8, 0.6, 0]])
+def test_a_vector_near_the_queries_is_more_familiar_than_one_far_away():
+    bank = np.array([[1, 0, 0], [0.8, 0.6, 0]], np.float32)
+    vectors = np.array([[0.9, 0.435, 0], [0, 0, 1]], np.float32)
 
-    near, far = familiarity(np.float32([[0.9, 0.435, 0], [0, 0, 1]]), bank, 20)
+    near, far = familiarity(vectors, bank, 20)
 
-    assert near == pytest.approx(np.log(np.mean(np.exp(20 * bank @ [0.9, 0.435, 0]))) / 20, abs=1e-6)
+    assert near == pytest.approx(np.log(np.mean(np.exp(20 * bank @ vectors[0]))) / 20, abs=1e-6)
     assert far == pytest.approx(0, abs=1e-6)
 
 
@@ -35,27 +36,27 @@ def test_familiarity_lies_between_the_mean_cosine_and_the_highest(count, sharpne
     assert (found <= cosines.max(1) + 1e-5).all() and (found >= cosines.mean(1) - 1e-5).all()
 
 
-def test_without_a_query_nothing_is_familiar():
+def test_without_queries_familiarity_is_0():
     assert familiarity(units(3), units(0), 20).tolist() == [0, 0, 0]
 
 
-def test_what_is_written_is_read_back_in_8_bits(tmp_path):
+def test_a_bank_is_written_and_read_back_in_8_bits(tmp_path):
     QueryBank({"en": units(5), "zh": units(3, seed=1)}, units(4, seed=2)).write(tmp_path)
 
     bank = read_query_bank(tmp_path, 8)
 
-    assert set(bank.texts) == {"en", "zh"}
+    assert bank is not None and set(bank.texts) == {"en", "zh"}
     np.testing.assert_allclose(bank.texts["en"], units(5), atol=0.005)
     np.testing.assert_allclose(bank.images, units(4, seed=2), atol=0.005)
     assert len(bank.sentences("zh")) == 3
     assert len(bank.sentences("fr")) == len(bank.sentences(None)) == 8
 
 
-def test_a_model_need_not_have_a_bank(tmp_path):
+def test_a_model_without_a_bank_has_none(tmp_path):
     assert read_query_bank(tmp_path, 8) is None
 
 
-def test_a_bank_of_other_vectors_or_a_damaged_one_is_refused(tmp_path):
+def test_a_bank_of_another_width_and_a_damaged_one_are_refused(tmp_path):
     QueryBank({"en": units(5)}, units(4)).write(tmp_path)
     with pytest.raises(BadCheckpoint, match="another model"):
         read_query_bank(tmp_path, 16)

@@ -1,3 +1,5 @@
+"""Tests of index runs: first runs, bad files, second runs, rebuilds and incomplete sources."""
+
 from __future__ import annotations
 
 import json
@@ -92,19 +94,19 @@ def test_a_run_is_in_the_catalog(home, photos):
     assert (version.version, version.images, version.captions) == (1, 4, 8)
 
 
-def test_a_run_that_was_announced_goes_by_its_id(home, photos):
+def test_an_announced_run_keeps_its_id(home, photos):
     announced = home.catalog.announce_run("walls", str(photos))
     build(home, photos, announced=announced)
     assert [(run.run_id, run.state, run.total) for run in home.catalog.runs("walls")] == [(announced, "done", 4)]
 
 
-def test_how_a_source_was_opened_is_remembered(home, photos, tmp_path):
+def test_the_options_of_a_source_are_remembered(home, photos, tmp_path):
     more = tmp_path / "more.json"
     more.write_text(json.dumps({"images": [{"id": 1, "file_name": "red.png"}],
                                 "annotations": [{"image_id": 1, "caption": "rouge"}]}))  # fmt: skip
     source = open_source(photos, "folder", [os.path.relpath(more)], ["fr"])
     build_index(home, "walls", source, FakeEncoder(), workers=0, limit=2, missing="keep")
-    listed = Source(tmp_path / "listed", list(source))  # nobody can open that again
+    listed = Source(tmp_path / "listed", list(source))  # this can't be opened again
     build_index(home, "walls", listed, FakeEncoder(), workers=0)
     assert home.catalog.sources("walls") == {str(photos): {
         "format": "folder", "captions": [str(more)], "languages": ["fr"], "limit": 2, "keep_missing": True}}  # fmt: skip
@@ -115,21 +117,21 @@ def test_how_a_source_was_opened_is_remembered(home, photos, tmp_path):
 
 def test_progress_counts_every_photo_once(home, photos):
     (photos / "bad.png").write_text("x")
-    told = []
-    build(home, photos, progress=lambda *step: told.append(step))
-    counts = [done for stage, done, total in told if stage == "photos" and total == 5]
+    steps = []
+    build(home, photos, progress=lambda *step: steps.append(step))
+    counts = [done for stage, done, total in steps if stage == "photos" and total == 5]
     assert (counts[0], counts[-1]) == (0, 5)
     assert counts == sorted(counts)
-    assert told[-2:] == [("publish", 0, 1), ("publish", 1, 1)]
+    assert steps[-2:] == [("publish", 0, 1), ("publish", 1, 1)]
 
 
-def test_the_first_n_photos(home, photos):
+def test_a_limit_takes_the_first_photos(home, photos):
     summary = build(home, photos, limit=2)
     assert (summary.images, sorted(ids_by_name(home))) == (2, ["blue.png", "green.png"])
     assert build(home, photos).added == 2
 
 
-def test_batches_are_full_and_segments_bounded(home, tmp_path, monkeypatch):
+def test_batches_are_full_and_segments_are_bounded(home, tmp_path, monkeypatch):
     monkeypatch.setattr(indexer.segment_filler, "IMAGE_BATCH", 4)
     monkeypatch.setattr(indexer.segment_filler, "TEXT_BATCH", 6)
     monkeypatch.setattr(indexer.segment_filler, "SEGMENT_IMAGES", 8)
@@ -168,7 +170,7 @@ def test_metadata_is_kept(home, tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_bad_photos_are_listed_and_the_run_goes_on(home, photos, workers):
+def test_bad_photos_are_listed_and_the_run_continues(home, photos, workers):
     (photos / "green.png").write_text("not a photo")
     (photos / "gone.png").symlink_to(photos / "nowhere.png")
     summary = build(home, photos, workers=workers)
@@ -179,7 +181,7 @@ def test_bad_photos_are_listed_and_the_run_goes_on(home, photos, workers):
     assert sorted(ids_by_name(home)) == ["blue.png", "red.png", "yellow.png"]
 
 
-def test_a_photo_that_was_mended_or_removed_is_no_longer_listed(home, photos):
+def test_a_mended_or_removed_photo_is_no_longer_listed(home, photos):
     for name in ("green", "red"):
         (photos / f"{name}.png").write_text("not a photo")
     assert len(build(home, photos).failures) == 2
@@ -191,7 +193,7 @@ def test_a_photo_that_was_mended_or_removed_is_no_longer_listed(home, photos):
     assert home.catalog.failures("walls") == []
 
 
-def test_a_photo_that_became_unreadable_stays_as_it_was(home, photos):
+def test_a_photo_that_became_unreadable_stays_searchable(home, photos):
     before = build(home, photos)
     (photos / "green.png").write_text("not a photo")
     summary = build(home, photos)
@@ -201,7 +203,7 @@ def test_a_photo_that_became_unreadable_stays_as_it_was(home, photos):
     assert (summary.unchanged, summary.added, summary.failures) == (4, 0, [])
 
 
-def test_a_text_that_cannot_be_read_is_listed(home, photos):
+def test_an_unreadable_text_file_is_listed(home, photos):
     (photos / "red.txt").write_bytes(b"\xff\xff\xff")
     summary = build(home, photos)
     assert (summary.images, summary.captions) == (4, 6)
@@ -211,7 +213,7 @@ def test_a_text_that_cannot_be_read_is_listed(home, photos):
     assert (summary.captions, summary.failures, home.catalog.failures("walls")) == (7, [], [])
 
 
-def test_a_name_that_is_no_text_is_indexed_like_any_other(home, photos):
+def test_a_file_name_that_is_not_utf8_is_indexed_like_any_other(home, photos):
     odd = os.fsdecode(os.fsencode(photos) + b"/\xff.png")
     try:
         save_photo(photos / "new.png", "white").rename(odd)
@@ -230,7 +232,7 @@ def test_a_name_that_is_no_text_is_indexed_like_any_other(home, photos):
     assert failure.uri == f"file://{photos}/%FF.png" and failure.uri in failure.sentence
 
 
-def test_with_bad_photos_only_nothing_is_published(home, tmp_path):
+def test_with_only_bad_photos_nothing_is_published(home, tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_text("x")
     summary = build(home, tmp_path / "photos")
@@ -242,7 +244,7 @@ def test_with_bad_photos_only_nothing_is_published(home, tmp_path):
 # A second run
 
 
-def test_an_unchanged_source_needs_nothing(home, photos):
+def test_an_unchanged_source_needs_no_encoding(home, photos):
     build(home, photos)
     encoder = FakeEncoder()
     summary = build(home, photos, encoder)
@@ -258,7 +260,7 @@ def test_an_unchanged_source_is_not_even_read(home, photos, monkeypatch):
 
 
 @pytest.mark.parametrize("lost", ["times", "catalog"])
-def test_content_counts_where_times_and_catalog_do_not(home, photos, lost):
+def test_content_decides_when_times_changed_or_the_catalog_is_lost(home, photos, lost):
     build(home, photos)
     if lost == "catalog":
         (home.path / "catalog.sqlite").unlink()
@@ -270,7 +272,7 @@ def test_content_counts_where_times_and_catalog_do_not(home, photos, lost):
     assert encoder.calls == []
 
 
-def test_a_grown_source_adds_only_what_is_new(home, photos):
+def test_only_new_photos_of_a_source_are_added(home, photos):
     build(home, photos)
     before = ids_by_name(home)
     add_photo(photos, "white")
@@ -300,7 +302,7 @@ def test_a_changed_photo_is_replaced_under_a_new_id(home, photos):
     assert build(home, photos).unchanged == 4
 
 
-def test_changed_captions_need_no_new_look_at_the_photo(home, photos):
+def test_changed_captions_do_not_encode_the_photo_again(home, photos):
     build(home, photos)
     before = snapshot(home)
     (photos / "green.txt").write_text("something else")
@@ -323,7 +325,7 @@ def test_a_copy_or_a_moved_photo_is_not_encoded_again(home, photos):
     assert (opened.tokens([ids["copy.png"]]) == opened.tokens([ids["green.png"]])).all()
 
 
-def test_a_photo_that_was_moved_leaves_its_old_place(home, photos):
+def test_a_moved_photo_is_removed_from_its_old_path(home, photos):
     build(home, photos)
     (photos / "green.png").rename(photos / "moved.png")
     (photos / "green.txt").rename(photos / "moved.txt")
@@ -335,12 +337,12 @@ def test_a_photo_that_was_moved_leaves_its_old_place(home, photos):
     assert sorted(ids_by_name(home)) == ["also.png", "blue.png", "moved.png", "red.png", "yellow.png"]
 
 
-def test_one_writer_at_a_time(home, photos):
+def test_only_one_run_writes_at_a_time(home, photos):
     with home.create_collection("walls").writer("x"), pytest.raises(CollectionBusy):
         build(home, photos)
 
 
-def test_a_full_disk_is_one_line_and_harms_nothing(home, photos, monkeypatch):
+def test_a_full_disk_is_one_line_and_damages_nothing(home, photos, monkeypatch):
     build(home, photos)
     add_photo(photos, "white")
 
@@ -362,7 +364,7 @@ def test_a_full_disk_is_one_line_and_harms_nothing(home, photos, monkeypatch):
 def test_other_weights_need_a_rebuild(home, photos):
     build(home, photos)
     newer = FakeEncoder(fingerprint="fake000000000002")
-    with pytest.raises(OtherWeights, match="build-index SOURCE --collection walls --rebuild"):
+    with pytest.raises(OtherWeights, match="Collection 'walls' was indexed by other weights"):
         build(home, photos, newer)
     summary = build(home, photos, newer, rebuild=True)
     assert (summary.images, summary.added, summary.version, encoded(newer)) == (4, 4, 2, 4)
@@ -399,7 +401,7 @@ def test_a_rebuild_of_one_source_keeps_what_came_from_others(home, photos, tmp_p
     assert build(home, tmp_path / "more").unchanged == 1
 
 
-def test_a_rebuild_gets_past_damage(home, photos):
+def test_a_rebuild_works_on_a_damaged_collection(home, photos):
     build(home, photos)
     collection = home.collection("walls")
     segment = collection.folder / "segments" / collection.manifest.segments[0]
@@ -411,7 +413,7 @@ def test_a_rebuild_gets_past_damage(home, photos):
 
 
 @pytest.mark.parametrize("damaged", ["manifest.json", "index/2/images.faiss"])
-def test_a_rebuild_finds_other_sources_also_after_damage(home, photos, tmp_path, damaged):
+def test_a_rebuild_finds_photos_of_other_sources_after_damage(home, photos, tmp_path, damaged):
     add_photo(tmp_path / "more", "white")
     build(home, tmp_path / "more")
     build(home, photos)
@@ -420,22 +422,22 @@ def test_a_rebuild_finds_other_sources_also_after_damage(home, photos, tmp_path,
     assert ids_by_name(home)["white.png"] == 1
 
 
-def test_a_folder_source_can_be_used_again(home, photos):
+def test_an_open_source_can_be_used_twice(home, photos):
     source = FolderSource(photos)
     for expected in (4, 0):
         assert build_index(home, "walls", source, FakeEncoder(), workers=0).added == expected
 
 
-# What a source could not list is not missed
+# What a source could not list does not count as vanished
 
 
 def listed(path, names, *lines):
-    """A manifest of photos by name, with these lines besides."""
+    """Write a manifest of photos by name, and these other lines."""
     path.write_text("\n".join([*(f'{{"image": "{name}.png"}}' for name in names), *lines]))
     return path
 
 
-def test_a_line_that_was_damaged_takes_no_photo_away(home, photos):
+def test_a_damaged_line_removes_no_photo(home, photos):
     manifest = listed(photos / "m.jsonl", NAMES)
     build(home, manifest)
     summary = build(home, listed(manifest, NAMES[:3], '{"image": "yell'))
@@ -443,7 +445,7 @@ def test_a_line_that_was_damaged_takes_no_photo_away(home, photos):
     assert build(home, listed(manifest, NAMES[:3])).removed == 1
 
 
-def test_annotations_that_were_damaged_take_no_photo_away(home, photos):
+def test_damaged_annotations_remove_no_photo(home, photos):
     (photos / "annotations").mkdir()
     for name in NAMES[:3]:
         content = {"images": [{"id": 1, "file_name": f"{name}.png"}], "annotations": []}

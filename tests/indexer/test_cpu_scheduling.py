@@ -1,4 +1,4 @@
-"""Reading and encoding in turns."""
+"""Tests that reading and encoding take turns."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from indexer.cpu_scheduling import AT_FIRST, SHARE, CpuTurns
+from indexer.cpu_scheduling import FIRST_WAIT_SECONDS, WAIT_SHARE, CpuTurns
 
 
 class Reading:
-    """Photos that are read when the test says so."""
+    """Stands for photos that take until `end` to be read."""
 
     def __init__(self):
         self.begun: list[Future] = []
@@ -29,15 +29,15 @@ class Reading:
 
 @pytest.fixture
 def turns(monkeypatch):
-    """With an encoding behind them, of which a part is long enough for any test."""
-    monkeypatch.setattr("indexer.cpu_scheduling.SHARE", 60 / 0.001)
+    """Turns after a first encoding; the next one waits longer than any test takes."""
+    monkeypatch.setattr("indexer.cpu_scheduling.WAIT_SHARE", 60 / 0.001)
     turns = CpuTurns()
     with turns.encode():
         time.sleep(0.001)
     return turns
 
 
-def test_what_is_asked_for_while_something_is_encoded_is_begun_when_that_has_ended(turns):
+def test_reading_requested_during_an_encoding_starts_when_it_ends(turns):
     reading = Reading()
     with turns.encode():
         turns.read(reading.begin)
@@ -48,7 +48,7 @@ def test_what_is_asked_for_while_something_is_encoded_is_begun_when_that_has_end
     assert len(reading.begun) == 3
 
 
-def test_encoding_waits_for_what_was_asked_for(turns):
+def test_encoding_waits_for_requested_photos(turns):
     reading, encoding, ended = Reading(), threading.Event(), threading.Event()
     turns.read(reading.begin)
 
@@ -64,7 +64,7 @@ def test_encoding_waits_for_what_was_asked_for(turns):
         assert ended.wait(60) and encoding.is_set()
 
 
-def test_what_was_held_is_begun_though_encoding_fails(turns):
+def test_deferred_reading_starts_even_if_encoding_fails(turns):
     reading = Reading()
     with pytest.raises(MemoryError), turns.encode():
         turns.read(reading.begin)
@@ -72,17 +72,17 @@ def test_what_was_held_is_begun_though_encoding_fails(turns):
     assert len(reading.begun) == 1
 
 
-def test_encoding_waits_for_no_more_than_a_part_of_what_the_last_one_took(monkeypatch):
+def test_encoding_waits_for_at_most_a_share_of_the_last_encoding(monkeypatch):
     turns, allowed = CpuTurns(), []
     monkeypatch.setattr(turns._changed, "wait_for", lambda read, seconds: allowed.append(seconds) or read())
     for _ in range(2):
         with turns.encode():
             time.sleep(0.1)
-    assert allowed[0] == AT_FIRST and SHARE * 0.1 <= allowed[1] < 60
+    assert allowed[0] == FIRST_WAIT_SECONDS and WAIT_SHARE * 0.1 <= allowed[1] < 60
 
 
-def waited_for(turns, encodings, monkeypatch):
-    """Which of so many encodings wait for what is read."""
+def encodings_that_waited(turns, encodings, monkeypatch):
+    """The numbers of the encodings that waited for reading."""
     waited = []
     for number in range(encodings):
         with monkeypatch.context() as patched:
@@ -92,23 +92,23 @@ def waited_for(turns, encodings, monkeypatch):
     return waited
 
 
-def test_reading_that_takes_too_long_goes_on_beside_the_encoder_for_longer_and_longer(monkeypatch):
-    monkeypatch.setattr("indexer.cpu_scheduling.LONGEST", 4)
+def test_slow_reading_runs_beside_more_and_more_encodings(monkeypatch):
+    monkeypatch.setattr("indexer.cpu_scheduling.MOST_BESIDE", 4)
     turns, reading = CpuTurns(), Reading()
     turns.read(reading.begin)
 
-    assert waited_for(turns, 14, monkeypatch) == [0, 1, 3, 7, 11]
+    assert encodings_that_waited(turns, 14, monkeypatch) == [0, 1, 3, 7, 11]
     with turns.encode():
         turns.read(reading.begin)
     assert len(reading.begun) == 2
 
     reading.end()
-    assert waited_for(turns, 3, monkeypatch) == [0, 1, 2]
+    assert encodings_that_waited(turns, 3, monkeypatch) == [0, 1, 2]
     turns.read(reading.begin)
-    assert waited_for(turns, 4, monkeypatch) == [0, 1, 3]
+    assert encodings_that_waited(turns, 4, monkeypatch) == [0, 1, 3]
 
 
-def test_nothing_is_read_beside_an_encoding_when_many_threads_are_at_it(turns):
+def test_with_many_threads_nothing_is_read_beside_an_encoding(turns):
     beside, encoding = [], threading.Event()
 
     def encode():

@@ -1,4 +1,4 @@
-"""Downloads, from a server of our own that breaks off, changes its files and is busy at times."""
+"""Tests of downloads, from a test server that breaks connections, changes files and refuses requests."""
 
 from __future__ import annotations
 
@@ -21,15 +21,18 @@ from tests.support.fakes import jpeg
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `files` by path, with Range. `breaks` are the numbers of bytes after which the next answers break off;
-    `refusals` the codes that come before; every range that was asked for is in `asked`."""
+    """Serves `files` by path, with Range.
+
+    `breaks` are the numbers of bytes after which the next answers break off, `refusals` the status codes that come first.
+    `requested` has every range that was requested.
+    """
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files: dict[str, bytes] = {}
         self.breaks: list[int] = []
         self.refusals: list[int] = []
-        self.asked: list[str | None] = []
+        self.requested: list[str | None] = []
         self.ranges = True
 
     @property
@@ -42,7 +45,7 @@ class Handler(BaseHTTPRequestHandler):
         server, content = self.server, self.server.files.get(self.path.lstrip("/"))
         if content is None or server.refusals:
             return self.send_error(server.refusals.pop(0) if server.refusals else 404)
-        server.asked.append(self.headers.get("Range"))
+        server.requested.append(self.headers.get("Range"))
         tag = f'"{hashlib.md5(content).hexdigest()}"'
         start = self._start() if server.ranges and self.headers.get("If-Range", tag) == tag else 0
         if start and start >= len(content):
@@ -104,25 +107,25 @@ def files_in(folder):
 WHOLE = {**NOISE, "annotations/captions_val2017.json": CAPTIONS}
 
 
-def test_what_is_wanted_is_fetched_checked_and_unpacked(server, archives, tmp_path):
-    told = []
-    download(archives, tmp_path / "coco", server.address, lambda *step: told.append(step))
+def test_wanted_files_are_fetched_checked_and_unpacked(server, archives, tmp_path):
+    steps = []
+    download(archives, tmp_path / "coco", server.address, lambda *step: steps.append(step))
     assert files_in(tmp_path / "coco") == WHOLE
-    assert told[-2:] == [("unpacking val2017.zip", 9, 9), ("a.zip", 0, 0), ("unpacking a.zip", 1, 1)][-2:]
+    assert steps[-2:] == [("unpacking val2017.zip", 9, 9), ("a.zip", 0, 0), ("unpacking a.zip", 1, 1)][-2:]
     assert [item.uri.name for item in open_source(tmp_path / "coco")] == ["000000000001.jpg"]
-    server.asked.clear()
+    server.requested.clear()
     download(archives, tmp_path / "coco", server.address)
-    assert server.asked == []
+    assert server.requested == []
 
 
-def test_broken_connections_are_gone_on_from(server, archives, tmp_path):
+def test_broken_connections_are_continued(server, archives, tmp_path):
     server.breaks, server.refusals = [10_000, 0, 7_000], [503, 429]
     download(archives, tmp_path, server.address)
-    assert server.asked[:4] == [None, "bytes=10000-", "bytes=10000-", "bytes=17000-"]
+    assert server.requested[:4] == [None, "bytes=10000-", "bytes=10000-", "bytes=17000-"]
     assert files_in(tmp_path) == WHOLE
 
 
-def test_a_run_that_was_interrupted_is_gone_on_from(server, archives, tmp_path):
+def test_an_interrupted_download_is_continued(server, archives, tmp_path):
     def interrupt(stage, done, total):
         raise KeyboardInterrupt
 
@@ -131,30 +134,30 @@ def test_a_run_that_was_interrupted_is_gone_on_from(server, archives, tmp_path):
     part = tmp_path / "val2017.zip.part"
     part.write_bytes(part.read_bytes()[:20_000])
     download(archives, tmp_path, server.address)
-    assert server.asked[1] == "bytes=20000-"
+    assert server.requested[1] == "bytes=20000-"
     assert files_in(tmp_path) == WHOLE
 
 
-def test_unpacking_that_was_interrupted_is_gone_on_from(server, archives, tmp_path):
+def test_interrupted_unpacking_is_continued(server, archives, tmp_path):
     def interrupt(stage, done, total):
         if stage.startswith("unpacking") and done == 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         download(archives, tmp_path, server.address, interrupt)
-    server.asked.clear()
+    server.requested.clear()
     download(archives, tmp_path, server.address)
-    assert (len(server.asked), files_in(tmp_path)) == (1, WHOLE)
+    assert (len(server.requested), files_in(tmp_path)) == (1, WHOLE)
 
 
-def test_a_part_that_is_whole_needs_nothing_more(server, archives, tmp_path):
+def test_a_complete_part_is_not_fetched_again(server, archives, tmp_path):
     (tmp_path / "val2017.zip.part").write_bytes(PHOTOS)
     download(archives, tmp_path, server.address)
     assert files_in(tmp_path) == WHOLE
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_a_file_that_is_another_by_now_is_fetched_from_the_start(server, archives, tmp_path, ranges):
+def test_a_file_that_changed_is_fetched_from_the_start(server, archives, tmp_path, ranges):
     server.ranges = ranges
     (tmp_path / "val2017.zip.part").write_bytes(b"another" * 1000)
     (tmp_path / "val2017.zip.part.tag").write_text('"another"')
@@ -162,7 +165,7 @@ def test_a_file_that_is_another_by_now_is_fetched_from_the_start(server, archive
     assert files_in(tmp_path) == WHOLE
 
 
-def test_what_is_not_what_it_should_be_is_removed_and_said(server, archives, tmp_path):
+def test_an_archive_with_a_wrong_sum_is_removed_and_reported(server, archives, tmp_path):
     with pytest.raises(UnusableArchive, match="val2017.zip can't be used: its SHA-1 is .*; run the same command to fetch it"):
         download([replace(archives[0], sha1="0" * 40)], tmp_path, server.address)
     assert files_in(tmp_path) == {}
@@ -175,7 +178,7 @@ def served_as(server, content):
     return [Archive("zips/x.zip", hashlib.sha1(content).hexdigest(), "val2017/", 9)]
 
 
-def test_a_member_whose_checksum_is_wrong_is_not_kept(server, tmp_path):
+def test_a_member_with_a_wrong_checksum_is_not_kept(server, tmp_path):
     damaged = bytearray(PHOTOS)
     damaged[2000] ^= 1
     with pytest.raises(UnusableArchive, match="it is damaged .*CRC"):
@@ -183,14 +186,14 @@ def test_a_member_whose_checksum_is_wrong_is_not_kept(server, tmp_path):
     assert not (tmp_path / "val2017" / "000000000000.jpg").exists()
 
 
-def test_an_archive_cannot_write_elsewhere(server, tmp_path):
+def test_an_archive_cannot_write_outside_its_folder(server, tmp_path):
     archives = served_as(server, zip_of({f"val2017/../../{number}.jpg": b"x" for number in range(9)}))
     with pytest.raises(UnusableArchive, match="outside its folder"):
         download(archives, tmp_path / "coco", server.address)
     assert list(tmp_path.glob("*.jpg")) == []
 
 
-def test_a_server_that_gives_up_is_said(server, archives, tmp_path):
+def test_a_server_that_fails_is_reported(server, archives, tmp_path):
     with pytest.raises(DownloadFailed, match="404 Not Found.*run the same command to go on"):
         download([replace(archives[0], path="zips/nothing.zip")], tmp_path, server.address)
     server.refusals = [503] * 99
@@ -198,17 +201,17 @@ def test_a_server_that_gives_up_is_said(server, archives, tmp_path):
         download(archives, tmp_path, server.address)
 
 
-def test_a_disk_without_room_is_said_before_it_is_full(server, archives, tmp_path, monkeypatch):
+def test_a_disk_without_room_is_reported_before_it_is_full(server, archives, tmp_path, monkeypatch):
     monkeypatch.setattr(indexer.download.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
     with pytest.raises(DownloadFailed, match="GB are needed and 0.0 GB free.: make room"):
         download(archives, tmp_path, server.address)
 
 
-def test_the_sums_are_whole():
+def test_all_sums_have_40_digits():
     assert {len(archive.sha1) for archives in DATASETS.values() for archive in archives} == {40}
 
 
-def test_the_command_says_in_one_line_what_is_wrong(server, tmp_path):
+def test_the_command_reports_errors_in_one_line(server, tmp_path):
     done = manage("download", "coco-val2017", "--to", tmp_path / "coco", "--server", server.address)
     assert done.returncode == 2
     assert "val2017.zip can't be used: its SHA-1 is" in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr

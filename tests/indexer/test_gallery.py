@@ -1,4 +1,4 @@
-"""The sample gallery, and where a demo puts it."""
+"""Tests of the sample gallery, and of the collection that a demo uses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_the_gallery_has_photographs_with_captions_in_both_languages(tmp_path):
         assert row["captions"]["en"] and row["captions"]["zh"]
 
 
-def test_making_it_again_changes_nothing(tmp_path):
+def test_copying_the_gallery_again_changes_nothing(tmp_path):
     manifest = sample_gallery(tmp_path)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     sample_gallery(tmp_path)
@@ -28,7 +28,7 @@ def test_making_it_again_changes_nothing(tmp_path):
     assert manifest.name == "gallery.jsonl"
 
 
-def test_a_demo_never_mixes_with_other_photos(tmp_path):
+def test_a_demo_never_uses_a_collection_with_other_photos(tmp_path):
     home, photos = Home(tmp_path / "home"), tmp_path / "photos"
     photos.mkdir()
     Image.new("RGB", (40, 30), "red").save(photos / "own.jpg")

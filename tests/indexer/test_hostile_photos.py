@@ -1,4 +1,4 @@
-"""Hostile and odd input: what can be used is indexed with all that belongs to it, the rest is listed with its reason."""
+"""Tests of hostile and odd photos: usable ones are indexed with their own data, the others are listed with a reason."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ WRITERS = {
 
 
 def name_of(uri):
-    place = PhotoUri.at(uri)
-    return place.member or os.path.basename(place.path)
+    photo_uri = PhotoUri.at(uri)
+    return photo_uri.member or os.path.basename(photo_uri.path)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -52,7 +52,7 @@ def test_the_whole_corpus(tmp_path, kind, workers):
 
 
 def assert_failures(summary, source, cases):
-    """Each bad file has its reason, in one line that can be stored and printed; nothing else failed."""
+    """Check that exactly the bad files failed, each with its reason in one printable line."""
     own = [failure for failure in summary.failures if failure not in source.problems]
     assert {name_of(failure.uri): failure.reason for failure in own} == {c.name: c.reason for c in cases.values() if c.reason}
     for failure in summary.failures:
@@ -61,7 +61,7 @@ def assert_failures(summary, source, cases):
 
 
 def assert_belongs_together(snapshot, encoder, image, case):
-    """Row, tokens, vector, thumbnail and captions of one photo are those of its own file."""
+    """Check that row, tokens, vector, thumbnail and captions all belong to the same file."""
     (image_id,) = ids = [image.image_id]
     assert (image.width, image.height) == case.size
     assert (snapshot.tokens(ids)[0, 0, :3] * 255).astype(int) == pytest.approx(case.colour, abs=6)
@@ -73,13 +73,13 @@ def assert_belongs_together(snapshot, encoder, image, case):
     shown = np.asarray(Image.open(io.BytesIO(snapshot.thumbnail(image_id))))
     assert shown.reshape(-1, 3).mean(0) == pytest.approx(case.colour, abs=6)
     captions = snapshot.captions_of(ids)[image_id]
-    said = [caption.text for caption in captions]
-    assert sorted(set(said)) == sorted({text.strip() for text in case.captions})
+    texts = [caption.text for caption in captions]
+    assert sorted(set(texts)) == sorted({text.strip() for text in case.captions})
     vectors = snapshot.caption_vectors([caption.caption_id for caption in captions])
-    np.testing.assert_allclose(vectors, encoder.encode_texts(said).vectors, atol=0.01)
+    np.testing.assert_allclose(vectors, encoder.encode_texts(texts).vectors, atol=0.01)
 
 
 def assert_shown(client, image):
-    """The page gets the photo's own bytes, or its thumbnail where browsers can't show it; never markup."""
+    """Check that the page gets an image: the photo, or its thumbnail if browsers can't show it; never markup."""
     response = client.get(f"/images/{image.image_id}")
     assert (response.status_code, response.mimetype.partition("/")[0]) == (200, "image")

@@ -1,4 +1,4 @@
-"""Runs that end before their time, and the runs after them."""
+"""Tests of interrupted runs, and of the runs after them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if __name__ == "__main__":
 
 
 class StoppingEncoder(FakeEncoder):
-    """Raises in the middle of the work."""
+    """Raises an error after `after` photos."""
 
     def __init__(self, error, after):
         super().__init__()
@@ -88,7 +88,7 @@ def assert_whole(home, count=20):
     assert list((home.path / "collections" / "walls").rglob(".tmp*")) == []
 
 
-def test_an_encoder_that_fails_costs_only_the_batch_that_it_failed_in(home, photos):
+def test_a_failing_encoder_loses_only_its_batch(home, photos):
     with pytest.raises(RuntimeError, match="out of memory"):
         build(home, photos, StoppingEncoder(RuntimeError("out of memory"), after=10))
     assert [run.state for run in home.catalog.runs("walls")] == ["failed"]
@@ -99,7 +99,7 @@ def test_an_encoder_that_fails_costs_only_the_batch_that_it_failed_in(home, phot
     assert_whole(home)
 
 
-def test_ctrl_c_keeps_all_that_was_encoded(home, photos):
+def test_ctrl_c_keeps_what_was_encoded(home, photos):
     with pytest.raises(KeyboardInterrupt):
         build(home, photos, StoppingEncoder(KeyboardInterrupt(), after=10))
     assert [run.state for run in home.catalog.runs("walls")] == ["interrupted"]
@@ -129,7 +129,7 @@ def test_a_change_that_was_interrupted_replaces_the_published_photo(home, photos
     assert_whole(home)
 
 
-def test_an_interrupted_rebuild_leaves_the_old_version_and_goes_on(home, photos):
+def test_an_interrupted_rebuild_keeps_the_old_version_and_is_continued(home, photos):
     build(home, photos)
     encoder = StoppingEncoder(KeyboardInterrupt(), after=10)
     encoder.fingerprint = "fake000000000002"
@@ -164,8 +164,8 @@ def children_of(process):
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.1, 0.25])
-def test_killed_at_any_instant_and_run_again(home, photos, tmp_path, delay):
-    """SIGKILL while segments are being written: nothing is published, nothing is lost that was encoded."""
+def test_a_killed_run_is_continued(home, photos, tmp_path, delay):
+    """After SIGKILL while segments are being written, nothing is published and nothing that was encoded is lost."""
     run = start(home, photos, tmp_path, workers=0)
     segments = home.path / "collections" / "walls" / "segments"
     wait_for(lambda: len(list(segments.glob("0*/segment.json"))) >= 1)

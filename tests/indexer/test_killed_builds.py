@@ -1,6 +1,6 @@
-"""Runs that are killed, or find the disk full, at any step of writing: see `tests/support/crashes.py`.
+"""Tests of runs that are killed, or find the disk full, at any step of writing (see `tests/support/crashes.py`).
 
-Here every few events are tried; `python -m tests.support.crashes FOLDER build kill 1 1` tries all, in some minutes.
+Only every few events are tried here; `python -m tests.support.crashes FOLDER build kill 1 1` tries all, in some minutes.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from tests.support.crashes import BATCH, FULL, KILL
 from tests.support.fakes import FakeEncoder, save_photo
 
 UNDER_WAY = 2
-"""Batches of which something may have been encoded that is not yet durable: the one being written and the one after it."""
+"""Batches that may be encoded and not yet durable: the one being written and the next one."""
 
 
 def crashes(command, how, first, step):
-    """What `tests.support.crashes` says, in memory where there is such a folder."""
+    """The report of `tests.support.crashes`, run in a folder in memory if possible."""
     shared = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None) as folder:
         done = subprocess.run(
@@ -44,7 +44,7 @@ def crashes(command, how, first, step):
 
 
 @pytest.mark.parametrize(("command", "how", "step"), [("build", KILL, 12), ("build", FULL, 12), ("compact", KILL, 9)])
-def test_whatever_instant_it_ends_at_the_next_run_ends_as_if_nothing_had_been(command, how, step):
+def test_after_any_kill_or_full_disk_the_next_run_gives_the_same_result(command, how, step):
     found = crashes(command, how, first=4, step=step)
     whole = found["whole"]
     assert found["events"] > 30 and whole["ended"] == "done" and found["before"] != whole["finally"]
@@ -57,7 +57,7 @@ def test_whatever_instant_it_ends_at_the_next_run_ends_as_if_nothing_had_been(co
         assert run["left"] == run["wrong"] == [], run
 
 
-def test_killed_again_and_again_at_random_times():
+def test_runs_killed_again_and_again_at_random_times():
     found = crashes("build", "random", first=20261125, step=4)
     for run in found["runs"]:
         assert set(run["all_seen"]) <= {found["before"], found["whole"]["finally"]}
@@ -81,8 +81,8 @@ def build(home, photos):
 
 
 @pytest.mark.parametrize("most", [2_000, 20_000])
-def test_a_file_that_the_system_lets_grow_no_further(home, photos, most):
-    """A true refusal of the system, wherever it comes: in Python, in Arrow, in FAISS or in SQLite."""
+def test_a_file_that_reaches_the_size_limit_of_the_system(home, photos, most):
+    """The system refuses to write, in Python, Arrow, FAISS or SQLite."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     build(home, photos)
@@ -100,7 +100,7 @@ def test_a_file_that_the_system_lets_grow_no_further(home, photos, most):
     assert build(home, photos).images == 60
 
 
-def test_a_home_that_may_only_be_read_can_be_searched_and_is_named(home, photos, monkeypatch):
+def test_a_read_only_home_is_named_and_can_be_searched(home, photos, monkeypatch):
     build(home, photos)
     opened = os.open
 
@@ -115,6 +115,6 @@ def test_a_home_that_may_only_be_read_can_be_searched_and_is_named(home, photos,
     assert home.collection("walls").open_snapshot().image_count == 6
 
 
-def test_a_second_run_beside_the_first_gets_one_clear_line(home, photos):
+def test_a_second_run_at_the_same_time_gets_one_clear_line(home, photos):
     with home.create_collection("walls").writer("x"), pytest.raises(CollectionBusy, match="wait for it to end"):
         build(home, photos)

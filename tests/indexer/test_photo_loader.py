@@ -1,3 +1,5 @@
+"""Tests of reading photos, in this process and in worker processes."""
+
 from __future__ import annotations
 
 import io
@@ -16,7 +18,7 @@ from indexer.cpu_scheduling import CpuTurns
 from indexer.errors import WorkersUnavailable
 from indexer.items import Failure
 from indexer.photo_loader import FileState, Job, Photo, load_photo, make_thumbnail
-from indexer.photo_pool import FEW, LOOK_AHEAD, PhotoReader, default_workers
+from indexer.photo_pool import FEW_PHOTOS, LOOK_AHEAD, PhotoReader, default_workers
 from tests.support.fakes import photo, save_photo
 
 
@@ -34,12 +36,12 @@ def opened(jpeg):
         ((4000, 1), (512, 1)),
     ],
 )
-def test_thumbnails_fit_and_keep_their_shape(size, shown):
+def test_thumbnails_fit_512_pixels_and_keep_their_shape(size, shown):
     thumbnail = opened(make_thumbnail(photo("green", size)))
     assert (thumbnail.format, thumbnail.mode, thumbnail.size) == ("JPEG", "RGB", shown)
 
 
-def test_a_photo_is_read_upright_with_all_that_is_kept(tmp_path):
+def test_a_photo_is_read_upright_with_size_pixels_thumbnail_and_file_state(tmp_path):
     path = tmp_path / "a.jpg"
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8))
     exif = picture.getexif()
@@ -54,14 +56,14 @@ def test_a_photo_is_read_upright_with_all_that_is_kept(tmp_path):
     assert len(read.file.sha256) == 64
 
 
-def test_pixels_are_those_of_the_encoders_own_preparation(tmp_path):
+def test_pixels_equal_those_of_prepare(tmp_path):
     path = save_photo(tmp_path / "a.png", (10, 200, 99))
     cropped = Job(str(path), PixelInput(16, "center_crop"))
     assert (load_photo(cropped).pixels == prepare(photo((10, 200, 99)), 16, "center_crop")).all()
     assert (load_photo(Job(str(path), PixelInput(16))).pixels == prepare(photo((10, 200, 99)), 16)).all()
 
 
-def test_content_that_is_known_is_not_decoded(tmp_path):
+def test_known_content_is_not_decoded(tmp_path):
     path = save_photo(tmp_path / "a.jpg")
     state = load_photo(Job(str(path), PixelInput(16))).file
     assert load_photo(Job(str(path), PixelInput(16), known_sha256=state.sha256)) == state
@@ -94,7 +96,7 @@ def test_a_bad_file_is_a_failure_and_never_an_error(tmp_path, kind):
     assert "\n" not in failure.sentence
 
 
-def test_whatever_a_decoder_does_is_a_failure(tmp_path, monkeypatch):
+def test_any_error_of_a_decoder_is_a_failure(tmp_path, monkeypatch):
     monkeypatch.setattr("indexer.photo_loader.decode_sized", lambda *anything: 1 / 0)
     failure = load_photo(Job(str(save_photo(tmp_path / "a.jpg")), PixelInput(16)))
     assert (failure.reason, "ZeroDivisionError" in failure.sentence) == ("undecodable", True)
@@ -104,8 +106,8 @@ def test_whatever_a_decoder_does_is_a_failure(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_each_photo_comes_with_its_own_result_in_order(tmp_path, workers):
-    """Bad files among good ones shift nobody."""
+def test_each_job_gets_its_own_result_in_order(tmp_path, workers):
+    """Bad files among good ones shift no result."""
     jobs = []
     for number in range(30):
         path = tmp_path / f"{number}.png"
@@ -120,7 +122,7 @@ def test_each_photo_comes_with_its_own_result_in_order(tmp_path, workers):
             assert (result.pixels == (number * 8, 0, 0)).all()
 
 
-def test_only_so_many_photos_are_under_way(monkeypatch, tmp_path):
+def test_a_bounded_number_of_photos_is_under_way(monkeypatch, tmp_path):
     path, taken = save_photo(tmp_path / "a.jpg"), 0
 
     def jobs():
@@ -136,14 +138,14 @@ def test_only_so_many_photos_are_under_way(monkeypatch, tmp_path):
 
 
 def kill_on_x(job):
-    """Stands for a decoder that brings its process down."""
+    """Stands for a decoder that crashes its process."""
     if job.uri.endswith("x.jpg"):
         os._exit(1)
     return FileState(job.uri, 0, 0)
 
 
 @pytest.mark.parametrize("turns", [None, CpuTurns()])
-def test_a_photo_that_kills_its_process_is_found_and_the_others_are_read(monkeypatch, turns):
+def test_a_photo_that_crashes_its_worker_is_found_and_the_others_are_read(monkeypatch, turns):
     monkeypatch.setattr(indexer.photo_pool, "load_photo", kill_on_x)
     uris = ["a.jpg", "b.jpg", "x.jpg", "c.jpg", "other x.jpg", "d.jpg"]
     with PhotoReader(2, turns) as reader:
@@ -152,21 +154,21 @@ def test_a_photo_that_kills_its_process_is_found_and_the_others_are_read(monkeyp
     assert reasons == ["a.jpg", "b.jpg", "crashed", "c.jpg", "crashed", "d.jpg"]
 
 
-def test_processes_that_never_start_are_an_error_and_not_a_list_of_bad_photos(monkeypatch):
+def test_workers_that_do_not_start_are_an_error_and_not_bad_photos(monkeypatch):
     monkeypatch.setattr(indexer.photo_pool, "_begin_worker", os.abort)
     with PhotoReader(1) as reader, pytest.raises(WorkersUnavailable, match="workers=0"):
         list(reader.read([Job("a.jpg", PixelInput(8))]))
 
 
-def test_few_photos_need_no_processes():
+def test_few_photos_need_no_workers():
     processors = len(os.sched_getaffinity(0))
-    assert default_workers(FEW, beside_encoder=False) == default_workers(FEW, beside_encoder=True) == 0
-    assert default_workers(FEW + 1, beside_encoder=False) == processors
-    assert default_workers(FEW + 1, beside_encoder=True) == max(1, processors // 2)
+    assert default_workers(FEW_PHOTOS, beside_encoder=False) == default_workers(FEW_PHOTOS, beside_encoder=True) == 0
+    assert default_workers(FEW_PHOTOS + 1, beside_encoder=False) == processors
+    assert default_workers(FEW_PHOTOS + 1, beside_encoder=True) == max(1, processors // 2)
 
 
-def test_workers_import_no_network_and_no_database():
-    """They are started anew, so that every import is paid for by each of them."""
+def test_workers_import_neither_network_nor_database():
+    """Each worker pays for every import."""
     code = "import sys, indexer.photo_loader; print({'mindspore', 'faiss', 'sqlalchemy', 'pyarrow'} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == "set()\n"

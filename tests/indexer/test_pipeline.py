@@ -1,4 +1,4 @@
-"""Making and taking at the same time, in order."""
+"""Tests of the pipeline: what is produced in parallel is consumed in order."""
 
 from __future__ import annotations
 
@@ -13,89 +13,89 @@ from hypothesis import strategies as st
 from indexer.pipeline import OrderedPipeline
 
 
-@pytest.mark.parametrize("makers", [1, 3])
-def test_all_is_taken_in_the_order_in_which_it_was_put_on(makers):
-    conveyor, taken = OrderedPipeline(makers), []
+@pytest.mark.parametrize("producers", [1, 3])
+def test_everything_is_consumed_in_the_order_of_put(producers):
+    pipeline, consumed = OrderedPipeline(producers), []
     for number in range(20):
-        conveyor.put(lambda number=number: number, taken.append)
-    conveyor.drain()
-    conveyor.stop()
-    assert taken == list(range(20))
+        pipeline.put(lambda number=number: number, consumed.append)
+    pipeline.drain()
+    pipeline.stop()
+    assert consumed == list(range(20))
 
 
-def test_the_next_thing_is_made_while_one_is_taken():
-    conveyor, made = OrderedPipeline(1), threading.Event()
-    conveyor.put(lambda: None, lambda _: made.wait(60) or pytest.fail("nothing else was made"))
-    conveyor.put(made.set, lambda _: None)
-    conveyor.drain()
-    conveyor.stop()
+def test_the_next_value_is_produced_while_one_is_consumed():
+    pipeline, produced = OrderedPipeline(1), threading.Event()
+    pipeline.put(lambda: None, lambda _: produced.wait(60) or pytest.fail("nothing else was produced"))
+    pipeline.put(produced.set, lambda _: None)
+    pipeline.drain()
+    pipeline.stop()
 
 
-@pytest.mark.parametrize("makers", [1, 2, 5])
-def test_while_one_is_taken_each_maker_makes_one_and_no_more_is_begun(makers):
-    """What a killed run loses: with one maker, what it makes and what is being written."""
-    conveyor, gate, begun, taken = OrderedPipeline(makers), threading.Event(), [], []
+@pytest.mark.parametrize("producers", [1, 2, 5])
+def test_while_one_value_is_consumed_each_producer_starts_one_and_no_more(producers):
+    """This is what a killed run loses: with one producer, the batch in it and the batch being written."""
+    pipeline, allow, begun, consumed = OrderedPipeline(producers), threading.Event(), [], []
     all_begun = threading.Event()
 
-    def make(number):
+    def produce(number):
         begun.append(number)
-        if len(begun) == makers + 1:
+        if len(begun) == producers + 1:
             all_begun.set()
 
-    def take(_):
-        gate.wait(60)
-        taken.append(None)
+    def consume(_):
+        allow.wait(60)
+        consumed.append(None)
 
     def feed():
-        for number in range(10 * makers):
-            conveyor.put(partial(make, number), take)
+        for number in range(10 * producers):
+            pipeline.put(partial(produce, number), consume)
 
     feeder = threading.Thread(target=feed)
     feeder.start()
     assert all_begun.wait(60)
     feeder.join(0.2)
-    assert sorted(begun) == list(range(makers + 1)) and not taken
-    gate.set()
+    assert sorted(begun) == list(range(producers + 1)) and not consumed
+    allow.set()
     feeder.join()
-    conveyor.drain()
-    conveyor.stop()
-    assert len(taken) == 10 * makers
+    pipeline.drain()
+    pipeline.stop()
+    assert len(consumed) == 10 * producers
 
 
-@given(makers=st.integers(1, 4), things=st.lists(st.tuples(*2 * [st.sampled_from([0, 0.002])]), max_size=12))
+@given(producers=st.integers(1, 4), things=st.lists(st.tuples(*2 * [st.sampled_from([0, 0.002])]), max_size=12))
 @settings(max_examples=30, deadline=None)
-def test_never_is_more_made_and_not_taken_than_one_a_maker_and_one(makers, things):
-    conveyor, lock, begun, taken, most = OrderedPipeline(makers), threading.Lock(), [], [], [0]
+def test_at_most_one_more_value_than_producers_waits_to_be_consumed(producers, things):
+    pipeline, lock, begun, consumed, most = OrderedPipeline(producers), threading.Lock(), [], [], [0]
 
-    def make(seconds):
+    def produce(seconds):
         with lock:
             begun.append(None)
-            most[0] = max(most[0], len(begun) - len(taken))
+            most[0] = max(most[0], len(begun) - len(consumed))
         time.sleep(seconds)
 
-    def take(seconds, _):
+    def consume(seconds, _):
         time.sleep(seconds)
         with lock:
-            taken.append(None)
+            consumed.append(None)
 
-    for making, taking in things:
-        conveyor.put(partial(make, making), partial(take, taking))
-    conveyor.drain()
-    conveyor.stop()
-    assert most[0] <= makers + 1 and len(taken) == len(things)
+    for producing, consuming in things:
+        pipeline.put(partial(produce, producing), partial(consume, consuming))
+    pipeline.drain()
+    pipeline.stop()
+    assert most[0] <= producers + 1 and len(consumed) == len(things)
 
 
-@pytest.mark.parametrize("where", ["make", "take"])
-def test_after_an_error_nothing_is_taken_and_it_is_raised(where):
-    conveyor, taken = OrderedPipeline(1), []
+@pytest.mark.parametrize("where", ["produce", "consume"])
+def test_after_an_error_nothing_is_consumed_and_the_error_is_raised(where):
+    pipeline, consumed = OrderedPipeline(1), []
 
     def fail(*_):
         raise OSError("no room")
 
-    conveyor.put(lambda: 1, taken.append)
-    conveyor.put(*((fail, taken.append) if where == "make" else (lambda: 2, fail)))
+    pipeline.put(lambda: 1, consumed.append)
+    pipeline.put(*((fail, consumed.append) if where == "produce" else (lambda: 2, fail)))
     with pytest.raises(OSError, match="no room"):
         for number in range(3, 20):
-            conveyor.put(lambda number=number: number, taken.append)
-    conveyor.stop()
-    assert taken == [1]
+            pipeline.put(lambda number=number: number, consumed.append)
+    pipeline.stop()
+    assert consumed == [1]

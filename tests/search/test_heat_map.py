@@ -1,4 +1,4 @@
-"""Where in a photo words are seen: pure functions, and what the engine makes of them."""
+"""Heat maps of words in a photo, and the explanations that the engine makes of them."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from tests.support.galleries import build_gallery
 from tests.support.small_models import SMALL_MINI, write_small_model
 
 LOOKS = np.arange(2 * 4 * 5, dtype=np.float64).reshape(2, 4, 5)
-"""Two layers, four text tokens of which the last is padding, a class token and four places."""
+"""Two layers, four text tokens of which the last is padding, a class token and four cells."""
 
 
-def test_a_sentence_looks_with_all_its_words_and_in_the_last_layer_with_the_first_token():
+def test_sentence_attention_averages_its_tokens_and_takes_the_first_token_of_the_last_layer():
     assert sentence_attention(LOOKS, 3).tolist() == ((LOOKS[0, :3].mean(0) + LOOKS[1, 0]) / 2).tolist()
 
 
-def test_of_a_single_layer_that_is_the_first_token():
+def test_sentence_attention_of_a_single_layer_is_that_of_the_first_token():
     assert sentence_attention(LOOKS[:1], 3).tolist() == LOOKS[0, 0].tolist()
 
 
-def test_a_word_looks_in_every_layer_but_the_last():
+def test_token_attention_leaves_out_the_last_layer():
     assert token_attention(LOOKS, [2]).tolist() == LOOKS[0, 2].tolist()
     assert token_attention(LOOKS[:1], [2]).tolist() == LOOKS[0, 2].tolist()
     assert token_attention(LOOKS, [1, 2]).tolist() == LOOKS[0, 1:3].mean(0).tolist()
@@ -50,22 +50,22 @@ def test_a_word_looks_in_every_layer_but_the_last():
     ],
     ids=["pieces", "pieces with the space before them", "Chinese", "signs", "nothing"],
 )
-def test_pieces_of_a_word_are_one_word(sentence, spans, words):
+def test_pieces_of_a_word_are_joined(sentence, spans, words):
     assert words_in(sentence, spans) == words
 
 
-def test_the_class_token_has_no_place_in_the_photo():
+def test_the_class_token_is_not_in_the_heat_map():
     assert heat_map(np.array([99, 1, 3, 2, 5]), (2, 2)).tolist() == [[0, 0.5], [0.25, 1]]
 
 
 @given(hnp.arrays(np.float32, st.integers(6, 9), elements=st.floats(0, 1, width=32)))
 def test_heat_lies_between_0_and_1_and_keeps_the_order(weights):
     heat = heat_map(weights, (2, 3))
-    places = weights[-6:].reshape(2, 3)
+    cells = weights[-6:].reshape(2, 3)
     assert heat.shape == (2, 3) and ((heat >= 0) & (heat <= 1)).all()
-    if np.ptp(places) > 0:
+    if np.ptp(cells) > 0:
         assert heat.min() == 0 and heat.max() == 1
-        assert (heat[places == places.max()] == 1).all()
+        assert (heat[cells == cells.max()] == 1).all()
     else:
         assert not heat.any()
 
@@ -81,12 +81,12 @@ def test_each_photo_is_explained(engine):
     assert (first.image_id, second.image_id, first.version, first.sentence) == (1, 3, 1, "red wall")
     assert first.match_logit > second.match_logit
     assert [word for word, _ in first.words] == ["red"]
-    assert first.words[0][1].tolist() == [[1, 0, 0]]  # the fake's token 1 looks at place 1
+    assert first.words[0][1].tolist() == [[1, 0, 0]]  # the fake's token 1 looks at cell 1
     answer = first.as_json()
     assert json.loads(json.dumps(answer, allow_nan=False)) == answer and answer["grid"] == [1, 3]
 
 
-def test_of_a_sum_the_words_to_look_for_are_explained(engine):
+def test_the_positive_words_of_a_sum_are_explained(engine):
     (found,) = engine.explain(Query(text="2*red wall -snow", image_id=2), [1])
     assert found.sentence == "red wall"
 
@@ -99,7 +99,7 @@ def test_without_a_sentence_there_is_nothing_to_explain(engine, query):
         engine.explain(query, [1])
 
 
-def test_a_model_that_cannot_say_where_it_looks_is_named(tmp_path):
+def test_a_model_without_attention_is_named(tmp_path):
     encoder = FakeEncoder(config=FakeConfig(name="blind", token_grid=None))
     engine = Engine(build_gallery(tmp_path), encoder)
     with pytest.raises(NoHeatMap, match="^blind can't show where in a photo it looks.*$"):
@@ -107,12 +107,12 @@ def test_a_model_that_cannot_say_where_it_looks_is_named(tmp_path):
     assert engine.search(Query(text="red")).reranked
 
 
-def test_a_photo_that_is_not_there_is_said(engine):
+def test_an_unknown_photo_is_refused(engine):
     with pytest.raises(UnknownId, match="4711"):
         engine.explain(Query(text="red"), [4711])
 
 
-def test_a_real_network_s_words_and_grid(tmp_path):
+def test_a_real_network_has_maps_of_words_on_its_grid(tmp_path):
     encoder = open_encoder(write_small_model(tmp_path / "model"))
     collection = build_gallery(tmp_path, encoder=encoder)
 

@@ -1,4 +1,4 @@
-"""Pages by cursor, near-duplicates folded, and the order that holds them together."""
+"""Pages by cursor, and near-duplicates that are collapsed."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_page_may_be_of_any_size(crowd):
     {"text": "red", "where": "width > 1"}, {"text": "red", "fold": 0.9}, {"image_id": 1}, {"text": "red", "image_id": 1},
     {"image": np.zeros((32, 32, 3), np.uint8)},
 ])  # fmt: skip
-def test_a_cursor_of_another_question_is_refused(crowd, other):
+def test_a_cursor_of_another_query_is_refused(crowd, other):
     cursor = crowd.search(Query(text="red", top=3)).cursor
     with pytest.raises(BadCursor, match="belongs to another question"):
         crowd.search(Query(cursor=cursor, **other))
@@ -88,7 +88,7 @@ def test_a_cursor_of_another_question_is_refused(crowd, other):
         ),
     ],
 )
-def test_what_is_no_cursor_is_refused(crowd, cursor):
+def test_a_malformed_cursor_is_refused(crowd, cursor):
     with pytest.raises(BadCursor):
         crowd.search(Query(text="red", cursor=cursor))
 
@@ -104,7 +104,7 @@ def test_a_cursor_is_read_as_it_was_written(version, offset):
     assert read_cursor(write_cursor(Query(text="red"), version, offset, 7), Query(text="red"), version) == (offset, 7)
 
 
-def test_a_new_version_ends_the_list(tmp_path):
+def test_a_cursor_is_outdated_after_a_new_version(tmp_path):
     encoder = FakeEncoder()
     engine = Engine(build_gallery(tmp_path, COLOURFUL, encoder), encoder)
     cursor = engine.search(Query(text="red", top=2)).cursor
@@ -114,7 +114,7 @@ def test_a_new_version_ends_the_list(tmp_path):
         engine.search(Query(text="red", top=2, cursor=cursor))
 
 
-def test_an_offset_and_a_cursor_are_too_much():
+def test_an_offset_together_with_a_cursor_is_refused():
     with pytest.raises(BadQuery, match="not both"):
         Query(text="red", offset=3, cursor="x")
 
@@ -127,7 +127,7 @@ def test_ties_are_settled_by_id_however_many_there_are():
         assert retrieve(index, np.eye(1, 4, dtype=np.float32)[0], depth).ids.tolist() == list(range(1, depth + 1))
 
 
-def test_duplicates_are_folded_into_the_best_of_them_and_counted(crowd):
+def test_duplicates_are_collapsed_into_the_best_of_them_and_counted(crowd):
     result = crowd.search(Query(text="red", fold=1.0, top=1000, rerank=0))
 
     alike = {}
@@ -137,13 +137,13 @@ def test_duplicates_are_folded_into_the_best_of_them_and_counted(crowd):
     assert len(result.hits) == 12 and result.total == 40
 
 
-def test_captions_of_the_same_words_are_folded_too(crowd):
+def test_captions_with_equal_texts_are_collapsed_too(crowd):
     hits = crowd.search(Query(text="shade 3", to="captions", fold=1.0, top=100)).hits
     assert len({hit.text for hit in hits}) == len(hits) == 12 and sum(1 + len(hit.duplicates) for hit in hits) == 40
 
 
 @pytest.mark.parametrize("cosine", [0.0, -1.0, 1.01, float("nan")])
-def test_a_cosine_that_can_not_be_is_refused(cosine):
+def test_a_cosine_out_of_range_is_refused(cosine):
     with pytest.raises(BadQuery, match="above 0 and be at most 1"):
         Query(text="red", fold=cosine)
 
@@ -161,7 +161,7 @@ def greedy(vectors, keys, threshold):
 
 @settings(max_examples=80)
 @given(st.integers(0, 10**6), st.integers(0, 30), st.floats(0.1, 1), st.sampled_from([1, 4, 256]))
-def test_folding_is_as_it_is_said_and_never_changes_with_what_follows(seed, count, threshold, block):
+def test_collapsing_agrees_with_its_definition_and_ignores_later_candidates(seed, count, threshold, block):
     rng = np.random.default_rng(seed)
     vectors = rng.standard_normal((count, 3)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -174,18 +174,18 @@ def test_folding_is_as_it_is_said_and_never_changes_with_what_follows(seed, coun
             assert collapse(vectors[:end], keys[:end], threshold).tolist() == into[:end].tolist()
 
 
-def test_deeper_than_the_list_there_is_nothing(crowd):
+def test_a_page_beyond_the_list_is_empty(crowd):
     for deep in (Query(text="red", offset=2**60), Query(text="red", offset=9000, fold=0.9)):
         result = crowd.search(deep)
         assert result.hits == [] and result.cursor is None and result.reranked == 32
 
 
-def test_folding_ends_where_it_would_cost_too_much():
+def test_collapsing_too_deep_is_refused():
     with pytest.raises(BadQuery, match="folded in the first 10000 hits only: go on without folding, or narrow"):
         Query(text="red", offset=9_995, fold=0.9)
 
 
-def test_pairs_are_read_once_however_deep_folding_looks(tmp_path):
+def test_pairs_are_scored_once_however_deep_collapsing_looks(tmp_path):
     encoder = FakeEncoder()
     engine = Engine(build_gallery(tmp_path, [Shot(f"{i}.png", "red") for i in range(30)] + COLOURFUL[1:], encoder), encoder)
     encoder.calls.clear()

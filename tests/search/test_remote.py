@@ -1,4 +1,4 @@
-"""`manage.py search --server`: the API, spoken from the command line."""
+"""`manage.py search --server`: the API, called from the command line."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_photo_is_sent_alone_or_added_to_words(server, gallery, tmp_path):
     ("content", "says"),
     [(b"no photo", "Error: the uploaded photo is not an image that can be read"), (None, "can't be read (No such file")],
 )
-def test_what_is_no_photo_is_one_line(server, tmp_path, content, says):
+def test_a_file_that_is_no_photo_gives_a_one_line_error(server, tmp_path, content, says):
     if content is not None:
         (tmp_path / "a.jpg").write_bytes(content)
     done = manage("search", "--image", tmp_path / "a.jpg", "--server", server)
@@ -86,13 +86,13 @@ def test_a_token_that_only_reads_sends_no_photo(gallery, tmp_path):
         (["red", "--top", "501"], "Error: top is '501': it must be a whole number from 1 to 500."),
     ],
 )
-def test_what_the_server_refuses_is_its_own_line(server, arguments, says):
+def test_an_error_of_the_server_is_printed_as_it_is(server, arguments, says):
     done = manage("search", *arguments, "--server", server)
 
     assert done.returncode == 2 and says in done.stderr and "Traceback" not in done.stderr
 
 
-def test_no_server_is_one_line():
+def test_a_missing_server_gives_a_one_line_error():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         done = manage("search", "red", "--server", f"http://127.0.0.1:{unused.getsockname()[1]}")
@@ -102,7 +102,7 @@ def test_no_server_is_one_line():
 
 
 @pytest.mark.parametrize("address", ["localhost:8000", "ftp://x", "http://", "", "file:///etc/passwd"])
-def test_what_is_no_address_is_said(address):
+def test_a_bad_server_address_is_refused(address):
     with pytest.raises(Unreachable, match="no address such as"):
         search(address, {"q": "red"})
 
@@ -122,7 +122,7 @@ ODD_ANSWERS = {
 
 
 class Stranger(BaseHTTPRequestHandler):
-    """A server that is none of ours."""
+    """A server of another kind."""
 
     def do_GET(self):
         status, content = ODD_ANSWERS[self.path.partition("?")[0]]
@@ -140,7 +140,7 @@ class Stranger(BaseHTTPRequestHandler):
      ("/no-json", Unreachable, "no JSON"),
      ("/teapot", ServerRefused, "answers 418"), ("/odd", ServerRefused, "^a b$")],
 )  # fmt: skip
-def test_a_server_that_is_none_of_ours_is_said_in_one_line(path, error, says):
+def test_a_server_of_another_kind_gives_a_one_line_error(path, error, says):
     with HTTPServer(("127.0.0.1", 0), Stranger) as stranger:
         threading.Thread(target=stranger.serve_forever, daemon=True).start()
         with pytest.raises(error, match=says) as raised:
@@ -150,11 +150,11 @@ def test_a_server_that_is_none_of_ours_is_said_in_one_line(path, error, says):
 
 
 class Redirecting(HTTPServer):
-    """Sends whatever is asked below /old to the same path below `target`, and notes the paths and tokens that it gets."""
+    """Redirects requests below /old to the same path below `target`, and records the paths and tokens that it gets."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), RedirectingHandler)
-        self.target, self.asked = "", []
+        self.target, self.requests = "", []
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property
@@ -165,7 +165,7 @@ class Redirecting(HTTPServer):
 class RedirectingHandler(BaseHTTPRequestHandler):
     def do_GET(self):
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.server.asked.append((self.path.partition("?")[0], self.headers.get("Authorization")))
+        self.server.requests.append((self.path.partition("?")[0], self.headers.get("Authorization")))
         moved = self.path.startswith("/old")
         self.send_response(302 if moved else 200)
         if moved:
@@ -188,7 +188,7 @@ def two_servers():
             server.shutdown()
 
 
-def test_a_token_is_not_sent_on_to_another_server(two_servers):
+def test_a_redirect_to_another_server_does_not_get_the_token(two_servers):
     first, second = two_servers
     for target in (second.address, f"http://localhost:{first.server_port}", f"https://127.0.0.1:{first.server_port}"):
         first.target = target
@@ -196,7 +196,7 @@ def test_a_token_is_not_sent_on_to_another_server(two_servers):
 
         assert done.returncode == 2 and done.stderr.count("\n") == 1
         assert done.stderr.startswith(f"Error: {first.address} sends the question on to {target}, ")
-    assert second.asked == [] and {token for _, token in first.asked} == {f"Bearer {READ}"}
+    assert second.requests == [] and {token for _, token in first.requests} == {f"Bearer {READ}"}
 
 
 def test_a_redirect_within_a_server_is_followed(two_servers):
@@ -204,10 +204,10 @@ def test_a_redirect_within_a_server_is_followed(two_servers):
     first.target = ""
 
     assert search(first.address, {"q": "red"}, READ, "/old/new")["terms"] is None
-    assert first.asked == [("/old/new", f"Bearer {READ}"), ("/new", f"Bearer {READ}")]
+    assert first.requests == [("/old/new", f"Bearer {READ}"), ("/new", f"Bearer {READ}")]
 
 
-def test_a_photo_is_not_lost_on_the_way(two_servers):
+def test_a_photo_is_not_sent_along_a_redirect(two_servers):
     first, second = two_servers
     first.target = ""
     with pytest.raises(ServerRefused, match="answers 302"):
@@ -215,4 +215,4 @@ def test_a_photo_is_not_lost_on_the_way(two_servers):
     first.target = second.address
     with pytest.raises(Redirected):
         search(first.address, {}, READ, "/old/new", photo=b"photo")
-    assert second.asked == [] and [path for path, _ in first.asked] == ["/old/new"] * 2
+    assert second.requests == [] and [path for path, _ in first.requests] == ["/old/new"] * 2

@@ -1,4 +1,4 @@
-"""What the commands print, from the JSON that they would print otherwise."""
+"""The lines that commands print, made from their JSON."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def found(tmp_path, calibration):
         (-9.0, "nothing found: these come nearest", "match <1 % "),
     ],
 )
-def test_what_was_found_is_headed_by_how_well_it_fits(tmp_path, offset, said, chance):
+def test_the_relevance_is_printed_above_the_hits(tmp_path, offset, said, chance):
     lines = list(result_lines(found(tmp_path, (1.0, 0.0, offset))))
 
     assert lines[0] == said
@@ -46,7 +46,7 @@ def test_what_was_found_is_headed_by_how_well_it_fits(tmp_path, offset, said, ch
     assert lines[-2].startswith("2 hits, 6 re-ranked; milliseconds: encode ") and lines[-1].startswith("next page: --cursor ")
 
 
-def test_a_filter_that_nothing_fits_is_said(tmp_path):
+def test_a_filter_without_matches_is_named(tmp_path):
     engine = Engine(build_gallery(tmp_path), FakeEncoder())
     lines = list(result_lines(engine.search(Query(text="red", where="width > 9000")).as_json()))
     assert lines[0] == "nothing fits the filter: width > 9000" and lines[1].startswith("0 hits, ")
@@ -60,7 +60,7 @@ def test_no_probability_is_shown_as_certain(probability, shown):
     assert percent(probability) == shown
 
 
-def test_folded_duplicates_are_named_below_the_hit_and_a_last_page_has_no_cursor(tmp_path):
+def test_collapsed_duplicates_are_listed_below_the_hit_and_the_last_page_has_no_cursor(tmp_path):
     shots = [Shot(f"{i}.png", "red") for i in range(3)]
     result = Engine(build_gallery(tmp_path, shots), FakeEncoder()).search(Query(text="red", fold=1.0)).as_json()
 
@@ -69,13 +69,13 @@ def test_folded_duplicates_are_named_below_the_hit_and_a_last_page_has_no_cursor
     assert lines[2] == "     and 2 near-duplicates: 2, 3" and lines[-1].startswith("1 hit, ")
 
 
-def test_a_sum_is_said_above_the_hits(tmp_path):
+def test_the_terms_of_a_sum_are_printed_above_the_hits(tmp_path):
     result = Engine(build_gallery(tmp_path), FakeEncoder()).search(Query(text="2*red wall -snow + @1 -@c2")).as_json()
 
     assert next(result_lines(result)) == 'searched for 2 x "red", "wall", without "snow", photo 1, without caption 2'
 
 
-def test_without_a_calibration_nothing_is_said_above_the_hits(tmp_path):
+def test_without_a_calibration_nothing_is_printed_above_the_hits(tmp_path):
     lines = list(result_lines(found(tmp_path, None)))
 
     assert lines[0].endswith("red.jpg") and "%" not in lines[1] and "match -0.0" in lines[1]
@@ -117,7 +117,7 @@ def test_rsum_is_printed_by_language_and_depth():
     assert "  en        32   284.6" in evaluation_lines(REPORT)
 
 
-def test_how_well_absence_is_told_is_printed_where_it_was_measured():
+def test_the_unanswerable_trial_is_printed_if_it_was_measured():
     shares = {"strong": 81.5, "weak": 12.0, "none": 6.5}
     row = {
         "language": "zh",
@@ -148,7 +148,7 @@ def test_a_whole_evaluation_can_be_printed(tmp_path):
     assert sum("AUC 1.000 (1.000-1.000)" in line for line in lines) == 2
 
 
-def test_maps_stand_side_by_side_whatever_the_script():
+def test_maps_are_printed_side_by_side_in_any_script():
     maps = {"grid": [2, 3], "heat": [[0, 0.5, 1], [0.1, 0.3, 0.79]], "words": [
         {"word": "红色的公共汽车", "heat": [[1, 0, 0], [0, 0, 0]]},
         {"word": "incomprehensible", "heat": [[0, 0, 1], [0, 0, 0]]},
@@ -160,7 +160,7 @@ def test_maps_stand_side_by_side_whatever_the_script():
     ]
 
 
-def test_the_caption_that_fits_best_is_printed_first(tmp_path):
+def test_the_best_caption_is_printed_first(tmp_path):
     result = found(tmp_path, None)
     result["hits"][0]["best_caption"] = next(c["id"] for c in result["hits"][0]["captions"] if c["text"] == "all of it is red")
     assert [line.strip() for line in list(result_lines(result))[2:4]] == ["all of it is red", "a red wall"]

@@ -1,4 +1,4 @@
-"""What is asked again is not worked out again, and nothing old is ever answered."""
+"""Repeated queries are answered from the cache, and never with an outdated result."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def engine(tmp_path, encoder):
     return engine
 
 
-def told(result) -> dict:
+def content(result) -> dict:
     return {name: value for name, value in result.as_json().items() if name != "took_ms"}
 
 
-def test_the_same_question_is_answered_at_once(engine, encoder):
+def test_a_repeated_query_is_answered_from_the_cache(engine, encoder):
     first = engine.search(Query(text="red", top=2))
     calls = list(encoder.calls)
     second = engine.search(Query(text="red", top=2))
 
-    assert told(second) == told(first) and encoder.calls == calls
+    assert content(second) == content(first) and encoder.calls == calls
     assert "cached" not in first.took_ms
     assert 0 < second.took_ms["cached"] <= second.took_ms["total"] and second.took_ms["encode"] == 0
 
@@ -45,15 +45,15 @@ def test_the_same_question_is_answered_at_once(engine, encoder):
     {"top": 3}, {"offset": 1}, {"rerank": 3}, {"to": "captions"}, {"where": "width > 1"}, {"fold": 1.0}, {"mode": "hybrid"},
     {"image_id": 1}, {"text": "green"}, {"text": "2*red + blue"}, {"image": np.zeros((32, 32, 3), np.uint8)},
 ])  # fmt: skip
-def test_another_question_is_worked_out(engine, other):
+def test_another_query_is_not_answered_from_the_cache(engine, other):
     engine.search(Query(text="red", top=2))
     fresh = engine.search(Query(**{"text": "red", "top": 2} | other))
     assert "cached" not in fresh.took_ms
     again = engine.search(Query(**{"text": "red", "top": 2} | other))
-    assert "cached" in again.took_ms and told(again) == told(fresh)
+    assert "cached" in again.took_ms and content(again) == content(fresh)
 
 
-def test_photos_are_told_apart_by_what_is_in_them(engine):
+def test_photos_are_compared_by_their_pixels(engine):
     black, white = np.zeros((32, 32, 3), np.uint8), np.full((32, 32, 3), 250, np.uint8)
     first = engine.search(Query(image=black, label="a.jpg"))
     same, other = engine.search(Query(image=black.copy(), label="b.jpg")), engine.search(Query(image=white, label="a.jpg"))
@@ -73,14 +73,14 @@ def test_a_new_version_is_searched(tmp_path, encoder):
     assert after.version == before.version + 1 and after.total == before.total + 1
 
 
-def test_pages_by_cursor_are_kept_too(engine):
+def test_pages_by_cursor_are_cached_too(engine):
     first = engine.search(Query(text="red", top=2))
     pages = [engine.search(Query(text="red", top=2, cursor=first.cursor)) for _ in range(2)]
-    assert "cached" in pages[1].took_ms and told(pages[1]) == told(pages[0]) and pages[0].cursor is not None
+    assert "cached" in pages[1].took_ms and content(pages[1]) == content(pages[0]) and pages[0].cursor is not None
     assert engine.search(Query(text="red", top=2)).cursor == first.cursor
 
 
-def test_what_was_cut_short_is_not_kept_and_what_is_kept_needs_no_time(engine):
+def test_results_that_were_cut_short_are_not_cached(engine):
     short = [engine.search(Query(text="red", budget_ms=0)) for _ in range(2)]
     assert [result.reranked for result in short] == [0, 0] and "cached" not in short[1].took_ms
 
@@ -101,7 +101,7 @@ def test_a_translation_that_failed_is_tried_again(tmp_path):
     assert len(calls) == 2 and all("cached" not in result.took_ms for result in results)
 
 
-def test_no_answers_are_kept_where_none_are_wanted(tmp_path, encoder):
+def test_a_cache_of_0_results_caches_none(tmp_path, encoder):
     engine = Engine(build_gallery(tmp_path, encoder=encoder), encoder, answers=0)
     assert all("cached" not in engine.search(Query(text="red")).took_ms for _ in range(2))
 
@@ -115,31 +115,31 @@ class Snapshot:
     pass
 
 
-def test_the_longest_unasked_goes_first():
-    answers, snapshot = ResultCache(2), Snapshot()
-    assert answers.get(snapshot, "a") is None
+def test_the_least_recently_used_result_is_dropped_first():
+    cache, snapshot = ResultCache(2), Snapshot()
+    assert cache.get(snapshot, "a") is None
     a, b, c = Page(), Page(), Page()
-    answers.put(snapshot, "a", a), answers.put(snapshot, "b", b)
-    assert answers.get(snapshot, "a") is a
-    answers.put(snapshot, "c", c)
-    assert (answers.get(snapshot, "a"), answers.get(snapshot, "b"), answers.get(snapshot, "c")) == (a, None, c)
+    cache.put(snapshot, "a", a), cache.put(snapshot, "b", b)
+    assert cache.get(snapshot, "a") is a
+    cache.put(snapshot, "c", c)
+    assert (cache.get(snapshot, "a"), cache.get(snapshot, "b"), cache.get(snapshot, "c")) == (a, None, c)
 
 
-def test_an_answer_that_comes_late_is_not_that_of_the_new_snapshot():
-    answers, old, new = ResultCache(), Snapshot(), Snapshot()
-    answers.get(old, "a"), answers.get(new, "a")
-    answers.put(old, "a", Page())
-    assert answers.get(new, "a") is None and answers.get(old, "a") is None
+def test_a_late_result_of_an_old_snapshot_is_not_cached():
+    cache, old, new = ResultCache(), Snapshot(), Snapshot()
+    cache.get(old, "a"), cache.get(new, "a")
+    cache.put(old, "a", Page())
+    assert cache.get(new, "a") is None and cache.get(old, "a") is None
 
 
-def test_snapshots_are_not_held_open_and_long_pages_are_not_kept():
-    answers, snapshot = ResultCache(), Snapshot()
-    answers.get(snapshot, "a")
-    answers.put(snapshot, "a", Page(range(LONGEST_PAGE + 1)))
-    assert answers.get(snapshot, "a") is None
+def test_snapshots_are_not_held_open_and_long_pages_are_not_cached():
+    cache, snapshot = ResultCache(), Snapshot()
+    cache.get(snapshot, "a")
+    cache.put(snapshot, "a", Page(range(LONGEST_PAGE + 1)))
+    assert cache.get(snapshot, "a") is None
     del snapshot
     gc.collect()
-    assert answers._snapshot() is None
+    assert cache._snapshot() is None
 
 
 def test_many_threads_at_once(tmp_path, encoder):

@@ -51,15 +51,15 @@ def everything_in(folder):
 
 
 def leave_unpublished(collection, *colours, **options):
-    """As a run that was killed after it finished a segment."""
+    """Leave what a run leaves that was killed after it finished a segment; the ids of its images."""
     with collection.writer(WEIGHTS, **options) as writer:
         return add_colours(writer, *colours)
 
 
-def test_looking_creates_nothing(tmp_path, home):
+def test_reading_creates_nothing(tmp_path, home):
     assert home.collection_names() == []
     assert home.catalog.failures("walls") == home.catalog.runs("walls") == []
-    with pytest.raises(UnknownCollection, match="there is none yet.*build-index SOURCE --collection walls"):
+    with pytest.raises(UnknownCollection, match="there is none yet"):
         home.collection("walls")
     assert list(tmp_path.iterdir()) == []
 
@@ -80,7 +80,7 @@ def test_a_name_that_is_no_folder_name_is_refused(home, name):
 
 def test_a_home_that_cannot_be_written_to_is_named(tmp_path):
     (tmp_path / "home").write_text("a file")
-    with pytest.raises(UnusableHome, match="Can't write to .*home .*name another folder with `--home FOLDER`$"):
+    with pytest.raises(UnusableHome, match="Can't write to .*home "):
         Home(tmp_path / "home").create_collection("walls")
 
 
@@ -135,7 +135,7 @@ def test_a_second_writer_is_refused(collection):
 
 
 def test_a_writer_reads_the_manifest_only_under_the_lock(collection, monkeypatch):
-    """Another run that publishes just before we get the lock must not lose what it published."""
+    """A run that publishes just before this one gets the lock must not lose what it published."""
     take_lock = storage.writer.take_lock
 
     def late(folder):
@@ -152,7 +152,7 @@ def test_a_writer_reads_the_manifest_only_under_the_lock(collection, monkeypatch
     assert collection.open_snapshot().image_ids().tolist() == [1, 2, 3, 4]
 
 
-def test_a_refused_writer_gives_the_lock_back(collection):
+def test_a_refused_writer_releases_the_lock(collection):
     with pytest.raises(OtherWeights):
         collection.writer("beefbeefbeefbeef")
     (collection.folder / "manifest.json").write_text("{")
@@ -161,7 +161,7 @@ def test_a_refused_writer_gives_the_lock_back(collection):
     collection.writer(WEIGHTS, rebuild=True).close()
 
 
-def test_other_weights_are_refused_with_the_way_out(collection):
+def test_other_weights_are_refused_and_the_remedy_is_named(collection):
     remedy = "python manage.py build-index SOURCE --collection walls --rebuild"
     with pytest.raises(OtherWeights, match=remedy):
         collection.writer("beefbeefbeefbeef")
@@ -189,7 +189,7 @@ def test_vectors_of_another_width_never_join_a_collection(collection):
         writer.begin_segment(17, (4, 8))
 
 
-def test_a_tombstone_takes_the_image_and_its_captions_away(collection):
+def test_a_tombstone_deletes_the_image_and_its_captions(collection):
     with collection.writer(WEIGHTS) as writer:
         writer.tombstone(2)
         assert writer.publish().tombstones == (2,)
@@ -228,7 +228,7 @@ def test_a_tombstone_alone_needs_no_new_index(collection):
     assert (snapshot.image_ids().tolist(), nearest(snapshot, "green"), nearest(snapshot, "blue")) == ([1, 3], 1, 3)
 
 
-def test_a_rebuild_replaces_everything_and_tidies_up(collection):
+def test_a_rebuild_replaces_everything_and_removes_the_old_files(collection):
     old = collection.manifest
     with collection.writer("beefbeefbeefbeef", rebuild=True) as writer:
         add_colours(writer, "yellow")
@@ -369,7 +369,7 @@ def test_readers_see_whole_versions_while_others_are_published(collection):
 
 @pytest.fixture
 def merging_at_four(monkeypatch):
-    monkeypatch.setattr(storage.segments.merging, "MOST_SMALL", 3)
+    monkeypatch.setattr(storage.segments.merging, "MAX_SMALL", 3)
     monkeypatch.setattr(storage.segments.merging, "FULL", 5)
     monkeypatch.setattr(storage.segments.merging, "ROWS_AT_ONCE", 2)
 
@@ -382,7 +382,7 @@ def add_one_by_one(collection, *colours):
 
 
 def contents(snapshot):
-    """All that a snapshot holds, by id."""
+    """Everything that a snapshot holds, by id."""
     ids = snapshot.image_ids()
     arrays = {id: (snapshot.tokens([id]).tolist(), snapshot.image_vectors([id]).tolist()) for id in ids.tolist()}
     captions = snapshot.caption_ids()
@@ -449,7 +449,7 @@ def test_ids_of_tombstones_that_were_merged_away_are_never_used_again(collection
 
 def test_a_missing_segment_is_named(collection):
     shutil.rmtree(collection.folder / "segments" / collection.manifest.segments[0])
-    with pytest.raises(BrokenSegment, match="build-index SOURCE --rebuild"):
+    with pytest.raises(BrokenSegment, match="is damaged"):
         collection.open_snapshot()
 
 
@@ -464,7 +464,7 @@ def test_an_index_of_another_version_is_not_searched(collection):
         collection.open_snapshot()
 
 
-def test_a_damaged_manifest_stops_writers_and_only_a_rebuild_gets_past_it(collection):
+def test_a_damaged_manifest_refuses_writers_but_a_rebuild(collection):
     manifest = collection.folder / "manifest.json"
     good = manifest.read_text()
     manifest.write_text("{")

@@ -21,8 +21,10 @@ COLOUR = st.sampled_from(["red", "green", "blue", "yellow", "white", "black"])
 
 
 class History(RuleBasedStateMachine):
-    """`published` and `pending` are colours by image id: the model that the collection is compared with. `used` are the
-    ids that anyone may have seen."""
+    """A model that the collection is compared with.
+
+    `published` and `pending` are colours by image id; `used` are the ids that a reader may have seen.
+    """
 
     @initialize()
     def begin(self):
@@ -30,7 +32,7 @@ class History(RuleBasedStateMachine):
         self.collection = Home(self.folder).create_collection("walls")
         self.published, self.pending, self.dead, self.used, self.rebuild = {}, {}, set(), set(), False
         self.past = {}
-        self.merging = mock.patch.object(storage.segments.merging, "MOST_SMALL", 2)
+        self.merging = mock.patch.object(storage.segments.merging, "MAX_SMALL", 2)
         self.merging.start()
         self.writer = self.collection.writer(ENCODER.fingerprint)
 
@@ -66,7 +68,7 @@ class History(RuleBasedStateMachine):
 
     @rule(rebuild=st.booleans())
     def restart(self, rebuild):
-        """The run ends, as if killed, and another begins."""
+        """End the run, as if it was killed, and begin another."""
         self.writer.close()
         if rebuild != self.rebuild:
             self.pending = {}
@@ -75,8 +77,8 @@ class History(RuleBasedStateMachine):
         assert set(self.writer.adopted.image_ids().tolist()) == set(self.pending)
 
     @rule(data=st.data())
-    def go_back(self, data):
-        """To any version that is kept, whatever happened since; what was not published is lost."""
+    def roll_back(self, data):
+        """Roll back to any version that is kept. What was not published is lost."""
         current = self.collection.manifest.version
         old = [one["version"] for one in versions(Home(self.folder), "walls")["versions"] if one["version"] < current]
         if old:

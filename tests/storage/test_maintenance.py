@@ -1,4 +1,4 @@
-"""Deleting, compacting, and going back to an older version."""
+"""Deleting, compacting, and rolling back to an older version."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def rows(snapshot):
     )
 
 
-def test_deleted_images_are_gone_and_can_be_had_back(home):
+def test_deleted_images_are_gone_and_come_back_with_a_rollback(home):
     before = rows(home.collection("walls").open_snapshot())
     assert delete_images(home, "walls", [2, 2])["deleted"] == [2]
     assert living(home) == [1, 3]
@@ -62,7 +62,7 @@ def test_an_unknown_id_deletes_nothing(home):
     assert (living(home), home.collection("walls").manifest.version) == ([1, 2, 3], 2)
 
 
-def test_what_another_deleted_just_before_is_not_deleted_again(home, monkeypatch):
+def test_an_image_that_another_process_has_just_deleted_is_unknown(home, monkeypatch):
     changed = storage.maintenance.changed
 
     def late(*arguments):
@@ -76,27 +76,27 @@ def test_what_another_deleted_just_before_is_not_deleted_again(home, monkeypatch
     assert living(home) == [2, 3]
 
 
-def test_the_catalog_is_brought_in_step_before_another_can_write(home, monkeypatch):
-    strangers = home.catalog.strangers
+def test_the_catalog_is_corrected_before_another_process_can_write(home, monkeypatch):
+    orphaned_files = home.catalog.orphaned_files
 
     def alone(*arguments):
         with pytest.raises(CollectionBusy):
             home.collection("walls").writer(WEIGHTS)
-        return strangers(*arguments)
+        return orphaned_files(*arguments)
 
-    monkeypatch.setattr(home.catalog, "strangers", alone)
+    monkeypatch.setattr(home.catalog, "orphaned_files", alone)
     assert delete_images(home, "walls", [1])["images"] == 2
 
 
 def test_versions_say_when_how_much_and_what_changed(home):
     delete_images(home, "walls", [1])
-    listed = versions(home, "walls")["versions"]
-    assert [(one["images"], one["captions"], one["change"]) for one in listed] == [
+    entries = versions(home, "walls")["versions"]
+    assert [(one["images"], one["captions"], one["change"]) for one in entries] == [
         (2, 4, "1 deleted"),
         (3, 6, "1 added"),
         (2, 4, "2 added"),
     ]
-    assert all(one["published_at"] and one["model_fingerprint"] == WEIGHTS for one in listed)
+    assert all(one["published_at"] and one["model_fingerprint"] == WEIGHTS for one in entries)
     assert [record.version for record in home.catalog.versions("walls")] == [3]
 
 
@@ -119,7 +119,7 @@ def test_compaction_of_a_collection_from_which_all_was_deleted(home):
     assert living(home) == [4]
 
 
-def test_ids_are_never_used_again_after_going_back(home):
+def test_ids_are_never_used_again_after_a_rollback(home):
     roll_back(home, "walls", 1)
     add(home, "yellow")
     assert living(home) == [1, 2, 4]
@@ -143,10 +143,10 @@ def test_old_versions_keep_their_files_until_they_are_pruned(home):
 
 
 def test_only_the_last_versions_are_kept(home, monkeypatch):
-    for _ in range(storage.history.KEPT + 3):
+    for _ in range(storage.history.KEPT_VERSIONS + 3):
         add(home, "white")
     kept = [one["version"] for one in versions(home, "walls")["versions"]]
-    assert kept == list(range(kept[0], kept[0] - storage.history.KEPT - 1, -1))
+    assert kept == list(range(kept[0], kept[0] - storage.history.KEPT_VERSIONS - 1, -1))
     with pytest.raises(UnknownVersion, match=rf"version 1 \(there are {kept[1]}, "):
         roll_back(home, "walls", 1)
 
@@ -162,7 +162,7 @@ def test_a_version_that_was_only_prepared_is_no_version(home):
     assert delete_images(home, "walls", [3])["version"] == 3
 
 
-def test_a_collection_of_before_there_was_a_history(home):
+def test_a_collection_that_is_older_than_the_history_opens(home):
     folder = home.collection("walls").folder
     for path in (folder / "versions").iterdir():
         path.unlink()
@@ -189,7 +189,7 @@ def test_an_interrupted_run_is_not_lost_by_accident(home):
         lambda **o: roll_back(home, "walls", 1, **o),
         lambda **o: compact(home, "walls", **o),
     ):
-        with pytest.raises(UnfinishedRun, match="2 photos encoded and not published.*--drop-unfinished"):
+        with pytest.raises(UnfinishedRun, match="2 photos encoded and not published"):
             act()
     with home.collection("walls").writer(WEIGHTS) as writer:
         assert writer.unfinished.image_count == 2
@@ -213,7 +213,7 @@ def test_a_disk_that_refuses_is_one_line_and_changes_nothing(home, monkeypatch):
     assert living(home) == [1, 2, 3]
 
 
-def test_what_was_done_is_said_in_words(home):
+def test_reports_say_what_was_done(home):
     said = " ".join(changed_lines(delete_images(home, "walls", [1])))
     assert said.startswith("1 image deleted") and "`python manage.py rollback 2 --collection walls`" in said
     assert any("1 deleted" in line for line in version_lines(versions(home, "walls")))

@@ -25,7 +25,7 @@ def tar_of(path, *files):
 
 
 @pytest.mark.parametrize(
-    ("place", "uri"),
+    ("photo", "uri"),
     [
         (PhotoUri(Path("/a/狗 100%!.jpg")), "/a/狗 100%!.jpg"),
         (PhotoUri(Path("/a/\udcff.jpg")), "file:///a/%FF.jpg"),
@@ -34,25 +34,25 @@ def tar_of(path, *files):
         (PhotoUri(Path("/a!/1.tar"), "b!\udc80.jpg"), "tar:///a%21/1.tar!b%21%80.jpg"),
     ],
 )
-def test_a_place_as_text(place, uri):
-    assert (place.uri, PhotoUri.at(uri)) == (uri, place)
+def test_a_photo_uri_as_text(photo, uri):
+    assert (photo.uri, PhotoUri.at(uri)) == (uri, photo)
 
 
 @given(NAMES, st.none() | NAMES)
-def test_every_place_has_a_text_of_its_own(name, member):
-    place = PhotoUri(Path("/photos", "x" + name.replace("/", "-")), member)
-    assert PhotoUri.at(place.uri) == place
-    place.uri.encode("utf-8")
+def test_different_photos_have_different_texts(name, member):
+    photo = PhotoUri(Path("/photos", "x" + name.replace("/", "-")), member)
+    assert PhotoUri.at(photo.uri) == photo
+    photo.uri.encode("utf-8")
 
 
 def test_members_are_read_where_they_lie(tmp_path):
     shard = tar_of(tmp_path / "a.tar", ("1.jpg", b"one"), ("x/2.jpg", b"two!"), ("1.jpg", b"newer"))
     assert list(members(shard)) == ["x/2.jpg", "1.jpg"]
     for member, content in (("1.jpg", b"newer"), ("x/2.jpg", b"two!")):
-        place = PhotoUri(shard, member)
-        with place.open() as file:
+        photo = PhotoUri(shard, member)
+        with photo.open() as file:
             assert file.read() == content
-        assert (place.state(), place.exists()) == ((len(content), shard.stat().st_mtime_ns), True)
+        assert (photo.state(), photo.exists()) == ((len(content), shard.stat().st_mtime_ns), True)
     assert not PhotoUri(shard, "3.jpg").exists()
     with pytest.raises(FileNotFoundError), PhotoUri(shard, "3.jpg").open():
         pass
@@ -60,10 +60,10 @@ def test_members_are_read_where_they_lie(tmp_path):
 
 def test_a_file_is_opened_whole(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"abc")
-    place = PhotoUri(tmp_path / "a.jpg")
-    with place.open() as file:
+    photo = PhotoUri(tmp_path / "a.jpg")
+    with photo.open() as file:
         assert file.read() == b"abc"
-    assert (place.span(), place.exists(), PhotoUri(tmp_path / "b.jpg").exists()) == (None, True, False)
+    assert (photo.span(), photo.exists(), PhotoUri(tmp_path / "b.jpg").exists()) == (None, True, False)
 
 
 def test_a_tar_that_changed_is_read_anew(tmp_path):
@@ -75,7 +75,7 @@ def test_a_tar_that_changed_is_read_anew(tmp_path):
 
 
 @pytest.mark.parametrize("kept", [0, 300, 512, 520, 1024, 1100, 1536, 2000, 2600])
-def test_of_a_cut_tar_what_is_whole_is_given(tmp_path, kept):
+def test_the_whole_files_of_a_cut_tar_are_given(tmp_path, kept):
     shard = tar_of(tmp_path / "a.tar", ("1.jpg", b"a" * 600), ("2.jpg", b"b" * 600))
     shard.write_bytes(shard.read_bytes()[:kept])
     try:

@@ -33,19 +33,19 @@ def impatient(monkeypatch):
 
 
 class Slow:
-    """Stands for a class whose objects are made only when that is allowed; counts how often that is asked."""
+    """Calls a function only when that is allowed; counts the calls."""
 
-    def __init__(self, made, allowed: threading.Event) -> None:
-        self._made, self._allowed, self.asked = made, allowed, 0
+    def __init__(self, function, allowed: threading.Event) -> None:
+        self._function, self._allowed, self.calls = function, allowed, 0
 
-    def __call__(self, *told):
-        self.asked += 1
+    def __call__(self, *arguments):
+        self.calls += 1
         self._allowed.wait(SECONDS)
-        return self._made(*told)
+        return self._function(*arguments)
 
 
 def publish(collection):
-    """A version with one photo less."""
+    """Publish a version with one photo less; its number."""
     with collection.writer(FakeEncoder().fingerprint) as writer:
         writer.tombstone(int(collection.open_rows().image_ids()[-1]))
         return writer.publish().version
@@ -70,70 +70,70 @@ def test_searches_go_on_with_the_version_before_until_the_next_one_is_warm(colle
 
     with ThreadPoolExecutor(4) as pool:
         try:
-            asked = [pool.submit(engine.search, QUERY) for _ in range(12)]
-            assert {one.result(SECONDS / 2).version for one in asked} == {1}
+            results = [pool.submit(engine.search, QUERY) for _ in range(12)]
+            assert {result.result(SECONDS / 2).version for result in results} == {1}
         finally:
             allowed.set()
     until(lambda: engine.search(QUERY).version == 2)
-    assert making.asked == 1
+    assert making.calls == 1
     monkeypatch.setattr(module, name, None)
     assert engine.search(QUERY).version == 2
 
 
 def test_nobody_waits_while_a_version_is_opened(collection, monkeypatch):
-    latest, allowed = snapshot_cache(collection), threading.Event()
-    first = latest.get()
+    cache, allowed = snapshot_cache(collection), threading.Event()
+    first = cache.get()
     opening = Slow(type(collection).open_snapshot, allowed)
     monkeypatch.setattr(type(collection), "open_snapshot", lambda self: opening(self))
     publish(collection)
     with ThreadPoolExecutor(4) as pool:
         try:
-            assert {one.result(SECONDS / 2) for one in [pool.submit(latest.get) for _ in range(8)]} == {first}
+            assert {one.result(SECONDS / 2) for one in [pool.submit(cache.get) for _ in range(8)]} == {first}
         finally:
             allowed.set()
-    until(lambda: latest.get().version == 2)
-    assert opening.asked == 1
+    until(lambda: cache.get().version == 2)
+    assert opening.calls == 1
 
 
-def test_what_is_made_of_one_snapshot_holds_up_no_other(collection, monkeypatch):
+def test_a_value_that_is_made_for_one_snapshot_does_not_block_another_snapshot(collection, monkeypatch):
     one, allowed = collection.open_snapshot(), threading.Event()
     other = collection.open_snapshot()
-    words_of(one), columns_of(one, "images")
+    kept = [words_of(one), columns_of(one, "images")]
     monkeypatch.setattr(search.retrieval.lexical, "CaptionWords", Slow(search.retrieval.lexical.CaptionWords, allowed))
     monkeypatch.setattr(storage.filtering.columns, "Columns", Slow(storage.filtering.columns.Columns, allowed))
     with ThreadPoolExecutor(4) as pool:
         try:
             making = [pool.submit(words_of, other), pool.submit(columns_of, other, "images")]
             held = [pool.submit(words_of, one), pool.submit(columns_of, one, "images")]
-            assert [thing.result(SECONDS / 2) for thing in held] == [words_of(one), columns_of(one, "images")]
+            assert [thing.result(SECONDS / 2) for thing in held] == kept
             assert not any(thing.done() for thing in making)
         finally:
             allowed.set()
 
 
-def test_a_version_of_this_process_is_waited_for_however_long_it_takes(collection, monkeypatch):
-    latest = snapshot_cache(collection)
-    words_of(latest.get())
+def test_waiting_for_a_version_ends_when_it_is_open_however_long_that_takes(collection, monkeypatch):
+    cache = snapshot_cache(collection)
+    words_of(cache.get())
     made = search.retrieval.lexical.CaptionWords
     monkeypatch.setattr(search.retrieval.lexical, "CaptionWords", lambda snapshot: (time.sleep(0.5), made(snapshot))[1])
-    latest.wait_for(publish(collection))
-    assert latest.get().version == 2
+    cache.wait_for(publish(collection))
+    assert cache.get().version == 2
     publish(collection)
-    assert latest.get().version == 2  # and a newer one is being opened
-    latest.wait_for(publish(collection))
-    assert latest.get().version == 4
+    assert cache.get().version == 2  # and a newer one is being opened
+    cache.wait_for(publish(collection))
+    assert cache.get().version == 4
 
 
-def test_what_cannot_be_opened_is_said_and_tried_again(collection):
-    latest = snapshot_cache(collection)
-    latest.get()
+def test_an_error_while_opening_is_raised_and_the_next_call_tries_again(collection):
+    cache = snapshot_cache(collection)
+    cache.get()
     manifest = collection.folder / "manifest.json"
     whole = manifest.read_text()
     manifest.write_text("{")
     for _ in range(2):
-        until(lambda: raises(latest.get, BrokenManifest))
+        until(lambda: raises(cache.get, BrokenManifest))
     manifest.write_text(whole)
-    until(lambda: not raises(latest.get, BrokenManifest))
+    until(lambda: not raises(cache.get, BrokenManifest))
 
 
 def raises(act, error):

@@ -12,7 +12,7 @@ import pytest
 from storage import Home
 from storage.files import TEMPORARY
 from storage.maintenance import compact, delete_images
-from storage.upload_store import YOUNGEST_S, UploadStore
+from storage.upload_store import MIN_AGE_S, UploadStore
 from storage.verification import verify
 from tests.support.fakes import jpeg
 from tests.support.storage_examples import ENCODER, add_colours, segment_data
@@ -29,7 +29,7 @@ def uploads(collection):
 
 
 def publish(collection, path):
-    """Red, and a photo that lies at `path`; the latter's id."""
+    """Publish red, and a photo whose file is `path`; the id of the latter."""
     with collection.writer(ENCODER.fingerprint) as writer:
         add_colours(writer, "red")
         data = segment_data({writer.new_image_id(): "green"})
@@ -40,7 +40,8 @@ def publish(collection, path):
 
 def age(*paths):
     for path in paths:
-        os.utime(path, (time.time() - 2 * YOUNGEST_S,) * 2)
+        then = time.time() - 2 * MIN_AGE_S
+        os.utime(path, (then, then))
 
 
 def test_a_photo_goes_by_its_content(uploads):
@@ -63,9 +64,9 @@ def test_what_could_not_be_written_leaves_nothing(uploads, monkeypatch):
 
 def test_a_photo_that_no_segment_names_can_be_discarded(collection, uploads):
     named, _ = uploads.keep(jpeg("green"), ".jpg")
-    stranger, _ = uploads.keep(jpeg("blue"), ".jpg")
+    unnamed, _ = uploads.keep(jpeg("blue"), ".jpg")
     publish(collection, named)
-    assert (uploads.discard(named), uploads.discard(stranger)) == (False, True)
+    assert (uploads.discard(named), uploads.discard(unnamed)) == (False, True)
     assert list(uploads.folder.iterdir()) == [named]
 
 
@@ -106,9 +107,9 @@ def test_what_was_sent_a_moment_ago_is_not_swept(uploads):
 def test_with_damage_nothing_is_removed(collection, uploads):
     path, _ = uploads.keep(jpeg("green"), ".jpg")
     publish(collection, path)
-    stranger, _ = uploads.keep(jpeg("blue"), ".jpg")
+    unnamed, _ = uploads.keep(jpeg("blue"), ".jpg")
     next(collection.folder.glob("segments/*/images.parquet")).write_bytes(b"")
-    assert uploads.sweep(0) == [] and not uploads.discard(stranger)
+    assert uploads.sweep(0) == [] and not uploads.discard(unnamed)
 
 
 def test_without_uploads_there_is_nothing_to_do(uploads):

@@ -1,4 +1,4 @@
-"""Damage is found wherever it is, and mended as far as that goes."""
+"""Damage is found wherever it is, and repaired as far as that is possible."""
 
 from __future__ import annotations
 
@@ -54,15 +54,15 @@ def flip(path):
     path.write_bytes(content)
 
 
-def test_a_sound_collection_has_nothing_to_mend(home):
+def test_an_undamaged_collection_needs_no_repair(home):
     report = verify(home, "walls")
     assert (report["images"], report["captions"], report["segments"], report["problems"]) == (2, 4, 2, [])
-    answer, lost = repair(home, "walls")
-    assert (answer["did"], answer["changed"], lost) == ([], False, [])
-    assert "everything agrees" in list(verify_lines(report)) and "Nothing was wrong." in list(repair_lines(answer))
+    repaired, lost = repair(home, "walls")
+    assert (repaired["did"], repaired["changed"], lost) == ([], False, [])
+    assert "everything agrees" in list(verify_lines(report)) and "Nothing was wrong." in list(repair_lines(repaired))
 
 
-def test_a_collection_that_holds_nothing_is_no_collection_to_verify(tmp_path):
+def test_a_collection_without_a_version_cannot_be_verified(tmp_path):
     home = Home(tmp_path)
     home.create_collection("walls")
     with pytest.raises(EmptyCollection):
@@ -75,8 +75,8 @@ def test_a_collection_that_holds_nothing_is_no_collection_to_verify(tmp_path):
 def test_a_damaged_segment_is_left_out_and_the_rest_stays_searchable(home, file):
     flip(segments_of(home)[0] / file)
     assert found(home) == ["segment"]
-    answer, lost = repair(home, "walls")
-    assert "left out a segment" in " ".join(answer["did"]) and answer["images"] == 1
+    repaired, lost = repair(home, "walls")
+    assert "left out a segment" in " ".join(repaired["did"]) and repaired["images"] == 1
     assert [image.image_id for image, _ in lost] == ([] if file == "images.parquet" else [1])
     snapshot = home.collection("walls").open_snapshot()
     assert (snapshot.image_ids().tolist(), nearest(snapshot, "red")) == ([3], 3)
@@ -87,8 +87,8 @@ def test_a_damaged_segment_is_left_out_and_the_rest_stays_searchable(home, file)
 def test_nothing_is_left_when_all_segments_are_damaged_but_the_collection_opens(home):
     for segment in segments_of(home):
         shutil.rmtree(segment)
-    answer, _ = repair(home, "walls")
-    assert (answer["images"], found(home)) == (0, [])
+    repaired, _ = repair(home, "walls")
+    assert (repaired["images"], found(home)) == (0, [])
     with home.collection("walls").writer(ENCODER.fingerprint) as writer:
         assert add_colours(writer, "white") == [4]
         writer.publish()
@@ -103,25 +103,25 @@ def vectors_that_lack_one(index):
     return index.ids()[1:], index.codes()[1:].astype(np.float32)
 
 
-def vectors_of_nobody(index):
+def vectors_with_an_unknown_id(index):
     return np.append(index.ids(), 77), np.vstack([index.codes(), index.codes()[:1]]).astype(np.float32)
 
 
 @pytest.mark.parametrize("file", ["images.faiss", "captions.faiss"])
-@pytest.mark.parametrize("spoilt", [vectors_that_differ, vectors_that_lack_one, vectors_of_nobody, None])
-def test_an_index_that_does_not_agree_with_the_segments_is_made_anew(home, file, spoilt):
+@pytest.mark.parametrize("damage", [vectors_that_differ, vectors_that_lack_one, vectors_with_an_unknown_id, None])
+def test_an_index_that_does_not_agree_with_the_segments_is_made_anew(home, file, damage):
     path = index_of(home) / file
-    if spoilt is None:
+    if damage is None:
         path.write_bytes(b"no index")
     else:
-        ids, vectors = spoilt(FaissFlatIndex.open(path))
+        ids, vectors = damage(FaissFlatIndex.open(path))
         made = FaissFlatIndex(16)
         made.add(ids, vectors)
         made.save(path)
     assert set(found(home)) == {"index"}
-    answer, lost = repair(home, "walls")
-    assert "made the index files anew" in " ".join(answer["did"]) and lost == []
-    assert (answer["images"], found(home)) == (2, [])
+    repaired, lost = repair(home, "walls")
+    assert "made the index files anew" in " ".join(repaired["did"]) and lost == []
+    assert (repaired["images"], found(home)) == (2, [])
     assert nearest(home.collection("walls").open_snapshot(), "blue") == 3
 
 
@@ -134,8 +134,8 @@ def test_a_damaged_manifest_is_restored_from_its_copy(home):
     before = home.collection("walls").manifest
     (folder_of(home) / "manifest.json").write_text("{")
     assert found(home) == ["manifest"]
-    answer, _ = repair(home, "walls")
-    assert answer["did"] == ["restored the manifest of version 3"]
+    repaired, _ = repair(home, "walls")
+    assert repaired["did"] == ["restored the manifest of version 3"]
     assert home.collection("walls").manifest == before
 
 
@@ -150,7 +150,7 @@ def test_where_the_copy_is_damaged_too_the_version_before_is_restored(home):
         repair(home, "walls")
 
 
-def test_an_old_version_that_lost_its_files_is_told_and_forgotten(home):
+def test_an_old_version_that_lost_its_files_is_reported_and_forgotten(home):
     roll_back(home, "walls", 2)
     content = json.loads((folder_of(home) / "versions" / "1.json").read_text())
     (folder_of(home) / "versions" / "1.json").write_text(json.dumps({**content, "segments": ["gone"]}))
@@ -172,7 +172,7 @@ def test_a_catalog_that_knows_of_images_that_are_not_there_is_corrected(home):
     assert list(home.catalog.files("walls")) == ["/photos/1.jpg"]
 
 
-def test_what_an_interrupted_run_has_noted_is_no_damage(home):
+def test_records_of_an_interrupted_run_are_no_damage(home):
     number = home.collection("walls").manifest.next_image_id
     home.catalog.record_files("walls", [FileRecord("/photos/9.jpg", "/photos", "indexed", image_id=number)])
     assert found(home) == []
@@ -204,10 +204,10 @@ def add_white(home):
 
 
 def once_read(monkeypatch, module, happens, before=False):
-    """Has something happen with the first reading of the segments only."""
+    """Call `happens` after (or before) the first reading of the segments only."""
     read, waiting = module.read_segments, [happens]
 
-    def reading(folder, manifest):
+    def read_and_more(folder, manifest):
         if before and waiting:
             waiting.pop()()
         found = read(folder, manifest)
@@ -215,23 +215,23 @@ def once_read(monkeypatch, module, happens, before=False):
             waiting.pop()()
         return found
 
-    monkeypatch.setattr(module, "read_segments", reading)
+    monkeypatch.setattr(module, "read_segments", read_and_more)
 
 
 def test_a_photo_that_is_published_during_the_diagnosis_is_no_failure(home, monkeypatch):
     flip(segments_of(home)[0] / "image_tokens.npy")
     once_read(monkeypatch, storage.repair, lambda: add_white(home))
-    answer, lost = repair(home, "walls")
-    assert (answer["images"], answer["version"], [image.image_id for image, _ in lost]) == (2, 5, [1])
+    repaired, lost = repair(home, "walls")
+    assert (repaired["images"], repaired["version"], [image.image_id for image, _ in lost]) == (2, 5, [1])
     assert home.catalog.files("walls")["/photos/4.jpg"].outcome == "indexed"
     assert [failure.uri for failure in home.catalog.failures("walls")] == ["/photos/1.jpg"]
-    assert len(answer["did"]) == 1 and found(home) == []
+    assert len(repaired["did"]) == 1 and found(home) == []
 
 
 def test_segments_that_a_compaction_took_away_during_the_diagnosis_are_not_damaged(home, monkeypatch):
     once_read(monkeypatch, storage.repair, lambda: compact(home, "walls", keep=0), before=True)
-    answer, lost = repair(home, "walls")
-    assert (answer["did"], answer["images"], answer["changed"], lost) == ([], 2, False, [])
+    repaired, lost = repair(home, "walls")
+    assert (repaired["did"], repaired["images"], repaired["changed"], lost) == ([], 2, False, [])
     assert home.catalog.failures("walls") == []
 
 

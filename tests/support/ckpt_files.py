@@ -1,8 +1,10 @@
-"""Writes MindSpore's `.ckpt` container from the OPT specification, 3.5, sharing nothing with the reader."""
+"""Writes MindSpore's `.ckpt` format (OPT specification, 3.5). Shares no code with the reader."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +12,7 @@ TYPES = {"float32": "Float32", "float16": "Float16", "float64": "Float64", "int3
 
 
 def varint(value: int) -> bytes:
+    """Encode a number as a protobuf varint."""
     out = bytearray()
     while value > 127:
         out.append(value & 127 | 128)
@@ -18,28 +21,30 @@ def varint(value: int) -> bytes:
 
 
 def field(number: int, content: bytes | int) -> bytes:
-    """One protobuf field: a number, or bytes with their length."""
+    """Encode a protobuf field: a number, or bytes with their length."""
     if isinstance(content, int):
         return varint(number << 3) + varint(content)
     return varint(number << 3 | 2) + varint(len(content)) + content
 
 
-def tensor(dims, dtype: str, content: bytes, packed: bool = False) -> bytes:
+def tensor(dims: Sequence[int], dtype: str, content: bytes, packed: bool = False) -> bytes:
+    """Encode a TensorProto; `packed` writes its dims as one field."""
     shape = field(1, b"".join(map(varint, dims))) if packed else b"".join(field(1, dim) for dim in dims)
     return shape + field(2, dtype.encode()) + field(3, content)
 
 
-def value(tag: str, *arguments, **options) -> bytes:
-    """One Value as it stands in the stream."""
+def value(tag: str, *arguments: Any, **options: Any) -> bytes:
+    """Encode a Value of the checkpoint. `arguments` and `options`: see `tensor`."""
     return field(1, field(1, tag.encode()) + field(2, tensor(*arguments, **options)))
 
 
 def bfloat16(values: np.ndarray) -> bytes:
+    """Encode numbers as bfloat16, rounded towards zero."""
     return (np.asarray(values, np.float32).view(np.uint32) >> 16).astype("<u2").tobytes()
 
 
-def checkpoint_bytes(weights: dict[str, np.ndarray], slice_bytes: int = 1 << 16, scalar_dims=()) -> bytes:
-    """A whole `.ckpt`; tensors of more than `slice_bytes` are split, scalars have the dims `scalar_dims`."""
+def checkpoint_bytes(weights: dict[str, np.ndarray], slice_bytes: int = 1 << 16, scalar_dims: Sequence[int] = ()) -> bytes:
+    """Encode a whole `.ckpt`. Tensors of more than `slice_bytes` are split; scalars have the dims `scalar_dims`."""
     out = []
     for name, array in weights.items():
         array = np.asarray(array)
@@ -50,6 +55,7 @@ def checkpoint_bytes(weights: dict[str, np.ndarray], slice_bytes: int = 1 << 16,
     return b"".join(out)
 
 
-def write_checkpoint(path: Path, weights: dict[str, np.ndarray], **options) -> Path:
+def write_checkpoint(path: Path, weights: dict[str, np.ndarray], **options: Any) -> Path:
+    """Write a `.ckpt`. `options`: see `checkpoint_bytes`."""
     path.write_bytes(checkpoint_bytes(weights, **options))
     return path

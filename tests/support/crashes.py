@@ -62,9 +62,9 @@ shared = Shared()
 class CountingEncoder(FakeEncoder):
     """Counts photos where they can still be counted after a kill."""
 
-    def encode_images(self, pixels):
-        shared[ENCODED] += len(pixels)
-        return super().encode_images(pixels)
+    def encode_images(self, images):
+        shared[ENCODED] += len(images)
+        return super().encode_images(images)
 
 
 def make_photos(folder: Path, numbers, tint: int = 0) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from encoder.api import EncodedTexts, ImageEncodings, TextEncodings
 from encoder.errors import NoAttention
-from encoder.inputs.image_inputs import PixelInput
+from encoder.inputs.image_inputs import ImageInput, PixelInput
+from encoder.query_bank import QueryBank
 
 COLOURS = {
     "red": (220, 30, 30),
@@ -30,22 +33,6 @@ COLOURS = {
 
 
 @dataclass(frozen=True)
-class ImageEncodings:
-    vectors: np.ndarray
-    tokens: np.ndarray
-
-
-@dataclass(frozen=True)
-class TextEncodings:
-    vectors: np.ndarray
-    states: np.ndarray
-    lengths: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-
-@dataclass(frozen=True)
 class FakeConfig:
     name: str = "fake"
     dim: int = 16
@@ -60,22 +47,28 @@ class FakeConfig:
     languages: tuple[str, ...] = ("en", "zh")
 
     @property
-    def inputs(self) -> PixelInput:
+    def inputs(self) -> ImageInput:
         return PixelInput(self.image_size, self.preprocessing)
 
 
 class FakeEncoder:
     """Finds photos by their mean colour: a text's vector is that of the colour it names, in English or in Chinese.
 
-    Texts that name no colour get a vector from their hash. Every call is counted in `calls`, a list of (name, n).
+    Texts that name no colour get a vector from their hash. Every call is recorded in `calls` as (name, n).
     """
 
     device = "CPU"
-    match_batches = (8, 32)
+    match_batches: tuple[int, ...] = (8, 32)
 
-    def __init__(self, fingerprint: str = "fake000000000001", config: FakeConfig | None = None, query_bank=None):
+    def __init__(
+        self,
+        fingerprint: str = "fake000000000001",
+        config: FakeConfig | None = None,
+        query_bank: QueryBank | None = None,
+    ):
         self.fingerprint, self.config, self.query_bank = fingerprint, config or FakeConfig(), query_bank
         self.calls: list[tuple[str, int]] = []
+        self.on_batch: Callable[[str, int], None] = lambda kind, rows: None
 
     def encode_images(self, images: np.ndarray) -> ImageEncodings:
         self.calls.append(("encode_images", len(images)))
@@ -86,13 +79,13 @@ class FakeEncoder:
         tokens[:, :, :3] = (colours / 255)[:, None, :]
         return ImageEncodings(self._vectors(colours), tokens)
 
-    def encode_texts(self, texts: list[str]) -> TextEncodings:
+    def encode_texts(self, texts: list[str]) -> EncodedTexts:
         self.calls.append(("encode_texts", len(texts)))
         colours = np.array([_colour_of(text) for text in texts], np.float64).reshape(-1, 3)
         width = self.config.token_shape[1]
         states = np.zeros((len(texts), 3, width), np.float32)
         states[:, 0, :3] = colours / 255
-        return TextEncodings(self._vectors(colours), states, np.full(len(texts), 3, np.int32))
+        return EncodedTexts(self._vectors(colours), states, np.full(len(texts), 3, np.int32))
 
     def match(self, texts: TextEncodings, tokens: np.ndarray) -> np.ndarray:
         """High where the text's colour is the photo's: minus ten times the distance of the colours."""
@@ -103,14 +96,14 @@ class FakeEncoder:
         return (-10 * np.linalg.norm(differences, axis=1)).astype(np.float32)
 
     def explain(self, texts: TextEncodings, tokens: np.ndarray) -> np.ndarray:
-        """One layer that looks most at the place whose number is the text token's own."""
+        """One layer in which text token t takes most of image token t."""
         if self.config.token_grid is None:
             raise NoAttention(self.config.name)
         count = max(len(texts), len(tokens))
         self.calls.append(("explain", count))
-        length, places = texts.states.shape[1], tokens.shape[1]
-        looks = np.ones((length, places), np.float32) + np.eye(length, places, dtype=np.float32)
-        return np.tile(looks / looks.sum(1, keepdims=True), (count, 1, 1, 1))
+        length, width = texts.states.shape[1], tokens.shape[1]
+        weights = np.ones((length, width), np.float32) + np.eye(length, width, dtype=np.float32)
+        return np.tile(weights / weights.sum(1, keepdims=True), (count, 1, 1, 1))
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """A mark, the first word, a mark."""
@@ -131,16 +124,17 @@ def _colour_of(text: str) -> tuple[int, int, int]:
     for name, colour in COLOURS.items():
         if name in text.lower():
             return colour
-    return tuple(hashlib.sha256(text.encode()).digest()[:3])
+    red, green, blue = hashlib.sha256(text.encode()).digest()[:3]
+    return red, green, blue
 
 
 def photo(colour: str | tuple[int, int, int] = "red", size: tuple[int, int] = (48, 32)) -> Image.Image:
-    """A photo of one colour, `size` is (width, height)."""
-    return Image.new("RGB", size, COLOURS.get(colour, colour))
+    """A photo of one colour; `size` is (width, height)."""
+    return Image.new("RGB", size, COLOURS.get(colour, colour) if isinstance(colour, str) else colour)
 
 
 def save_photo(path: Path, colour: str | tuple[int, int, int] = "red", size: tuple[int, int] = (48, 32)) -> Path:
-    """Write such a photo in the format that the name tells; its path."""
+    """Write such a photo in the format of the path's suffix; gives the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     photo(colour, size).save(path)
     return path

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from encoder.config import OptConfig
+
 
 class NumpyOpt:
-    """Weights by their published names; every method works on one example, without padding."""
+    """The network, with weights by their published names. Every method takes one example, without padding."""
 
-    def __init__(self, config, weights: dict[str, np.ndarray]):
+    def __init__(self, config: OptConfig, weights: dict[str, np.ndarray]):
         self.config = config
         self.weights = {name: np.asarray(value, np.float64) for name, value in weights.items()}
 
     def text_states(self, ids: list[int]) -> np.ndarray:
-        """[T] -> [T, H]."""
+        """Encode a text: ids [T] -> [T, H]."""
         w = self.weights
         x = w["cls.predictions.decoder.weight"][ids]
         x = x + w["uniter.embeddings.position_embeddings.embedding_table"][: len(ids)]
@@ -26,7 +31,7 @@ class NumpyOpt:
         return x
 
     def image_tokens(self, pixels: np.ndarray) -> np.ndarray:
-        """uint8 [S, S, 3] -> [L, H]."""
+        """Encode an image: uint8 [S, S, 3] -> [L, H]."""
         c, vit = self.config, "uniter.img_embeddings.vit."
         x = (pixels / 255.0 - np.array(c.image_mean)) / np.array(c.image_std)
         kernel = self.weights[f"{vit}patch_embed.weight"]
@@ -58,15 +63,15 @@ class NumpyOpt:
         return x
 
     def text_vector(self, states: np.ndarray) -> np.ndarray:
-        """[T, H] -> unit [D]."""
+        """Project a text: states [T, H] -> unit vector [D]."""
         return _unit(self._dense(states[0], "text_proj"))
 
     def image_vector(self, tokens: np.ndarray) -> np.ndarray:
-        """[L, H] -> unit [D]."""
+        """Project an image: tokens [L, H] -> unit vector [D]."""
         return _unit(self._dense(tokens[0], "vision_proj"))
 
     def match_logit(self, states: np.ndarray, tokens: np.ndarray) -> float:
-        """Logit 1 of the ITM head."""
+        """Score a pair: logit 1 of the ITM head."""
         x = states
         for i in range(self.config.fusion_layers):
             name = f"uniter.encoder.decoder.blocks.{i}."
@@ -78,33 +83,33 @@ class NumpyOpt:
         return float(self._dense(hidden, "itm_head_two.3")[1])
 
     def match_attention(self, states: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-        """The cross-attention's weights in every layer, the mean over heads: [layers, T, L]."""
-        x, looks = states, []
+        """Compute the cross-attention weights of every layer, averaged over heads: [layers, T, L]."""
+        x, layers = states, []
         for i in range(self.config.fusion_layers):
             name = f"uniter.encoder.decoder.blocks.{i}."
             normed = self._norm(x, f"{name}layernorm1")
             x = x + self._attention(normed, normed, f"{name}attention.")
-            asked = self._norm(x, f"{name}cross_attention_layernorm")
-            query, key = (self._dense(v, f"{name}cross_attention.dense{j}") for j, v in ((1, asked), (2, tokens)))
-            looks.append(np.mean(_weights(query, key, self.config.text_heads), 0))
-            x = x + self._attention(asked, tokens, f"{name}cross_attention.")
+            queries = self._norm(x, f"{name}cross_attention_layernorm")
+            query, key = (self._dense(v, f"{name}cross_attention.dense{j}") for j, v in ((1, queries), (2, tokens)))
+            layers.append(np.mean(_weights(query, key, self.config.text_heads), 0))
+            x = x + self._attention(queries, tokens, f"{name}cross_attention.")
             x = x + self._feed_forward(self._norm(x, f"{name}layernorm2"), name)
-        return np.stack(looks)
+        return np.stack(layers)
 
-    def _block(self, x, name):
+    def _block(self, x: np.ndarray, name: str) -> np.ndarray:
         normed = self._norm(x, f"{name}layernorm1")
         x = x + self._attention(normed, normed, f"{name}attention.")
         return x + self._feed_forward(self._norm(x, f"{name}layernorm2"), name)
 
-    def _feed_forward(self, x, name):
+    def _feed_forward(self, x: np.ndarray, name: str) -> np.ndarray:
         hidden = _gelu_tanh(self._stored_in_out(x, f"{name}output.mapping"))
         return self._stored_in_out(hidden, f"{name}output.projection")
 
-    def _attention(self, x, memory, name):
+    def _attention(self, x: np.ndarray, memory: np.ndarray, name: str) -> np.ndarray:
         query, key, value = (self._dense(v, f"{name}dense{i}") for i, v in ((1, x), (2, memory), (3, memory)))
         return self._stored_in_out(_heads(query, key, value, self.config.text_heads), f"{name}projection")
 
-    def _vit_block(self, x, name):
+    def _vit_block(self, x: np.ndarray, name: str) -> np.ndarray:
         normed = self._norm(x, f"{name}layer_norm1", self.config.image_norm_eps)
         query, key, value = (self._dense(normed, f"{name}self_attn.{p}_proj") for p in "qkv")
         x = x + self._dense(_heads(query, key, value, self.config.image_heads), f"{name}self_attn.out_proj")
@@ -112,7 +117,7 @@ class NumpyOpt:
         act = {"quick_gelu": lambda v: v / (1 + np.exp(-1.702 * v)), "gelu_tanh": _gelu_tanh, "gelu": _gelu_erf}
         return x + self._dense(act[self.config.image_activation](hidden), f"{name}mlp.fc2")
 
-    def _merged(self, patches):
+    def _merged(self, patches: np.ndarray) -> np.ndarray:
         m, side = self.config.merge, self.config.grid
         return np.stack(
             [
@@ -122,8 +127,8 @@ class NumpyOpt:
             ]
         )
 
-    def _grid(self, pixels):
-        """uint8 [S, S, 3] -> [cells, F]: an EfficientNet, maps as [h, w, C]."""
+    def _grid(self, pixels: np.ndarray) -> np.ndarray:
+        """Run the EfficientNet, with maps as [h, w, C]: uint8 [S, S, 3] -> [cells, F]."""
         conv = "uniter.img_embeddings.conv."
         x = (pixels / 255.0 - np.array(self.config.image_mean)) / np.array(self.config.image_std)
         stem = self.weights[f"{conv}stem.point.weight"].reshape(-1, 3, 3, 3)
@@ -136,7 +141,7 @@ class NumpyOpt:
                 index += 1
         return _swish(self._dense(x, f"{conv}head")).reshape(-1, self.config.grid_features)
 
-    def _inverted(self, x, name, expands, kernel, stride, outputs):
+    def _inverted(self, x: np.ndarray, name: str, expands: bool, kernel: int, stride: int, outputs: int) -> np.ndarray:
         y = _swish(self._dense(x, f"{name}expand")) if expands else x
         weight = self.weights[f"{name}depthwise.weight"]
         y = _convolve(y, lambda patch: np.einsum("cde,dec->c", weight, patch), kernel, stride)
@@ -145,26 +150,26 @@ class NumpyOpt:
         y = self._dense(y / (1 + np.exp(-weighed)), f"{name}project")
         return x + y if stride == 1 and x.shape[2] == outputs else y
 
-    def _dense(self, x, name):
+    def _dense(self, x: np.ndarray, name: str) -> np.ndarray:
         return x @ self.weights[f"{name}.weight"].T + self.weights[f"{name}.bias"]
 
-    def _stored_in_out(self, x, name):
+    def _stored_in_out(self, x: np.ndarray, name: str) -> np.ndarray:
         return x @ self.weights[f"{name}.weight"] + self.weights[f"{name}.bias"]
 
-    def _norm(self, x, name, eps=1e-5):
+    def _norm(self, x: np.ndarray, name: str, eps: float = 1e-5) -> np.ndarray:
         centred = x - x.mean(-1, keepdims=True)
         scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + eps)
         return scaled * self.weights[f"{name}.gamma"] + self.weights[f"{name}.beta"]
 
 
-def _heads(query, key, value, heads):
+def _heads(query: np.ndarray, key: np.ndarray, value: np.ndarray, heads: int) -> np.ndarray:
     size = query.shape[1] // heads
     weights = _weights(query, key, heads)
     return np.concatenate([weights[h] @ value[:, h * size : (h + 1) * size] for h in range(heads)], 1)
 
 
-def _weights(query, key, heads):
-    """Softmax of the scaled products, head by head: [heads, T, S]."""
+def _weights(query: np.ndarray, key: np.ndarray, heads: int) -> np.ndarray:
+    """Compute attention weights, head by head: [heads, T, S]."""
     size = query.shape[1] // heads
     weights = []
     for h in range(heads):
@@ -175,8 +180,8 @@ def _weights(query, key, heads):
     return np.stack(weights)
 
 
-def _convolve(x, kernel_of, kernel, stride):
-    """[h, w, C] padded by kernel // 2, each patch [kernel, kernel, C] through `kernel_of`."""
+def _convolve(x: np.ndarray, kernel_of: Callable[[np.ndarray], np.ndarray], kernel: int, stride: int) -> np.ndarray:
+    """Pad x [h, w, C] by kernel // 2, and apply `kernel_of` to each patch [kernel, kernel, C]."""
     half = kernel // 2
     padded = np.pad(x, ((half, half), (half, half), (0, 0)))
     return np.stack(
@@ -187,17 +192,17 @@ def _convolve(x, kernel_of, kernel, stride):
     )
 
 
-def _swish(x):
+def _swish(x: np.ndarray) -> np.ndarray:
     return x / (1 + np.exp(-x))
 
 
-def _gelu_tanh(x):
+def _gelu_tanh(x: np.ndarray) -> np.ndarray:
     return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
 
-def _gelu_erf(x):
+def _gelu_erf(x: np.ndarray) -> np.ndarray:
     return 0.5 * x * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
 
 
-def _unit(x):
+def _unit(x: np.ndarray) -> np.ndarray:
     return x / math.sqrt(max((x * x).sum(), 1e-4))

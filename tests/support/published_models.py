@@ -1,9 +1,10 @@
-"""Checkpoints of OPT as it is published, small and filled with seeded numbers: names, shapes and layouts are the published."""
+"""Small checkpoints of OPT-v2 with random weights, and with the names, layouts and dtypes of published ones."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,13 +39,13 @@ SMALL_PUBLISHED = dataclasses.replace(
     fusion_layers=3,
     fusion_intermediate=256,
     itm_hidden=256,
-    image_size=64,
-    patch_size=16,
+    image_size=80,
+    patch_size=20,
     image_layers=2,
     image_heads=2,
     image_intermediate=320,
 )
-"""Every size differs from its neighbours, so that one in the place of another shows."""
+"""All sizes differ, so that a test notices if one takes the place of another."""
 SMALL_IMPORTED = dataclasses.replace(SMALL_PUBLISHED, published_extras=False)
 """What an import makes of it."""
 
@@ -57,22 +58,24 @@ OPTIMIZER = {
 
 
 def published_weights(config: OptConfig = SMALL_PUBLISHED, seed: int = 0) -> dict[str, np.ndarray]:
-    """All that a published V2 file holds: live weights, and what is dead in retrieval."""
+    """Make the weights of a published V2 file, with those that retrieval doesn't use."""
     weights = random_weights(config, seed)
     weights["uniter.img_embeddings.vit.position_ids"] = np.arange(config.vit_tokens, dtype=np.int32)[None]
     return weights
 
 
 def training_weights(config: OptConfig = SMALL_PUBLISHED, seed: int = 0) -> dict[str, np.ndarray]:
-    """The same out of the middle of a training run: with optimizer state and decoders."""
+    """Make the weights of a file that was saved during training: with optimizer state and decoders."""
     weights = published_weights(config, seed)
     moments = {f"{kind}.{name}": np.zeros_like(value) for kind in ("moment1", "adam_v") for name, value in weights.items()}
     decoders = {"txt_output.decoder.weight": np.ones((4, 3), np.float32), "img_output.bias": np.ones(5, np.float32)}
     return weights | moments | decoders | OPTIMIZER
 
 
-def write_published(folder: Path, weights: dict[str, np.ndarray] | None = None, name="opt_v2_small.ckpt", **options) -> Path:
-    """The checkpoint, with its vocabulary beside it."""
+def write_published(
+    folder: Path, weights: dict[str, np.ndarray] | None = None, name: str = "opt_v2_small.ckpt", **options: Any
+) -> Path:
+    """Write a checkpoint, with its vocabulary beside it. `options`: see `checkpoint_bytes`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.txt").write_text("\n".join(PIECES) + "\n", encoding="utf-8")
     return write_checkpoint(folder / name, published_weights() if weights is None else weights, **options)

@@ -1,18 +1,22 @@
-"""Checkpoints of the single-stream OPTs, small and filled with seeded numbers: names, shapes and layouts are the published."""
+"""Small checkpoints of the single-stream OPTs with random weights, and with the names and layouts of published ones."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from encoder.single_stream_config import JOINT_PRESETS
+from encoder.single_stream_config import SINGLE_STREAM_PRESETS, SingleStreamConfig
 from tests.support.ckpt_files import write_checkpoint
 from tests.support.published_models import OPTIMIZER, PIECES
 
+Shapes = dict[str, tuple[int, ...]]
+"""The shapes of parameters, by name."""
+
 SMALL_V1 = dataclasses.replace(
-    JOINT_PRESETS["opt-v1"],
+    SINGLE_STREAM_PRESETS["opt-v1"],
     hidden_size=192,
     vocab_size=len(PIECES) + 7,
     layers=3,
@@ -27,7 +31,7 @@ SMALL_V1 = dataclasses.replace(
     image_intermediate=256,
 )
 SMALL_ZOO = dataclasses.replace(
-    JOINT_PRESETS["opt-zoo-trunk"],
+    SINGLE_STREAM_PRESETS["opt-zoo-trunk"],
     hidden_size=128,
     vocab_size=len(PIECES) + 7,
     layers=3,
@@ -36,14 +40,14 @@ SMALL_ZOO = dataclasses.replace(
     max_positions=64,
     region_width=48,
 )
-"""Every size differs from its neighbours, so that one in the place of another shows."""
+"""All sizes differ, so that a test notices if one takes the place of another."""
 
 AUDIO = 24
 WORDS = "uniter.embeddings.word_embeddings.embedding_table"
 LINEAR = "uniter.img_embeddings.img_linear.weight"
 
 
-def _filled(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, np.ndarray]:
+def _filled(shapes: Shapes, seed: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     out = {}
     for name, shape in shapes.items():
@@ -52,15 +56,15 @@ def _filled(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, np.ndarr
     return out
 
 
-def _dense(name, outputs, inputs):
+def _dense(name: str, outputs: int, inputs: int) -> Shapes:
     return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
 
 
-def _norm(name, width):
+def _norm(name: str, width: int) -> Shapes:
     return {f"{name}.gamma": (width,), f"{name}.beta": (width,)}
 
 
-def _blocks(prefix, count, width, inner, in_out):
+def _blocks(prefix: str, count: int, width: int, inner: int, in_out: bool) -> Shapes:
     out = {}
     for i in range(count):
         name = f"{prefix}blocks.{i}."
@@ -77,7 +81,7 @@ def _blocks(prefix, count, width, inner, in_out):
     return out
 
 
-def _text(c):
+def _text(c: SingleStreamConfig) -> Shapes:
     e = "uniter.embeddings."
     return {
         WORDS: (c.vocab_size, c.hidden_size),
@@ -87,7 +91,7 @@ def _text(c):
     }
 
 
-def _audio(c):
+def _audio(c: SingleStreamConfig) -> Shapes:
     a = "uniter.audio_embeddings."
     return {
         **_dense(f"{a}audio_linear", c.hidden_size, AUDIO),
@@ -98,7 +102,7 @@ def _audio(c):
     }
 
 
-def _image(c, features):
+def _image(c: SingleStreamConfig, features: int) -> Shapes:
     e = "uniter.img_embeddings."
     return {
         **_dense(f"{e}img_linear", c.hidden_size, features),
@@ -108,8 +112,8 @@ def _image(c, features):
     }
 
 
-def v1_shapes(c=SMALL_V1) -> dict[str, tuple[int, ...]]:
-    """The fine-tuned retrieval network's (3.1)."""
+def v1_shapes(c: SingleStreamConfig = SMALL_V1) -> Shapes:
+    """List the parameters of the fine-tuned retrieval network (OPT specification, 3.1)."""
     e, v = "uniter.img_embeddings.", "uniter.img_embeddings.vit."
     return {
         **_text(c),
@@ -127,12 +131,15 @@ def v1_shapes(c=SMALL_V1) -> dict[str, tuple[int, ...]]:
 
 
 def v1_weights(seed: int = 0) -> dict[str, np.ndarray]:
-    """All that a fine-tuned V1 file holds."""
+    """Make the weights of a fine-tuned V1 file."""
     return _filled(v1_shapes(), seed)
 
 
 def v1_pretraining_weights(seed: int = 0) -> dict[str, np.ndarray]:
-    """The same network as a pre-training file has it (3.2): tied under the heads' names, the rank head in the ITM head."""
+    """Make the weights of a V1 pre-training file (OPT specification, 3.2).
+
+    Tied weights have the names of the heads, and the rank head is a row of the ITM head.
+    """
     weights, c = v1_weights(seed), SMALL_V1
     tied = {
         "cls.predictions.decoder.weight": WORDS,
@@ -165,8 +172,8 @@ def v1_pretraining_weights(seed: int = 0) -> dict[str, np.ndarray]:
     return weights | itm | _filled(heads, seed + 200) | moments | OPTIMIZER
 
 
-def zoo_shapes(c=SMALL_ZOO) -> dict[str, tuple[int, ...]]:
-    """The trunk (3.4) with the rank head of a retrieval fine-tune."""
+def zoo_shapes(c: SingleStreamConfig = SMALL_ZOO) -> Shapes:
+    """List the parameters of the trunk (OPT specification, 3.4) with a rank head."""
     e = "uniter.img_embeddings."
     return {
         **_text(c),
@@ -181,19 +188,21 @@ def zoo_shapes(c=SMALL_ZOO) -> dict[str, tuple[int, ...]]:
 
 
 def zoo_weights(seed: int = 0) -> dict[str, np.ndarray]:
-    """All that a file of the model zoo's retrieval network holds."""
+    """Make the weights of a file of the model zoo's retrieval network."""
     return _filled(zoo_shapes(), seed)
 
 
-def write_joint(folder: Path, weights: dict[str, np.ndarray], name: str = "joint.ckpt") -> Path:
-    """The checkpoint, with its vocabulary beside it."""
+def write_single_stream(folder: Path, weights: dict[str, np.ndarray], name: str = "single_stream.ckpt") -> Path:
+    """Write a checkpoint, with its vocabulary beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.txt").write_text("\n".join(PIECES) + "\n", encoding="utf-8")
     return write_checkpoint(folder / name, weights)
 
 
-def detections(count: int, width: int = SMALL_ZOO.region_width, seed: int = 0, size: tuple[int, int] = (640, 480)) -> dict:
-    """What a detector's `.npz` holds of a photo of `size`, by the model zoo's names."""
+def detections(
+    count: int, width: int = SMALL_ZOO.region_width, seed: int = 0, size: tuple[int, int] = (640, 480)
+) -> dict[str, np.ndarray]:
+    """Make the arrays of a detector's `.npz` for a photo of `size`, with the model zoo's names."""
     rng = np.random.default_rng([seed, count])
     corners = np.sort(rng.uniform(0, 1, (count, 2, 2)), axis=1) * size
     return {
@@ -206,8 +215,8 @@ def detections(count: int, width: int = SMALL_ZOO.region_width, seed: int = 0, s
     }
 
 
-def write_detections(path: Path, count: int = 5, **options) -> Path:
-    """Such a file."""
+def write_detections(path: Path, count: int = 5, **options: Any) -> Path:
+    """Write a detector's `.npz`. `options`: see `detections`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(path, **detections(count, **options))
     return path

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from encoder.inputs.image_inputs import RegionInput
-from tests.support.fakes import COLOURS, FakeConfig, FakeEncoder, ImageEncodings
+from encoder.api import ImageEncodings
+from encoder.inputs.image_inputs import ImageInput, RegionInput
+from tests.support.fakes import COLOURS, FakeConfig, FakeEncoder
 
 WIDTH = 8
 
@@ -16,10 +18,10 @@ WIDTH = 8
 @dataclass(frozen=True)
 class FakeRegionConfig(FakeConfig):
     name: str = "fake-regions"
-    token_grid: None = None
+    token_grid: tuple[int, int] | None = None
 
     @property
-    def inputs(self) -> RegionInput:
+    def inputs(self) -> ImageInput:
         return RegionInput(6, WIDTH)
 
 
@@ -38,14 +40,19 @@ class FakeRegionEncoder(FakeEncoder):
         return ImageEncodings(self._vectors(colours), tokens)
 
 
-def save_features(path: Path, colour: str = "red", count: int = 4, size: tuple[int, int] = (48, 32), **changes) -> Path:
-    """What a detector found on a photo of one colour, by the model zoo's names; `changes` replace arrays, None leaves out."""
+def save_features(
+    path: Path, colour: str = "red", count: int = 4, size: tuple[int, int] = (48, 32), **changes: ArrayLike | None
+) -> Path:
+    """Write a detector's features of a photo of one colour, by the model zoo's names.
+
+    `changes` replace arrays; None leaves one out.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     features = np.zeros((count, WIDTH), np.float32)
     features[:, :3] = COLOURS[colour]
     step = np.arange(count, dtype=np.float32)[:, None]
     boxes = np.hstack([step, step, step + 10, step + 8])
-    arrays = {
+    arrays: dict[str, ArrayLike | None] = {
         "feat": features,
         "pred_boxes": boxes,
         "scores": np.ones(count),

@@ -1,4 +1,4 @@
-"""Small OPT models with seeded random weights, for tests that need a network but not a trained one."""
+"""Small OPT models with random weights, for tests that need a network but not a trained one."""
 
 from __future__ import annotations
 
@@ -47,7 +47,10 @@ SMALL_MINI = dataclasses.replace(
 
 
 def random_weights(config: OptConfig, seed: int = 0) -> dict[str, np.ndarray]:
-    """Seeded weights of every parameter; std 0.15 so that a wrong activation or layout shows; 8 bits where stored so."""
+    """Make random weights of every parameter, rounded as a model folder stores them.
+
+    Their standard deviation is 0.15, large enough that a test notices a wrong activation or layout.
+    """
     rng = np.random.default_rng(seed)
     out = {}
     for name, shape in parameter_shapes(config).items():
@@ -59,7 +62,7 @@ def random_weights(config: OptConfig, seed: int = 0) -> dict[str, np.ndarray]:
 def write_small_model(
     folder: Path, config: OptConfig = SMALL_MINI, seed: int = 0, weights: dict[str, np.ndarray] | None = None
 ) -> Path:
-    """A model folder with random weights, or these, and a word vocabulary."""
+    """Write a model folder with random weights, or with `weights`, and a word vocabulary."""
     write_model(folder, config, random_weights(config, seed) if weights is None else weights, vocabulary())
     return add_graphs(folder)
 
@@ -78,7 +81,7 @@ def add_graphs(folder: Path) -> Path:
 
 
 def parameter_shapes(config: OptConfig | SingleStreamConfig) -> dict[str, tuple[int, ...]]:
-    """Of every parameter of a network, in the order in which the network has them. Kept too, for few tests need MindSpore."""
+    """List the parameters of a network with their shapes, in its order. Kept on disk, because few tests need MindSpore."""
     kept = kept_graphs(config).with_suffix(".json")
     if not kept.exists():
         from mindspore.nn.utils import no_init_parameters
@@ -95,7 +98,7 @@ def parameter_shapes(config: OptConfig | SingleStreamConfig) -> dict[str, tuple[
 
 
 def keep_graphs(config: OptConfig | SingleStreamConfig) -> Path:
-    """Where the graphs of a config are kept. They are exported once, by one process, however many want them."""
+    """Give the cache folder of a config's graphs. They are exported if they aren't there, by one process at a time."""
     kept = kept_graphs(config)
     if is_whole(kept):
         return kept
@@ -111,7 +114,7 @@ def keep_graphs(config: OptConfig | SingleStreamConfig) -> Path:
 
 
 def vocabulary() -> bytes:
-    """A `tokenizer.json` of WORDS."""
+    """Make a `tokenizer.json` of WORDS."""
     import tokenizers
 
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece({w: i for i, w in enumerate(WORDS)}, unk_token="[UNK]"))

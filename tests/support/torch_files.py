@@ -1,4 +1,4 @@
-"""Writes PyTorch's zip format without PyTorch, for the reader's tests."""
+"""Writes PyTorch's zip format without PyTorch, for the tests of the reader."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import types
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,8 +17,8 @@ STORAGES = {"float32": "FloatStorage", "float16": "HalfStorage", "int64": "LongS
 
 
 def write_torch_file(path: Path, weights: dict[str, np.ndarray]) -> Path:
-    """A state dict as `torch.save` lays it out."""
-    with _fake_torch() as kinds, zipfile.ZipFile(path, "w") as archive:
+    """Write a state dict as `torch.save` does."""
+    with _FakeTorch() as kinds, zipfile.ZipFile(path, "w") as archive:
         stream = io.BytesIO()
         pickler = _Pickler(stream, kinds)
         pickler.dump({name: _Tensor(str(i), value, kinds) for i, (name, value) in enumerate(weights.items())})
@@ -28,48 +29,49 @@ def write_torch_file(path: Path, weights: dict[str, np.ndarray]) -> Path:
 
 
 class _Storage:
-    def __init__(self, kind, key: str, size: int):
+    def __init__(self, kind: type, key: str, size: int):
         self.kind, self.key, self.size = kind, key, size
 
 
 class _Tensor:
-    def __init__(self, key: str, value: np.ndarray, kinds):
+    def __init__(self, key: str, value: np.ndarray, kinds: types.ModuleType):
         self.storage = _Storage(getattr(kinds, STORAGES[value.dtype.name]), key, value.size)
         self.shape, self.kinds = value.shape, kinds
         self.strides = tuple(step // value.itemsize for step in np.ascontiguousarray(value).strides)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return self.kinds._rebuild_tensor_v2, (self.storage, 0, self.shape, self.strides, False, collections.OrderedDict())
 
 
 class _Pickler(pickle.Pickler):
-    def __init__(self, stream, kinds):
+    def __init__(self, stream: io.BytesIO, kinds: types.ModuleType):
         super().__init__(stream, protocol=2)
         self.kinds = kinds
 
-    def persistent_id(self, value):
+    def persistent_id(self, value: object) -> tuple[Any, ...] | None:
         return ("storage", value.kind, value.key, "cpu", value.size) if isinstance(value, _Storage) else None
 
 
-class _fake_torch:
-    """Pickle wants to find the names it writes; they exist only while a file is written."""
+class _FakeTorch:
+    """A fake module `torch`, while a file is written: pickle checks that the names it writes exist."""
 
-    def __enter__(self):
+    def __enter__(self) -> types.ModuleType:
         torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
         for name in STORAGES.values():
             setattr(torch, name, type(name, (), {"__module__": "torch"}))
 
-        def _rebuild_tensor_v2(*parts):
+        def _rebuild_tensor_v2(*parts: object) -> None:
             raise AssertionError("only written, never called")
 
         _rebuild_tensor_v2.__module__, _rebuild_tensor_v2.__qualname__ = "torch._utils", "_rebuild_tensor_v2"
-        utils._rebuild_tensor_v2 = torch._rebuild_tensor_v2 = _rebuild_tensor_v2
-        torch._utils = utils
+        for module in (torch, utils):
+            vars(module)["_rebuild_tensor_v2"] = _rebuild_tensor_v2
+        vars(torch)["_utils"] = utils
         self.saved = {name: sys.modules.get(name) for name in ("torch", "torch._utils")}
         sys.modules |= {"torch": torch, "torch._utils": utils}
         return torch
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         for name, module in self.saved.items():
             if module is None:
                 del sys.modules[name]

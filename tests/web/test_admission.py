@@ -1,4 +1,4 @@
-"""How many may search at once, and what the others are told."""
+"""Admission control: how many searches run at once, and what the others get."""
 
 from __future__ import annotations
 
@@ -22,93 +22,93 @@ from web.state import state_of
 
 
 class Holder:
-    """Stands in a gate until it is let go."""
+    """A thread that holds a slot until it is released."""
 
-    def __init__(self, gate: AdmissionControl) -> None:
-        self.inside, self.go = threading.Event(), threading.Event()
-        self.thread = threading.Thread(target=self._stand, args=(gate,))
+    def __init__(self, admission: AdmissionControl) -> None:
+        self.admitted, self.go = threading.Event(), threading.Event()
+        self.thread = threading.Thread(target=self._hold, args=(admission,))
         self.thread.start()
 
-    def _stand(self, gate: AdmissionControl) -> None:
-        with gate.passing():
-            self.inside.set()
+    def _hold(self, admission: AdmissionControl) -> None:
+        with admission.slot():
+            self.admitted.set()
             self.go.wait(20)
 
-    def leave(self) -> None:
+    def release(self) -> None:
         self.go.set()
         self.thread.join()
 
 
-def test_one_more_than_may_wait_is_told_at_once():
-    gate = AdmissionControl(most=1, most_waiting=0, patience=20)
-    holder = Holder(gate)
-    holder.inside.wait(10)
+def test_one_more_than_may_wait_is_refused_at_once():
+    admission = AdmissionControl(slots=1, queue_limit=0, timeout_s=20)
+    holder = Holder(admission)
+    holder.admitted.wait(10)
 
-    with pytest.raises(Busy, match="try again"), gate.passing():
+    with pytest.raises(Busy, match="try again"), admission.slot():
         pass
-    holder.leave()
-    with gate.passing():
-        assert gate.inside == 1
-    assert (gate.inside, gate.waiting) == (0, 0)
+    holder.release()
+    with admission.slot():
+        assert admission.running == 1
+    assert (admission.running, admission.waiting) == (0, 0)
 
 
-def test_who_waits_comes_in_when_another_leaves():
-    gate = AdmissionControl(most=1, most_waiting=1, patience=20)
-    first = Holder(gate)
-    first.inside.wait(10)
-    second = Holder(gate)
-    assert not second.inside.is_set()
+def test_the_next_in_the_queue_is_admitted_when_a_slot_is_free():
+    admission = AdmissionControl(slots=1, queue_limit=1, timeout_s=20)
+    first = Holder(admission)
+    first.admitted.wait(10)
+    second = Holder(admission)
+    assert not second.admitted.is_set()
 
-    first.leave()
+    first.release()
 
-    assert second.inside.wait(10)
-    second.leave()
+    assert second.admitted.wait(10)
+    second.release()
 
 
-def test_who_waits_comes_in_before_one_who_leaves_and_comes_again():
-    gate, order = AdmissionControl(most=1, most_waiting=1, patience=20), []
+def test_the_queue_goes_before_a_thread_that_leaves_and_comes_again():
+    admission, order = AdmissionControl(slots=1, queue_limit=1, timeout_s=20), []
 
     def come(name: str) -> None:
-        with gate.passing():
+        with admission.slot():
             order.append(name)
 
-    waiting = threading.Thread(target=come, args=("who waited",))
-    with gate.passing():
+    waiting = threading.Thread(target=come, args=("waited",))
+    with admission.slot():
         waiting.start()
-        while not gate.waiting:
+        while not admission.waiting:
             time.sleep(0.001)
     for _ in range(3):
-        come("who came again")
+        come("came again")
     waiting.join()
 
-    assert order[0] == "who waited" and (gate.inside, gate.waiting) == (0, 0)
+    assert order[0] == "waited" and (admission.running, admission.waiting) == (0, 0)
 
 
-def test_patience_ends():
-    gate = AdmissionControl(most=1, most_waiting=1, patience=0.01)
-    holder = Holder(gate)
-    holder.inside.wait(10)
+def test_a_wait_that_takes_too_long_is_refused():
+    admission = AdmissionControl(slots=1, queue_limit=1, timeout_s=0.01)
+    holder = Holder(admission)
+    holder.admitted.wait(10)
 
-    with pytest.raises(Busy), gate.passing():
+    with pytest.raises(Busy), admission.slot():
         pass
-    assert gate.waiting == 0
-    holder.leave()
+    assert admission.waiting == 0
+    holder.release()
 
 
-def test_an_error_inside_frees_the_place():
-    gate = AdmissionControl(most=1, most_waiting=0, patience=1)
-    with pytest.raises(ZeroDivisionError), gate.passing():
+def test_an_error_frees_the_slot():
+    admission = AdmissionControl(slots=1, queue_limit=0, timeout_s=1)
+    with pytest.raises(ZeroDivisionError), admission.slot():
         raise ZeroDivisionError
-    with gate.passing():
+    with admission.slot():
         pass
 
 
 def test_a_search_too_many_is_503_and_says_when_to_ask_again(tmp_path):
     build_gallery(tmp_path)
     app = create_app(Home(tmp_path / "var"), FakeEncoder())
-    gate = state_of(app).service.gate = AdmissionControl(most=1, most_waiting=0, patience=1)
-    holder = Holder(gate)
-    holder.inside.wait(10)
+    admission = state_of(app).service.admission = AdmissionControl(slots=1, queue_limit=0, timeout_s=1)
+    holder = Holder(admission)
+    holder.admitted.wait(10)
     client = app.test_client()
 
     refused = client.get("/api/v1/search?q=red")
@@ -119,50 +119,51 @@ def test_a_search_too_many_is_503_and_says_when_to_ask_again(tmp_path):
     assert page.status_code == 503 and "Too much at once" in page.text
     assert client.get("/thumbnails/1").status_code == client.get("/").status_code == 200
     assert "panoptes_searches_running 1.0" in client.get("/metrics").text
-    holder.leave()
+    holder.release()
     assert client.get("/api/v1/search?q=red").status_code == 200
 
 
-def test_the_server_has_threads_left_when_all_gates_are_full(tmp_path):
+def test_the_server_has_threads_left_when_all_slots_and_queues_are_full(tmp_path):
     state = state_of(create_app(Home(tmp_path), FakeEncoder()))
-    gates = [state.service.gate, state.reader.gate, state.changing]
-    assert sum(map(held_by, gates)) + 8 <= THREADS
+    admissions = [state.service.admission, state.reader.admission, state.change_admission]
+    assert sum(map(capacity_of, admissions)) + 8 <= THREADS
 
 
-def held_by(gate: AdmissionControl) -> int:
-    """How many threads a gate holds before it sends one away."""
-    leave, away, held = threading.Event(), threading.Event(), []
+def capacity_of(admission: AdmissionControl) -> int:
+    """The number of threads that are admitted or wait before one is refused."""
+    leave, refused, threads = threading.Event(), threading.Event(), []
 
     def come() -> None:
         try:
-            with gate.passing():
+            with admission.slot():
                 leave.wait(20)
         except Busy:
-            away.set()
+            refused.set()
 
-    while not away.is_set():
-        held.append(threading.Thread(target=come))
-        held[-1].start()
-        while gate.inside + gate.waiting < len(held) and not away.is_set():
+    while not refused.is_set():
+        threads.append(threading.Thread(target=come))
+        threads[-1].start()
+        while admission.running + admission.waiting < len(threads) and not refused.is_set():
             time.sleep(0.001)
     leave.set()
-    for thread in held:
+    for thread in threads:
         thread.join()
-    return len(held) - 1
+    return len(threads) - 1
 
 
 def test_one_application_never_waits_for_another(tmp_path):
     build_gallery(tmp_path)
     home, encoder = Home(tmp_path / "var"), FakeEncoder()
     one, other = (create_app(home, encoder, editor=HomeEditor(home, CommandBuilds(home))) for _ in range(2))
-    holders = [Holder(gate) for gate in (state_of(one).reader.gate, state_of(one).changing)]
-    assert all(holder.inside.wait(10) for holder in holders)
+    holders = [Holder(admission) for admission in (state_of(one).reader.admission, state_of(one).change_admission)]
+    assert all(holder.admitted.wait(10) for holder in holders)
 
     added = other.test_client().post("/api/v1/images", data={"image": (io.BytesIO(jpeg("white")), "white.jpg")})
 
     assert added.status_code == 201
-    assert state_of(one).reader.decoder._process is None and state_of(other).reader.decoder._process.is_alive()
-    assert not {id(held) for held in vars(state_of(one)).values()} & {id(held) for held in vars(state_of(other)).values()}
+    worker = state_of(other).reader.decoder._worker
+    assert state_of(one).reader.decoder._worker is None and worker is not None and worker.process.is_alive()
+    assert not {id(part) for part in vars(state_of(one)).values()} & {id(part) for part in vars(state_of(other)).values()}
     for holder in holders:
-        holder.leave()
+        holder.release()
     state_of(other).reader.decoder.close()

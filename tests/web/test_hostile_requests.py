@@ -1,4 +1,4 @@
-"""What strangers may send: photos that are none, paths that lead out, markup, and addresses that nothing may fetch."""
+"""Hostile requests: broken photos, paths that lead out of a folder, markup, and addresses that nothing may fetch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.serving import serve
 from web import create_app
 from web.build_runner import CommandBuilds
 from web.editing import HomeEditor
-from web.photo_decoder import _decoded
+from web.photo_decoder import _decode
 from web.state import state_of
 
 pytestmark = pytest.mark.usefixtures("one_decoder")
@@ -65,7 +65,7 @@ def port(app):
 
 
 def form(name: bytes, content: bytes, *more: bytes) -> dict:
-    """A form with a file as a client may write it by hand."""
+    """A form with a file, written by hand."""
     head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="' + name + b'"\r\n\r\n'
     body = head + content + b"\r\n" + b"".join(more) + b"--x--\r\n"
     return {"data": body, "content_type": "multipart/form-data; boundary=x"}
@@ -86,7 +86,7 @@ def test_every_upload_is_answered(client, path, case):
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_what_is_added_is_a_photo_or_leaves_nothing(client, home, case):
+def test_an_upload_is_a_photo_or_leaves_nothing(client, home, case):
     before = home.collection("default").manifest.version, home.catalog.failures("default"), uploads(home)
     name = os.fsencode(case.name).replace(b'"', b"%22").replace(b"\n", b"%0A")
 
@@ -122,7 +122,7 @@ def uploads(home):
     {"data": b"x", "content_type": "multipart/form-data; boundary=" + "y" * 2000},
 ], ids=["no form", "noise", "boundaries", "cut", "a bare photo", "json", "a word", "many fields", "many parts", "a bad number",
         "a long name", "a long boundary"])  # fmt: skip
-def test_forms_that_are_none_are_refused(client, path, sent):
+def test_broken_forms_are_refused(client, path, sent):
     answer = client.post(path, **sent)
 
     assert 400 <= answer.status_code < 500
@@ -132,7 +132,7 @@ def test_forms_that_are_none_are_refused(client, path, sent):
 
 
 @pytest.mark.parametrize("name", ["a\r\nSet-Cookie: x=1", MARKUP, "../../etc/passwd", "照片.jpg", "\0", "a" * 5000, "{{7*7}}"])
-def test_a_name_is_a_name_only(client, name):
+def test_the_file_name_of_an_upload_is_only_a_name(client, name):
     answer = client.post("/by-image", data={"image": (io.BytesIO(jpeg("red")), name)}, follow_redirects=True)
 
     assert answer.status_code == (400 if "\n" in name else 200)
@@ -142,7 +142,7 @@ def test_a_name_is_a_name_only(client, name):
 
 @pytest.mark.parametrize("room", ["/static/", "/images/", "/thumbnails/", "/photo/", "/by-image/", "/api/v1/collections/"])
 @pytest.mark.parametrize("path", OUT)
-def test_no_path_leads_out(port, room, path):
+def test_no_path_leads_out_of_a_folder(port, room, path):
     with socket.create_connection(("127.0.0.1", port), timeout=20) as raw:
         raw.sendall(f"GET {room}{path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
         answer = b"".join(iter(lambda: raw.recv(65536), b""))
@@ -154,7 +154,7 @@ def test_no_path_leads_out(port, room, path):
 
 
 def scripted(page: str) -> list:
-    """What would run, or comes from elsewhere, in a page."""
+    """The elements of a page that would run, or come from another site."""
     tags = Found(page).tags
     return [
         (tag, attributes) for tag, attributes in tags
@@ -191,7 +191,7 @@ def test_markup_in_all_that_a_collection_holds_stays_text(tmp_path, monkeypatch)
 
 @pytest.fixture
 def offline(monkeypatch):
-    """Notes what would have gone out, and lets nothing."""
+    """Collect every attempt to connect, and refuse it."""
     tried = []
 
     def refuse(*args, **_):
@@ -220,15 +220,15 @@ def test_nothing_is_ever_fetched(app, offline, address):
     assert not offline
 
 
-def test_what_decodes_fetches_nothing_either(offline):
+def test_decoding_fetches_nothing(offline):
     config = FakeEncoder().config
     drawing = b"<svg xmlns='http://www.w3.org/2000/svg'><image href='http://127.0.0.1:9/a.jpg'/></svg>"
     for content in (drawing, *(address.encode() for address in ELSEWHERE), *(case.content for case in CASES.values())):
-        _decoded(content, config)
+        _decode(content, config)
     assert not offline
 
 
-def test_a_photo_whose_place_is_an_address_is_not_there(tmp_path, monkeypatch, offline):
+def test_a_photo_whose_uri_is_an_http_address_is_not_found(tmp_path, monkeypatch, offline):
     plain = galleries._image
     monkeypatch.setattr(galleries, "_image", lambda *them: dataclasses.replace(plain(*them), uri=ELSEWHERE[0]))
     build_gallery(tmp_path, [Shot("a.jpg", "red")])

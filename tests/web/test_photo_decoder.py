@@ -1,4 +1,4 @@
-"""Photos of strangers: what is refused before it is decoded, and what happens to a decoder that goes wrong."""
+"""Photos of strangers: those that are refused before they are decoded, and decoders that fail."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import signal
 import struct
 import time
 import zlib
+from multiprocessing.process import BaseProcess
+from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
@@ -21,7 +23,7 @@ from search.query.query_photo import read_photo_with_preview
 from tests.support.fakes import FakeConfig, jpeg, photo
 from web.errors import Busy
 from web.image_types import upload_format
-from web.photo_decoder import PhotoDecoder, check
+from web.photo_decoder import PhotoDecoder, check_upload
 
 CONFIG = FakeConfig()
 
@@ -33,14 +35,25 @@ def decoder():
     decoder.close()
 
 
-def saved(kind: str, **options) -> bytes:
+def worker_of(decoder: PhotoDecoder) -> BaseProcess:
+    """The process that decodes."""
+    assert decoder._worker is not None
+    return decoder._worker.process
+
+
+def pid_of(process: BaseProcess) -> int:
+    assert process.pid is not None
+    return process.pid
+
+
+def saved(kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     photo("red").save(buffer, kind, **options)
     return buffer.getvalue()
 
 
 def png(width: int, height: int) -> bytes:
-    """A PNG that says it has so many pixels, and has a few bytes of them."""
+    """A PNG whose header says it has so many pixels, with a few bytes of them."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
@@ -51,7 +64,7 @@ def png(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_what_is_taken_gives_what_decoding_here_gives(decoder, kind):
+def test_the_decoder_gives_the_same_as_decoding_in_this_process(decoder, kind):
     content = saved(kind)
 
     prepared, preview = decoder.read(content, CONFIG)
@@ -62,7 +75,7 @@ def test_what_is_taken_gives_what_decoding_here_gives(decoder, kind):
 
 
 @pytest.mark.parametrize("kind", ["PPM", "ICO", "PCX", "TGA", "PDF", "EPS", "AVIF", "ICNS"])
-def test_other_formats_are_not_taken_even_where_they_could_be_read(decoder, kind):
+def test_other_formats_are_refused_even_if_they_could_be_read(decoder, kind):
     try:
         content = saved(kind)
     except (KeyError, OSError):
@@ -77,7 +90,7 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(decoder, size):
     if width * height <= 64_000_000:
         pytest.skip("few enough")
     with pytest.raises(UnreadablePhoto, match="has more than the 64 million pixels"):
-        check(png(width, height))
+        check_upload(png(width, height))
     with pytest.raises(UnreadablePhoto):
         decoder.read(png(width, height), CONFIG)
 
@@ -88,34 +101,34 @@ def test_a_signature_of_one_kind_and_the_rest_of_another_is_damaged(decoder):
 
 
 def test_a_photo_that_takes_too_long_is_given_up_and_the_next_one_is_read():
-    decoder = PhotoDecoder(seconds=60)
+    decoder = PhotoDecoder(timeout_s=60)
     try:
         decoder.read(jpeg("red"), CONFIG)
-        decoder._seconds = 0.2
-        os.kill(decoder._process.pid, signal.SIGSTOP)  # a decoder that is stuck
+        decoder._timeout_s = 0.2
+        os.kill(pid_of(worker_of(decoder)), signal.SIGSTOP)  # a decoder that is stuck
         with pytest.raises(UnreadablePhoto, match=r"longer than 0\.2 s"):
             decoder.read(jpeg("red"), CONFIG)
-        decoder._seconds = 60
+        decoder._timeout_s = 60
         assert decoder.read(jpeg("blue"), CONFIG)[0].shape == (32, 32, 3)
     finally:
         decoder.close()
 
 
-def test_a_decoder_that_dies_is_said_and_replaced():
+def test_a_worker_that_died_is_replaced():
     decoder = PhotoDecoder()
     try:
         decoder.read(jpeg("red"), CONFIG)
-        first = decoder._process
-        os.kill(first.pid, signal.SIGKILL)
+        first = worker_of(decoder)
+        os.kill(pid_of(first), signal.SIGKILL)
         first.join()
         assert decoder.read(jpeg("blue"), CONFIG)[0].shape == (32, 32, 3)
-        assert decoder._process.pid != first.pid
+        assert worker_of(decoder).pid != first.pid
     finally:
         decoder.close()
 
 
 @pytest.mark.parametrize("at_once", [True, False], ids=["no process", "a process that ends at once"])
-def test_a_decoder_that_cannot_be_started_is_said_and_tried_again(monkeypatch, at_once):
+def test_a_worker_that_cannot_start_is_an_error_and_the_next_photo_tries_again(monkeypatch, at_once):
     decoder = PhotoDecoder()
     with monkeypatch.context() as patched:
         if at_once:
@@ -133,7 +146,7 @@ def test_a_decoder_that_cannot_be_started_is_said_and_tried_again(monkeypatch, a
 
 
 def test_a_photo_that_takes_too_much_memory_is_an_error():
-    decoder = PhotoDecoder(memory=60_000_000)
+    decoder = PhotoDecoder(memory_bytes=60_000_000)
     buffer = io.BytesIO()
     Image.new("RGBA", (7000, 7000)).save(buffer, "PNG", compress_level=1)
     try:
@@ -147,8 +160,9 @@ def test_a_photo_that_takes_too_much_memory_is_an_error():
 def test_the_worker_ends_with_its_parent():
     decoder = PhotoDecoder()
     decoder.read(jpeg("red"), CONFIG)
-    process = decoder._process
-    decoder._connection.close()  # what the end of this process would do
+    process = worker_of(decoder)
+    assert decoder._worker is not None
+    decoder._worker.connection.close()  # as the end of this process would
 
     deadline = time.monotonic() + 30
     while process.is_alive() and time.monotonic() < deadline:

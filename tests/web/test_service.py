@@ -68,7 +68,7 @@ def test_the_server_answers_while_the_model_loads(home):
     assert client.get("/api/v1/search?q=red").status_code == 200
 
 
-def test_ready_means_that_sentences_can_be_asked_and_that_a_search_has_opened_the_collection(home):
+def test_ready_means_that_the_model_is_warm_and_a_search_has_opened_the_collection(home):
     encoder = FakeEncoder()
     client = create_app(home, lambda: encoder).test_client()
     wait_for(lambda: client.get("/readyz").status_code == 200)
@@ -83,7 +83,7 @@ def test_ready_means_that_sentences_can_be_asked_and_that_a_search_has_opened_th
         (RuntimeError("secret"), "The model can't be loaded: the server's log says why."),
     ],
 )
-def test_a_model_that_cannot_be_loaded_is_said(home, error, says):
+def test_a_model_that_cannot_be_loaded_is_an_error_with_one_line(home, error, says):
     def load():
         raise error
 
@@ -124,7 +124,7 @@ def test_many_at_once_over_the_real_server(home):
         assert set(pool.map(ask, ["/?q=red", "/api/v1/search?q=blue", "/thumbnails/1", "/images/2"] * 10)) == {200}
 
 
-def test_a_taken_port_is_said(home):
+def test_a_taken_port_is_an_error(home):
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()

@@ -1,4 +1,4 @@
-"""Index runs are started, watched and cancelled, and what they could not read is listed."""
+"""Starts, watches and cancels index runs, and lists the files that they could not read."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import asdict
 from flask import Blueprint, request, url_for
 
 from search.query.query import LARGEST_ID
+from storage import Home
 from storage.catalog.catalog import RUNNING, STARTING
 from storage.errors import (
     CollectionBusy,
@@ -33,7 +34,7 @@ UNKNOWN = (UnknownCollection, InvalidName)
 def sources(name: str) -> dict:
     """What a collection can be built from again: the sources that it was built from."""
     known = _home().catalog.sources(_home().collection(name).name)
-    return {"collection": name, "sources": [{"source": source, **told} for source, told in known.items()]}
+    return {"collection": name, "sources": [{"source": source, **recorded} for source, recorded in known.items()]}
 
 
 @builds.post("/builds")
@@ -57,8 +58,8 @@ def sources(name: str) -> dict:
 def start(name: str) -> tuple[dict, int, dict]:
     """Build a collection again from one of its sources, as `build-index` was last run on it."""
     _home().collection(name)
-    run_id = state().writing.builds.start(name, _source())
-    return _described(name, run_id), 202, {"Location": url_for("builds.watch", name=name, run_id=run_id)}
+    run_id = state().required_editor().builds.start(name, _named_source())
+    return _build_json(name, run_id), 202, {"Location": url_for("builds.watch", name=name, run_id=run_id)}
 
 
 @builds.get("/builds/<int:run_id>")
@@ -70,7 +71,7 @@ def start(name: str) -> tuple[dict, int, dict]:
 )
 def watch(name: str, run_id: int) -> dict:
     """Watch an index run, whoever began it."""
-    return _described(name, run_id)
+    return _build_json(name, run_id)
 
 
 @builds.delete("/builds/<int:run_id>")
@@ -83,8 +84,8 @@ def watch(name: str, run_id: int) -> dict:
 def cancel(name: str, run_id: int) -> tuple[dict, int]:
     """Cancel an index run that this server began; what it encoded stays for the next one."""
     _home().collection(name)
-    state().writing.builds.cancel(name, _known(name, run_id))
-    return _described(name, run_id), 202
+    state().required_editor().builds.cancel(name, _checked_run_id(name, run_id))
+    return _build_json(name, run_id), 202
 
 
 @builds.get("/failures")
@@ -100,7 +101,7 @@ def failures(name: str) -> dict:
     return {"collection": name, "total": len(found), "failures": found[:limit]}
 
 
-def _source() -> str:
+def _named_source() -> str:
     sent = request.get_json(silent=True)
     source = sent.get("source") if isinstance(sent, dict) else None
     if not isinstance(source, str) or not source:
@@ -108,24 +109,28 @@ def _source() -> str:
     return source
 
 
-def _described(name: str, run_id: int) -> dict:
-    home, editing = _home(), state().editor
-    run = home.catalog.run(home.collection(name).name, _known(name, run_id))
-    ours = editing.builds if editing is not None else None
+def _build_json(name: str, run_id: int) -> dict:
+    home, editor = _home(), state().editor
+    run = home.catalog.run(home.collection(name).name, _checked_run_id(name, run_id))
+    builds = editor.builds if editor is not None else None
     return {
         "collection": name,
         **asdict(run),
-        "cancellable": run.state in (STARTING, RUNNING) and ours is not None and ours.is_running(run_id),
-        "problem": ours.problem(run_id) if ours is not None else None,
+        "cancellable": run.state in (STARTING, RUNNING) and builds is not None and builds.is_running(run_id),
+        "problem": builds.problem(run_id) if builds is not None else None,
     }
 
 
-def _known(name: str, run_id: int) -> int:
-    """The id, unless no database could hold it."""
+def _checked_run_id(name: str, run_id: int) -> int:
+    """The id.
+
+    Raises:
+        UnknownRun: It is larger than any id in the catalog.
+    """
     if run_id > LARGEST_ID:
         raise UnknownRun(name, run_id)
     return run_id
 
 
-def _home():
+def _home() -> Home:
     return state().service.home

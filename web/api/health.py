@@ -1,4 +1,4 @@
-"""What watches over a server asks: does it live, is it ready, how is it doing."""
+"""Health checks and metrics, for what watches over a server."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from flask import Blueprint, Response
 
 from web.api.schemas import State
 from web.api.spec import Answer, describe
-from web.serving.metrics import TEXT
+from web.serving.metrics import CONTENT_TYPE
 from web.state import state
 
 health = Blueprint("health", __name__)
@@ -34,4 +34,4 @@ def readyz() -> tuple[dict, int]:
 @describe(Answer(200, "One sample a line", str, "text/plain"))
 def metrics() -> Response:
     """Counters and times in Prometheus' text format."""
-    return Response(state().metrics.text(), content_type=TEXT)
+    return Response(state().metrics.text(), content_type=CONTENT_TYPE)

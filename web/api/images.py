@@ -1,4 +1,4 @@
-"""Photos are added to the collection that is searched, and deleted from it."""
+"""Adds photos to the collection that is searched, and deletes them."""
 
 from __future__ import annotations
 
@@ -24,48 +24,48 @@ from web.errors import BadParameter, Busy, ModelFailed, ModelLoading, NotAdded, 
 from web.image_types import upload_ending
 from web.photo_urls import photo_urls
 from web.state import state
-from web.uploads import sent_bytes
+from web.uploads import upload_bytes
 
-changes = Blueprint("changes", __name__, url_prefix="/api/v1")
-UNWRITTEN = (ReadOnly, Busy, CollectionBusy, UnfinishedRun, UnusableHome)
+images = Blueprint("changes", __name__, url_prefix="/api/v1")  # metrics and the log have this name
+WRITE_PROBLEMS = (ReadOnly, Busy, CollectionBusy, UnfinishedRun, UnusableHome)
 
 
-@changes.post("/images")
+@images.post("/images")
 @describe(
     Answer(201, "It was added", schemas.Added),
     Answer(200, "Its content was there already; captions that are new were added to it", schemas.Added),
     form=(parameters.IMAGE, parameters.CAPTIONS, parameters.LANGUAGE),
-    problems=(*UNWRITTEN, BadParameter, BadQuery, NotAdded, TooLarge, ModelLoading, ModelFailed, OtherWeights),
+    problems=(*WRITE_PROBLEMS, BadParameter, BadQuery, NotAdded, TooLarge, ModelLoading, ModelFailed, OtherWeights),
     operation="addPhoto",
 )
 def add() -> tuple[dict, int, dict]:
     """Add a photo to the collection that is searched, with captions."""
-    service, adding = state().service, state().writing
+    service, editor = state().service, state().required_editor()
     captions, language = parameters.CAPTIONS.read(request.form), parameters.LANGUAGE.read(request.form)
-    content, encoder = sent_bytes(request.files.get(parameters.IMAGE.name)), service.encoder
-    state().reader.decoded(content, encoder.config)
+    content, encoder = upload_bytes(request.files.get(parameters.IMAGE.name)), service.encoder
+    state().reader.decode(content, encoder.config)
     photo = SentPhoto(content, upload_ending(content[:16]), captions, language)
-    with state().changing.passing():
-        added = adding.add(service.collection_name, photo, encoder)
-        service.show(added.version)
-    addresses = photo_urls(added.image_id)
-    answer = {"id": added.image_id, "version": added.version, "existed": added.existed} | addresses
-    return answer, 200 if added.existed else 201, {"Location": addresses["image_url"]}
+    with state().change_admission.slot():
+        added = editor.add(service.collection_name, photo, encoder)
+        service.wait_for_version(added.version)
+    urls = photo_urls(added.image_id)
+    answer = {"id": added.image_id, "version": added.version, "existed": added.existed} | urls
+    return answer, 200 if added.existed else 201, {"Location": urls["image_url"]}
 
 
-@changes.delete("/images/<int:image_id>")
+@images.delete("/images/<int:image_id>")
 @describe(
     Answer(200, "It is not found any more", schemas.Deleted),
     takes=(parameters.PHOTO_IN_PATH,),
-    problems=(*UNWRITTEN, UnknownId, UnknownCollection, EmptyCollection),
+    problems=(*WRITE_PROBLEMS, UnknownId, UnknownCollection, EmptyCollection),
     operation="deletePhoto",
 )
 def delete(image_id: int) -> dict:
     """Delete a photo and its captions from the collection that is searched."""
-    service, _ = state().service, state().writing
+    service, _ = state().service, state().required_editor()
     if image_id > LARGEST_ID:
         raise UnknownId("image", image_id)
-    with state().changing.passing():
-        done = delete_images(service.home, service.collection_name, [image_id])
-        service.show(done["version"])
-    return {"id": image_id, "version": done["version"], "images": done["images"], "captions": done["captions"]}
+    with state().change_admission.slot():
+        deleted = delete_images(service.home, service.collection_name, [image_id])
+        service.wait_for_version(deleted["version"])
+    return {"id": image_id, "version": deleted["version"], "images": deleted["images"], "captions": deleted["captions"]}

@@ -1,4 +1,4 @@
-"""Photos and thumbnails by id, from the collection's own records; no path ever comes from a request."""
+"""Photos and thumbnails by id. Their paths come from the collection's own records, never from a request."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from flask import Blueprint, Response, request, send_file
 from search.query.query import LARGEST_ID
 from storage.errors import EmptyCollection, UnknownCollection, UnknownId
 from storage.photo_uri import PhotoUri
+from storage.snapshot import Snapshot
 from web.api.spec import Answer, describe
 from web.errors import NotKept
 from web.image_types import browser_type
@@ -17,7 +18,7 @@ from web.parameters import PHOTO_IN_PATH
 from web.state import state
 
 media = Blueprint("media", __name__)
-NOT_HERE = (UnknownId, UnknownCollection, EmptyCollection)
+NO_PHOTO = (UnknownId, UnknownCollection, EmptyCollection)
 UNCHANGED = Answer(304, "Unchanged since it was fetched", media=None)
 
 
@@ -28,19 +29,19 @@ UNCHANGED = Answer(304, "Unchanged since it was fetched", media=None)
     UNCHANGED,
     Answer(416, "A range that the file does not have", media="text/html"),
     takes=(PHOTO_IN_PATH,),
-    problems=(*NOT_HERE, NotKept),
+    problems=(*NO_PHOTO, NotKept),
     operation="image",
 )
 def original(image_id: int) -> Response:
     """The photo's own file; its thumbnail where browsers can't show the format."""
-    snapshot = _snapshot_with(image_id)
+    snapshot = _snapshot_for(image_id)
     record = snapshot.images([image_id])[0]
-    place = PhotoUri.at(record.uri)
-    head, file = _opened(place, image_id)
+    uri = PhotoUri.at(record.uri)
+    head, file = _open_photo(uri, image_id)
     kind = browser_type(head)
     if kind is None:
         return _jpeg(snapshot.thumbnail(image_id), record.sha256)
-    response = send_file(file, mimetype=kind, conditional=True, etag=record.sha256, download_name=_name(place))
+    response = send_file(file, mimetype=kind, conditional=True, etag=record.sha256, download_name=_download_name(uri))
     response.headers["Cache-Control"] = "private, no-cache"
     return response
 
@@ -52,21 +53,28 @@ def original(image_id: int) -> Response:
     UNCHANGED,
     Answer(416, "A range that it does not have", media="text/html"),
     takes=(PHOTO_IN_PATH,),
-    problems=NOT_HERE,
+    problems=NO_PHOTO,
 )
 def thumbnail(image_id: int) -> Response:
     """A small JPEG of the photo, made when it was indexed."""
-    snapshot = _snapshot_with(image_id)
+    snapshot = _snapshot_for(image_id)
     return _jpeg(snapshot.thumbnail(image_id), snapshot.images([image_id])[0].sha256)
 
 
-def _opened(place: PhotoUri, image_id: int) -> tuple[bytes, Path | BytesIO]:
-    """The photo's first 16 bytes, and what `send_file` takes: its file, or its bytes where it lies in a tar."""
+def _open_photo(uri: PhotoUri, image_id: int) -> tuple[bytes, Path | BytesIO]:
+    """Open a photo's file.
+
+    Returns:
+        Its first 16 bytes, and what `send_file` takes: its path, or its bytes if it is in a tar.
+
+    Raises:
+        NotKept: The file is not there any more.
+    """
     try:
-        if place.path.is_file():  # a pipe would be waited for
-            with place.open() as file:
+        if uri.path.is_file():  # a pipe would be waited for
+            with uri.open() as file:
                 head = file.read(16)
-                return head, place.path if place.member is None else BytesIO(head + file.read())
+                return head, uri.path if uri.member is None else BytesIO(head + file.read())
     except OSError:
         pass
     raise NotKept(
@@ -75,13 +83,13 @@ def _opened(place: PhotoUri, image_id: int) -> tuple[bytes, Path | BytesIO]:
     )
 
 
-def _name(place: PhotoUri) -> str:
-    """What a browser may call the photo when it is saved; control characters can't stand in a header."""
-    name = Path(place.member or place.path).name
+def _download_name(uri: PhotoUri) -> str:
+    """The file name that a browser saves the photo under, without control characters: a header can't have them."""
+    name = Path(uri.member or uri.path).name
     return "".join(character if character.isprintable() else "_" for character in name)
 
 
-def _snapshot_with(image_id: int):
+def _snapshot_for(image_id: int) -> Snapshot:
     if image_id > LARGEST_ID:
         raise UnknownId("image", image_id)
     return state().service.snapshot()
@@ -90,4 +98,5 @@ def _snapshot_with(image_id: int):
 def _jpeg(content: bytes, sha256: str) -> Response:
     response = send_file(BytesIO(content), mimetype="image/jpeg", etag=f"{sha256}-thumbnail")
     response.headers["Cache-Control"] = "private, no-cache"
-    return response.make_conditional(request)
+    response.make_conditional(request)
+    return response

@@ -1,14 +1,14 @@
-"""What the API answers with, as types: the document's schemas are made of them, and tests hold the answers to them."""
+"""The types of the API's answers.
+
+The schemas of the API's document are made of these classes, and tests hold the answers to them. The names and docstrings of the
+classes, and the lines in `meaning(...)`, stand in the document: programs and people read them there.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
-
-from search.query.query import MODES
-from search.retrieval.calibration import WORDS
-from storage.catalog.catalog import DONE, FAILED, INTERRUPTED, RUNNING, STARTING
 
 Chance = Annotated[float, Meta(ge=0, le=1)]
 Heat = Annotated[
@@ -18,32 +18,32 @@ Heat = Annotated[
 Time = Annotated[str, Meta(description="ISO 8601, UTC")]
 
 
-def said(kind: object, description: str) -> object:
-    """A type with a line on what it stands for."""
-    return Annotated[kind, Meta(description=description)]
+def meaning(description: str) -> Meta:
+    """Describe a field in the document, inside `Annotated`."""
+    return Meta(description=description)
 
 
 class Exact(Struct, forbid_unknown_fields=True):
-    """Has these members and no other."""
+    """A JSON object that has its fields and no others."""
 
 
 class Problem(Exact):
     """What is wrong and what to do, as a problem document (RFC 9457)."""
 
-    type: said(str, "What programs tell it by, such as urn:panoptes:problem:outdated-cursor")
-    title: said(str, "The status in words")
+    type: Annotated[str, meaning("What programs tell it by, such as urn:panoptes:problem:outdated-cursor")]
+    title: Annotated[str, meaning("The status in words")]
     status: int
-    detail: said(str, "What is wrong and what to do, in one line")
-    instance: said(str, "The path that was asked")
-    request_id: said(str, "Also in the header X-Request-ID, and in the server's log")
+    detail: Annotated[str, meaning("What is wrong and what to do, in one line")]
+    instance: Annotated[str, meaning("The path that was asked")]
+    request_id: Annotated[str, meaning("Also in the header X-Request-ID, and in the server's log")]
 
 
 class CollectionItem(Exact):
     """A collection of the home."""
 
     name: str
-    version: said(int, "0 where nothing is published")
-    searched: said(bool, "Whether this server searches it")
+    version: Annotated[int, meaning("0 where nothing is published")]
+    searched: Annotated[bool, meaning("Whether this server searches it")]
 
 
 class Collections(Exact):
@@ -66,7 +66,7 @@ class Versions(Exact):
     """Those of one collection."""
 
     collection: str
-    versions: said(list[Version], "Newest first")
+    versions: Annotated[list[Version], meaning("Newest first")]
 
 
 class Run(Exact):
@@ -74,42 +74,44 @@ class Run(Exact):
 
     run_id: int
     source: str
-    state: said(Literal[STARTING, RUNNING, DONE, FAILED, INTERRUPTED], "starting: its photos are not even listed yet")
+    state: Annotated[
+        Literal["starting", "running", "done", "failed", "interrupted"], meaning("starting: its photos are not even listed yet")
+    ]
     started_at: Time
     finished_at: Time | None
-    total: said(int, "Photos of the source")
-    done: said(int, "Photos of the source that are through")
+    total: Annotated[int, meaning("Photos of the source")]
+    done: Annotated[int, meaning("Photos of the source that are through")]
     added: int
     unchanged: int
     failed: int
     images_per_second: float
-    version: said(int | None, "What it published")
+    version: Annotated[int | None, meaning("What it published")]
 
 
 class Runs(Exact):
     """Those of one collection."""
 
     collection: str
-    runs: said(list[Run], "Newest first")
+    runs: Annotated[list[Run], meaning("Newest first")]
 
 
 class Build(Run):
     """An index run, to watch."""
 
     collection: str
-    cancellable: said(bool, "Whether this server began it and it goes on")
-    problem: said(str | None, "Why it ended before its time, where this server began it")
+    cancellable: Annotated[bool, meaning("Whether this server began it and it goes on")]
+    problem: Annotated[str | None, meaning("Why it ended before its time, where this server began it")]
 
 
 class Source(Exact):
     """What the collection was built from, and the options of `build-index` that it is built with again."""
 
-    source: said(str, "A path where the server runs")
+    source: Annotated[str, meaning("A path where the server runs")]
     format: str | None
-    captions: said(list[str], "Files with more captions")
-    languages: said(list[str], "Their languages: one of each or one for all")
-    limit: said(int | None, "Only so many of its photos")
-    keep_missing: said(bool, "Whether photos that it has no more are kept")
+    captions: Annotated[list[str], meaning("Files with more captions")]
+    languages: Annotated[list[str], meaning("Their languages: one of each or one for all")]
+    limit: Annotated[int | None, meaning("Only so many of its photos")]
+    keep_missing: Annotated[bool, meaning("Whether photos that it has no more are kept")]
 
 
 class Sources(Exact):
@@ -122,7 +124,7 @@ class Sources(Exact):
 class Wanted(Struct):
     """What is to be built again."""
 
-    source: said(str, "One of the collection's sources")
+    source: Annotated[str, meaning("One of the collection's sources")]
 
 
 class Failure(Exact):
@@ -130,25 +132,25 @@ class Failure(Exact):
 
     uri: str
     source: str
-    reason: said(str, "A code, such as damaged")
-    sentence: said(str, "The same for people")
-    searchable: said(bool, "Whether the collection has it as it was before")
+    reason: Annotated[str, meaning("A code, such as damaged")]
+    sentence: Annotated[str, meaning("The same for people")]
+    searchable: Annotated[bool, meaning("Whether the collection has it as it was before")]
 
 
 class Failures(Exact):
     """Those of one collection."""
 
     collection: str
-    total: said(int, "How many there are")
-    failures: said(list[Failure], "The first of them, by uri")
+    total: Annotated[int, meaning("How many there are")]
+    failures: Annotated[list[Failure], meaning("The first of them, by uri")]
 
 
 class Added(Exact):
     """A photo of the collection."""
 
     id: int
-    version: said(int, "The version of the collection that has it")
-    existed: said(bool, "Whether its content was there before")
+    version: Annotated[int, meaning("The version of the collection that has it")]
+    existed: Annotated[bool, meaning("Whether its content was there before")]
     thumbnail_url: str
     image_url: str
 
@@ -157,8 +159,8 @@ class Deleted(Exact):
     """A photo that the collection has no more."""
 
     id: int
-    version: said(int, "The version of the collection without it")
-    images: said(int, "How many are left")
+    version: Annotated[int, meaning("The version of the collection without it")]
+    images: Annotated[int, meaning("How many are left")]
     captions: int
 
 
@@ -181,11 +183,11 @@ class Status(Exact):
 
     collection: str
     model: Model
-    version: said(int, "0 where nothing is indexed")
+    version: Annotated[int, meaning("0 where nothing is indexed")]
     images: int
     captions: int
     languages: list[str]
-    index_fingerprint: said(str | None, "The weights that made the index")
+    index_fingerprint: Annotated[str | None, meaning("The weights that made the index")]
 
 
 class Word(Exact):
@@ -200,16 +202,16 @@ class Explanation(Exact):
 
     query: str
     id: int
-    version: said(int, "The version of the collection")
-    sentence: said(str, "What the cross-modal encoder read")
-    match_logit: said(float, "What it said")
-    preprocessing: said(
+    version: Annotated[int, meaning("The version of the collection")]
+    sentence: Annotated[str, meaning("What the cross-modal encoder read")]
+    match_logit: Annotated[float, meaning("What it said")]
+    preprocessing: Annotated[
         Literal["squash", "center_crop", "resize_crop"],
-        "How the photo was made the square that the maps lie over: all of it, squashed, or the square in its middle",
-    )
-    grid: said(list[int], "[h, w] of every map")
+        meaning("How the photo was made the square that the maps lie over: all of it, squashed, or the square in its middle"),
+    ]
+    grid: Annotated[list[int], meaning("[h, w] of every map")]
     heat: Heat
-    words: said(list[Word], "The sentence's tokens in their order, as they stand there")
+    words: Annotated[list[Word], meaning("The sentence's tokens in their order, as they stand there")]
     notices: list[str]
 
 
@@ -217,8 +219,8 @@ class Term(Exact):
     """One part of what a query was read as."""
 
     kind: Literal["words", "photo", "image", "caption"]
-    value: said(str | int | None, "The words, the id of a photo or caption, or null for the photo that was sent")
-    weight: said(float, "Below 0 where it is to be avoided")
+    value: Annotated[str | int | None, meaning("The words, the id of a photo or caption, or null for the photo that was sent")]
+    weight: Annotated[float, meaning("Below 0 where it is to be avoided")]
 
 
 class Stages(Exact):
@@ -232,39 +234,51 @@ class Stages(Exact):
     fold: float
     fetch: float
     total: float
-    cached: said(float, "There only where the answer was known from before") | UnsetType = UNSET
+    cached: Annotated[float, meaning("There only where the answer was known from before")] | UnsetType = UNSET
 
 
-class Place(Exact):
-    """What every hit tells about its place at each stage."""
+class RankedHit(Exact):
+    """A hit's ranks and scores at each stage."""
 
     id: int
-    rank: said(int, "The place in the whole list, from 1")
-    score: said(float, "Never rises down the list")
-    first_stage_score: said(float, "Cosine of the two vectors; in mode lexical the BM25 score")
-    first_stage_rank: said(int, "The place before re-ranking, from 1")
-    lexical_rank: said(int | None, "The place by words, from 1; null where no word was found, or words were not looked for")
-    lexical_score: said(float | None, "BM25; null where lexical_rank is")
-    rerank_rank: said(
+    rank: Annotated[int, meaning("The place in the whole list, from 1")]
+    score: Annotated[float, meaning("Never rises down the list")]
+    first_stage_score: Annotated[float, meaning("Cosine of the two vectors; in mode lexical the BM25 score")]
+    first_stage_rank: Annotated[int, meaning("The place before re-ranking, from 1")]
+    lexical_rank: Annotated[
+        int | None, meaning("The place by words, from 1; null where no word was found, or words were not looked for")
+    ]
+    lexical_score: Annotated[float | None, meaning("BM25; null where lexical_rank is")]
+    rerank_rank: Annotated[
         int | None,
-        "The place after re-ranking and before words and folding, from 1; null where the cross-modal encoder did not read "
-        "the pair",
-    )
-    rerank_score: said(
+        meaning(
+            "The place after re-ranking and before words and folding, from 1; null where the cross-modal encoder did not read "
+            "the pair"
+        ),
+    ]
+    rerank_score: Annotated[
         float | None,
-        "match_logit + w * (first_stage_score - hub_cost), where w comes with the weights; null where the pair was not read",
-    )
-    match_logit: said(float | None, "What the cross-modal encoder said of the pair; null where it did not read it")
-    hub_cost: said(
+        meaning(
+            "match_logit + w * (first_stage_score - hub_cost), where w comes with the weights; null where the pair was not read"
+        ),
+    ]
+    match_logit: Annotated[
+        float | None, meaning("What the cross-modal encoder said of the pair; null where it did not read it")
+    ]
+    hub_cost: Annotated[
         float | None,
-        "What was taken off first_stage_score for being near to queries of all kinds; null where the pair was not read",
-    )
-    match_probability: said(
+        meaning(
+            "What was taken off first_stage_score for being near to queries of all kinds; null where the pair was not read"
+        ),
+    ]
+    match_probability: Annotated[
         Chance | None,
-        "How likely the pair is a match; null where the cross-modal encoder did not read it, and with weights that are not "
-        "calibrated",
-    )
-    duplicates: said(list[int], "Ids of near-duplicates that are folded into this hit")
+        meaning(
+            "How likely the pair is a match; null where the cross-modal encoder did not read it, and with weights that are not "
+            "calibrated"
+        ),
+    ]
+    duplicates: Annotated[list[int], meaning("Ids of near-duplicates that are folded into this hit")]
 
 
 class Caption(Exact):
@@ -275,7 +289,7 @@ class Caption(Exact):
     language: str
 
 
-class ImageHit(Place):
+class ImageHit(RankedHit):
     """A photo that was found, with all of its captions."""
 
     uri: str
@@ -283,7 +297,9 @@ class ImageHit(Place):
     height: int
     metadata: dict
     captions: list[Caption]
-    best_caption: said(int | None, "The id of the caption that fits the query best by itself; null where there is none")
+    best_caption: Annotated[
+        int | None, meaning("The id of the caption that fits the query best by itself; null where there is none")
+    ]
     thumbnail_url: str
     image_url: str
 
@@ -299,7 +315,7 @@ class CaptionPhoto(Exact):
     image_url: str
 
 
-class CaptionHit(Place):
+class CaptionHit(RankedHit):
     """A caption that was found, with its photo."""
 
     text: str
@@ -307,43 +323,49 @@ class CaptionHit(Place):
     image: CaptionPhoto
 
 
-class Found(Exact, tag_field="to"):
+class SearchAnswer(Exact, tag_field="to"):
     """Hits, best first, and how they came about."""
 
-    query: said(str | None, "The sentence, or the name of the photo that was sent")
+    query: Annotated[str | None, meaning("The sentence, or the name of the photo that was sent")]
     image_id: int | None
-    terms: said(list[Term], "What the query was read as")
-    mode: Literal[MODES]
+    terms: Annotated[list[Term], meaning("What the query was read as")]
+    mode: Literal["vector", "lexical", "hybrid"]
     where: str | None
     offset: int
-    total: said(int, "How many hits can be reached by paging")
-    reranked: said(
+    total: Annotated[int, meaning("How many hits can be reached by paging")]
+    reranked: Annotated[
         int,
-        "How many candidates the cross-modal encoder read: fewer than asked for where there was no time for more, or no "
-        "more are there",
-    )
-    version: said(int, "The version of the collection that was searched")
-    cursor: said(str | None, "For the next page, on this version of the collection; null on the last")
-    relevance: said(
-        Literal[(*WORDS, None)],
-        "How well the best hit of the whole list fits, whatever the page: strong where its match_probability is at least 0.5, "
-        "weak from 0.1, none below; null where no hit has one",
-    )
-    notices: said(
+        meaning(
+            "How many candidates the cross-modal encoder read: fewer than asked for where there was no time for more, or no "
+            "more are there"
+        ),
+    ]
+    version: Annotated[int, meaning("The version of the collection that was searched")]
+    cursor: Annotated[str | None, meaning("For the next page, on this version of the collection; null on the last")]
+    relevance: Annotated[
+        Literal["strong", "weak", "none", None],
+        meaning(
+            "How well the best hit of the whole list fits, whatever the page: strong where its match_probability is at least "
+            "0.5, weak from 0.1, none below; null where no hit has one"
+        ),
+    ]
+    notices: Annotated[
         list[str],
-        "What there is to know about the answer, a sentence each: that the model doesn't know the query's language, and what "
-        "was searched for instead",
-    )
+        meaning(
+            "What there is to know about the answer, a sentence each: that the model doesn't know the query's language, and "
+            "what was searched for instead"
+        ),
+    ]
     took_ms: Stages
 
 
-class ImageResult(Found, tag="images"):
+class ImageResult(SearchAnswer, tag="images"):
     """Photos, best first, and how they came about."""
 
     hits: list[ImageHit]
 
 
-class CaptionResult(Found, tag="captions"):
+class CaptionResult(SearchAnswer, tag="captions"):
     """Captions, best first, and how they came about."""
 
     hits: list[CaptionHit]

@@ -1,4 +1,4 @@
-"""The HTTP API, version 1: the same answers as the command line's, as JSON."""
+"""The HTTP API, version 1: searching, and what there is to search. The answers are those of `search --json`."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from web.state import state
 
 api = Blueprint("api", __name__, url_prefix="/api/v1")
 
-UNREADY = (UnknownCollection, EmptyCollection, ModelLoading, ModelFailed, StaleIndex)
-UNANSWERED = (BadParameter, BadQuery, UnknownId, OutdatedCursor, Busy, *UNREADY)
+NOT_READY = (UnknownCollection, EmptyCollection, ModelLoading, ModelFailed, StaleIndex)
+SEARCH_PROBLEMS = (BadParameter, BadQuery, UnknownId, OutdatedCursor, Busy, *NOT_READY)
 HITS = Answer(200, "Hits, best first", schemas.Result)
 
 
 @api.get("/search")
-@describe(HITS, takes=(parameters.Q, parameters.IMAGE_ID, *parameters.OPTIONS), problems=UNANSWERED)
+@describe(HITS, takes=(parameters.Q, parameters.IMAGE_ID, *parameters.OPTIONS), problems=SEARCH_PROBLEMS)
 def search() -> dict:
     """Search by a sentence, by a photo of the collection, or by both added up."""
     values = request.args
@@ -43,7 +43,7 @@ def search() -> dict:
     HITS,
     takes=parameters.OPTIONS,
     form=(parameters.IMAGE, parameters.ADDED_WORDS, parameters.ADDED_PHOTO),
-    problems=(*UNANSWERED, TooLarge),
+    problems=(*SEARCH_PROBLEMS, TooLarge),
 )
 def search_by_photo() -> dict:
     """Search by a photo that is sent; the parameters may be form fields as well."""
@@ -59,7 +59,7 @@ def search_by_photo() -> dict:
 @describe(
     Answer(200, "Heat maps", schemas.Explanation),
     takes=(parameters.SENTENCE, parameters.PHOTO_ID),
-    problems=(BadParameter, BadQuery, UnknownId, Busy, *UNREADY),
+    problems=(BadParameter, BadQuery, UnknownId, Busy, *NOT_READY),
 )
 def explain() -> dict:
     """Where in a photo the words of a sentence are seen."""

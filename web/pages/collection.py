@@ -1,10 +1,11 @@
-"""The page of the collection: what it holds, what could not be read, and what is being built."""
+"""The page of the collection: its contents, the files that could not be read, and its builds."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from flask import Blueprint, Response, g, redirect, render_template, request
+from flask import Blueprint, g, redirect, render_template, request
+from werkzeug.wrappers import Response as BaseResponse
 
 from search.query.query import LARGEST_ID
 from storage.errors import UnknownRun
@@ -21,42 +22,42 @@ collection_page = Blueprint("collection_page", __name__)
 @collection_page.get("/collection")
 def collection() -> str:
     """Counts, versions, failures, and index runs with their progress."""
-    held, builds = CollectionSummary.of(state().service), _builds()
-    ours = {run.run_id for run in held.building if builds is not None and builds.is_running(run.run_id)}
+    summary, builds = CollectionSummary.of(state().service), _builds()
+    own_runs = {run.run_id for run in summary.building if builds is not None and builds.is_running(run.run_id)}
     return render_template(
         "collection.html",
-        held=held,
-        ours=ours,
-        may_build=builds is not None and not ours and g.may_send,
-        problem=builds.problem(held.runs[0].run_id) if builds is not None and held.runs else None,
+        summary=summary,
+        own_runs=own_runs,
+        may_build=builds is not None and not own_runs and g.may_write,
+        problem=builds.problem(summary.runs[0].run_id) if builds is not None and summary.runs else None,
         progress=progress,
         seconds_left=lambda run: seconds_left(run, datetime.now(UTC)),
-        languages=histograms.bars([(language_name(code), count) for code, count in held.captions_by_language.items()]),
-        sizes=histograms.bars(histograms.size_counts(held.widths, held.heights)),
-        shapes=histograms.bars(histograms.shape_counts(held.widths, held.heights)),
+        languages=histograms.bars([(language_name(code), count) for code, count in summary.captions_by_language.items()]),
+        sizes=histograms.bars(histograms.size_counts(summary.widths, summary.heights)),
+        shapes=histograms.bars(histograms.shape_counts(summary.widths, summary.heights)),
     )
 
 
 @collection_page.post("/collection/builds")
-def build() -> Response:
-    """Starts to build again from the source that the form names, and goes back to the page."""
-    state().writing.builds.start(_name(), request.form.get("source", ""))
+def build() -> BaseResponse:
+    """Start to build again from the source that the form names, and go back to the page."""
+    state().required_editor().builds.start(_collection_name(), request.form.get("source", ""))
     return redirect(link("collection_page.collection"), 303)
 
 
 @collection_page.post("/collection/builds/<int:run_id>/stop")
-def stop(run_id: int) -> Response:
-    """Has a build that this server started end soon, and goes back to the page."""
+def stop(run_id: int) -> BaseResponse:
+    """End a build that this server started, and go back to the page."""
     if run_id > LARGEST_ID:
-        raise UnknownRun(_name(), run_id)
-    state().writing.builds.cancel(_name(), run_id)
+        raise UnknownRun(_collection_name(), run_id)
+    state().required_editor().builds.cancel(_collection_name(), run_id)
     return redirect(link("collection_page.collection"), 303)
 
 
 def _builds() -> Builds | None:
-    editing = state().editor
-    return None if editing is None else editing.builds
+    editor = state().editor
+    return None if editor is None else editor.builds
 
 
-def _name() -> str:
+def _collection_name() -> str:
     return state().service.collection_name

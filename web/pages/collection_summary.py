@@ -1,9 +1,10 @@
-"""What the served collection holds, and its history in the catalog."""
+"""A summary of the served collection: its contents, and its history in the catalog."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,15 +12,28 @@ from storage import FileRecord, RunRecord, VersionRecord
 from storage.catalog.catalog import RUNNING, STARTING
 from storage.errors import EmptyCollection, UnknownCollection
 
+if TYPE_CHECKING:
+    from web.service import SearchService
+
 MOST_FAILURES = 100
 MOST_RUNS = 10
-_NOTHING = np.zeros(0, np.int64)
+_EMPTY = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, eq=False)
 class CollectionSummary:
-    """Version 0 where nothing is published. `widths` and `heights` are pixels, int [images]; histories newest first; `sources`
-    are the paths that it was built from."""
+    """The contents and the history of a collection.
+
+    Attributes:
+        version: The published version; 0: nothing is published.
+        fingerprint: The fingerprint of the weights that made the index.
+        widths: Widths of the photos in pixels, int [images].
+        heights: Heights of the photos in pixels, int [images].
+        versions: The published versions, newest first.
+        runs: The last index runs, newest first.
+        failures: The files that could not be read.
+        sources: The paths that it was built from.
+    """
 
     collection: str
     version: int
@@ -35,14 +49,19 @@ class CollectionSummary:
     sources: list[str]
 
     @classmethod
-    def of(cls, service) -> CollectionSummary:
-        """Raises CatalogError, and what opening a damaged collection raises."""
+    def of(cls, service: SearchService) -> CollectionSummary:
+        """Read the summary of the collection that is searched.
+
+        Raises:
+            CatalogError: The catalog can't be read.
+            StorageError: The collection is damaged.
+        """
         name, catalog = service.collection_name, service.home.catalog
         history = catalog.versions(name), catalog.runs(name, MOST_RUNS), catalog.failures(name), list(catalog.sources(name))
         try:
             snapshot = service.snapshot()
         except (EmptyCollection, UnknownCollection):
-            return cls(name, 0, 0, 0, {}, None, _NOTHING, _NOTHING, *history)
+            return cls(name, 0, 0, 0, {}, None, _EMPTY, _EMPTY, *history)
         table = snapshot.image_table()
         widths, heights = (table[side].to_numpy() for side in ("width", "height"))
         languages = {code: len(snapshot.caption_ids(code)) for code in snapshot.languages}
@@ -51,23 +70,23 @@ class CollectionSummary:
 
     @property
     def building(self) -> list[RunRecord]:
-        """The runs that are under way, as far as the catalog knows."""
+        """The runs that go on, as far as the catalog knows."""
         return [run for run in self.runs if run.state in (STARTING, RUNNING)]
 
     @property
     def failures_shown(self) -> list[FileRecord]:
-        """The first of the failures."""
+        """The first failures, as many as the page shows."""
         return self.failures[:MOST_FAILURES]
 
 
 def progress(run: RunRecord) -> float:
-    """How far a run is, 0 to 1."""
+    """The share of a run's photos that are done, 0 to 1."""
     return min(run.done / run.total, 1.0) if run.total else 0.0
 
 
 def seconds_left(run: RunRecord, now: datetime) -> int | None:
-    """How long a run will go on if it goes on as it did; None where that can't be told."""
+    """Seconds until a run ends, at the pace so far; None if that can't be told."""
     if run.state != RUNNING or not run.done:
         return None
-    gone = (now - datetime.fromisoformat(run.started_at)).total_seconds()
-    return round(max(gone, 0.0) * max(run.total - run.done, 0) / run.done)
+    elapsed = (now - datetime.fromisoformat(run.started_at)).total_seconds()
+    return round(max(elapsed, 0.0) * max(run.total - run.done, 0) / run.done)

@@ -1,28 +1,33 @@
-"""From a search result to what the templates show: pure functions over its JSON."""
+"""Formats parts of a search result's JSON for the templates: pure functions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from storage import CaptionRecord
 
 WITHOUT_PHOTO = ".npz"
 NARROWEST, WIDEST = 0.5, 3.2
 LONGEST_VALUE = 300
+_T = TypeVar("_T")
 
 
 def tile_ratio(width: int, height: int) -> float:
-    """Width over height of a photo's tile: the photo's own, but never so extreme that a row can't hold it."""
+    """Width over height of a photo's tile: the photo's own, clipped so that a row can hold it."""
     return round(min(max(width / max(height, 1), NARROWEST), WIDEST), 4)
 
 
 def name_without_photo(uri: str) -> str | None:
-    """What to call an image of which there is only what a detector saw of it; None where its photo is there."""
+    """The name of an image of which there are only a detector's features; None if there is a photo."""
     path = PurePath(uri)
     return path.stem if path.suffix.lower() == WITHOUT_PHOTO else None
 
 
 def split_captions(captions: Sequence[dict], language: str) -> tuple[list[dict], list[dict]]:
-    """The first caption of each language, the interface's own language first; and all the others."""
+    """The first caption of each language, that of the interface first; and all other captions."""
     first: dict[str, dict] = {}
     for caption in captions:
         first.setdefault(caption["language"], caption)
@@ -32,7 +37,7 @@ def split_captions(captions: Sequence[dict], language: str) -> tuple[list[dict],
 
 
 def stage_times(took_ms: dict[str, float]) -> list[tuple[str, str]]:
-    """Each stage that took any time, with its milliseconds."""
+    """(stage, milliseconds) for each stage that took any time."""
     return [(stage, short_ms(ms)) for stage, ms in took_ms.items() if stage != "total" and ms > 0.05]
 
 
@@ -42,29 +47,29 @@ def short_ms(ms: float) -> str:
 
 
 def pages_around(offset: int, top: int, total: int) -> tuple[int | None, int | None]:
-    """The offsets of the page before and of the page after, None where there is none."""
+    """The offsets of the page before and of the page after; None if there is none."""
     before = max(0, min(offset, total) - top) if offset > 0 else None
     after = offset + top if offset + top < total else None
     return before, after
 
 
-def evenly(values: Sequence[int], most: int) -> list[int]:
-    """At most so many values, spread evenly over all of them."""
+def evenly(values: Sequence[_T], most: int) -> list[_T]:
+    """At most `most` of the values, spread evenly."""
     if len(values) <= most:
         return list(values)
     return [values[i * len(values) // most] for i in range(most)]
 
 
-def captions_by_language(captions: Sequence, language: str) -> list[tuple[str, list]]:
-    """A photo's `CaptionRecord`s by language, the interface's own first, no text twice."""
-    found: dict[str, dict[str, object]] = {}
+def captions_by_language(captions: Sequence[CaptionRecord], language: str) -> list[tuple[str, list[CaptionRecord]]]:
+    """A photo's captions by language, that of the interface first, without texts that repeat."""
+    found: dict[str, dict[str, CaptionRecord]] = {}
     for caption in captions:
         found.setdefault(caption.language, {}).setdefault(caption.text, caption)
     return [(code, list(found[code].values())) for code in sorted(found, key=lambda code: (code != language, code))]
 
 
 def flat(metadata: Mapping, prefix: str = "") -> list[tuple[str, str]]:
-    """Nested metadata as (path, text), in the order it came: `exif.iso`, "100"; lists with commas between, long ones cut."""
+    """Nested metadata as (path, text), such as ("exif.iso", "100"), in its own order. Lists get commas; long texts are cut."""
     lines: list[tuple[str, str]] = []
     for name, value in metadata.items():
         if isinstance(value, Mapping):

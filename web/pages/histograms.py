@@ -1,4 +1,4 @@
-"""Numbers for small plots that the server draws: pure functions."""
+"""Histograms for the small plots that the server draws: pure functions."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 SIZES = (0.3, 1, 2, 4, 8, 16)
-"""Where one class of sizes ends and the next begins, in megapixels."""
+"""The edges between the bins of sizes, in megapixels."""
 SHAPES = (0.67, 0.95, 1.05, 1.5)
-"""The same for width over height."""
+"""The edges between the bins of width over height."""
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar: what it stands for, how many, and its length as a share of the longest, 0 to 1."""
+    """One bar: its label, its count, and its length as a share of the longest bar, 0 to 1."""
 
     label: str
     count: int
@@ -23,18 +23,18 @@ class Bar:
 
 
 def bars(counts: Sequence[tuple[str, int]]) -> list[Bar]:
-    """Bars in the order given."""
+    """A bar for each (label, count), in the same order."""
     longest = max((count for _, count in counts), default=0)
     return [Bar(label, count, count / longest if longest else 0.0) for label, count in counts]
 
 
 def size_counts(widths: np.ndarray, heights: np.ndarray) -> list[tuple[str, int]]:
-    """How many photos (width and height in pixels, int [n]) are of each class of megapixels."""
+    """(label, number of photos) for each bin of megapixels; widths and heights are pixels, int [n]."""
     return _counts(widths.astype(np.int64) * heights / 1e6, SIZES, " MP")
 
 
 def shape_counts(widths: np.ndarray, heights: np.ndarray) -> list[tuple[str, int]]:
-    """How many photos are of each class of width over height."""
+    """(label, number of photos) for each bin of width over height."""
     return _counts(widths / np.maximum(heights, 1), SHAPES, "")
 
 

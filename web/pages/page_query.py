@@ -1,9 +1,10 @@
-"""What a page is about: words, a photo that was sent, a photo of the collection, or words with either."""
+"""The query of a page: words, a photo that was sent, a photo of the collection, or words with either."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from flask import url_for
 
@@ -18,7 +19,14 @@ PAGE_SIZE = 24
 
 @dataclass(frozen=True)
 class PageQuery:
-    """`like` is the id of a photo of the collection, `sent` the token of one that was sent, `photo` that one itself."""
+    """The query of a page.
+
+    Attributes:
+        text: The words.
+        like: The id of a photo of the collection.
+        sent: The token of a photo that was sent.
+        photo: That photo.
+    """
 
     text: str = ""
     like: int | None = None
@@ -27,7 +35,11 @@ class PageQuery:
 
     @classmethod
     def of(cls, values: Mapping[str, str], photos: KeptPhotos, like: int | None = None, sent: str | None = None) -> PageQuery:
-        """What the parameters of a request ask; raises NotKept where they name a photo that is no longer kept."""
+        """Read the query from a request's parameters; `like` and `sent` take the place of the parameters of that name.
+
+        Raises:
+            NotKept: The photo that was sent is no longer kept.
+        """
         like = LIKE.read(values) if like is None else like
         sent = sent or values.get("sent")
         return cls(values.get("q", "").strip(), like, sent, photos.get(sent) if sent else None)
@@ -37,32 +49,38 @@ class PageQuery:
 
     @property
     def has_photo(self) -> bool:
+        """True if the query has a photo, of either kind."""
         return self.like is not None or self.sent is not None
 
     @property
     def name(self) -> str | None:
-        """What the sent photo's file was called."""
+        """The file name of the photo that was sent."""
         return self.photo.name if self.photo else None
 
     @property
     def photo_url(self) -> str | None:
-        """Where the photo that was asked with can be seen, small."""
+        """The address of a small picture of the query's photo; None if it has none."""
         if self.sent is not None:
             return url_for("pages.preview", token=self.sent)
         return None if self.like is None else photo_urls(self.like)["thumbnail_url"]
 
     @property
-    def within(self) -> dict:
-        """The parameters that carry the question to the page of one of its hits."""
+    def parameters(self) -> dict[str, Any]:
+        """The parameters that carry the query to the page of one of its hits."""
         return {"q": self.text or None, "like": self.like, "sent": self.sent}
 
-    def query(self, values: Mapping[str, str], **changes: object) -> Query:
-        """The query, with the options that a request gives and with changes to them."""
-        photo = {} if self.photo is None else {"image": self.photo.prepared, "label": self.photo.name}
+    def query(self, values: Mapping[str, str], **changes: Any) -> Query:
+        """The `search.Query`, with the options of a request and with changes to them.
+
+        Raises:
+            BadParameter: An option can't be read.
+            BadQuery: The query can't be answered (see `search.Query`).
+        """
+        photo: dict[str, Any] = {} if self.photo is None else {"image": self.photo.prepared, "label": self.photo.name}
         return Query(text=self.text or None, image_id=self.like, **photo, **search_options(values, top=PAGE_SIZE) | changes)
 
-    def address(self, **options: object) -> str:
-        """The page of its results."""
+    def address(self, **options: Any) -> str:
+        """The address of the page of its results."""
         if self.sent is not None:
             return link("pages.by_kept_image", token=self.sent, q=self.text or None, **options)
         if self.like is not None:
@@ -71,5 +89,5 @@ class PageQuery:
 
     @property
     def path(self) -> str:
-        """The same without parameters: where a form sends other words to."""
+        """The address of the results without parameters: a form sends other words there."""
         return self.address().partition("?")[0]

@@ -1,8 +1,9 @@
-"""The page of one photo: large, with all that is known of it and, where it was found, why."""
+"""The page of one photo: the photo, its captions and metadata, related photos, and why a query found it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from flask import Blueprint, render_template, request, url_for
 
@@ -10,6 +11,7 @@ from search import Query
 from search.errors import NoHeatMap, NothingToExplain
 from search.query.query import LARGEST_ID
 from search.retrieval.calibration import relevance
+from storage import ImageRecord
 from storage.errors import UnknownId
 from web.errors import ModelFailed, ModelLoading
 from web.pages.attention_overlay import AttentionOverlay, attention_overlays
@@ -26,8 +28,17 @@ MOST_CAPTIONS = 6
 
 
 @dataclass(frozen=True)
-class Found:
-    """A photo's place among what a question found: its hit, as JSON, and its neighbours' places as (id, rank)."""
+class FoundPhoto:
+    """A photo as a query found it.
+
+    Attributes:
+        hit: Its hit, as JSON.
+        relevance: How well it fits; None if it has no match probability.
+        reranked: How many candidates the cross-modal encoder read.
+        before: (id, rank) of the photo before it in the list.
+        after: (id, rank) of the photo after it.
+        within_list: False if it is so far down that its rank is not known.
+    """
 
     hit: dict
     relevance: str | None
@@ -38,8 +49,8 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Around:
-    """What the collection holds that goes with a photo: like photos and fitting captions, as hits."""
+class RelatedHits:
+    """Hits that are related to a photo: similar photos, and captions that fit it, as JSON."""
 
     similar: list[dict] = field(default_factory=list)
     captions: list[dict] = field(default_factory=list)
@@ -47,77 +58,79 @@ class Around:
 
 @photo_page.get("/photo/<int:image_id>")
 def photo(image_id: int) -> str:
-    """One photo; `q`, `like` or `sent` and the options of a search say what it was found for, `at` its rank."""
+    """One photo. `q`, `like` or `sent` and the options of a search are the query that found it, `at` is its rank."""
     if image_id > LARGEST_ID:
         raise UnknownId("image", image_id)
     snapshot = state().service.snapshot()
     record = snapshot.images([image_id])[0]
-    asked = PageQuery.of(request.args, state().photos)
+    page_query = PageQuery.of(request.args, state().photos)
     try:
-        found = _found(asked, image_id) if asked else None
-        looks = _looks(asked, record) if found else []
-        around = _around(image_id)
+        found = _find_photo(page_query, image_id) if page_query else None
+        overlays = _overlays(page_query, record) if found else []
+        related = _related_hits(image_id)
     except (ModelLoading, ModelFailed):
-        found, looks, around = None, [], Around()
+        found, overlays, related = None, [], RelatedHits()
     return render_template(
         "photo.html",
         record=record,
         photo=photo_urls(image_id),
         captions=captions_by_language(snapshot.captions_of([image_id])[image_id], interface_language()),
-        known=flat(record.metadata),
-        asked=asked,
+        metadata=flat(record.metadata),
+        page_query=page_query,
         found=found,
-        looks=looks,
-        around=around,
-        back=asked.address(**_options()) if asked else None,
-        neighbour=lambda place: url_for("photo_page.photo", image_id=place[0], at=place[1], **_question(asked)),
+        overlays=overlays,
+        related=related,
+        back=page_query.address(**_list_options()) if page_query else None,
+        neighbour=lambda other: url_for("photo_page.photo", image_id=other[0], at=other[1], **_all_parameters(page_query)),
     )
 
 
-def _question(asked: PageQuery) -> dict:
-    given = asked.within | _options() | {"lang": request.args.get("lang")}
-    return {name: value for name, value in given.items() if value is not None}
+def _all_parameters(page_query: PageQuery) -> dict[str, Any]:
+    """The parameters of the query, of its list, and of the interface."""
+    parameters = page_query.parameters | _list_options() | {"lang": request.args.get("lang")}
+    return {name: value for name, value in parameters.items() if value is not None}
 
 
-def _options() -> dict:
-    """What decides on the list, whatever part of it is shown."""
+def _list_options() -> dict[str, str]:
+    """The parameters that decide on the list, whatever part of it is shown."""
     return {name: request.args[name] for name in ("rerank", "mode", "where", "fold_duplicates", "top") if name in request.args}
 
 
-def _found(asked: PageQuery, image_id: int) -> Found | None:
-    """Looked for where `at` says, then among the first MOST_TOP, then by itself; None where a filter leaves it out."""
+def _find_photo(page_query: PageQuery, image_id: int) -> FoundPhoto | None:
+    """Find the photo near the rank `at`, then among the first MOST_TOP, then by itself; None if a filter leaves it out."""
     at = AT.read(request.args)
     for window in ({"offset": max(at - 2, 0), "top": 3}, {"offset": 0, "top": MOST_TOP}):
-        answer = _search(asked.query(request.args, cursor=None, to="images", **window))
+        answer = _search(page_query.query(request.args, cursor=None, to="images", **window))
         ids = [hit["id"] for hit in answer["hits"]]
         if image_id in ids:
-            return _placed(answer, ids.index(image_id))
+            return _found_at(answer, ids.index(image_id))
     here_only = " and ".join([*([f"({answer['where']})"] if answer["where"] else []), f"id = {image_id}"])
-    alone = _search(asked.query(request.args, cursor=None, to="images", where=here_only, offset=0, top=1, rerank=0))
-    return Found(alone["hits"][0], None, 0, within_list=False) if alone["hits"] else None
+    alone = _search(page_query.query(request.args, cursor=None, to="images", where=here_only, offset=0, top=1, rerank=0))
+    return FoundPhoto(alone["hits"][0], None, 0, within_list=False) if alone["hits"] else None
 
 
-def _placed(answer: dict, i: int) -> Found:
+def _found_at(answer: dict, i: int) -> FoundPhoto:
     hits = answer["hits"]
-    before, after = (hits[j] if 0 <= j < len(hits) else None for j in (i - 1, i + 1))
-    chance = hits[i]["match_probability"]
-    places = [None if hit is None else (hit["id"], hit["rank"]) for hit in (before, after)]
-    return Found(hits[i], None if chance is None else relevance(chance), answer["reranked"], *places)
+    before, after = ((hits[j]["id"], hits[j]["rank"]) if 0 <= j < len(hits) else None for j in (i - 1, i + 1))
+    probability = hits[i]["match_probability"]
+    return FoundPhoto(
+        hits[i], None if probability is None else relevance(probability), answer["reranked"], before=before, after=after
+    )
 
 
-def _looks(asked: PageQuery, record) -> list[AttentionOverlay]:
-    """Where in the photo the words were seen; nothing where there are none to be read with it, or the model can't say."""
+def _overlays(page_query: PageQuery, record: ImageRecord) -> list[AttentionOverlay]:
+    """The overlays of the query's words; none if the query has no words, or the model has no attention maps."""
     try:
-        explained = state().service.explain(asked.query(request.args, to="images", cursor=None), record.image_id)
+        explained = state().service.explain(page_query.query(request.args, to="images", cursor=None), record.image_id)
     except (NothingToExplain, NoHeatMap):
         return []
     return attention_overlays(explained, record.width, record.height)
 
 
-def _around(image_id: int) -> Around:
+def _related_hits(image_id: int) -> RelatedHits:
     similar = _search(Query(image_id=image_id, top=MOST_SIMILAR, rerank=0))
     captions = _search(Query(image_id=image_id, to="captions", top=MOST_CAPTIONS))
-    return Around(similar["hits"], [caption | {"own": caption["image"]["id"] == image_id} for caption in captions["hits"]])
+    return RelatedHits(similar["hits"], [caption | {"own": caption["image"]["id"] == image_id} for caption in captions["hits"]])
 
 
 def _search(query: Query) -> dict:

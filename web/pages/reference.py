@@ -1,4 +1,4 @@
-"""The API's description as a page to read."""
+"""The page that shows the API's document."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ api_page = Blueprint("api_page", __name__)
 
 @api_page.get("/api")
 def reference() -> str:
-    """What can be asked, with which parameters, and what is answered."""
+    """The routes of the API, with their parameters and answers."""
     return render_template("reference.html", document=state().document)

@@ -1,15 +1,16 @@
-"""The pages of searching: a box, results, and what is said when there are none."""
+"""The pages of searching: the start, results, and errors."""
 
 from __future__ import annotations
 
 from flask import Blueprint, Response, current_app, g, redirect, render_template, request
+from werkzeug.wrappers import Response as BaseResponse
 
 from search.query.terms import as_plain
 from search.report import percent
 from storage.errors import EmptyCollection, UnknownCollection
 from web.errors import ModelLoading
 from web.pages import filter_chips, formatting, translations
-from web.pages.links import PLACE_IN_LIST, here, link
+from web.pages.links import FIRST_PAGE, here, link
 from web.pages.page_query import PageQuery
 from web.pages.start_samples import examples, gallery
 from web.parameters import MOST_TOP
@@ -31,19 +32,19 @@ _TITLES = {
 
 
 @pages.app_context_processor
-def _for_templates() -> dict:
+def _template_globals() -> dict:
     return {
         "say": translations.say,
         "count": translations.count,
         "language_name": translations.language_name,
         "language": translations.interface_language(),
-        "views": formatting,
+        "formatting": formatting,
         "chips": filter_chips,
         "percent": percent,
         "as_plain": as_plain,
         "link": link,
         "here": here,
-        "anew": PLACE_IN_LIST,
+        "first_page": FIRST_PAGE,
         "most_top": MOST_TOP,
         "nonce": g.get("nonce", ""),
         "model_state": state().service.state,
@@ -53,13 +54,13 @@ def _for_templates() -> dict:
 @pages.get("/")
 def index() -> str | tuple[str, int]:
     """The start, or the results for the sentence `q`."""
-    asked = PageQuery(request.args.get("q", "").strip())
-    return _results(asked) if asked else _start()
+    page_query = PageQuery(request.args.get("q", "").strip())
+    return _results(page_query) if page_query else _start()
 
 
 @pages.get("/favicon.ico")
 def favicon() -> Response:
-    """For what browsers open without a page around it, such as a photo."""
+    """The icon for what browsers open without a page, such as a photo."""
     return current_app.send_static_file("icon.svg")
 
 
@@ -70,12 +71,12 @@ def similar(image_id: int) -> str | tuple[str, int]:
 
 
 @pages.post("/by-image")
-def by_image() -> Response:
-    """Takes a photo to search with, and words beside it, and sends on to the results."""
+def by_image() -> BaseResponse:
+    """Keep the photo that is sent, and go on to the results for it and for the words beside it."""
     photo = state().reader.read(request.files.get("image"), state().service.encoder.config)
     to = "captions" if request.form.get("to") == "captions" else None
-    asked = PageQuery(request.form.get("q", "").strip(), sent=state().photos.keep(photo), photo=photo)
-    return redirect(asked.address(to=to), 303)
+    page_query = PageQuery(request.form.get("q", "").strip(), sent=state().photos.keep(photo), photo=photo)
+    return redirect(page_query.address(to=to), 303)
 
 
 @pages.get("/by-image/<token>")
@@ -86,14 +87,14 @@ def by_kept_image(token: str) -> str | tuple[str, int]:
 
 @pages.get("/by-image/<token>/preview.jpg")
 def preview(token: str) -> Response:
-    """A photo that was sent, small."""
+    """A small picture of a photo that was sent."""
     response = Response(state().photos.get(token).preview, mimetype="image/jpeg")
     response.headers["Cache-Control"] = "private, max-age=3600"
     return response
 
 
 def error_page(message: str, status: int) -> str:
-    """The page that says what is wrong, in one line."""
+    """The page of an error, with its message in one line."""
     title = _TITLES.get(status, "wrong")
     if state().service.state != "ready" and status == 503:
         title = "failed" if state().service.state == "failed" else "loading"
@@ -113,15 +114,15 @@ def _start() -> str:
     )
 
 
-def _results(asked: PageQuery) -> str | tuple[str, int]:
-    query = asked.query(request.args)
+def _results(page_query: PageQuery) -> str | tuple[str, int]:
+    query = page_query.query(request.args)
     try:
         result = state().service.search(query)
     except ModelLoading as loading:
-        return render_template("message.html", title="loading", message=str(loading), asked=asked), 503
+        return render_template("message.html", title="loading", message=str(loading), page_query=page_query), 503
     except (EmptyCollection, UnknownCollection):
-        return render_template("empty.html", collection=state().service.collection_name, asked=asked), 404
+        return render_template("empty.html", collection=state().service.collection_name, page_query=page_query), 404
     answer = with_photo_urls(result.as_json())
     before, _ = formatting.pages_around(answer["offset"], query.top, answer["total"])
     notices = [translations.notice(one) for one in result.notices]
-    return render_template("results.html", asked=asked, query=query, answer=answer, notices=notices, before=before)
+    return render_template("results.html", page_query=page_query, query=query, answer=answer, notices=notices, before=before)

@@ -1,12 +1,17 @@
-"""What the page says, in English and in Chinese."""
+"""The phrases of the page, in English and in Chinese."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from flask import has_request_context, request
+
+if TYPE_CHECKING:
+    from search.query.translation import Notice
 
 LANGUAGES = ("en", "zh")
 
-_WORDS: dict[str, tuple[str, str]] = {
+_PHRASES: dict[str, tuple[str, str]] = {
     "tagline": ("Describe a photo. Find it.", "说出画面，找到照片"),
     "introduction": (
         "Ask in English or Chinese, or with a photo.",
@@ -240,7 +245,7 @@ _WORDS: dict[str, tuple[str, str]] = {
 
 
 def interface_language() -> str:
-    """ "en" or "zh": what the address says (`?lang=`), else the browser's first choice of the two."""
+    """ "en" or "zh": the one in the address (`?lang=`), else the one that the browser prefers."""
     if not has_request_context():
         return LANGUAGES[0]
     chosen = request.args.get("lang")
@@ -250,8 +255,8 @@ def interface_language() -> str:
 
 
 def say(key: str, **values: object) -> str:
-    """One phrase in the language of the interface, its braces filled in."""
-    phrase = _WORDS[key][LANGUAGES.index(interface_language())]
+    """A phrase in the language of the interface, with its placeholders filled in."""
+    phrase = _PHRASES[key][LANGUAGES.index(interface_language())]
     return phrase.format(**values) if values else phrase
 
 
@@ -260,12 +265,12 @@ def count(n: int, target: str) -> str:
     return say(f"one_{target}") if n == 1 else say(f"many_{target}", n=f"{n:,}")
 
 
-def notice(about) -> str:
-    """A `search.query.translation.Notice` in the language of the interface."""
+def notice(about: Notice) -> str:
+    """A notice about an answer, in the language of the interface."""
     known = say("comma").join(map(language_name, about.known))
     return say(f"notice_{about.code}", model=about.model, known=known, language=language_name(about.language), **about.values)
 
 
 def language_name(code: str) -> str:
-    """A caption's language by name."""
-    return say(f"language_{code}") if f"language_{code}" in _WORDS else code
+    """The name of a language, in the language of the interface; its code if it has no name here."""
+    return say(f"language_{code}") if f"language_{code}" in _PHRASES else code

@@ -1,4 +1,4 @@
-"""Who may ask: everyone on this machine, or whoever has a token."""
+"""Access control: tokens, requests from other sites' pages, and names of this machine."""
 
 from __future__ import annotations
 
@@ -13,20 +13,24 @@ from werkzeug.datastructures import Authorization
 from web.errors import BadToken, CrossSite, NotAllowed, Unauthorized, Unguarded, WebError, WrongHost
 
 SHORTEST_TOKEN = 16
-READING = ("GET", "HEAD", "OPTIONS")
-OPEN = ("health.healthz", "health.readyz", "static")
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+OPEN_ENDPOINTS = ("health.healthz", "health.readyz", "static")
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """The secrets that let someone in: `full` for everything, `read` for all but sending. None: there is none."""
+    """The secrets that requests need: `full` permits everything, `read` only reading. None: there is no such token."""
 
     full: str | None = field(default=None, repr=False)
     read: str | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Tokens:
-        """PANOPTES_TOKEN and PANOPTES_READ_TOKEN; raises BadToken for one that can be guessed, or for equal ones."""
+        """The tokens in PANOPTES_TOKEN and PANOPTES_READ_TOKEN.
+
+        Raises:
+            BadToken: A token can be guessed, or both are the same.
+        """
         full, read = (environment.get(name) or None for name in ("PANOPTES_TOKEN", "PANOPTES_READ_TOKEN"))
         for name, token in (("PANOPTES_TOKEN", full), ("PANOPTES_READ_TOKEN", read)):
             if token is not None and (len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable()):
@@ -43,7 +47,11 @@ class Tokens:
 
 
 def check_address(host: str, tokens: Tokens) -> None:
-    """Raises Unguarded where others than this machine could ask without a token."""
+    """Check that other machines can't send requests without a token.
+
+    Raises:
+        Unguarded: They could: the address is not of this machine alone, and there is no full token.
+    """
     if not is_local(host) and not tokens.full:
         raise Unguarded(
             f"Listening on {host} would let others in: set PANOPTES_TOKEN to a secret that they have to give, or "
@@ -52,7 +60,7 @@ def check_address(host: str, tokens: Tokens) -> None:
 
 
 def is_local(host: str) -> bool:
-    """Whether an address, or the name in a request's, is of this machine alone."""
+    """True if a host name or address is of this machine alone."""
     if host == "localhost":
         return True
     try:
@@ -62,24 +70,32 @@ def is_local(host: str) -> bool:
 
 
 def guard(app: Flask, tokens: Tokens, local_only: bool) -> None:
-    """Refuses requests without a token where there is one; those that a page elsewhere had a browser send; and, with
-    `local_only`, those to a name that is not this machine's, which a page elsewhere can make its own name point to.
+    """Check every request before it is answered.
+
+    Refused are requests without a token, if tokens are needed, and requests that another site's page had a browser send.
+
+    Args:
+        app: The application.
+        tokens: The tokens that requests need.
+        local_only: Refuse requests to a name that is not this machine's: another site's page can make its own name point here.
     """
 
     @app.before_request
     def allowed() -> None:
-        if local_only and not is_local(_name(request.environ.get("HTTP_HOST", ""))):
+        if local_only and not is_local(_host_name(request.environ.get("HTTP_HOST", ""))):
             raise WrongHost
-        if request.method not in READING and _is_from_elsewhere():
+        if request.method not in SAFE_METHODS and _is_cross_site():
             raise CrossSite
-        g.may_send = not tokens
-        if tokens and request.endpoint not in OPEN:
-            g.may_send = _check(given(request.authorization), tokens)
+        g.may_write = not tokens
+        if tokens and request.endpoint not in OPEN_ENDPOINTS:
+            g.may_write = _may_write(given_token(request.authorization), tokens)
 
 
-def _is_from_elsewhere() -> bool:
-    """Whether a page of another site had a browser send this. Browsers say so by Sec-Fetch-Site, but over plain HTTP only to
-    this machine; else by Origin. Programs send neither."""
+def _is_cross_site() -> bool:
+    """True if another site's page had a browser send this.
+
+    Browsers say so by Sec-Fetch-Site, but over plain HTTP only to their own machine; else by Origin. Programs send neither.
+    """
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if site is not None:
         return site not in ("none", "same-origin")
@@ -87,39 +103,44 @@ def _is_from_elsewhere() -> bool:
 
 
 def refusals(endpoint: str, method: str) -> tuple[type[WebError], ...]:
-    """What `guard` may refuse a request to a route with, for the API's document."""
-    sends, guarded = method not in READING, endpoint not in OPEN
+    """The errors by which `guard` may refuse a request to a route, for the API's document."""
+    writes, guarded = method not in SAFE_METHODS, endpoint not in OPEN_ENDPOINTS
     return (
         WrongHost,
-        *([CrossSite] if sends else []),
+        *([CrossSite] if writes else []),
         *([Unauthorized] if guarded else []),
-        *([NotAllowed] if sends and guarded else []),
+        *([NotAllowed] if writes and guarded else []),
     )
 
 
-def given(authorization: Authorization | None) -> str:
-    """The token of `Authorization: Bearer TOKEN`, or of a browser's Basic form, as the password; "" where there is none."""
+def given_token(authorization: Authorization | None) -> str:
+    """The token of a request: that of `Authorization: Bearer TOKEN`, or the password of the Basic form; "" if there is none."""
     if authorization is None:
         return ""
     return (authorization.token if authorization.type == "bearer" else authorization.password) or ""
 
 
-def _check(token: str, tokens: Tokens) -> bool:
-    """Whether who has this token may send; raises Unauthorized or NotAllowed."""
-    may_send = _same(token, tokens.full)  # both are always compared, so that the time tells nothing
+def _may_write(token: str, tokens: Tokens) -> bool:
+    """True if this token permits writes.
+
+    Raises:
+        Unauthorized: The token is none of ours.
+        NotAllowed: The request writes, and the token is for reading.
+    """
+    may_write = _same(token, tokens.full)  # both are always compared, so that the time tells nothing
     may_read = _same(token, tokens.read)
-    if not may_send and not may_read:
+    if not may_write and not may_read:
         raise Unauthorized
-    if not may_send and request.method not in READING:
+    if not may_write and request.method not in SAFE_METHODS:
         raise NotAllowed
-    return may_send
+    return may_write
 
 
 def _same(token: str, expected: str | None) -> bool:
     return hmac.compare_digest(token.encode(), (expected or "").encode()) and expected is not None
 
 
-def _name(host: str) -> str:
+def _host_name(host: str) -> str:
     """A Host header without its port."""
     end = host.find("]") + 1 if host.startswith("[") else host.find(":")
     return (host[:end] if end > 0 else host).lower()

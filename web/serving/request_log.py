@@ -1,4 +1,4 @@
-"""Every request has an id, is counted, and, where that is wanted, leaves one line of JSON in the log."""
+"""Gives every request an id, counts it, and writes one line of JSON about it if that is wanted."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ METHODS = ("GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE", "PATCH")
 
 
 def log_requests(app: Flask, service: SearchService, metrics: Metrics) -> None:
-    """Watches all requests of an application."""
+    """Count, and log, all requests of an application and all searches and batches of its service."""
 
-    def searched(took_ms: dict[str, float]) -> None:
-        metrics.searched(took_ms)
+    def count_search(took_ms: dict[str, float]) -> None:
+        metrics.count_search(took_ms)
         if has_request_context():
             g.setdefault("searches", []).append(took_ms)
 
-    service.on_search = searched
-    service.on_batch = metrics.encoded
+    service.on_search = count_search
+    service.on_batch = metrics.count_batch
 
     @app.before_request
     def begin() -> None:
@@ -40,14 +40,14 @@ def log_requests(app: Flask, service: SearchService, metrics: Metrics) -> None:
         response.headers["X-Request-ID"] = g.request_id
         seconds = time.perf_counter() - g.began
         method = request.method if request.method in METHODS else "other"
-        metrics.answered(method, request.endpoint or "none", response.status_code, seconds)
+        metrics.count_request(method, request.endpoint or "none", response.status_code, seconds)
         if log.isEnabledFor(logging.INFO):
             log.info("%s", json.dumps(_line(response, seconds), ensure_ascii=False))
         return response
 
 
 def log_as_json() -> None:
-    """Writes a line of JSON to standard error for each request from now on. What was asked is not in it: that is private."""
+    """Write a line of JSON to standard error for each request from now on. It does not have the query, which is private."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     log.handlers = [handler]

@@ -1,6 +1,8 @@
-"""The exported graphs of every form give MindSpore's numbers, at every batch, and at every length that texts are padded to."""
+"""The exported graphs of every form of model give MindSpore's numbers, at every batch and every padded length."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import mindspore as ms
 import numpy as np
@@ -25,12 +27,13 @@ BATCHES = (1, 3, 7)
 
 
 class Form:
-    """A small network in both runtimes. MindSpore runs it operator by operator where it can: to compile takes seconds.
+    """A small network in both runtimes.
 
-    It can't where tokens are masked: `unread` means something else there.
+    MindSpore runs it operator by operator, because compiling takes seconds. An entry that masks tokens is compiled:
+    `padding_bias` gives other numbers operator by operator.
     """
 
-    def __init__(self, folder, config):
+    def __init__(self, folder: Path, config: OptConfig | SingleStreamConfig):
         write_model(folder, config, random_weights(config), vocabulary())
         self.config, self.onnx = config, open_with("onnxruntime", add_graphs(folder)).graphs
         model, weights = network_of(config).set_train(False), read_weights(folder)
@@ -39,7 +42,7 @@ class Form:
         self.compiles = "match" if isinstance(config, SingleStreamConfig) or config.regions else None
         self._cells = {name: entry(model).set_train(False) for name, entry in entries_of(config).items()}
 
-    def mindspore(self, entry, *arrays) -> tuple[np.ndarray, ...]:
+    def mindspore(self, entry: str, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         mode = ms.get_context("mode")
         ms.set_context(mode=ms.GRAPH_MODE if entry == self.compiles else ms.PYNATIVE_MODE)
         try:
@@ -48,12 +51,12 @@ class Form:
             ms.set_context(mode=mode)
         return tuple(one.asnumpy() for one in (found if isinstance(found, tuple) else (found,)))
 
-    def both(self, entry, *arrays):
-        """What each runtime gives, output by output."""
+    def both(self, entry: str, *arrays: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Run an entry in both runtimes; gives pairs of outputs."""
         return list(zip(self.onnx.run(entry, *arrays), self.mindspore(entry, *arrays), strict=True))
 
     def images(self, count: int, regions: int | None = None) -> np.ndarray:
-        """What the network takes: pixels, or rows of regions of which each photo has one less than the one before."""
+        """Make inputs: pixels, or rows of regions of which each photo has one less than the one before."""
         config, rng = self.config, np.random.default_rng(count)
         if not config.regions:
             return rng.uniform(0, 255, (count, 3, config.image_size, config.image_size)).astype(np.float32)
@@ -64,14 +67,14 @@ class Form:
         return rows
 
     def texts(self, count: int, length: int) -> np.ndarray:
-        """Token ids of sentences, each a token shorter than the one before."""
+        """Make token ids of texts, each a token shorter than the one before."""
         ids = np.random.default_rng(length).integers(4, self.config.vocab_size, (count, length)).astype(np.int32)
         for i in range(count):
             ids[i, max(2, length - i) :] = 0
         return ids
 
     def lengths(self, count: int) -> list[int]:
-        """Of all that texts are padded to, those that are the turn of this batch: each is once, with some batch."""
+        """List the lengths that texts are padded to, a part of them for each batch."""
         kind = OptEncoder if self.config.dim else Reranker
         return _buckets(kind.text_lengths, self.config.text_length)[BATCHES.index(count) :: len(BATCHES)]
 
@@ -81,7 +84,7 @@ def form(request, tmp_path_factory):
     return Form(tmp_path_factory.mktemp("model"), FORMS[request.param])
 
 
-def agree(pairs, *tolerances) -> None:
+def agree(pairs: list[tuple[np.ndarray, np.ndarray]], *tolerances: float) -> None:
     for (found, expected), tolerance in zip(pairs, tolerances, strict=True):
         assert found.shape == expected.shape and found.dtype == expected.dtype
         np.testing.assert_allclose(found, expected, atol=tolerance, rtol=tolerance)

@@ -1,6 +1,9 @@
-"""What MindSpore exports becomes fewer and faster operators that give the same numbers, at any batch and length."""
+"""Rewritten graphs have fewer and faster operators, and give the same numbers at any batch and length."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -9,7 +12,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from encoder.exporting.onnx_rewriting import IncompatibleShapes, finish, simplified, unite
+from encoder.exporting.onnx_rewriting import IncompatibleShapes, finish, simplify, unite
 
 EXPORTED = 11
 """The opset that MindSpore 2.10 writes."""
@@ -19,24 +22,24 @@ RNG = np.random.default_rng(0)
 
 
 class Graph:
-    """An onnx graph, made node by node: each call of an operator's name gives the name of its output."""
+    """An ONNX graph that is built node by node: a call of an operator gives the name of its output."""
 
-    def __init__(self, **inputs):
+    def __init__(self, **inputs: Sequence[int]):
         self.nodes, self.constants = [], []
         self.inputs = [
             helper.make_tensor_value_info(name, TensorProto.INT32 if name == "ids" else TensorProto.FLOAT, shape)
             for name, shape in inputs.items()
         ]
 
-    def __getattr__(self, operator):
-        def add(*inputs, **attributes):
+    def __getattr__(self, operator: str) -> Callable[..., str]:
+        def add(*inputs: Any, **attributes: Any) -> str:
             name = f"{operator}_{len(self.nodes)}"
             self.nodes.append(helper.make_node(operator, [*map(self._named, inputs)], [name], **attributes))
             return name
 
         return add
 
-    def _named(self, value):
+    def _named(self, value: Any) -> str:
         if isinstance(value, str):
             return value
         name = f"constant_{len(self.constants)}"
@@ -45,13 +48,13 @@ class Graph:
         self.constants.append(numpy_helper.from_array(array, name))
         return name
 
-    def proto(self, output) -> onnx.ModelProto:
+    def proto(self, output: str) -> onnx.ModelProto:
         outputs = [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)]
         graph = helper.make_graph(self.nodes, "graph", self.inputs, outputs, self.constants)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", EXPORTED)], ir_version=8)
 
 
-def run(model, **inputs) -> np.ndarray:
+def run(model: ir.Model | onnx.ModelProto, **inputs: np.ndarray) -> np.ndarray:
     proto = ir.to_proto(model) if isinstance(model, ir.Model) else model
     return onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, inputs)[0]
 
@@ -60,25 +63,35 @@ def operators(model: ir.Model) -> list[str]:
     return [node.op_type for node in model.graph]
 
 
-def some(*shape) -> np.ndarray:
+def some(*shape: int) -> np.ndarray:
     return RNG.normal(0, 1, shape).astype(np.float32)
 
 
-def layer_norm(graph, x, gamma, beta, size=WIDTH):
+def layer_norm(graph: Graph, x: str, gamma: np.ndarray, beta: np.ndarray, size: int = WIDTH) -> str:
     centred = graph.Sub(x, graph.ReduceMean(x, axes=[-1], keepdims=1))
     deviation = graph.Sqrt(graph.Add(graph.Div(graph.ReduceSumSquare(centred, axes=[-1], keepdims=1), float(size)), 1e-5))
     return graph.Add(graph.Mul(graph.Div(centred, deviation), gamma), beta)
 
 
-def tanh_gelu(graph, x, a=1.5957691216057308):
+def tanh_gelu(graph: Graph, x: str, a: float = 1.5957691216057308) -> str:
     return graph.Mul(x, graph.Sigmoid(graph.Mul(x, graph.Add(graph.Mul(graph.Mul(x, x), 0.07135481627159676), a))))
 
 
-def quick_gelu(graph, x, a=1.702):
+def quick_gelu(graph: Graph, x: str, a: float = 1.702) -> str:
     return graph.Mul(x, graph.Sigmoid(graph.Mul(x, a)))
 
 
-def attention(graph, query, key, value, queries, keys, bias=None, batch=2, scale=0.5):
+def attention(
+    graph: Graph,
+    query: str,
+    key: str,
+    value: str,
+    queries: int,
+    keys: int,
+    bias: str | None = None,
+    batch: int = 2,
+    scale: float = 0.5,
+) -> str:
     size = WIDTH // HEADS
     split = [
         graph.Transpose(graph.Reshape(one, [batch, length, HEADS, size]), perm=[0, 2, 1, 3])
@@ -91,10 +104,10 @@ def attention(graph, query, key, value, queries, keys, bias=None, batch=2, scale
     return graph.Reshape(mixed, [batch, queries, WIDTH])
 
 
-def test_a_cast_to_what_it_is_already_goes():
+def test_a_cast_to_the_same_type_is_removed():
     graph = Graph(x=[2, 3])
     proto = graph.proto(graph.Relu(graph.Cast("x", to=1)))
-    model, x = simplified(proto), some(2, 3)
+    model, x = simplify(proto), some(2, 3)
     assert operators(model) == ["Relu"]
     np.testing.assert_array_equal(run(model, x=x), run(proto, x=x))
 
@@ -102,7 +115,7 @@ def test_a_cast_to_what_it_is_already_goes():
 def test_a_layer_norm_is_one_operator():
     graph = Graph(x=[2, 3, WIDTH])
     proto = graph.proto(layer_norm(graph, "x", 1 + some(WIDTH), some(WIDTH)))
-    model, x = simplified(proto), some(2, 3, WIDTH)
+    model, x = simplify(proto), some(2, 3, WIDTH)
     assert operators(model) == ["LayerNormalization"]
     np.testing.assert_allclose(run(model, x=x), run(proto, x=x), atol=1e-5)
 
@@ -110,7 +123,7 @@ def test_a_layer_norm_is_one_operator():
 def test_a_sum_of_squares_over_another_width_is_no_layer_norm():
     graph = Graph(x=[2, 3, WIDTH])
     proto = graph.proto(layer_norm(graph, "x", 1 + some(WIDTH), some(WIDTH), size=WIDTH - 1))
-    model, x = simplified(proto), some(2, 3, WIDTH)
+    model, x = simplify(proto), some(2, 3, WIDTH)
     assert "LayerNormalization" not in operators(model)
     np.testing.assert_allclose(run(model, x=x), run(proto, x=x), atol=1e-5)
 
@@ -119,7 +132,7 @@ def test_a_sum_of_squares_over_another_width_is_no_layer_norm():
 def test_an_activation_is_one_operator(activation, operator):
     graph = Graph(x=[2, 3, WIDTH])
     proto = graph.proto(activation(graph, "x"))
-    model, x = simplified(proto), 3 * some(2, 3, WIDTH)
+    model, x = simplify(proto), 3 * some(2, 3, WIDTH)
     assert operators(model) == [operator]
     np.testing.assert_allclose(run(model, x=x), run(proto, x=x), atol=1e-5)
 
@@ -128,7 +141,7 @@ def test_an_activation_is_one_operator(activation, operator):
 def test_an_activation_with_another_number_stays(activation):
     graph = Graph(x=[2, 3, WIDTH])
     proto = graph.proto(activation(graph, "x", 1.5))
-    model, x = simplified(proto), some(2, 3, WIDTH)
+    model, x = simplify(proto), some(2, 3, WIDTH)
     assert not {"FastGelu", "QuickGelu"} & {*operators(model)}
     np.testing.assert_allclose(run(model, x=x), run(proto, x=x), atol=1e-5)
 
@@ -144,14 +157,14 @@ def test_attention_is_one_operator(bias, queries):
     graph = Graph(**{name: array.shape for name, array in arrays.items()})
     proto = graph.proto(attention(graph, "q", "k", "v", queries, 5, None if bias is None else "bias"))
 
-    model = simplified(proto)
+    model = simplify(proto)
 
     assert "MultiHeadAttention" in operators(model) and not {"MatMul", "Softmax", "Transpose"} & {*operators(model)}
     np.testing.assert_allclose(run(model, **arrays), run(proto, **arrays), atol=1e-5)
 
 
-def network(batch: int, length: int, regions: int = 4, weight=None, zeros: bool = True) -> onnx.ModelProto:
-    """A small network as MindSpore exports it, for one size: attention between two sequences that are joined."""
+def network(batch: int, length: int, regions: int = 4, weight: np.ndarray | None = None, zeros: bool = True) -> onnx.ModelProto:
+    """A small network as MindSpore exports it at one size: attention within two sequences that are joined."""
     graph = Graph(x=[batch, length, WIDTH], y=[batch, regions, WIDTH])
     rows = graph.MatMul(graph.Reshape("x", [batch * length, WIDTH]), weight)
     x = graph.Reshape(tanh_gelu(graph, rows), [batch, length, WIDTH])
@@ -165,8 +178,8 @@ AXES = {"x": ("B", "T", WIDTH), "y": ("B", "L", WIDTH)}
 SIZES = [{"B": 2, "T": 6, "L": 9}, {"B": 3, "T": 5, "L": 7}]
 
 
-def united(weight, sizes=SIZES, zeros=False) -> ir.Model:
-    models = [simplified(network(size["B"], size["T"], size["L"], weight, zeros)) for size in sizes]
+def united(weight: np.ndarray, sizes: list[dict[str, int]] = SIZES, zeros: bool = False) -> ir.Model:
+    models = [simplify(network(size["B"], size["T"], size["L"], weight, zeros)) for size in sizes]
     return unite(models, sizes, AXES)
 
 
@@ -179,26 +192,26 @@ def test_a_united_graph_gives_at_any_size_what_one_of_that_size_gives(batch, len
     np.testing.assert_allclose(run(model, **inputs), expected, atol=1e-5)
 
 
-def fixed(batch: int, weight) -> onnx.ModelProto:
+def fixed(batch: int, weight: np.ndarray) -> onnx.ModelProto:
     return network(batch, 6, 4, weight)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5])
-def test_a_constant_of_one_number_grows_with_the_batch(batch):
+def test_a_constant_with_one_number_everywhere_grows_with_the_batch(batch):
     weight, axes = some(WIDTH, WIDTH), {"x": ("B", 6, WIDTH), "y": ("B", 4, WIDTH)}
-    model = unite([simplified(fixed(size, weight)) for size in (2, 3)], [{"B": 2}, {"B": 3}], axes)
+    model = unite([simplify(fixed(size, weight)) for size in (2, 3)], [{"B": 2}, {"B": 3}], axes)
     inputs = {"x": some(batch, 6, WIDTH), "y": some(batch, 4, WIDTH)}
     np.testing.assert_allclose(run(model, **inputs), run(fixed(batch, weight), **inputs), atol=1e-5)
 
 
-def two(make, sizes=((2, 6), (3, 5))):
-    """`unite` of what `make` makes at two batches and lengths."""
-    models = [simplified(make(batch, length)) for batch, length in sizes]
+def two(make: Callable[[int, int], onnx.ModelProto], sizes: Sequence[tuple[int, int]] = ((2, 6), (3, 5))) -> ir.Model:
+    """Unite what `make` makes at two batches and lengths."""
+    models = [simplify(make(batch, length)) for batch, length in sizes]
     return unite(models, [{"B": batch, "T": length} for batch, length in sizes], {"x": ("B", "T", WIDTH)})
 
 
-def reshaped(shape_of):
-    def make(batch, length):
+def reshaped(shape_of: Callable[[int, int], list[int]]) -> Callable[[int, int], onnx.ModelProto]:
+    def make(batch: int, length: int) -> onnx.ModelProto:
         graph = Graph(x=[batch, length, WIDTH])
         return graph.proto(graph.Relu(graph.Reshape("x", shape_of(batch, length))))
 
@@ -219,13 +232,13 @@ def test_shapes_are_computed_from_sizes(shape_of):
     assert run(model, x=x).shape == tuple(shape_of(4, 9))
 
 
-def test_what_sizes_don_t_explain_is_refused():
+def test_a_shape_that_depends_on_no_size_is_refused():
     with pytest.raises(IncompatibleShapes, match="Reshape needs"):
         two(reshaped(lambda b, t: [-1, {6: 3, 5: 10}[t]]))
 
 
-def test_other_nodes_are_refused():
-    def make(batch, length):
+def test_different_nodes_are_refused():
+    def make(batch: int, length: int) -> onnx.ModelProto:
         graph = Graph(x=[batch, length, WIDTH])
         return graph.proto(graph.Relu("x") if batch == 2 else graph.Tanh("x"))
 
@@ -233,8 +246,8 @@ def test_other_nodes_are_refused():
         two(make)
 
 
-def test_one_node_more_is_refused():
-    def make(batch, length):
+def test_an_additional_node_is_refused():
+    def make(batch: int, length: int) -> onnx.ModelProto:
         graph = Graph(x=[batch, length, WIDTH])
         return graph.proto(graph.Relu("x") if batch == 2 else graph.Tanh(graph.Relu("x")))
 
@@ -242,8 +255,8 @@ def test_one_node_more_is_refused():
         two(make)
 
 
-def test_other_attributes_are_refused():
-    def make(batch, length):
+def test_different_attributes_are_refused():
+    def make(batch: int, length: int) -> onnx.ModelProto:
         graph = Graph(x=[batch, length, WIDTH])
         return graph.proto(graph.Softmax("x", axis=2 if batch == 2 else 1))
 
@@ -251,8 +264,8 @@ def test_other_attributes_are_refused():
         two(make)
 
 
-def test_other_numbers_are_refused():
-    def make(batch, length):
+def test_different_constants_are_refused():
+    def make(batch: int, length: int) -> onnx.ModelProto:
         graph = Graph(x=[batch, length, WIDTH])
         return graph.proto(graph.Add("x", np.arange(WIDTH) * 1.5 + batch))
 
@@ -260,14 +273,14 @@ def test_other_numbers_are_refused():
         two(make)
 
 
-def test_sizes_that_can_t_be_told_apart_are_refused():
+def test_names_with_equal_sizes_are_refused():
     with pytest.raises(ValueError, match="one can't be told from the other"):
         united(some(WIDTH, WIDTH), [{"B": 2, "T": 6, "L": 6}, {"B": 3, "T": 5, "L": 5}])
 
 
-def test_a_finished_graph_reads_its_weights_elsewhere_and_takes_names():
+def test_a_finished_graph_has_external_weights_and_the_given_names():
     graph = Graph(x=[2, 3], kernel=[3, 4])
-    model = simplified(graph.proto(graph.Relu(graph.MatMul("x", "kernel"))))
+    model = simplify(graph.proto(graph.Relu(graph.MatMul("x", "kernel"))))
     finish(model, ["x"], ["y"], {"kernel": "dense.weight"}, "../weights.safetensors")
 
     assert [value.name for value in model.graph.inputs] == ["x"] and model.graph.outputs[0].name == "y"

@@ -1,4 +1,4 @@
-"""The `.ckpt` container: what MindSpore writes is read, and nothing that is not whole gets by."""
+"""The `.ckpt` container: files of MindSpore are read, all that is not whole is refused."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def test_every_tensor_comes_back_however_it_was_split(tmp_path, slice_bytes, sca
 @pytest.mark.parametrize("crc_check", [False, True])
 def test_what_mindspore_itself_writes_is_read(tmp_path, monkeypatch, crc_check):
     monkeypatch.setattr("mindspore.train.serialization.SLICE_SIZE", 4)  # KB, so that the matrix is split
-    path = str(tmp_path / "own.ckpt")
+    path = tmp_path / "own.ckpt"
     mindspore.save_checkpoint(
         [{"name": name, "data": mindspore.Tensor(data)} for name, data in WEIGHTS.items()],
-        path,
+        str(path),
         append_dict={"epoch_num": 3, "note": "text beside the weights"},
         crc_check=crc_check,
     )
@@ -64,7 +64,7 @@ def test_what_mindspore_itself_writes_is_read(tmp_path, monkeypatch, crc_check):
         assert "epoch_num" in checkpoint.tensors
 
 
-def test_wider_and_shorter_floats_become_those_that_are_kept(tmp_path):
+def test_bfloat16_and_float64_become_float32(tmp_path):
     numbers = np.array([1.5, -2.25, 1e30, 0], np.float32)
     content = value("short", (4,), "BFloat16", bfloat16(numbers)) + value("wide", (2,), "Float64", struct.pack("<2d", 0.5, -3))
     with opened(tmp_path / "a.ckpt", content) as checkpoint:
@@ -73,7 +73,7 @@ def test_wider_and_shorter_floats_become_those_that_are_kept(tmp_path):
         assert checkpoint.read("wide").tolist() == [0.5, -3]
 
 
-def test_packed_dims_and_fields_that_nobody_knows_are_read(tmp_path):
+def test_packed_dims_and_unknown_fields_are_read(tmp_path):
     content = field(9, b"later") + field(7, 300) + value("a", (2, 3), "Float32", bytes(24), packed=True)
     with opened(tmp_path / "a.ckpt", content) as checkpoint:
         assert checkpoint.read("a").shape == (2, 3)
@@ -91,7 +91,7 @@ def test_a_file_that_is_cut_off_anywhere_is_refused_or_lacks_tensors(tmp_path):
 
 @settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(0, 200))
-def test_no_bytes_can_do_more_than_be_refused(tmp_path_factory, noise, at):
+def test_changed_bytes_are_read_or_refused(tmp_path_factory, noise, at):
     whole = checkpoint_bytes({"a": np.ones((3, 4), np.float32), "b": np.array(1, np.int32)})
     path = tmp_path_factory.getbasetemp() / "noise.ckpt"
     for content in (noise, whole[:at] + noise[:6] + whole[at + 6 :]):
@@ -105,7 +105,7 @@ def test_no_bytes_can_do_more_than_be_refused(tmp_path_factory, noise, at):
 
 
 @pytest.mark.parametrize(
-    "content, says",
+    "content, message",
     [
         (b"", "is empty"),
         (b"PK\x03\x04" + bytes(99), "PyTorch"),
@@ -130,11 +130,11 @@ def test_no_bytes_can_do_more_than_be_refused(tmp_path_factory, noise, at):
         (value("a", (4,), "Float32", bytes(8)) + value("a", (2, 2), "Float32", bytes(8)), "twice"),
     ],
 )
-def test_hostile_and_foreign_files_are_one_line(tmp_path, content, says):
-    assert says in refused(tmp_path / "a.ckpt", content)
+def test_hostile_and_foreign_files_are_one_line(tmp_path, content, message):
+    assert message in refused(tmp_path / "a.ckpt", content)
 
 
-def test_a_file_that_is_not_there_and_a_folder(tmp_path):
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     for path in (tmp_path / "nowhere.ckpt", tmp_path):
         with pytest.raises(NotACheckpoint, match="cannot be read"):
             CheckpointFile(path)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import mindspore as ms
 import numpy as np
 import pytest
+from mindspore import ops
 
 from encoder import open_encoder
 from encoder.errors import UnusableForm
@@ -30,7 +31,7 @@ VECTORS, LOGITS = 1e-4, 1e-3
 SENTENCES = ["狗", "一只红色的狗在跑", "海边的人和蓝天", "a dog 在草地", "雪" * 17, "红色汽车" * 7, "蓝天绿草地" * 20]
 TABLE = "uniter.embeddings.word_embeddings.embedding_table"
 PROJECTIONS = (
-    "uniter.embeddings.encoder.network.blocks.1.attention.projection.weight",
+    "uniter.embeddings.encoder.blocks.1.attention.projection.weight",
     "uniter.encoder.decoder.blocks.0.attention.projection.weight",
     "uniter.encoder.decoder.blocks.1.cross_attention.projection.weight",
 )
@@ -38,7 +39,7 @@ PROJECTIONS = (
 
 @dataclass(frozen=True)
 class Expected:
-    """What the reference says of SENTENCES and of photos."""
+    """The reference's numbers of SENTENCES and of photos."""
 
     pixels: np.ndarray
     text_vectors: np.ndarray
@@ -106,7 +107,7 @@ def errors(encoder, expected: Expected) -> dict[str, float]:
 def test_vectors_and_logits_are_those_of_the_reference(encoder, expected):
     found = errors(encoder, expected)
     assert found["text"] < VECTORS and found["image"] < VECTORS and found["logit"] < LOGITS
-    assert np.ptp(expected.logits) > 100 * LOGITS  # there is something to agree on
+    assert np.ptp(expected.logits) > 100 * LOGITS  # the logits do differ
 
 
 def test_kept_tokens_are_those_of_the_reference_in_16_bits(encoder, expected):
@@ -114,16 +115,16 @@ def test_kept_tokens_are_those_of_the_reference_in_16_bits(encoder, expected):
     np.testing.assert_allclose(kept, expected.tokens.astype(np.float32), rtol=2e-3, atol=2e-4)
 
 
-@pytest.mark.parametrize("place", range(len(SENTENCES)))
-def test_neither_bucket_nor_batch_nor_padding_changes_a_sentence(encoder, expected, place):
-    alone = encoder.encode_texts([SENTENCES[place]])
-    many = encoder.encode_texts([*["狗 在 跑"] * 40, SENTENCES[place], *["一只" * 30] * 25])
+@pytest.mark.parametrize("index", range(len(SENTENCES)))
+def test_neither_bucket_nor_batch_nor_padding_changes_a_sentence(encoder, expected, index):
+    alone = encoder.encode_texts([SENTENCES[index]])
+    many = encoder.encode_texts([*["狗 在 跑"] * 40, SENTENCES[index], *["一只" * 30] * 25])
     for texts, row in ((alone, 0), (many, 40)):
-        np.testing.assert_allclose(texts.vectors[row], expected.text_vectors[place], atol=VECTORS)
+        np.testing.assert_allclose(texts.vectors[row], expected.text_vectors[index], atol=VECTORS)
     logits = encoder.match(alone, expected.tokens)
-    np.testing.assert_allclose(logits, expected.logits[place], atol=LOGITS)
+    np.testing.assert_allclose(logits, expected.logits[index], atol=LOGITS)
     in_a_crowd = encoder.match(alone, np.repeat(expected.tokens, 20, 0))
-    np.testing.assert_allclose(in_a_crowd, np.repeat(expected.logits[place], 20), atol=LOGITS)
+    np.testing.assert_allclose(in_a_crowd, np.repeat(expected.logits[index], 20), atol=LOGITS)
 
 
 @pytest.mark.parametrize("count", [1, 2, 16, 19])
@@ -133,7 +134,7 @@ def test_the_size_of_a_batch_changes_no_photo(encoder, expected, count):
     np.testing.assert_allclose(vectors, np.resize(expected.image_vectors, vectors.shape), atol=VECTORS)
 
 
-def test_48_pieces_are_read_and_what_follows_is_not(encoder):
+def test_only_the_first_48_pieces_are_read(encoder):
     longest, longer = "红" * 48, "红" * 48 + "狗"
     texts = encoder.encode_texts([longest, longer, "红" * 47 + "狗"])
     assert texts.lengths.tolist() == [50, 50, 50]
@@ -144,7 +145,7 @@ def test_48_pieces_are_read_and_what_follows_is_not(encoder):
 @pytest.mark.parametrize("name", PROJECTIONS)
 def test_a_transposed_projection_would_be_noticed(expected, tmp_path, name):
     weights = published_weights()
-    assert weights[name].shape == weights[name].T.shape  # no shape tells
+    assert weights[name].shape == weights[name].T.shape  # the shape stays the same
     found = errors(encoder_of(weights | {name: weights[name].T.copy()}, tmp_path), expected)
     assert found["logit"] > 10 * LOGITS
     assert name.startswith("uniter.encoder") or found["text"] > 10 * VECTORS
@@ -171,9 +172,9 @@ def _with_the_second_name(sources):
 
 
 def leaky_bias(ids):
-    """The mask without the row and the column of the last place, whether it is padding or not."""
+    """The mask without the row and the column of the last token, whether it is padding or not."""
     valid = (ids != 0).astype(ms.float32)
-    valid = ms.ops.concat((valid[:, :-1], ms.ops.ones_like(valid[:, -1:])), axis=1)
+    valid = ops.concat((valid[:, :-1], ops.ones_like(valid[:, -1:])), axis=1)
     pairs = valid.expand_dims(2) * valid.expand_dims(1)
     return ((1.0 - pairs) * MASKED).expand_dims(1)
 
@@ -191,15 +192,15 @@ def test_the_accepted_alias_gives_the_same_numbers(expected, tmp_path):
     assert found["text"] < VECTORS and found["logit"] < LOGITS
 
 
-def test_a_compact_import_keeps_vectors_and_few_bytes_and_reads_the_averaged_patches(tmp_path):
-    weights = published_weights()
+def test_a_compact_import_keeps_the_vectors_and_reads_averaged_patches(tmp_path):
+    weights, size = published_weights(), SMALL_PUBLISHED.image_size
     file = write_published(tmp_path / "file", weights)
     models = ModelRegistry(tmp_path / "models")
     plain, small = (import_model(file, models, name, compact=name == "small", finish=add_graphs) for name in ("plain", "small"))
     assert plain.fingerprint != small.fingerprint
     full, compact = (open_encoder(models.path(name)) for name in ("plain", "small"))
     assert (full.config.token_shape, compact.config.token_shape) == ((17, 128), (5, 65))
-    pixels = np.random.default_rng(3).integers(0, 256, (3, 64, 64, 3)).astype(np.uint8)
+    pixels = np.random.default_rng(3).integers(0, 256, (3, size, size, 3)).astype(np.uint8)
 
     images, few = full.encode_images(pixels), compact.encode_images(pixels)
 

@@ -1,4 +1,4 @@
-"""From a checkpoint to a model folder: whole, exact, or not at all."""
+"""A checkpoint becomes a model folder, whole and exact, or not at all."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_training_run_s_file_gives_the_same_model(models, tmp_path):
     assert second.ignored["decoders of captions and images"] == 2
 
 
-def test_the_alias_gives_the_same_model_and_both_names_may_be_there(models, tmp_path):
+def test_both_names_of_the_word_table_give_the_same_model(models, tmp_path):
     weights = published_weights()
     first = imported(models, tmp_path, weights, "first")
     both = imported(models, tmp_path, weights | {TABLE: weights[published.WORDS]}, "both")
@@ -80,17 +80,17 @@ def test_the_alias_gives_the_same_model_and_both_names_may_be_there(models, tmp_
 
 def test_two_tied_tables_that_differ_are_refused(models, tmp_path):
     weights = published_weights()
-    said = refused(models, tmp_path, weights | {TABLE: weights[published.WORDS] + 1})
-    assert TABLE in said and "differ" in said
+    message = refused(models, tmp_path, weights | {TABLE: weights[published.WORDS] + 1})
+    assert TABLE in message and "differ" in message
 
 
-def test_what_nobody_knows_is_reported_and_left_out(models, tmp_path):
+def test_unknown_tensors_are_reported_and_left_out(models, tmp_path):
     report = imported(models, tmp_path, published_weights() | {"extra.weight": np.ones(3, np.float32)})
     assert report.left_over == ["extra.weight"]
     assert "extra.weight, which no rule knows" in "\n".join(import_lines(report.as_json()))
 
 
-def test_a_temperature_that_is_not_there_is_filled_in(models, tmp_path):
+def test_a_missing_temperature_is_filled_in(models, tmp_path):
     weights = published_weights()
     del weights[published.CLIP_TEMP]
     report = imported(models, tmp_path, weights)
@@ -104,7 +104,7 @@ def test_a_temperature_that_is_not_there_is_filled_in(models, tmp_path):
         published.WORDS,
         "text_proj.weight",
         "itm_head_two.3.bias",
-        "uniter.embeddings.encoder.network.blocks.0.output.mapping.weight",
+        "uniter.embeddings.encoder.blocks.0.output.mapping.weight",
         "uniter.img_embeddings.vit.class_embedding",
         "uniter.encoder.decoder.blocks.1.cross_attention.dense2.bias",
     ],
@@ -115,10 +115,10 @@ def test_a_missing_retrieval_weight_is_named(models, tmp_path, name):
     assert name in refused(models, tmp_path, weights)
 
 
-def test_a_layer_that_is_missing_between_others_is_named(models, tmp_path):
+def test_a_gap_between_layers_is_named(models, tmp_path):
     weights = {name: value for name, value in published_weights().items() if "decoder.blocks.1." not in name}
-    said = refused(models, tmp_path, weights)
-    assert "missing: uniter.encoder.decoder.blocks.1." in said and "and 22 more" in said
+    message = refused(models, tmp_path, weights)
+    assert "missing: uniter.encoder.decoder.blocks.1." in message and "and 22 more" in message
 
 
 @pytest.mark.parametrize(
@@ -127,13 +127,13 @@ def test_a_layer_that_is_missing_between_others_is_named(models, tmp_path):
         ("text_proj.bias", (33,)),
         ("uniter.embeddings.layernorm.gamma", (64,)),
         ("itm_head_two.3.weight", (5, 256)),
-        ("uniter.embeddings.encoder.network.blocks.1.output.mapping.weight", (192, 128)),
+        ("uniter.embeddings.encoder.blocks.1.output.mapping.weight", (192, 128)),
     ],
 )
 def test_a_misshaped_weight_is_named_with_both_shapes(models, tmp_path, name, shape):
     weights = published_weights()
-    said = refused(models, tmp_path, weights | {name: np.zeros(shape, np.float32)})
-    assert f"{name} {list(shape)} instead of {list(weights[name].shape)}" in said
+    message = refused(models, tmp_path, weights | {name: np.zeros(shape, np.float32)})
+    assert f"{name} {list(shape)} instead of {list(weights[name].shape)}" in message
 
 
 def test_slices_of_a_model_parallel_run_are_called_that(models, tmp_path):
@@ -146,16 +146,16 @@ def test_slices_of_a_model_parallel_run_are_called_that(models, tmp_path):
             weights[name] = value[:, : value.shape[1] // 4]
         elif name.endswith(("output.mapping.bias", "output.projection.weight")) and "vit" not in name:
             weights[name] = value[: len(value) // 4]
-    said = refused(models, tmp_path, weights)
-    assert "slices, 1/4" in said and "model-parallel" in said
+    message = refused(models, tmp_path, weights)
+    assert "slices, 1/4" in message and "model-parallel" in message
 
 
-def test_numbers_that_are_none_and_weights_that_are_whole_numbers_are_refused(models, tmp_path):
+def test_nan_and_whole_number_weights_are_refused(models, tmp_path):
     weights = published_weights()
     broken = weights["text_proj.weight"].copy()
     broken[3, 5] = np.nan
-    said = refused(models, tmp_path, weights | {"text_proj.weight": broken})
-    assert "text_proj.weight has numbers that are not finite" in said
+    message = refused(models, tmp_path, weights | {"text_proj.weight": broken})
+    assert "text_proj.weight has numbers that are not finite" in message
     quantised = weights | {"text_proj.weight": np.ones((32, 128), np.int32)}
     assert "not floating-point: text_proj.weight (Int32)" in refused(models, tmp_path, quantised)
 
@@ -165,13 +165,13 @@ def test_a_vocabulary_is_needed_and_must_fit(models, tmp_path):
     (file.parent / "vocab.txt").unlink()
     with pytest.raises(BadCheckpoint, match="--vocab"):
         import_model(file, models)
-    for text, says in (
+    for text, expected in (
         ("\n".join([*PIECES, "one", "more"]), "pieces"),
         ("dog\ncat", r"\[PAD\]"),
         ("\n".join(["x", *PIECES[:9]]), "not in its first"),
     ):
         (file.parent / "other").write_text(text, encoding="utf-8")
-        with pytest.raises(BadCheckpoint, match=says):
+        with pytest.raises(BadCheckpoint, match=expected):
             import_model(file, models, vocabulary=file.parent / "other")
     with pytest.raises(BadCheckpoint, match="cannot be read"):
         import_model(file, models, vocabulary=file.parent / "nowhere.txt")
@@ -180,7 +180,7 @@ def test_a_vocabulary_is_needed_and_must_fit(models, tmp_path):
     assert import_model(file, models, vocabulary=file.parent / "other").name == "opt_v2_small"
 
 
-def test_the_base_wants_the_vocabulary_it_was_trained_with(tmp_path):
+def test_the_base_needs_the_vocabulary_it_was_trained_with(tmp_path):
     config = published.v2_config(published.v2_shapes(SMALL_PUBLISHED) | {published.WORDS: (21128, 128)})
     vocabulary = tmp_path / "vocab.txt"
     pieces = ["[PAD]", *(f"[unused{i}]" for i in range(99)), "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -191,7 +191,7 @@ def test_the_base_wants_the_vocabulary_it_was_trained_with(tmp_path):
         importer._vocabulary(vocabulary, tmp_path / "a.ckpt", config)
 
 
-def test_a_name_is_taken_once_and_replaced_on_demand(models, tmp_path):
+def test_a_model_is_replaced_only_on_request(models, tmp_path):
     first = imported(models, tmp_path, published_weights())
     with pytest.raises(BadModelName, match="--replace"):
         imported(models, tmp_path, published_weights(seed=1))
@@ -202,13 +202,13 @@ def test_a_name_is_taken_once_and_replaced_on_demand(models, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["opt-mini", "shipped", "../up", ".hidden", "a b", "a/b", "x" * 65, "模型"])
-def test_names_that_no_model_can_have(models, tmp_path, name):
+def test_impossible_names_are_refused(models, tmp_path, name):
     with pytest.raises(BadModelName, match="--as"):
         imported(models, tmp_path, published_weights(), name)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
-def test_an_import_that_is_stopped_leaves_nothing_and_the_old_model_as_it_was(models, tmp_path, monkeypatch, error):
+def test_an_interrupted_import_leaves_the_old_model_as_it_was(models, tmp_path, monkeypatch, error):
     before = imported(models, tmp_path, published_weights())
 
     def stop(*_):
@@ -221,7 +221,7 @@ def test_an_import_that_is_stopped_leaves_nothing_and_the_old_model_as_it_was(mo
     assert sorted(path.name for path in models.folder.iterdir()) == [".lock", "small"]
 
 
-def test_what_a_killed_import_left_is_removed_by_the_next_and_is_no_model(models, tmp_path):
+def test_the_next_import_removes_what_a_killed_one_left(models, tmp_path):
     (models.folder / ".tmp-killed").mkdir(parents=True)
     (models.folder / ".tmp-killed" / "config.json").write_text("{}")
     assert models.names() == []
@@ -229,7 +229,7 @@ def test_what_a_killed_import_left_is_removed_by_the_next_and_is_no_model(models
     assert models.names() == ["small"] and not list(models.folder.glob(".tmp-*"))
 
 
-def test_a_file_that_is_none(models, tmp_path):
+def test_a_missing_file_and_another_network_are_refused(models, tmp_path):
     with pytest.raises(NotACheckpoint, match="cannot be read"):
         import_model(tmp_path / "nowhere.ckpt", models, "x")
     other = write_checkpoint(tmp_path / "resnet.ckpt", {"conv1.weight": np.ones((3, 3), np.float32)})
@@ -237,7 +237,7 @@ def test_a_file_that_is_none(models, tmp_path):
         import_model(other, models, "x")
 
 
-def test_a_damaged_model_is_listed_as_such_and_hides_no_other(models, tmp_path):
+def test_a_damaged_model_is_listed_as_damaged_beside_the_others(models, tmp_path):
     imported(models, tmp_path, published_weights(), "whole")
     imported(models, tmp_path, published_weights(), "damaged")
     (models.path("damaged") / model_folder.CONFIG).write_text("{")
@@ -247,7 +247,7 @@ def test_a_damaged_model_is_listed_as_such_and_hides_no_other(models, tmp_path):
         models.path("nobody")
 
 
-def test_a_model_remembers_where_it_came_from(models, tmp_path):
+def test_a_model_records_where_it_came_from(models, tmp_path):
     report = imported(models, tmp_path, published_weights())
     record = json.loads((models.path("small") / "import.json").read_text())
     assert record["file"] == "opt_v2_small.ckpt" and record["loaded"] == report.loaded and record["form"] == "V2"

@@ -21,7 +21,7 @@ from tests.support.published_single_stream import (
     v1_pretraining_weights,
     v1_shapes,
     v1_weights,
-    write_joint,
+    write_single_stream,
     zoo_weights,
 )
 
@@ -35,7 +35,7 @@ def models(tmp_path):
 
 
 def imported(models, tmp_path, weights, name="small", **options):
-    return import_model(write_joint(tmp_path / "files", weights), models, name, **options)
+    return import_model(write_single_stream(tmp_path / "files", weights), models, name, **options)
 
 
 def refused(models, tmp_path, weights) -> str:
@@ -72,11 +72,11 @@ def test_a_pretraining_file_makes_the_same_model(models, tmp_path):
     assert report.left_over == []
     assert report.loaded + sum(report.ignored.values()) == len(v1_pretraining_weights())
     assert report.ignored["heads used in pre-training only"] == 11
-    said = "\n".join(import_lines(report.as_json()))
-    assert "Taichu-OPT-v1" in said and "rank_output.weight is row 2 of itm_output.weight" in said and "--reranker" in said
+    lines = "\n".join(import_lines(report.as_json()))
+    assert "Taichu-OPT-v1" in lines and "rank_output.weight is row 2 of itm_output.weight" in lines and "--reranker" in lines
 
 
-def test_a_rank_head_wins_over_the_itm_head(models, tmp_path):
+def test_a_rank_head_is_preferred_to_the_itm_head(models, tmp_path):
     weights = v1_weights()
     report = imported(models, tmp_path, weights | {"itm_output.weight": np.ones((5, 192), np.float32)})
     stored = load_file(models.path("small") / model_folder.WEIGHTS)
@@ -101,7 +101,7 @@ def test_tied_tables_that_differ_are_refused(models, tmp_path, head, name):
         ("V1", "uniter.img_embeddings.vit.encoder_pos_embedding"),
         ("V1", "uniter.pooler.dense.bias"),
         ("ZOO", "uniter.img_embeddings.pos_linear.weight"),
-        ("ZOO", "uniter.encoder.encoder.network.blocks.1.output.mapping.bias"),
+        ("ZOO", "uniter.encoder.encoder.blocks.1.output.mapping.bias"),
         ("ZOO", LIVE_TABLE),
     ],
 )
@@ -114,32 +114,32 @@ def test_a_missing_retrieval_weight_is_named(models, tmp_path, form, name):
 @pytest.mark.parametrize(
     "form, name, shape",
     [
-        ("V1", "uniter.encoder.encoder.network.blocks.1.output.mapping.weight", (320, 192)),
-        ("ZOO", "uniter.encoder.encoder.network.blocks.0.output.projection.weight", (320, 128)),
+        ("V1", "uniter.encoder.encoder.blocks.1.output.mapping.weight", (320, 192)),
+        ("ZOO", "uniter.encoder.encoder.blocks.0.output.projection.weight", (320, 128)),
         ("V1", "rank_output.weight", (2, 192)),
         ("ZOO", "uniter.img_embeddings.pos_linear.weight", (128, 6)),
     ],
 )
 def test_a_misshaped_weight_is_named_with_both_shapes(models, tmp_path, form, name, shape):
     weights = WEIGHTS[form]()
-    said = refused(models, tmp_path, weights | {name: np.zeros(shape, np.float32)})
-    assert f"{name} {list(shape)} instead of {list(weights[name].shape)}" in said
+    message = refused(models, tmp_path, weights | {name: np.zeros(shape, np.float32)})
+    assert f"{name} {list(shape)} instead of {list(weights[name].shape)}" in message
 
 
-def test_a_captioning_checkpoint_has_nothing_that_scores_a_pair(models, tmp_path):
+def test_a_captioning_checkpoint_is_refused(models, tmp_path):
     trunk = {name: value for name, value in zoo_weights().items() if not name.startswith("rank_output")}
-    said = refused(models, tmp_path, trunk | {"txt_output.decoder.weight": np.ones((4, 3), np.float32)})
-    assert "rank_output.weight" in said and "captioning" in said and "the model zoo's OPT" in said
+    message = refused(models, tmp_path, trunk | {"txt_output.decoder.weight": np.ones((4, 3), np.float32)})
+    assert "rank_output.weight" in message and "captioning" in message and "the model zoo's OPT" in message
 
 
 def test_an_itm_head_that_is_too_short_is_refused(models, tmp_path):
     weights = {name: value for name, value in zoo_weights().items() if not name.startswith("rank_output")}
-    said = refused(
+    message = refused(
         models,
         tmp_path,
         weights | {"itm_output.weight": np.ones((2, 128), np.float32), "itm_output.bias": np.ones(2, np.float32)},
     )
-    assert "rank_output.weight [2, 128] instead of [1, 128]" in said
+    assert "rank_output.weight [2, 128] instead of [1, 128]" in message
 
 
 def test_slices_of_a_model_parallel_run_are_called_that(models, tmp_path):
@@ -158,7 +158,7 @@ def test_slices_of_a_model_parallel_run_are_called_that(models, tmp_path):
     assert "slices, 1/4" in refused(models, tmp_path, weights)
 
 
-def test_what_nobody_knows_is_listed_and_what_is_not_a_number_refused(models, tmp_path):
+def test_unknown_tensors_are_listed_and_numbers_that_are_not_finite_refused(models, tmp_path):
     extra = {"uniter.img_embeddings.vit.class_token": np.ones((1, 1, 128), np.float32)}
     assert imported(models, tmp_path, v1_weights() | extra).left_over == ["uniter.img_embeddings.vit.class_token"]
     broken = v1_pretraining_weights()
@@ -170,12 +170,12 @@ def test_what_nobody_knows_is_listed_and_what_is_not_a_number_refused(models, tm
     assert imported(models, tmp_path, broken, "fine").left_over == []
 
 
-def test_the_published_table_wants_bert_base_chinese(models, tmp_path):
+def test_the_published_table_needs_bert_base_chinese(models, tmp_path):
     table = {WORDS: np.zeros((28996, SMALL_V1.hidden_size), np.float32)}
     assert "bert-base-chinese" in refused(models, tmp_path, v1_weights() | table)
 
 
-def test_models_say_that_they_only_rerank_and_what_they_read(models, tmp_path):
+def test_models_are_described_as_only_re_ranking_with_their_inputs(models, tmp_path):
     imported(models, tmp_path, v1_weights(), "v1")
     imported(models, tmp_path, zoo_weights(), "zoo")
     v1, zoo = (models.describe(name) for name in ("v1", "zoo"))
@@ -190,7 +190,7 @@ def test_models_say_that_they_only_rerank_and_what_they_read(models, tmp_path):
     assert sum("only re-ranks" in line for line in list_lines({"models": models.list()})) == 2
 
 
-def test_the_names_of_the_listing_are_those_of_the_small_one():
+def test_the_small_weights_have_the_published_names():
     layers = {name for name in V1 if ".blocks." not in name}
     assert layers == {name for name in v1_shapes() if ".blocks." not in name}
     assert {name for name in ZOO if ".blocks." not in name} | {"rank_output.weight", "rank_output.bias"} == {

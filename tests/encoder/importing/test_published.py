@@ -1,10 +1,11 @@
-"""Names and shapes: which OPT a file is, its sizes, and what of it a search needs."""
+"""Names and shapes tell which OPT a file holds, its sizes, and the tensors that a search needs."""
 
 from __future__ import annotations
 
 import ast
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mindspore import nn
@@ -12,11 +13,11 @@ from mindspore import nn
 from encoder.config import PRESETS
 from encoder.errors import UnusableForm
 from encoder.importing import published
-from encoder.importing import published_single_stream as joint
+from encoder.importing import published_single_stream as single_stream
 from encoder.importing.checkpoint_shapes import Shapes, heads_of, slices_of
 from encoder.network.opt import OptModel
 from encoder.network.single_stream import SingleStreamModel
-from encoder.single_stream_config import JOINT_PRESETS
+from encoder.single_stream_config import SINGLE_STREAM_PRESETS
 from tests.support.published_models import SMALL_PUBLISHED
 from tests.support.published_single_stream import SMALL_V1, SMALL_ZOO
 
@@ -42,20 +43,20 @@ def test_the_published_base_is_recognised_and_nothing_is_left_over():
     assert published.v2_shapes(config) == live(BASE)
 
 
-def test_what_is_needed_is_what_the_network_has():
+def test_the_needed_shapes_are_those_of_the_network():
     config = dataclasses.replace(SMALL_PUBLISHED, published_extras=False)
     network: nn.Cell = OptModel(config)
     assert published.v2_shapes(config) == {name: tuple(p.shape) for name, p in network.parameters_and_names()}
 
 
 @pytest.mark.parametrize("positions, side", [(577, 384), (901, 480)])
-def test_caption_and_vqa_checkpoints_see_larger_photos(positions, side):
+def test_caption_and_vqa_checkpoints_read_larger_photos(positions, side):
     config = published.v2_config(BASE | {"uniter.img_embeddings.vit.pos_embed.embedding_table": (positions, 768)})
     assert (config.image_size, config.patch_size, config.token_shape) == (side, 16, (positions, 768))
     assert config.name == "opt-v2"
 
 
-def test_the_large_one_is_read_off_its_shapes():
+def test_the_large_one_is_told_by_its_shapes():
     large = dataclasses.replace(
         PRESETS["opt-v2-base"],
         name="opt-v2",
@@ -76,18 +77,18 @@ def test_the_large_one_is_read_off_its_shapes():
     assert published.v2_config(published.v2_shapes(large)) == large
 
 
-def test_what_is_missing_leaves_the_published_size():
+def test_missing_tensors_leave_the_published_size():
     without = {name: shape for name, shape in BASE.items() if not name.startswith(("text_proj", "uniter.embeddings.encoder"))}
     config = published.v2_config(without)
     assert (config.dim, config.text_layers) == (512, 6)
 
 
 @pytest.mark.parametrize("shapes, form", [(V1, "V1"), (ZOO, "ZOO"), (BASE, "V2"), ({}, None), ({"fc.weight": (3, 4)}, None)])
-def test_the_three_are_told_apart(shapes, form):
+def test_each_form_is_told_by_its_names(shapes, form):
     assert published.form_of(shapes) == form
 
 
-def test_a_pretraining_file_of_v1_is_one_too():
+def test_a_pretraining_file_of_v1_is_recognised():
     tied = {
         "uniter.embeddings.word_embeddings.embedding_table": "cls.predictions.decoder.weight",
         "uniter.img_embeddings.img_linear.weight": "feat_regress.weight",
@@ -100,31 +101,32 @@ def test_optimizer_state_alone_tells_no_form():
     assert published.form_of([f"moment1.{name}" for name in BASE] + ["global_step"]) is None
 
 
-def test_what_is_no_opt_is_said_in_one_line():
+def test_a_checkpoint_of_another_network_is_refused_in_one_line():
     with pytest.raises(UnusableForm, match="no OPT that is known") as error:
-        published.usable_form({"fc.weight": (3, 4)}, "file.ckpt")
+        published.usable_form({"fc.weight": (3, 4)}, Path("file.ckpt"))
     assert "\n" not in str(error.value) and "file.ckpt" in str(error.value) and "Taichu-OPT-v2" in str(error.value)
 
 
 def test_the_published_v1_is_recognised_and_nothing_is_left_over():
-    config = published.FORMS["V1"].config(V1)
-    assert config == JOINT_PRESETS["opt-v1"]
-    assert joint.v1_shapes(config) == live(V1, "V1")
+    config = single_stream.v1_config(V1)
+    assert config == SINGLE_STREAM_PRESETS["opt-v1"]
+    assert single_stream.v1_shapes(config) == live(V1, "V1")
     assert (config.token_shape, config.text_length, config.grid) == ((196, 768), 50, 14)
 
 
 def test_the_published_trunk_of_the_zoo_is_recognised_and_lacks_only_a_head():
-    config = published.FORMS["ZOO"].config(ZOO)
-    assert config == JOINT_PRESETS["opt-zoo-trunk"]
-    assert joint.zoo_shapes(config) == live(ZOO, "ZOO") | {"rank_output.weight": (1, 768), "rank_output.bias": (1,)}
+    config = single_stream.zoo_config(ZOO)
+    assert config == SINGLE_STREAM_PRESETS["opt-zoo-trunk"]
+    assert single_stream.zoo_shapes(config) == live(ZOO, "ZOO") | {"rank_output.weight": (1, 768), "rank_output.bias": (1,)}
     assert (config.token_shape, config.text_length) == ((30, 768), 30)
 
 
 @pytest.mark.parametrize("form, config", [("V1", SMALL_V1), ("ZOO", SMALL_ZOO)])
-def test_what_a_single_stream_needs_is_what_its_network_has(form, config):
-    needed = published.FORMS[form].shapes(config)
+def test_the_needed_shapes_of_a_single_stream_are_those_of_its_network(form, config):
+    single: Any = published.FORMS[form]
+    needed = single.shapes(config)
     assert needed == {name: tuple(p.shape) for name, p in SingleStreamModel(config).parameters_and_names()}
-    assert published.FORMS[form].config(needed) == config
+    assert single.network(needed) == (config, needed)
 
 
 @pytest.mark.parametrize(
@@ -135,14 +137,14 @@ def test_what_a_single_stream_needs_is_what_its_network_has(form, config):
     ],
 )
 def test_the_large_ones_have_wider_heads(preset, sizes, heads):
-    form = published.FORMS["V1" if preset == "opt-v1" else "ZOO"]
-    large = dataclasses.replace(JOINT_PRESETS[preset], **sizes)
+    form: Any = published.FORMS["V1" if preset == "opt-v1" else "ZOO"]
+    large = dataclasses.replace(SINGLE_STREAM_PRESETS[preset], **sizes)
     assert form.config(form.shapes(large)) == large and (large.heads, large.image_heads) == heads
     assert heads_of(2048) == 32
 
 
 @pytest.mark.parametrize(
-    "changes, says",
+    "changes, expected",
     [
         ({"uniter.img_embeddings.vit.encoder_pos_embedding": (1, 198, 768)}, "198 positions"),
         ({"uniter.img_embeddings.vit.stem.patch_to_embedding.dense.weight": (768, 3000)}, "3000 numbers"),
@@ -150,8 +152,8 @@ def test_the_large_ones_have_wider_heads(preset, sizes, heads):
         ({"uniter.img_embeddings.position_embeddings.embedding_table": (100, 2048)}, "too few for 196"),
     ],
 )
-def test_sizes_of_v1_that_cannot_be_are_refused(changes, says):
-    with pytest.raises(UnusableForm, match=says):
+def test_impossible_sizes_of_v1_are_refused(changes, expected):
+    with pytest.raises(UnusableForm, match=expected):
         published.FORMS["V1"].config(V1 | changes)
 
 
@@ -173,28 +175,28 @@ def test_sizes_of_v1_that_cannot_be_are_refused(changes, says):
         ("uniter.img_embeddings.vit.position_ids", "dead"),
     ],
 )
-def test_what_is_ignored_has_its_reason(name, reason):
-    assert published.FORMS["V2"].ignored_because(name).startswith(reason)
+def test_ignored_tensors_have_their_reason(name, reason):
+    assert (published.FORMS["V2"].ignored_because(name) or "").startswith(reason)
 
 
 @pytest.mark.parametrize("name", [*published.v2_shapes(SMALL_PUBLISHED), "global_step_of_mine", "clip_temperature"])
-def test_what_a_search_needs_or_nobody_knows_is_not_ignored(name):
+def test_needed_and_unknown_tensors_are_not_ignored(name):
     assert published.FORMS["V2"].ignored_because(name) is None
 
 
 @pytest.mark.parametrize(
-    "changes, says",
+    "changes, expected",
     [
         ({"uniter.img_embeddings.vit.pos_embed.embedding_table": (198, 768)}, "198 positions"),
-        ({"uniter.embeddings.encoder.network.blocks.4000.layernorm1.gamma": (768,)}, "at most 96 layers"),
+        ({"uniter.embeddings.encoder.blocks.4000.layernorm1.gamma": (768,)}, "at most 96 layers"),
     ],
 )
-def test_sizes_that_cannot_be_are_refused(changes, says):
-    with pytest.raises(UnusableForm, match=says):
+def test_impossible_sizes_are_refused(changes, expected):
+    with pytest.raises(UnusableForm, match=expected):
         published.v2_config(BASE | changes)
 
 
-def test_a_width_that_tells_no_heads_is_refused():
+def test_a_width_that_is_no_multiple_of_64_is_refused():
     with pytest.raises(UnusableForm, match="heads of 64"):
         published.v2_config(published.v2_shapes(dataclasses.replace(SMALL_PUBLISHED, hidden_size=100)))
 

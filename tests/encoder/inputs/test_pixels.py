@@ -1,4 +1,4 @@
-"""Photos as people have them: upright, RGB, or one line that says what is wrong."""
+"""Photos are decoded to upright RGB, or refused in one line; then they are made into a square."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def test_sixteen_bits_keep_their_brightness():
     assert abs(int(np.asarray(decode(saved(grey, "PNG")))[0, 0, 0]) - 128) <= 1
 
 
-def test_what_is_transparent_becomes_white():
+def test_transparent_pixels_become_white():
     assert decode(saved(Image.new("RGBA", (4, 4), (255, 0, 0, 0)), "PNG")).getpixel((0, 0)) == (255, 255, 255)
 
 
-def test_a_large_jpeg_may_be_decoded_small():
+def test_a_large_jpeg_is_decoded_at_a_reduced_scale_on_request():
     photo = saved(Image.new("RGB", (1600, 1200), "blue"), "JPEG")
     assert decode(photo).size == (1600, 1200)
     assert 200 <= min(decode(photo, at_least=200).size) < 1200
@@ -64,11 +64,11 @@ def test_the_whole_photo_is_squashed_to_the_square():
 @pytest.mark.parametrize("width, height", [(640, 480), (480, 640), (333, 100), (1601, 1200), (70, 50), (225, 224), (500, 3)])
 def test_the_published_crop_is_mindspore_s_own_resize_and_crop(width, height):
     image = np.random.default_rng(width).integers(0, 256, (height, width, 3)).astype(np.uint8)
-    theirs = vision.CenterCrop(224)(np.asarray(vision.Resize(224)(image))).astype(int)
+    theirs = np.asarray(vision.CenterCrop(224)(np.asarray(vision.Resize(224)(image)))).astype(int)
     assert np.abs(prepare(Image.fromarray(image), 224, "center_crop") - theirs).max() <= 1  # it counts in whole numbers
 
 
-def test_the_published_crop_in_numbers():
+def test_the_published_crop_of_known_pixels():
     image = np.zeros((480, 640, 3), np.uint8)
     image[:, :80] = 255  # 298 wide when scaled, 37 cut off at the left: the first 80 of 640 are gone, as is 40 in 640
     assert prepare(Image.fromarray(image), 224, "center_crop")[:, 1:].max() == 0
@@ -78,7 +78,7 @@ def test_the_published_crop_in_numbers():
     assert prepare(Image.fromarray(pair), 4, "center_crop")[0, :, 0].tolist() == [0, 25, 75, 100]
 
 
-def test_the_published_crop_sees_no_reduced_decoding():
+def test_a_reduced_photo_gives_the_published_crop_other_pixels():
     photo = saved(Image.effect_noise((1600, 1200), 80).convert("RGB"), "JPEG")
     full = prepare(decode(photo), 100, "center_crop")
     reduced = prepare(decode(photo, at_least=100), 100, "center_crop")
@@ -86,7 +86,7 @@ def test_the_published_crop_sees_no_reduced_decoding():
 
 
 @pytest.mark.parametrize("width, height", [(640, 480), (480, 640), (333, 100), (1601, 1200), (448, 448), (70, 50), (500, 3)])
-def test_the_crop_of_v1_is_pillow_s_resize_and_the_middle_of_it(width, height):
+def test_the_crop_of_v1_is_the_middle_of_pillow_s_resize(width, height):
     image = Image.fromarray(np.random.default_rng(width).integers(0, 256, (height, width, 3)).astype(np.uint8))
     scaled = image.resize((width * 64 // min(width, height), height * 64 // min(width, height)), Image.Resampling.BILINEAR)
     left, top = (scaled.width - 64) // 2, (scaled.height - 64) // 2
@@ -96,7 +96,7 @@ def test_the_crop_of_v1_is_pillow_s_resize_and_the_middle_of_it(width, height):
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 900), (900, 1), (2, 3)])
 @pytest.mark.parametrize("preprocessing", pixels.PREPROCESSINGS)
-def test_the_oddest_photo_becomes_a_square(size, preprocessing):
+def test_photos_of_odd_sizes_become_a_square(size, preprocessing):
     assert prepare(Image.new("RGB", size, "red"), 16, preprocessing).shape == (16, 16, 3)
 
 
@@ -109,7 +109,7 @@ def test_the_oddest_photo_becomes_a_square(size, preprocessing):
         (saved(Image.effect_noise((300, 300), 50), "JPEG")[:2000], "damaged"),
     ],
 )
-def test_what_cannot_be_read_has_a_reason_and_a_sentence(tmp_path, content, reason):
+def test_an_unreadable_photo_has_a_reason_and_one_sentence(tmp_path, content, reason):
     path = tmp_path / "photo.jpg"
     path.write_bytes(content)
     with pytest.raises(UnreadableImage) as error:
@@ -118,7 +118,7 @@ def test_what_cannot_be_read_has_a_reason_and_a_sentence(tmp_path, content, reas
     assert "photo.jpg" in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_missing_photo_and_a_folder_are_told_apart(tmp_path):
+def test_a_missing_photo_and_a_folder_have_different_reasons(tmp_path):
     with pytest.raises(UnreadableImage) as missing:
         decode(tmp_path / "nowhere.jpg")
     assert missing.value.reason == "missing"
@@ -127,7 +127,7 @@ def test_a_missing_photo_and_a_folder_are_told_apart(tmp_path):
     assert folder.value.reason in ("unreadable", "empty")
 
 
-def test_a_bomb_is_refused_before_it_is_decoded(monkeypatch):
+def test_a_decompression_bomb_is_refused_before_it_is_decoded(monkeypatch):
     monkeypatch.setattr(pixels, "MAX_PIXELS", 99)
     with pytest.raises(UnreadableImage) as error:
         decode(saved(Image.new("L", (10, 10)), "PNG"))
@@ -142,7 +142,7 @@ def as_webp(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["PPM", "ICO", "EPS", "AVIF", "PCX", "TGA"])
-def test_a_format_that_is_not_promised_is_no_image(tmp_path, kind, monkeypatch):
+def test_other_formats_are_refused_as_not_an_image(tmp_path, kind, monkeypatch):
     monkeypatch.setattr("PIL.EpsImagePlugin.EpsImageFile.load", lambda *_: pytest.fail("EPS is a program, and was run"))
     try:
         content = saved(Image.new("RGB", (16, 16), "red"), kind)
@@ -157,9 +157,9 @@ def test_a_format_that_is_not_promised_is_no_image(tmp_path, kind, monkeypatch):
 
 
 @pytest.mark.filterwarnings("error")
-def test_photos_beyond_pillow_s_limit_are_read_up_to_our_own():
+def test_photos_above_pillow_s_limit_are_read_up_to_max_pixels():
     size = (16_320, 12_240)  # what the largest phone cameras make
-    assert Image.MAX_IMAGE_PIXELS * 2 < size[0] * size[1] <= pixels.MAX_PIXELS
+    assert Image.MAX_IMAGE_PIXELS and Image.MAX_IMAGE_PIXELS * 2 < size[0] * size[1] <= pixels.MAX_PIXELS
     assert pixels.decode_sized(saved(Image.new("L", size), "JPEG"), 100)[1] == size
     with pixels.GUARD, Image.open(io.BytesIO(as_webp(*size)), formats=pixels.FORMATS) as image:
         assert image.size == size
@@ -168,7 +168,7 @@ def test_photos_beyond_pillow_s_limit_are_read_up_to_our_own():
     assert error.value.reason == "too_large"
 
 
-def test_pillow_s_own_guard_is_as_it_was_after_any_number_of_threads():
+def test_many_threads_leave_pillow_s_limit_as_it_was():
     before, filters = Image.MAX_IMAGE_PIXELS, list(warnings.filters)
     photos = [saved(Image.effect_noise((300, 200), 50), "PNG"), b"no photo", as_webp(16_383, 16_383)] * 20
 
@@ -217,7 +217,7 @@ def read_or_refused(data: bytes, at_least: int | None) -> None:
     st.none() | st.integers(0, 1500),
     st.sampled_from([None, 4, 512]),
 )
-def test_changed_bytes_can_do_no_more_than_be_refused(whole, changes, kept, at_least):
+def test_changed_bytes_are_read_or_refused(whole, changes, kept, at_least):
     data = bytearray(whole)
     for at, value in changes:
         data[at % len(data)] = value
@@ -225,5 +225,5 @@ def test_changed_bytes_can_do_no_more_than_be_refused(whole, changes, kept, at_l
 
 
 @given(st.binary(max_size=400))
-def test_no_bytes_can_do_more_than_be_refused(data):
+def test_random_bytes_are_read_or_refused(data):
     read_or_refused(data, None)

@@ -1,4 +1,4 @@
-"""Sentences to ids: the vocabulary that ships, and WordPiece over a vocabulary file."""
+"""Sentences become token ids, by the shipped vocabulary and by WordPiece over a vocabulary file."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_long_sentence_is_cut_and_keeps_its_end_mark(shipped):
         ("  a   dog ", "a dog"),
     ],
 )
-def test_what_people_type_differently_is_read_alike(shipped, one, other):
+def test_spellings_that_differ_only_in_form_give_the_same_pieces(shipped, one, other):
     assert shipped.pieces(one) == shipped.pieces(other)
 
 
@@ -57,7 +57,7 @@ def test_any_text_has_ids(shipped, text):
     assert ids[0] == 1 and ids[-1] == 2 and 0 not in ids
 
 
-def test_both_languages_are_covered(shipped):
+def test_no_word_of_either_language_is_unknown(shipped):
     unknown = 3
     for text in ("a man rides a bicycle past the red house", "一个男人骑着自行车经过红色的房子"):
         assert unknown not in shipped.ids([text])[0]

@@ -1,4 +1,4 @@
-"""The network: published names and shapes, and numbers that equal an independent forward pass."""
+"""OptModel has the published names and shapes, and gives the numbers of an independent forward pass in numpy."""
 
 from __future__ import annotations
 
@@ -32,26 +32,22 @@ def loaded(config: OptConfig, weights: dict[str, np.ndarray]) -> OptModel:
 
 
 def shapes_of(config: OptConfig) -> dict[str, tuple[int, ...]]:
-    """The name and shape of every parameter; no number is drawn for them."""
+    """Name every parameter and its shape, without drawing numbers for it."""
     with no_init_parameters():
         return {name: tuple(p.shape) for name, p in OptModel(config).parameters_and_names()}
 
 
-@pytest.fixture(scope="module")
-def v2_base() -> dict[str, tuple[int, ...]]:
-    return shapes_of(PRESETS["opt-v2-base"])
-
-
-def test_opt_v2_base_has_the_published_names_and_shapes(v2_base):
+def test_opt_v2_base_has_the_published_names_and_shapes():
     rows = (line.split("\t") for line in PUBLISHED.read_text().splitlines())
     published = {name: tuple(ast.literal_eval(shape)) for name, shape in rows}
+    ours = shapes_of(PRESETS["opt-v2-base"])
     assert len(published) == 486
-    assert v2_base == published
+    assert ours == published
 
 
-def test_opt_mini_is_the_same_network_with_a_few_parameters_more(v2_base):
-    mini = shapes_of(PRESETS["opt-mini"]).keys()
-    new = {name.removeprefix("uniter.img_embeddings.").split(".layers")[0] for name in mini - v2_base.keys()}
+def test_opt_mini_is_the_same_network_with_a_few_parameters_more():
+    v2, mini = (shapes_of(PRESETS[name]).keys() for name in ("opt-v2-base", "opt-mini"))
+    new = {name.removeprefix("uniter.img_embeddings.").split(".layers")[0] for name in mini - v2}
     assert {name for name in new if not name.startswith("conv.")} == {"adapter", "vit.register_tokens", "vit.patch_embed.bias"}
     assert sum(name.startswith("uniter.img_embeddings.conv.") for name in mini) == len(new) - 3
 
@@ -75,22 +71,22 @@ def test_forward_equals_plain_numpy(config):
 
 @pytest.mark.usefixtures("step_by_step")
 @pytest.mark.parametrize("config", [SMALL_V2, SMALL_MINI], ids=lambda c: c.name)
-def test_where_the_fusion_looks_equals_plain_numpy(config):
+def test_cross_attention_weights_equal_plain_numpy(config):
     weights = random_weights(config, seed=4)
     model, reference = loaded(config, weights), NumpyOpt(config, weights)
     ids, tokens = [2, 5, 7, 9, 3], np.random.default_rng(2).normal(0, 1, config.token_shape)
     padded = Tensor(np.array([ids + [0] * 3], np.int32))
 
-    looks = model.match_attention(model.text_states(padded), padded, Tensor(tokens[None].astype(np.float32))).asnumpy()[0]
+    found = model.match_attention(model.text_states(padded), padded, Tensor(tokens[None].astype(np.float32))).asnumpy()[0]
 
     expected = reference.match_attention(reference.text_states(ids), tokens)
-    assert looks.shape == (config.fusion_layers, 8, config.token_shape[0]) and np.ptp(expected) > 0.1
-    np.testing.assert_allclose(looks[:, :5], expected, atol=1e-5)
-    np.testing.assert_allclose(looks.sum(-1), 1, atol=1e-5)
+    assert found.shape == (config.fusion_layers, 8, config.token_shape[0]) and np.ptp(expected) > 0.1
+    np.testing.assert_allclose(found[:, :5], expected, atol=1e-5)
+    np.testing.assert_allclose(found.sum(-1), 1, atol=1e-5)
 
 
 @pytest.mark.usefixtures("step_by_step")
-def test_trunk_and_tail_are_the_vit_in_two_parts_and_squares_can_be_left_out():
+def test_trunk_and_tail_together_are_the_vit_and_squares_can_be_left_out():
     images = loaded(SMALL_MINI, random_weights(SMALL_MINI)).uniter.img_embeddings
     pixels = Tensor(np.random.default_rng(2).integers(0, 256, (1, 3, 56, 56)).astype(np.float32))
     whole = images.tail(images.trunk(pixels, 0), 0).asnumpy()
@@ -102,23 +98,23 @@ def test_trunk_and_tail_are_the_vit_in_two_parts_and_squares_can_be_left_out():
 
 
 @pytest.mark.usefixtures("step_by_step")
-def test_a_group_is_read_as_its_pairs_are_one_by_one():
+def test_the_pairs_of_a_group_get_the_logits_that_they_get_one_by_one():
     model = loaded(SMALL_MINI, random_weights(SMALL_MINI, seed=5))
     rng = np.random.default_rng(6)
     ids = np.array([[2, 5, 3, 0], [2, 7, 8, 3], [2, 4, 3, 0], [2, 9, 6, 3]], np.int32)
     tokens = rng.normal(0, 1, (4, *SMALL_MINI.token_shape)).astype(np.float32)
     states = model.text_states(Tensor(ids))
-    crossed = model.crossed_logits(states, Tensor(ids), Tensor(tokens), 2).asnumpy()
+    logits = model.group_logits(states, Tensor(ids), Tensor(tokens), 2).asnumpy()
     for text in range(4):
         for place in range(2):
             image = text // 2 * 2 + place
             pair = model.match_logits(states[text : text + 1], Tensor(ids[text : text + 1]), Tensor(tokens[image : image + 1]))
-            np.testing.assert_allclose(crossed[text, place], pair.asnumpy()[0], atol=1e-4)
+            np.testing.assert_allclose(logits[text, place], pair.asnumpy()[0], atol=1e-4)
 
 
 @pytest.mark.usefixtures("step_by_step")
 @pytest.mark.parametrize("few", [1, 3, 9])
-def test_attention_without_keys_and_values_gives_the_same(few):
+def test_folded_attention_gives_the_same_numbers(few):
     attention = loaded(SMALL_MINI, random_weights(SMALL_MINI, seed=7)).uniter.encoder.decoder.blocks[0].cross_attention
     rng = np.random.default_rng(8)
     x, memory = (Tensor(rng.normal(0, 1, (2, n, SMALL_MINI.hidden_size)).astype(np.float32)) for n in (few, 7))
@@ -127,14 +123,14 @@ def test_attention_without_keys_and_values_gives_the_same(few):
     assert np.ptp(expected) > 0.1
 
 
-def test_attention_is_folded_where_few_read_much():
+def test_attention_is_folded_for_few_tokens_and_a_long_memory():
     attention = OptModel(SMALL_MINI).uniter.encoder.decoder.blocks[0].cross_attention
     few, many = np.zeros((1, 1, 32), np.float32), np.zeros((1, 50, 32), np.float32)
     assert attention.is_cheaper_folded(few, many) and not attention.is_cheaper_folded(many, many)
 
 
 @pytest.mark.usefixtures("step_by_step")
-def test_padding_changes_nothing():
+def test_padding_changes_no_text_vector():
     model = loaded(SMALL_MINI, random_weights(SMALL_MINI))
     short = model.text_vectors(model.text_states(Tensor(np.array([[2, 5, 3]], np.int32)))).asnumpy()
     long = model.text_vectors(model.text_states(Tensor(np.array([[2, 5, 3] + [0] * 20], np.int32)))).asnumpy()

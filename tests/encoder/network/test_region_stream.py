@@ -1,14 +1,15 @@
-"""The dual-stream form with a detector's regions gives the numbers of an independent forward pass in plain numpy, whatever the
-number of regions, the padding and the batch (tests/support/numpy_regions.py)."""
+"""The dual-stream OPT with regions gives the numbers of an independent forward pass (tests/support/numpy_regions.py).
+
+The number of regions, the padding and the batch change nothing.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from pathlib import Path
 
-import mindspore as ms
 import numpy as np
 import pytest
 
@@ -17,9 +18,10 @@ from encoder.config import PRESETS
 from encoder.errors import NoAttention
 from encoder.inputs.regions import Regions, rows_of
 from encoder.network import opt, region_stream
+from encoder.runtime.encoder import OptEncoder
+from tests.support.masks import mask_nothing
 from tests.support.numpy_regions import NumpyRegions
 from tests.support.published_single_stream import detections
-from tests.support.runtimes import WAYS, encoder_by
 from tests.support.small_models import SMALL, WORDS, random_weights, write_small_model
 
 VECTORS, LOGITS = 1e-4, 1e-3
@@ -30,7 +32,7 @@ COUNTS = [1, 5, 12, 13, 36, 40]
 
 @dataclass(frozen=True, eq=False)
 class Expected:
-    """What the reference says of SENTENCES and of photos with COUNTS regions."""
+    """The reference's numbers for SENTENCES, and for photos with COUNTS regions."""
 
     rows: np.ndarray
     text_vectors: np.ndarray
@@ -40,13 +42,14 @@ class Expected:
 
 
 def rows(count: int) -> np.ndarray:
+    """Make the rows of a photo with `count` regions, as the network reads them."""
     found = detections(count, SMALL_REGIONS.region_width)
     return rows_of(Regions(found["feat"], found["pred_boxes"], 640, 480), SMALL_REGIONS.regions)
 
 
 @pytest.fixture(scope="module")
 def weights():
-    """Matrices are numbers of 16 bits, as a model folder of our own keeps them."""
+    """Random weights. Matrices are rounded to float16, as a model folder stores them."""
     return {
         name: value.astype(np.float16).astype(np.float32) if value.ndim > 1 else value
         for name, value in random_weights(SMALL_REGIONS).items()
@@ -72,7 +75,7 @@ def expected(weights) -> Expected:
     )
 
 
-def encoder_of(folder, weights):
+def encoder_of(folder: Path, weights: dict[str, np.ndarray]) -> OptEncoder:
     return open_encoder(write_small_model(folder, SMALL_REGIONS, weights=weights))
 
 
@@ -81,18 +84,7 @@ def model(tmp_path_factory, weights):
     return write_small_model(tmp_path_factory.mktemp("model"), SMALL_REGIONS, weights=weights)
 
 
-@pytest.fixture(scope="module")
-def opened(model):
-    """The encoder by the way in which it is run, opened once."""
-    return cache(lambda way: encoder_by(way, model))
-
-
-@pytest.fixture(scope="module", params=WAYS)
-def encoder(request, opened):
-    return opened(request.param)
-
-
-def errors(encoder, expected: Expected) -> dict[str, float]:
+def errors(encoder: OptEncoder, expected: Expected) -> dict[str, float]:
     """The largest error in vectors and in logits."""
     texts, images = encoder.encode_texts(SENTENCES), encoder.encode_images(expected.rows)
     logits = np.stack([encoder.match(texts, expected.tokens[i : i + 1]) for i in range(len(COUNTS))], 1)
@@ -109,7 +101,7 @@ def test_vectors_and_logits_are_those_of_the_reference(encoder, expected):
     assert np.ptp(expected.logits) > 100 * LOGITS  # there is something to agree on
 
 
-def test_what_is_kept_of_missing_regions_is_zeros(encoder, expected):
+def test_tokens_of_missing_regions_are_zeros(encoder, expected):
     kept = encoder.encode_images(expected.rows).tokens
     np.testing.assert_allclose(kept, expected.tokens.astype(np.float32), rtol=2e-3, atol=5e-4)
     assert ((kept != 0).any(2).sum(1) == np.array(COUNTS) + 1).all()
@@ -130,10 +122,10 @@ def test_neither_padding_nor_batch_nor_bucket_changes_an_image(encoder, expected
         np.testing.assert_allclose(encoder.match(text, expected.tokens)[place], expected.logits[row, place], atol=LOGITS)
 
 
-def test_the_order_of_regions_says_nothing(encoder, expected):
-    turned = expected.rows.copy()
-    turned[-1] = expected.rows[-1, ::-1]
-    np.testing.assert_allclose(encoder.encode_images(turned).vectors, expected.image_vectors, atol=VECTORS)
+def test_the_order_of_regions_changes_no_vector(encoder, expected):
+    reversed_rows = expected.rows.copy()
+    reversed_rows[-1] = expected.rows[-1, ::-1]
+    np.testing.assert_allclose(encoder.encode_images(reversed_rows).vectors, expected.image_vectors, atol=VECTORS)
 
 
 def test_after_warm_up_no_number_of_regions_compiles_anything(opened, expected):
@@ -148,15 +140,15 @@ def test_after_warm_up_no_number_of_regions_compiles_anything(opened, expected):
     assert encoder.graphs.compiled == compiled
 
 
-def test_pairs_with_other_numbers_of_regions_get_what_they_get_alone(encoder, expected):
+def test_concurrent_pairs_with_different_numbers_of_regions_get_the_logits_they_get_alone(encoder, expected):
     texts = [encoder.encode_texts([sentence]) for sentence in SENTENCES]
-    asked = [(row, place) for row in range(len(SENTENCES)) for place in range(len(COUNTS))]
+    pairs = [(row, place) for row in range(len(SENTENCES)) for place in range(len(COUNTS))]
     with ThreadPoolExecutor(16) as pool:
-        got = list(pool.map(lambda one: encoder.match(texts[one[0]], expected.tokens[one[1] : one[1] + 1])[0], asked))
-    np.testing.assert_allclose(got, [expected.logits[one] for one in asked], atol=LOGITS)
+        got = list(pool.map(lambda one: encoder.match(texts[one[0]], expected.tokens[one[1] : one[1] + 1])[0], pairs))
+    np.testing.assert_allclose(got, [expected.logits[one] for one in pairs], atol=LOGITS)
 
 
-def test_regions_have_no_places_to_look_at(encoder, expected):
+def test_attention_to_regions_cannot_be_explained(encoder, expected):
     with pytest.raises(NoAttention, match="opt-zoo-small"):
         encoder.explain(encoder.encode_texts(["a dog"]), expected.tokens)
 
@@ -164,7 +156,7 @@ def test_regions_have_no_places_to_look_at(encoder, expected):
 @pytest.mark.parametrize(
     "name",
     [
-        "uniter.img_embeddings.encoder.network.blocks.1.attention.projection.weight",
+        "uniter.img_embeddings.encoder.blocks.1.attention.projection.weight",
         "uniter.encoder.decoder.blocks.0.cross_attention.projection.weight",
     ],
 )
@@ -173,13 +165,8 @@ def test_a_transposed_projection_would_be_noticed(weights, expected, tmp_path, n
     assert found["logit"] > 10 * LOGITS or found["image"] > 10 * VECTORS
 
 
-def all_read(tokens):
-    """The mask of tokens without a masked one."""
-    return ms.ops.zeros_like(tokens[:, :, 0]).expand_dims(1).expand_dims(1)
-
-
 def test_regions_that_are_not_masked_would_be_noticed(mindspore, weights, expected, tmp_path, monkeypatch):
-    monkeypatch.setattr(opt, "unread", all_read)
+    monkeypatch.setattr(opt, "padding_bias", mask_nothing)
     assert errors(encoder_of(tmp_path / "fusion", weights), expected)["logit"] > 10 * LOGITS
     monkeypatch.setattr(region_stream, "MASKED", 0.0)
     assert errors(encoder_of(tmp_path / "stream", weights), expected)["image"] > 10 * VECTORS

@@ -1,8 +1,8 @@
 """Imported checkpoints of OPT-v1 and of the model zoo's OPT give the logits of an independent forward pass in plain numpy.
 
-The reference (tests/support/numpy_single_stream.py) reads the weights as they were before they went into the `.ckpt`, and pads,
-gathers and masks as the published code does. That the comparison would notice the mistakes that don't raise an error is shown by making
-them.
+The reference (tests/support/numpy_single_stream.py) reads the weights that went into the `.ckpt`, and pads, gathers and masks
+as the published code does. The tests `..._would_be_noticed` make mistakes that raise no error, to show that the comparison
+finds them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from pathlib import Path
 
 import mindspore as ms
 import numpy as np
@@ -23,7 +23,9 @@ from encoder.importing.importer import Plan, import_model
 from encoder.inputs.regions import Regions, rows_of
 from encoder.network import single_stream
 from encoder.registry import ModelRegistry
+from encoder.runtime.encoder import OptEncoder
 from tests.encoder.importing.test_imported_numbers import ids_of
+from tests.support.masks import mask_nothing
 from tests.support.numpy_single_stream import NumpyV1, NumpyZoo
 from tests.support.published_single_stream import (
     LINEAR,
@@ -33,10 +35,9 @@ from tests.support.published_single_stream import (
     detections,
     v1_pretraining_weights,
     v1_weights,
-    write_joint,
+    write_single_stream,
     zoo_weights,
 )
-from tests.support.runtimes import WAYS, encoder_by
 from tests.support.small_models import add_graphs
 
 TOKENS, LOGITS = 2e-3, 1e-3
@@ -46,7 +47,7 @@ COUNTS = [1, 5, 12, 13, 30]
 
 @dataclass(frozen=True, eq=False)
 class Form:
-    """One of the two: its images as the network takes them, and what the reference says of them and of SENTENCES."""
+    """One of the two models: its images as the network reads them, and the reference's numbers for them and SENTENCES."""
 
     weights: dict[str, np.ndarray]
     images: np.ndarray
@@ -84,13 +85,13 @@ def form(request) -> Form:
     return MADE[request.param]()
 
 
-def model_of(weights, folder):
+def model_of(weights: dict[str, np.ndarray], folder: Path) -> Path:
     models = ModelRegistry(folder / "models")
-    import_model(write_joint(folder / "files", weights), models, "small", finish=add_graphs)
+    import_model(write_single_stream(folder / "files", weights), models, "small", finish=add_graphs)
     return models.path("small")
 
 
-def encoder_of(weights, folder):
+def encoder_of(weights: dict[str, np.ndarray], folder: Path) -> OptEncoder:
     return open_encoder(model_of(weights, folder))
 
 
@@ -99,48 +100,37 @@ def model(form, tmp_path_factory):
     return model_of(form.weights, tmp_path_factory.mktemp("right"))
 
 
-@pytest.fixture(scope="module")
-def opened(model):
-    """The encoder by the way in which it is run, opened once."""
-    return cache(lambda way: encoder_by(way, model))
-
-
-@pytest.fixture(scope="module", params=WAYS)
-def encoder(request, opened):
-    return opened(request.param)
-
-
-def padded(form: Form) -> np.ndarray:
-    """The reference's tokens as they are kept, float16 [n, L, W]."""
+def stored(form: Form) -> np.ndarray:
+    """The reference's tokens as they are stored, float16 [n, L, W]."""
     length = max(len(one) for one in form.tokens)
     return np.stack([np.pad(one, ((0, length - len(one)), (0, 0))) for one in form.tokens]).astype(np.float16)
 
 
-def logits_of(encoder, tokens, sentences=SENTENCES) -> np.ndarray:
+def logits_of(encoder: OptEncoder, tokens: np.ndarray, sentences: list[str] = SENTENCES) -> np.ndarray:
     texts = encoder.encode_texts(sentences)
     return np.stack([encoder.match(texts, tokens[i : i + 1]) for i in range(len(tokens))], 1)
 
 
-def error(encoder, form: Form) -> float:
+def error(encoder: OptEncoder, form: Form) -> float:
     """The largest error in a logit, from images to the end."""
     return np.abs(logits_of(encoder, encoder.encode_images(form.images).tokens) - form.logits).max()
 
 
 def test_logits_are_those_of_the_reference(encoder, form):
-    assert np.abs(logits_of(encoder, padded(form)) - form.logits).max() < LOGITS
+    assert np.abs(logits_of(encoder, stored(form)) - form.logits).max() < LOGITS
     assert np.ptp(form.logits) > 100 * LOGITS  # there is something to agree on
-    assert error(encoder, form) < 10 * LOGITS  # kept in 16 bits, a token may fall to the other side of the rounding
+    assert error(encoder, form) < 10 * LOGITS  # a token that is stored in 16 bits may be rounded the other way
 
 
-def test_kept_tokens_are_those_of_the_reference_in_16_bits(encoder, form):
+def test_stored_tokens_are_those_of_the_reference_in_16_bits(encoder, form):
     kept = encoder.encode_images(form.images)
     assert kept.vectors.shape == (len(form.images), 0) and kept.tokens.dtype == np.float16
-    np.testing.assert_allclose(kept.tokens, padded(form), rtol=TOKENS, atol=TOKENS / 4)
+    np.testing.assert_allclose(kept.tokens, stored(form), rtol=TOKENS, atol=TOKENS / 4)
 
 
 @pytest.mark.parametrize("place", range(len(SENTENCES)))
 def test_neither_padding_nor_batch_nor_bucket_changes_a_score(encoder, form, place):
-    tokens, expected = padded(form), form.logits[place]
+    tokens, expected = stored(form), form.logits[place]
     alone = encoder.encode_texts([SENTENCES[place]])
     together = encoder.match(alone, tokens)
     one_by_one = np.concatenate([encoder.match(alone, tokens[i : i + 1]) for i in range(len(tokens))])
@@ -162,37 +152,37 @@ def test_after_warm_up_no_pair_compiles_anything(opened, form):
     assert encoder.graphs.compiled == compiled
 
 
-def test_pairs_that_are_asked_at_the_same_time_get_what_they_get_alone(encoder, form):
-    texts, tokens = [encoder.encode_texts([sentence]) for sentence in SENTENCES], padded(form)
-    asked = [(row, place) for row in range(len(SENTENCES)) for place in range(len(tokens))]
+def test_concurrent_pairs_get_the_logits_they_get_alone(encoder, form):
+    texts, tokens = [encoder.encode_texts([sentence]) for sentence in SENTENCES], stored(form)
+    pairs = [(row, place) for row in range(len(SENTENCES)) for place in range(len(tokens))]
     with ThreadPoolExecutor(16) as pool:
-        got = list(pool.map(lambda one: encoder.match(texts[one[0]], tokens[one[1] : one[1] + 1])[0], asked))
-    np.testing.assert_allclose(got, [form.logits[one] for one in asked], atol=LOGITS)
+        got = list(pool.map(lambda one: encoder.match(texts[one[0]], tokens[one[1] : one[1] + 1])[0], pairs))
+    np.testing.assert_allclose(got, [form.logits[one] for one in pairs], atol=LOGITS)
 
 
-def test_it_cannot_say_where_it_looks(encoder, form):
+def test_its_attention_cannot_be_explained(encoder, form):
     with pytest.raises(NoAttention, match="can't show where"):
-        encoder.explain(encoder.encode_texts(["狗"]), padded(form))
+        encoder.explain(encoder.encode_texts(["狗"]), stored(form))
 
 
 @pytest.mark.parametrize("count", [1, 2, 8, 11])
 def test_the_size_of_a_batch_changes_no_image(encoder, form, count):
     images = np.resize(form.images, (count, *form.images.shape[1:]))
     kept = encoder.encode_images(images).tokens
-    np.testing.assert_allclose(kept, np.resize(padded(form), kept.shape), rtol=TOKENS, atol=TOKENS / 4)
+    np.testing.assert_allclose(kept, np.resize(stored(form), kept.shape), rtol=TOKENS, atol=TOKENS / 4)
 
 
 def test_a_pretraining_file_gives_the_same_numbers(tmp_path):
     form = _v1()
     encoder = encoder_of(v1_pretraining_weights(), tmp_path)
-    assert np.abs(logits_of(encoder, padded(form)) - form.logits).max() < LOGITS
+    assert np.abs(logits_of(encoder, stored(form)) - form.logits).max() < LOGITS
 
 
 def test_a_transposed_projection_would_be_noticed(form, tmp_path):
-    name = "uniter.encoder.encoder.network.blocks.1.attention.projection.weight"
-    turned = form.weights[name].T.copy()
-    assert turned.shape == form.weights[name].shape  # no shape tells
-    assert error(encoder_of(form.weights | {name: turned}, tmp_path), form) > 100 * LOGITS
+    name = "uniter.encoder.encoder.blocks.1.attention.projection.weight"
+    transposed = form.weights[name].T.copy()
+    assert transposed.shape == form.weights[name].shape  # the shape doesn't show it
+    assert error(encoder_of(form.weights | {name: transposed}, tmp_path), form) > 100 * LOGITS
 
 
 def test_the_other_form_s_layout_would_be_noticed(form, tmp_path, monkeypatch):
@@ -214,7 +204,7 @@ def test_a_swapped_tied_name_would_be_noticed(tmp_path, monkeypatch, head, name)
     form, stale = _v1(), v1_weights(seed=9)[name]
     tied = {key: value for key, value in published.FORMS["V1"].tied.items() if key != head}
     monkeypatch.setitem(published.FORMS, "V1", dataclasses.replace(published.FORMS["V1"], tied=tied))
-    encoder = encoder_of(v1_pretraining_weights() | {name: stale}, tmp_path)  # the head's own is now left over
+    encoder = encoder_of(v1_pretraining_weights() | {name: stale}, tmp_path)  # the head's own weight is now ignored
     assert error(encoder, form) > 100 * LOGITS
 
 
@@ -228,26 +218,21 @@ def test_another_class_of_the_itm_head_would_be_noticed(tmp_path, monkeypatch, r
 def test_a_dropped_mask_row_would_be_noticed(form, mindspore, tmp_path, monkeypatch):
     whole = single_stream.SingleStreamModel.match_logits
 
-    def leaky(self, ids, valid, tokens):
-        """The last place of the text is read whether it is padding or not."""
+    def leaky(self: single_stream.SingleStreamModel, ids: ms.Tensor, valid: ms.Tensor, tokens: ms.Tensor) -> ms.Tensor:
+        """Attend to the text's last position, padding or not."""
         return whole(self, ids, ms.ops.concat((valid[:, :-1], ms.ops.ones_like(valid[:, -1:])), axis=1), tokens)
 
     monkeypatch.setattr(single_stream.SingleStreamModel, "match_logits", leaky)
     assert error(encoder_of(form.weights, tmp_path), form) > 10 * LOGITS
 
 
-def all_read(tokens):
-    """The mask of tokens without a masked one."""
-    return ms.ops.zeros_like(tokens[:, :, 0]).expand_dims(1).expand_dims(1)
-
-
 def test_regions_that_are_not_masked_would_be_noticed(mindspore, tmp_path, monkeypatch):
     form = _zoo()
-    monkeypatch.setattr(single_stream, "unread", all_read)
+    monkeypatch.setattr(single_stream, "padding_bias", mask_nothing)
     assert error(encoder_of(form.weights, tmp_path), form) > 10 * LOGITS
 
 
-def _without_the_dummy(self, pixels):
+def _without_the_patch_of_zeros(self: single_stream.SingleStreamVit, pixels: ms.Tensor) -> ms.Tensor:
     g, p = self.side, self.patch
     x = ((pixels - self.mean) / self.std).reshape((-1, 3, g, p, g, p)).transpose((0, 2, 4, 1, 3, 5))
     x = self.stem.patch_to_embedding(x.reshape((-1, g * g, 3 * p * p))) + self.encoder_pos_embedding[:, :-1]
@@ -256,7 +241,7 @@ def _without_the_dummy(self, pixels):
     return self.norm(x)
 
 
-def _with_places_as_trained(self, pixels):
+def _with_positions_as_trained(self: single_stream.SingleStreamVit, pixels: ms.Tensor) -> ms.Tensor:
     g, p = self.side, self.patch
     x = ((pixels - self.mean) / self.std).reshape((-1, 3, g, p, g, p)).transpose((0, 2, 4, 1, 3, 5))
     x = x.reshape((-1, g * g, 3 * p * p))
@@ -267,7 +252,7 @@ def _with_places_as_trained(self, pixels):
     return self.norm(x)[:, 1:]
 
 
-@pytest.mark.parametrize("mistake", [_without_the_dummy, _with_places_as_trained])
+@pytest.mark.parametrize("mistake", [_without_the_patch_of_zeros, _with_positions_as_trained])
 def test_a_vit_without_its_quirks_would_be_noticed(mindspore, tmp_path, monkeypatch, mistake):
     form = _v1()
     monkeypatch.setattr(single_stream.SingleStreamVit, "construct", mistake)
@@ -282,7 +267,7 @@ def test_a_mask_embedding_that_is_not_added_would_be_noticed(tmp_path):
 
 def test_boxes_of_another_order_would_be_noticed(tmp_path):
     form = _zoo()
-    turned = form.images.copy()
+    swapped = form.images.copy()
     at = SMALL_ZOO.region_width
-    turned[:, :, [at, at + 1, at + 2, at + 3]] = form.images[:, :, [at + 1, at, at + 3, at + 2]]
-    assert error(encoder_of(form.weights, tmp_path), dataclasses.replace(form, images=turned)) > 10 * LOGITS
+    swapped[:, :, [at, at + 1, at + 2, at + 3]] = form.images[:, :, [at + 1, at, at + 3, at + 2]]
+    assert error(encoder_of(form.weights, tmp_path), dataclasses.replace(form, images=swapped)) > 10 * LOGITS

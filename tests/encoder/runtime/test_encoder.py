@@ -1,4 +1,4 @@
-"""The three calls, as the other rooms use them."""
+"""The calls of `OptEncoder`, as the other rooms use them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 from encoder import open_encoder
 from encoder.model_folder import write_model
 from encoder.runtime import encoder as runtime
+from encoder.runtime.mindspore_graphs import MindSporeGraphs
 from tests.support.commands import ROOT
 from tests.support.runtimes import WAYS, encoder_by
 from tests.support.small_models import SMALL_MINI, random_weights, vocabulary, write_small_model
@@ -22,7 +23,7 @@ from tests.support.small_models import SMALL_MINI, random_weights, vocabulary, w
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
-    """The encoder by the way in which it is run, opened once."""
+    """The encoder, opened once in each way."""
     model = write_small_model(tmp_path_factory.mktemp("model"))
     return cache(lambda way: encoder_by(way, model))
 
@@ -48,7 +49,7 @@ def test_encodings_have_the_promised_shapes_and_types(encoder):
 
 
 @pytest.mark.parametrize("count", [1, 2, 16, 17, 35])
-def test_a_photo_is_encoded_alike_alone_and_in_any_batch(encoder, count):
+def test_a_photo_is_encoded_the_same_alone_and_in_any_batch(encoder, count):
     pixels = photos(count)
     together = encoder.encode_images(pixels)
     alone = encoder.encode_images(pixels[-1:])
@@ -56,7 +57,7 @@ def test_a_photo_is_encoded_alike_alone_and_in_any_batch(encoder, count):
     np.testing.assert_allclose(together.tokens[-1], alone.tokens[0], atol=2e-2)
 
 
-def test_a_sentence_is_encoded_alike_alone_and_beside_longer_ones(encoder):
+def test_a_sentence_is_encoded_the_same_alone_and_beside_longer_ones(encoder):
     alone = encoder.encode_texts(["a red car"])
     beside = encoder.encode_texts(["a red car", "the dog on the beach " * 3])
     assert beside.states.shape[1] > alone.states.shape[1]
@@ -89,30 +90,30 @@ def test_calls_from_many_threads_give_what_one_thread_gives(encoder):
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
-def test_every_batch_is_told_of_without_its_padding(encoder, monkeypatch):
-    told = []
-    monkeypatch.setattr(encoder, "on_batch", lambda kind, rows: told.append((kind, rows)))
+def test_on_batch_is_called_with_the_rows_of_each_batch_without_padding(encoder, monkeypatch):
+    calls = []
+    monkeypatch.setattr(encoder, "on_batch", lambda kind, rows: calls.append((kind, rows)))
 
     encoder.encode_texts(["a dog", "two dogs", "狗"])
     images = encoder.encode_images(np.zeros((2, *encoder.config.inputs.shape), np.uint8))
     encoder.match(encoder.encode_texts(["a dog"]), images.tokens)
 
-    assert told[0] == ("texts", 3) and told[-1] == ("pairs", 2)
-    assert sum(rows for kind, rows in told if kind == "images") == 2
+    assert calls[0] == ("texts", 3) and calls[-1] == ("pairs", 2)
+    assert sum(rows for kind, rows in calls if kind == "images") == 2
 
 
 def test_pairs_that_share_a_batch_get_what_they_get_alone(encoder):
     texts = [encoder.encode_texts([s]) for s in ("a dog", "the red car", "猫", "a cat on the beach in the car")]
     tokens = encoder.encode_images(photos(37)).tokens
-    asked = [(texts[i % 4], tokens[i : i + 1 + i]) for i in range(16)]
-    expected = [encoder.match(*one) for one in asked]
+    requests = [(texts[i % 4], tokens[i : i + 1 + i]) for i in range(16)]
+    expected = [encoder.match(*one) for one in requests]
     with ThreadPoolExecutor(16) as pool:
-        got = list(pool.map(lambda one: encoder.match(*one), asked))
+        got = list(pool.map(lambda one: encoder.match(*one), requests))
     for a, b in zip(got, expected, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
-def test_a_request_that_fails_takes_no_other_with_it(encoder):
+def test_a_failing_request_does_not_fail_others(encoder):
     texts, tokens = encoder.encode_texts(["a dog"]), encoder.encode_images(photos(3)).tokens
     expected = encoder.match(texts, tokens)
     with ThreadPoolExecutor(16) as pool:
@@ -124,20 +125,20 @@ def test_a_request_that_fails_takes_no_other_with_it(encoder):
     np.testing.assert_allclose(encoder.match(texts, tokens), expected, atol=1e-5)
 
 
-def test_where_the_fusion_looks_does_not_depend_on_what_stands_beside(encoder):
+def test_attention_weights_do_not_depend_on_the_batch(encoder):
     texts, tokens = encoder.encode_texts(["a red car", "the dog on the beach " * 3]), encoder.encode_images(photos(3)).tokens
     alone = encoder.encode_texts(["a red car"])
 
-    looks = encoder.explain(alone, tokens)
+    weights = encoder.explain(alone, tokens)
 
-    assert looks.shape == (3, SMALL_MINI.fusion_layers, 8, SMALL_MINI.token_shape[0]) and looks.dtype == np.float32
-    np.testing.assert_allclose(looks.sum(-1), 1, atol=1e-5)
-    np.testing.assert_allclose(encoder.explain(texts, tokens[:1])[0, :, :5], looks[0, :, :5], atol=1e-5)
-    assert np.abs(looks[0] - looks[1])[:, :5].max() > 1e-3
+    assert weights.shape == (3, SMALL_MINI.fusion_layers, 8, SMALL_MINI.token_shape[0]) and weights.dtype == np.float32
+    np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
+    np.testing.assert_allclose(encoder.explain(texts, tokens[:1])[0, :, :5], weights[0, :, :5], atol=1e-5)
+    assert np.abs(weights[0] - weights[1])[:, :5].max() > 1e-3
     assert encoder.explain(alone, tokens[:0]).shape[0] == 0
 
 
-def test_spans_say_where_tokens_come_from(encoder):
+def test_spans_are_the_characters_of_each_token(encoder):
     sentence = "a Dog 红色"
     assert [sentence[start:end] for start, end in encoder.spans(sentence)] == ["", "a", "Dog", "红", "色", ""]
 
@@ -153,7 +154,7 @@ def test_rows_go_into_few_and_small_batches(count, sizes, expected):
     assert [i for rows, _ in found for i in range(rows.start, rows.stop)] == list(range(count))
 
 
-def test_two_models_that_are_asked_at_the_same_time_never_share_a_batch(encoder, tmp_path):
+def test_two_models_that_run_at_the_same_time_never_share_a_batch(encoder, tmp_path):
     other = encoder_by("mindspore" if encoder.graphs.padded else "onnxruntime", write_small_model(tmp_path / "other", seed=3))
     pixels, encoders = photos(3), [encoder, other] * 8
 
@@ -175,10 +176,10 @@ def test_compact_tokens_are_read_and_explained(tmp_path):
     texts, pixels = whole.encode_texts(["a red car"]), photos(3)
     kept = compact.encode_images(pixels).tokens
 
-    looks, logits = compact.explain(texts, kept), compact.match(texts, kept)
+    weights, logits = compact.explain(texts, kept), compact.match(texts, kept)
 
     tokens = whole.encode_images(pixels).tokens
-    np.testing.assert_allclose(looks[:, :, :5], whole.explain(texts, tokens)[:, :, :5], atol=0.02)
+    np.testing.assert_allclose(weights[:, :, :5], whole.explain(texts, tokens)[:, :, :5], atol=0.02)
     np.testing.assert_allclose(logits, whole.match(texts, tokens), atol=0.1)
 
 
@@ -191,6 +192,7 @@ def test_after_warm_up_no_query_compiles_anything(opened, tmp_path, compact):
     else:
         encoder = opened("mindspore")
     encoder.warm_up()
+    assert isinstance(encoder.graphs, MindSporeGraphs)
     compiled = encoder.graphs.compiled
 
     images = encoder.encode_images(photos(1)), encoder.encode_images(photos(11))
@@ -228,10 +230,10 @@ def test_two_models_share_the_compile_cache_and_never_their_graphs(tmp_path):
     environment = os.environ | own
     script = tmp_path / "both.py"
     script.write_text(BOTH, encoding="utf-8")
-    said = []
+    outputs = []
     for order in (folders, folders, folders[::-1]):  # compiled, kept, and in another order
         done = subprocess.run([sys.executable, script, *order], env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        said.append(set(done.stdout.splitlines()))
-    assert len(said[0]) == 2 and said[0] == said[1] == said[2]
+        outputs.append(set(done.stdout.splitlines()))
+    assert len(outputs[0]) == 2 and outputs[0] == outputs[1] == outputs[2]
     assert len(list((tmp_path / "cache").iterdir())) == 1

@@ -1,4 +1,4 @@
-"""The kept graphs: whatever was done to them, what comes out is right."""
+"""The compile cache: whatever happens to the kept graphs, the numbers stay right."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def encode(model, tmp_path_factory):
     script.write_text(ENCODE, encoding="utf-8")
 
     def run(cache, *steps, **environment) -> tuple[dict[str, str], list[str]]:
-        """What was encoded, by the number of sentences, and what was said of the cache."""
+        """The encoded numbers by the number of sentences, and the warnings about the cache."""
         own = {"PANOPTES_CACHE": str(cache), "PYTHONPATH": str(ROOT), "PANOPTES_RUNTIME": "mindspore"}
         done = subprocess.run(
             [sys.executable, script, model, *steps],
@@ -67,16 +67,16 @@ def encode(model, tmp_path_factory):
         )
         assert done.returncode == 0, done.stderr
         assert "Traceback" not in done.stderr
-        said = [line for line in done.stderr.splitlines() if "kept graphs" in line]
-        return dict(line.split(maxsplit=1) for line in done.stdout.splitlines()), said
+        warnings = [line for line in done.stderr.splitlines() if "kept graphs" in line]
+        return dict(line.split(maxsplit=1) for line in done.stdout.splitlines()), warnings
 
     return run
 
 
 @pytest.fixture(scope="module")
 def right(encode, tmp_path_factory):
-    values, said = encode(tmp_path_factory.mktemp("right"), *ALL)
-    assert set(values) == set(ALL) and not said
+    values, warnings = encode(tmp_path_factory.mktemp("right"), *ALL)
+    assert set(values) == set(ALL) and not warnings
     return values
 
 
@@ -89,7 +89,7 @@ def filled(encode, right, tmp_path_factory):
 
 @pytest.fixture
 def cache(filled, tmp_path):
-    """A cache that knows all graphs, and was written to beside foreign ones."""
+    """A cache of all graphs, which were compiled between foreign ones."""
     return shutil.copytree(filled, tmp_path / "cache")
 
 
@@ -114,13 +114,13 @@ def test_each_graph_is_kept_once_under_its_name_and_no_foreign_one(encode, right
     assert {name: graph_in(folder).stat().st_mtime_ns for name, folder in kept(cache).items()} == before
 
 
-def test_a_program_that_uses_the_cache_itself_in_between_changes_nothing(encode, right, cache):
+def test_a_program_that_switches_the_cache_on_for_itself_changes_nothing(encode, right, cache):
     assert encode(cache, "1", "foreign-cached", "8", "foreign-cached", "32") == (right, [])
     assert set(kept(cache)) == set(ALL)
     assert encode(cache, *ALL) == (right, [])
 
 
-def test_a_program_that_has_a_cache_of_its_own_keeps_it_to_itself(encode, right, cache, tmp_path):
+def test_a_program_with_its_own_cache_keeps_it(encode, right, cache, tmp_path):
     own = tmp_path / "own"
     environment = {"MS_COMPILER_CACHE_ENABLE": "1", "MS_COMPILER_CACHE_PATH": str(own)}
     for _ in range(2):
@@ -128,31 +128,31 @@ def test_a_program_that_has_a_cache_of_its_own_keeps_it_to_itself(encode, right,
         assert len(list(own.rglob("*.mindir"))) == 1
 
 
-def test_graphs_that_were_exchanged_are_not_loaded_and_are_gone(encode, right, cache):
+def test_swapped_graphs_are_refused_and_removed(encode, right, cache):
     folders = kept(cache)
     one, other = graph_in(folders["8"]), graph_in(folders["32"])
     kept_bytes = one.read_bytes()
     one.write_bytes(other.read_bytes())
     other.write_bytes(kept_bytes)
 
-    values, said = encode(cache, *ALL)
+    values, warnings = encode(cache, *ALL)
 
     assert values == right
-    assert len(said) == 1 and "Texts-8x" in said[0] and "is not what was written" in said[0]
+    assert len(warnings) == 1 and "Texts-8x" in warnings[0] and "is not what was written" in warnings[0]
     assert encode(cache, *ALL) == (right, [])
 
 
 @pytest.mark.parametrize("name", ["record.json", "*.mindir"])
-def test_what_lost_a_file_is_compiled_anew(encode, right, cache, name):
+def test_a_graph_that_lost_a_file_is_compiled_anew(encode, right, cache, name):
     (path,) = kept(cache)["32"].glob(name)
     path.unlink()
-    values, said = encode(cache, *ALL)
-    assert values == right and len(said) == 1
+    values, warnings = encode(cache, *ALL)
+    assert values == right and len(warnings) == 1
     assert encode(cache, *ALL) == (right, [])
 
 
 def test_a_graph_that_fails_when_it_runs_is_compiled_anew(encode, right, cache):
-    """The record was forged too, so that only running it can tell."""
+    """The records were swapped too, so that only running the graph shows the mistake."""
     folders = kept(cache)
     for name in ("record.json", graph_in(folders["8"]).name):
         one, other = folders["8"] / name, folders["32"] / name
@@ -160,15 +160,15 @@ def test_a_graph_that_fails_when_it_runs_is_compiled_anew(encode, right, cache):
         one.write_bytes(other.read_bytes())
         other.write_bytes(kept_bytes)
 
-    values, said = encode(cache, *ALL)
+    values, warnings = encode(cache, *ALL)
 
-    assert values == right and len(said) == 1
+    assert values == right and len(warnings) == 1
     assert encode(cache, *ALL) == (right, [])
     assert set(kept(cache)) == set(ALL)
 
 
 @pytest.mark.parametrize("record", ["", "[]", "{}", json.dumps({"number": 0, "files": {}})])
-def test_a_record_that_says_nothing_is_not_believed(tmp_path, record):
+def test_a_record_without_facts_is_refused(tmp_path, record):
     from encoder.runtime.graph_cache import CorruptGraph, _checked
 
     (tmp_path / "record.json").write_text(record)
@@ -176,14 +176,14 @@ def test_a_record_that_says_nothing_is_not_believed(tmp_path, record):
         _checked(tmp_path)
 
 
-def test_without_a_folder_to_write_to_everything_is_compiled(encode, right, tmp_path):
+def test_if_the_cache_cannot_be_written_everything_is_compiled(encode, right, tmp_path):
     (tmp_path / "file").write_text("")
-    values, said = encode(tmp_path / "file" / "cache", *ALL)
+    values, warnings = encode(tmp_path / "file" / "cache", *ALL)
     assert values == right
-    assert len(said) == 1 and "Not a directory" in said[0]
+    assert len(warnings) == 1 and "Not a directory" in warnings[0]
 
 
-def test_of_old_versions_the_newest_stay(tmp_path):
+def test_only_the_newest_folders_of_old_versions_stay(tmp_path):
     from encoder.runtime.graph_cache import remove_old_folders
 
     others = [tmp_path / f"CPU-{number:012x}" for number in range(5)]

@@ -1,4 +1,4 @@
-"""Exported graphs are checked against the model, the code and ONNX Runtime before they run: what doesn't fit is one line."""
+"""Exported graphs are checked against the model, the code and ONNX Runtime; a misfit is one line."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from encoder import model_folder, open_encoder
 from encoder.errors import BadCheckpoint, BadGraphs, BadThreads, NoOnnxRuntime
 from encoder.runtime import graph_files
+from manage import error_line
 from tests.support.small_models import SMALL_MINI, add_graphs, random_weights, vocabulary, write_small_model
 
 ENTRIES = ["attention", "images", "match", "texts"]
@@ -25,17 +26,17 @@ def whole(tmp_path_factory):
 
 @pytest.fixture
 def model(whole, tmp_path):
-    """A model folder to be spoilt."""
+    """A model folder that a test may damage."""
     return shutil.copytree(whole, tmp_path / "model")
 
 
 def refused(model) -> str:
-    """What is said of its graphs."""
+    """The error about the graphs of a model."""
     with pytest.raises(BadGraphs) as error:
         open_encoder(model)
-    said = str(error.value)
-    assert "\n" not in said and f"manage.py model export {model}" in said
-    return said
+    message = error_line(error.value)
+    assert "\n" not in message and f"manage.py model export {model}" in message
+    return message
 
 
 def change(model, **values) -> None:
@@ -74,24 +75,24 @@ def test_graphs_of_another_config_are_refused(model):
     assert "another config.json" in refused(model)
 
 
-def test_how_scores_are_combined_is_no_matter_of_graphs(model):
+def test_another_ranking_needs_no_other_graphs(model):
     model_folder.write_ranking(model, match_calibration=(0.1, 0.0, -3.0))
     assert open_encoder(model).config.match_calibration == (0.1, 0.0, -3.0)
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (lambda w: w.pop("text_proj.bias"), "missing: text_proj.bias"),
         (lambda w: w.update(more=np.ones(3, np.float32)), "left over: more"),
         (lambda w: w.update({"text_proj.bias": w["text_proj.bias"][:3]}), "misshaped: text_proj.bias"),
     ],
 )
-def test_graphs_of_other_weights_are_refused(model, spoil, said):
+def test_graphs_of_other_weights_are_refused(model, spoil, message):
     weights = random_weights(SMALL_MINI)
     spoil(weights)
     model_folder.write_model(model, SMALL_MINI, weights, vocabulary())
-    assert f"of other weights than weights.safetensors holds ({said})" in refused(model)
+    assert f"of other weights than weights.safetensors holds ({message})" in refused(model)
 
 
 def test_graphs_of_older_code_are_refused(model):
@@ -107,7 +108,7 @@ def test_a_change_of_the_network_s_code_is_noticed(whole, monkeypatch, tmp_path)
     monkeypatch.setattr(graph_files, "ENCODER", tmp_path)
     graph_files.read_graphs(whole, SMALL_MINI)
     with (tmp_path / "network" / "blocks.py").open("a") as module:
-        module.write("# words alone\n")
+        module.write("# only a comment\n")
     graph_files.read_graphs(whole, SMALL_MINI)
     with (tmp_path / "network" / "blocks.py").open("a") as module:
         module.write("MASKED = -1\n")
@@ -121,7 +122,7 @@ def test_another_format_is_refused(model, values):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "7", "{}", '{"format": 1}', '"graphs"', "\udcff"])
-def test_a_record_that_is_none_is_refused(model, text):
+def test_a_record_that_is_not_json_is_refused(model, text):
     (model / "graphs" / "graphs.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     assert "graphs.json can't be read" in refused(model)
 
@@ -141,24 +142,24 @@ def test_a_record_of_another_shape_is_refused(model, values):
     refused(model)
 
 
-def test_what_onnx_runtime_can_t_open_is_told_when_it_is_needed(model, monkeypatch):
+def test_a_graph_that_onnx_runtime_can_t_open_is_reported_when_it_is_first_run(model, monkeypatch):
     path = model / "graphs" / "texts.onnx"
     path.write_bytes(b"no graph")
     monkeypatch.setattr(graph_files, "_check_file", lambda *_: None)
     encoder = open_encoder(model)
     with pytest.raises(BadGraphs, match="ONNX Runtime can't open texts.onnx") as error:
         encoder.encode_texts(["a dog"])
-    assert "\n" not in str(error.value) and f"manage.py model export {model}" in str(error.value)
+    assert "\n" not in str(error.value) and f"manage.py model export {model}" in error_line(error.value)
 
 
-def test_weights_that_can_t_be_read_are_not_blamed_on_the_graphs(model):
+def test_unreadable_weights_are_not_blamed_on_the_graphs(model):
     (model / model_folder.WEIGHTS).write_bytes(b"none")
     with pytest.raises(BadCheckpoint, match="fetch the file again") as error:
         open_encoder(model)
     assert not isinstance(error.value, BadGraphs)
 
 
-def test_without_onnx_runtime_one_line_says_what_helps(whole, monkeypatch):
+def test_without_onnx_runtime_one_line_says_the_remedy(whole, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(NoOnnxRuntime, match="ONNX Runtime is not installed.*pip install.*PANOPTES_RUNTIME=mindspore") as error:
         open_encoder(whole)
@@ -166,7 +167,7 @@ def test_without_onnx_runtime_one_line_says_what_helps(whole, monkeypatch):
 
 
 @pytest.mark.parametrize(("version", "fits"), [("1.20.1", False), ("0.9", False), ("1.21.0", True), ("2.0.0", True)])
-def test_an_onnx_runtime_that_is_too_old_is_told(whole, monkeypatch, version, fits):
+def test_an_onnx_runtime_that_is_too_old_is_refused(whole, monkeypatch, version, fits):
     monkeypatch.setattr("onnxruntime.__version__", version)
     if fits:
         open_encoder(whole)
@@ -182,7 +183,7 @@ def test_the_shipped_graphs_fit_the_shipped_weights_and_the_code():
 
 
 @pytest.mark.parametrize("named", ["none", "0", "-1", "two"])
-def test_a_number_of_threads_that_is_none_is_told(whole, monkeypatch, named):
+def test_a_wrong_number_of_threads_is_refused(whole, monkeypatch, named):
     monkeypatch.setenv("PANOPTES_THREADS", named)
     with pytest.raises(BadThreads, match="set it to a number of processors"):
         open_encoder(whole)
@@ -198,7 +199,7 @@ def test_the_same_graphs_serve_other_weights_of_the_same_config(whole, tmp_path)
     assert np.abs(first - second).max() > 1e-2
 
 
-def test_graphs_that_are_kept_are_copied_only_where_they_are_whole(tmp_path, monkeypatch):
+def test_kept_graphs_are_copied_only_if_they_are_whole(tmp_path, monkeypatch):
     kept = graph_files.kept_graphs(SMALL_MINI)
     monkeypatch.setenv("PANOPTES_CACHE", str(tmp_path / "cache"))
     model = tmp_path / "model"
@@ -227,7 +228,7 @@ def test_a_folder_is_replaced_only_by_a_whole_one(tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["graphs", "new"]
 
 
-def test_a_model_gets_its_graphs_in_the_place_of_unfitting_ones(model):
+def test_graphs_that_do_not_fit_are_replaced(model):
     change(model, source="0" * 64)
     refused(model)
     open_encoder(add_graphs(model))

@@ -1,4 +1,4 @@
-"""Products in 8 bits: the arithmetic, the graphs that have them, and what is said where they can't be used."""
+"""Products in 8 bits: the arithmetic, the graphs, and the errors."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from encoder.runtime import int8, onnx_graphs
 from encoder.runtime.graph_files import copy_kept_graphs
 from encoder.runtime.int8 import Product, balanced_steps, constants, read_int8_graphs
 from encoder.training.dataset import Photo, read_photos
+from manage import error_line
 from tests.support.commands import manage
 from tests.support.fakes import COLOURS, save_photo
 from tests.support.small_models import SMALL_MINI, write_small_model
@@ -63,7 +64,7 @@ def test_the_columns_of_both_sides_are_balanced():
 
 
 @pytest.mark.parametrize("signed", [True, False])
-def test_a_model_in_8_bits_sees_what_it_sees_in_32(model, tmp_path, monkeypatch, signed):
+def test_a_model_in_8_bits_gives_nearly_the_same_numbers(model, tmp_path, monkeypatch, signed):
     exact = open_encoder(model)
     monkeypatch.setenv("PANOPTES_PRECISION", "int8")
     monkeypatch.setattr(onnx_graphs, "has_wide_dot_products", lambda: signed)
@@ -78,20 +79,20 @@ def test_a_model_in_8_bits_sees_what_it_sees_in_32(model, tmp_path, monkeypatch,
     assert rounded.fingerprint == exact.fingerprint
 
 
-def test_inputs_of_all_three_entries_are_learnt_from(model, tmp_path):
+def test_feeds_are_made_for_all_three_entries(model, tmp_path):
     feeds = feeds_of(model, photos(tmp_path, 3))
     assert feeds.keys() == {"images", "texts", "match"}
     assert sum(len(one[0]) for one in feeds["images"]) == 3
     assert sum(len(one[0]) for one in feeds["match"]) == sum(len(one[0]) for one in feeds["texts"]) == 9
 
 
-def test_nothing_can_be_learnt_from_photos_without_captions(model, tmp_path):
+def test_photos_without_captions_give_no_feeds(model, tmp_path):
     bare = [dataclasses.replace(photo, english=(), chinese=()) for photo in photos(tmp_path, 2)]
     with pytest.raises(BadTrainingData, match="no captioned photos"):
         feeds_of(model, bare)
 
 
-def test_what_loses_too_much_stays_float32(model):
+def test_products_that_lose_too_much_stay_float32(model):
     record = json.loads((model / "graphs" / "int8" / int8.RECORD).read_text())
     kept = {name for one in record["graphs"].values() for name in one["weights"]}
     rounded = {product["weight"] for one in record["graphs"].values() for product in one["products"]}
@@ -100,22 +101,22 @@ def test_what_loses_too_much_stays_float32(model):
     assert any(name.endswith("mlp.fc1.weight") for name in rounded)
 
 
-@pytest.mark.parametrize("damage, says", [
+@pytest.mark.parametrize("damage, expected", [
     (lambda folder: (folder / int8.RECORD).unlink(), "are not there"),
     (lambda folder: (folder / int8.RECORD).write_text("{"), "can't be read"),
     (lambda folder: (folder / int8.STEPS).write_bytes(b"x"), "can't be read"),
     (lambda folder: (folder / "texts.onnx").write_bytes((folder / "texts.onnx").read_bytes()[:100]), "damaged (texts.onnx)"),
 ])  # fmt: skip
-def test_damaged_graphs_are_one_line_that_says_what_to_do(tmp_path, model, damage, says):
+def test_damaged_graphs_are_one_line_with_the_remedy(tmp_path, model, damage, expected):
     copy = shutil.copytree(model, tmp_path / "copy")
     damage(copy / "graphs" / int8.FOLDER)
     with pytest.raises(NoInt8Graphs) as caught:
         read_int8_graphs(copy, open_encoder(copy).fingerprint, True)
-    said = str(caught.value)
-    assert says in said and f"model quantize {copy}" in said and "\n" not in said
+    message = error_line(caught.value)
+    assert expected in message and f"model quantize {copy}" in message and "\n" not in message
 
 
-def test_an_export_leaves_them_there(model, tmp_path):
+def test_an_export_leaves_8_bit_graphs_in_place(model, tmp_path):
     copy = shutil.copytree(model, tmp_path / "copy")
     assert copy_kept_graphs(copy, SMALL_MINI)
     assert read_int8_graphs(copy, open_encoder(copy).fingerprint, True)[0].keys() == {"images", "texts", "match"}
@@ -126,13 +127,13 @@ def test_graphs_of_other_weights_are_refused(model):
         read_int8_graphs(model, "0" * 16, True)
 
 
-def test_a_precision_that_is_none_is_refused(model, monkeypatch):
+def test_an_unknown_precision_is_refused(model, monkeypatch):
     monkeypatch.setenv("PANOPTES_PRECISION", "int4")
     with pytest.raises(UnknownPrecision, match="float32 or int8"):
         open_encoder(model)
 
 
-def test_the_command_makes_them_and_a_search_uses_them(tmp_path):
+def test_the_command_makes_8_bit_graphs_and_a_search_uses_them(tmp_path):
     model = write_small_model(tmp_path / "model")
     source = tmp_path / "photos.jsonl"
     rows = [{"image": str(photo.path), "captions": {"en": list(photo.english)}} for photo in photos(tmp_path)]

@@ -1,4 +1,4 @@
-"""Requests that wait at the same time share a batch, and nothing else."""
+"""Requests that wait at the same time share a batch and don't influence each other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from encoder.runtime.micro_batching import BatchingWorker
 
 
 class Doubling:
-    """Doubles its rows, and remembers how many came together; -1 can't be doubled."""
+    """Doubles its rows, and records the size of each batch; negative rows are an error."""
 
     def __init__(self):
         self.batches = []
@@ -28,7 +28,7 @@ class Doubling:
 
 
 class Held:
-    """A worker that does nothing until it is let go, so that requests pile up."""
+    """Keeps a worker busy during a `with`, so that requests pile up."""
 
     def __init__(self, worker: BatchingWorker):
         self._worker, self._held, self._free = worker, threading.Event(), threading.Event()
@@ -44,37 +44,39 @@ class Held:
         self._pool.shutdown()
 
     def ask(self, run, rows, key="a", most=8):
-        """Returns once the request waits."""
+        """Make a request; gives its future once the request waits."""
         before = len(self._worker._waiting)
-        asked = self._pool.submit(self._worker.rows, key, (np.array(rows, float),), run, most)
+        future = self._pool.submit(self._worker.rows, key, (np.array(rows, float),), run, most)
         while len(self._worker._waiting) == before:
             pass
-        return asked
+        return future
 
 
-def test_what_waits_together_runs_together():
+def test_requests_that_wait_together_run_together():
     worker, run = BatchingWorker("test"), Doubling()
     with Held(worker) as held:
-        asked = [held.ask(run, [i, i + 0.5]) for i in range(3)]
+        futures = [held.ask(run, [i, i + 0.5]) for i in range(3)]
 
     assert run.batches == [6]
-    assert [one.result()[0].tolist() for one in asked] == [[0, 1], [2, 3], [4, 5]]
+    assert [one.result()[0].tolist() for one in futures] == [[0, 1], [2, 3], [4, 5]]
 
 
-def test_nobody_waits_for_others_to_come():
+def test_a_single_request_runs_at_once():
     run = Doubling()
     assert BatchingWorker("test").rows("a", (np.ones(3),), run, 8)[0].tolist() == [2, 2, 2]
     assert run.batches == [3]
 
 
-def test_other_keys_do_not_mix_and_come_in_their_turn():
+def test_rows_of_different_keys_never_share_a_batch():
     worker, one, other = BatchingWorker("test"), Doubling(), Doubling()
     with Held(worker) as held:
-        held.ask(one, [1]), held.ask(other, [2, 2], key="b"), held.ask(one, [3, 3, 3])
+        held.ask(one, [1])
+        held.ask(other, [2, 2], key="b")
+        held.ask(one, [3, 3, 3])
     assert (one.batches, other.batches) == ([4], [2])
 
 
-def test_many_rows_go_in_batches_and_the_last_is_filled_up_by_others():
+def test_the_last_batch_of_many_rows_is_filled_up_by_other_requests():
     worker, run = BatchingWorker("test"), Doubling()
     with Held(worker) as held:
         many, few = held.ask(run, range(19)), held.ask(run, [100])
@@ -82,7 +84,7 @@ def test_many_rows_go_in_batches_and_the_last_is_filled_up_by_others():
     assert many.result()[0].tolist() == list(range(0, 38, 2)) and few.result()[0].tolist() == [200]
 
 
-def test_an_error_is_that_of_the_request_that_made_it():
+def test_only_the_request_that_fails_gets_the_error():
     worker, run = BatchingWorker("test"), Doubling()
     with Held(worker) as held:
         good, bad, later = held.ask(run, [1, 2]), held.ask(run, [3, -1] * 10), held.ask(run, [4])
@@ -95,12 +97,12 @@ def test_an_error_is_that_of_the_request_that_made_it():
 
 @settings(max_examples=25)
 @given(st.lists(st.lists(st.integers(-1, 50), min_size=1, max_size=20), min_size=1, max_size=8), st.integers(1, 9))
-def test_whoever_asks_gets_what_they_would_get_alone(requests, most):
+def test_every_request_gets_what_it_would_get_alone(requests, most):
     worker, run = BatchingWorker("test"), Doubling()
     with Held(worker) as held:
-        asked = [held.ask(run, rows, most=most) for rows in requests]
+        futures = [held.ask(run, rows, most=most) for rows in requests]
 
-    for rows, one in zip(requests, asked, strict=True):
+    for rows, one in zip(requests, futures, strict=True):
         if -1 in rows:
             assert isinstance(one.exception(), ValueError)
         else:
@@ -108,7 +110,7 @@ def test_whoever_asks_gets_what_they_would_get_alone(requests, most):
     assert max(run.batches) <= most
 
 
-def test_rows_of_a_request_that_several_threads_run_come_back_in_their_order():
+def test_rows_come_back_in_order_from_several_threads():
     worker = BatchingWorker("test", threads=3)
 
     def slow_at_first(rows):
@@ -118,7 +120,7 @@ def test_rows_of_a_request_that_several_threads_run_come_back_in_their_order():
     assert worker.rows("a", (np.arange(10.0),), slow_at_first, 2)[0].tolist() == [2.0 * row for row in range(10)]
 
 
-def test_where_several_batches_of_a_request_fail_at_once_it_fails_and_the_others_are_answered():
+def test_two_batches_of_a_request_may_fail_at_once():
     worker, together = BatchingWorker("test", threads=2), threading.Barrier(2)
 
     def failing(rows):
@@ -131,5 +133,5 @@ def test_where_several_batches_of_a_request_fail_at_once_it_fails_and_the_others
         assert worker.rows("b", (np.ones(3),), lambda rows: (rows + 1,), 2)[0].tolist() == [2, 2, 2]
 
 
-def test_each_argument_is_mapped_in_its_place():
+def test_map_keeps_the_order_of_its_arguments():
     assert BatchingWorker("test", threads=2).map(lambda one: one * one, range(6)) == [0, 1, 4, 9, 16, 25]

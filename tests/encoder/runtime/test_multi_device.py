@@ -1,4 +1,4 @@
-"""Several processes that encode as if they were one."""
+"""Several processes encode as one encoder does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WEIGHTS = FakeEncoder().fingerprint
 
 
 class DyingEncoder(FakeEncoder):
-    """Its process is killed when it sees the photo of this colour."""
+    """Kills its process when it gets the photo of colour (77, 77, 77)."""
 
     def encode_images(self, images):
         if (images == 77).all((1, 2, 3)).any():
@@ -29,7 +29,7 @@ class DyingEncoder(FakeEncoder):
 
 
 class UnevenEncoder(FakeEncoder):
-    """The first of the processes takes longer, so that batches are done in another order than they were begun."""
+    """Is slower in process 0, so that batches end in another order than they began."""
 
     def __init__(self, number):
         super().__init__()
@@ -48,7 +48,7 @@ def refused(number):
     raise BadCheckpoint(f"There is no model for {number}.")
 
 
-def sharded(kind=FakeEncoder, devices=2):
+def several_devices(kind=FakeEncoder, devices=2):
     return MultiDeviceEncoder(partial(opened, kind), FakeConfig(), WEIGHTS, devices)
 
 
@@ -64,14 +64,14 @@ def photos(tmp_path, monkeypatch):
 
 
 def contents(home):
-    """Every byte of every segment that doesn't name the segment, in the order of the segments."""
+    """The files of every segment by name, in the order of the segments."""
     folders = sorted((home.path / "collections" / "walls" / "segments").iterdir())
     return [{path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders]
 
 
-def test_the_answers_are_those_of_one_encoder():
+def test_several_processes_give_the_numbers_of_one_encoder():
     images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3)).astype(np.uint8)
-    with sharded() as encoder:
+    with several_devices() as encoder:
         found, texts = encoder.encode_images(images), encoder.encode_texts(["a red wall", "蓝"])
     alone = FakeEncoder().encode_images(images)
     np.testing.assert_array_equal(found.vectors, alone.vectors)
@@ -79,24 +79,27 @@ def test_the_answers_are_those_of_one_encoder():
     np.testing.assert_array_equal(texts.vectors, FakeEncoder().encode_texts(["a red wall", "蓝"]).vectors)
 
 
-def test_ids_segments_and_bytes_are_those_of_one_device(photos, tmp_path):
+def test_an_index_has_the_same_ids_segments_and_bytes_as_with_one_device(photos, tmp_path):
     one, two = Home(tmp_path / "one"), Home(tmp_path / "two")
     build_index(one, "walls", open_source(photos), FakeEncoder(), workers=0)
-    with sharded(UnevenEncoder) as encoder:
+    with several_devices(UnevenEncoder) as encoder:
         summary = build_index(two, "walls", open_source(photos), encoder, workers=0)
     assert (summary.images, summary.captions) == (20, 40)
     assert contents(one) == contents(two) and len(contents(one)) == 3
 
 
-def test_a_process_that_dies_is_one_clear_error_and_what_was_written_stays(photos, tmp_path):
+def test_a_process_that_dies_is_one_error_and_finished_segments_stay(photos, tmp_path):
     save_photo(photos / "14.png", (77, 77, 77), (12, 8))
     home = Home(tmp_path / "home")
-    with sharded(DyingEncoder) as encoder, pytest.raises(DeviceLost, match="device [01] ended .exit code -9.*again to go on"):
+    with (
+        several_devices(DyingEncoder) as encoder,
+        pytest.raises(DeviceLost, match="device [01] ended .exit code -9.*again to go on"),
+    ):
         build_index(home, "walls", open_source(photos), encoder, workers=0)
     summary = build_index(home, "walls", open_source(photos), FakeEncoder(), workers=0)
     assert summary.resumed == 12 and summary.images == 20
 
 
-def test_what_opening_raises_is_raised():
+def test_errors_of_opening_are_raised():
     with pytest.raises(BadCheckpoint, match="There is no model for 0"):
         MultiDeviceEncoder(refused, FakeConfig(), WEIGHTS, 2)

@@ -1,4 +1,4 @@
-"""Two encoders as one: vectors of the first, tokens and match logits of the second."""
+"""Two encoders as one: the vectors of the first, the tokens and match logits of the second."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from encoder.runtime.pair import PairedEncoder, paired_fingerprint
 from encoder.selection import ModelSelection
 from tests.support.fakes import FakeConfig, FakeEncoder, photo
 from tests.support.published_models import write_published
-from tests.support.published_single_stream import v1_weights, write_joint
+from tests.support.published_single_stream import v1_weights, write_single_stream
 from tests.support.region_fakes import FakeRegionEncoder, save_features
 
 SECOND = FakeConfig(
@@ -28,7 +28,7 @@ def pair():
     return PairedEncoder(FakeEncoder(), FakeEncoder("fake00000000000b", SECOND))
 
 
-def test_each_does_its_own_part(pair):
+def test_each_model_does_its_own_part(pair):
     image = photo("red", (96, 64))
     seen = pair.config.inputs.make(LoadedImage(image, None))
     np.testing.assert_array_equal(seen["first"], prepare(image, 32, "squash"))
@@ -42,36 +42,37 @@ def test_each_does_its_own_part(pair):
     assert "match" not in [call for call, _ in pair.first.calls]
 
 
-def test_captions_are_read_by_the_second_only_when_they_are_matched(pair):
+def test_the_second_model_reads_texts_only_when_they_are_matched(pair):
     pair.encode_texts(["red"] * 5)
     assert pair.second.calls == []
 
 
-def test_where_the_second_looks_is_what_the_pair_explains(pair):
+def test_a_pair_explains_the_second_model(pair):
     images = pair.encode_images(np.stack([pair.config.inputs.make(LoadedImage(photo("red"), None))] * 2))
     texts = pair.encode_texts(["red"])
-    looks = pair.explain(texts, images.tokens)
-    np.testing.assert_array_equal(looks, pair.second.explain(pair.second.encode_texts(["red"]), images.tokens))
+    weights = pair.explain(texts, images.tokens)
+    np.testing.assert_array_equal(weights, pair.second.explain(pair.second.encode_texts(["red"]), images.tokens))
     assert pair.spans("red wall") == pair.second.spans("red wall") and texts.lengths.tolist() == [3]
     assert pair.match_batches == pair.second.match_batches
     assert (pair.config.token_grid, pair.config.preprocessing) == (SECOND.token_grid, "resize_crop")
     assert "explain" not in [call for call, _ in pair.first.calls]
 
 
-def test_a_second_that_cannot_say_where_it_looks_says_so():
+def test_a_second_model_without_cross_attention_raises_no_attention():
     pair = PairedEncoder(FakeEncoder(), FakeRegionEncoder())
     assert pair.config.token_grid is None
     with pytest.raises(NoAttention, match="fake-regions"):
         pair.explain(pair.encode_texts(["red"]), np.zeros((1, *pair.config.token_shape), np.float16))
 
 
-def test_a_sentence_that_is_matched_twice_is_read_once(pair):
+def test_a_sentence_that_is_matched_twice_is_encoded_once(pair):
     texts, tokens = pair.encode_texts(["red"]), np.zeros((1, 2, 6), np.float16)
-    pair.match(texts, tokens), pair.match(texts, tokens)
+    for _ in range(2):
+        pair.match(texts, tokens)
     assert [call for call, _ in pair.second.calls] == ["encode_texts", "match", "match"]
 
 
-def test_what_the_rooms_ask_for_is_whose_it_must_be(pair):
+def test_the_config_combines_both_configs(pair):
     config = pair.config
     assert (config.dim, config.token_shape, config.first_stage_weight, config.match_calibration) == (16, (2, 6), 0.0, None)
     assert config.languages == ("zh",) and config.name == "fake + second"
@@ -79,13 +80,13 @@ def test_what_the_rooms_ask_for_is_whose_it_must_be(pair):
     assert other.config.languages == ("zh",)
 
 
-def test_the_fingerprint_names_both_in_order(pair):
+def test_the_fingerprint_contains_both_in_order(pair):
     assert pair.fingerprint == "fake000000000001+fake00000000000b"
     assert paired_fingerprint("a", "b") != paired_fingerprint("b", "a")
     assert paired_fingerprint("a", None) == "a"
 
 
-def test_pixels_and_regions_together(tmp_path):
+def test_one_model_may_read_pixels_and_the_other_regions(tmp_path):
     pair = PairedEncoder(FakeEncoder(), FakeRegionEncoder())
     path = tmp_path / "a.png"
     photo("blue").save(path)
@@ -94,12 +95,12 @@ def test_pixels_and_regions_together(tmp_path):
     made = inputs.make(load_image(Files(str(path), str(save_features(tmp_path / "a.npz", "red"))), inputs))
     images = pair.encode_images(np.stack([made] * 3))
     texts = pair.encode_texts(["blue", "red"])
-    assert (images.vectors[0] @ texts.vectors.T).argmax() == 0  # the first sees the photo
-    assert pair.match(texts, images.tokens[:1]).argmax() == 1  # the second the regions
+    assert (images.vectors[0] @ texts.vectors.T).argmax() == 0  # the first model reads the photo
+    assert pair.match(texts, images.tokens[:1]).argmax() == 1  # the second model reads the regions
 
 
 @pytest.mark.parametrize("inputs", [PixelInput(5), RegionInput(3, 4)])
-def test_arrays_have_the_announced_shape_and_type(inputs, tmp_path):
+def test_arrays_have_the_shape_and_dtype_of_the_input(inputs, tmp_path):
     regions = read_regions(save_features(tmp_path / "a.npz", feat=np.ones((4, 4))), 4)
     made = inputs.make(LoadedImage(photo("red"), regions))
     assert (made.shape, made.dtype) == (inputs.shape, inputs.dtype)
@@ -108,7 +109,7 @@ def test_arrays_have_the_announced_shape_and_type(inputs, tmp_path):
 def test_a_model_that_only_reranks_cannot_be_the_first(tmp_path):
     models = ModelRegistry(tmp_path / "models")
     first = import_model(write_published(tmp_path / "v2"), models, "taichu")
-    second = import_model(write_joint(tmp_path / "v1", v1_weights()), models, "v1")
+    second = import_model(write_single_stream(tmp_path / "v1", v1_weights()), models, "v1")
     with pytest.raises(NoVectors, match="--reranker"):
         ModelSelection(models.path("v1"))
     chosen = ModelSelection(models.path("taichu"), models.path("v1"))

@@ -1,5 +1,4 @@
-"""ONNX Runtime and MindSpore give the same numbers of real photos and sentences, serve each other's collections, and the first
-does without the second."""
+"""ONNX Runtime and MindSpore give the same numbers and share collections; with ONNX Runtime no MindSpore is needed."""
 
 from __future__ import annotations
 
@@ -49,9 +48,9 @@ PathFinder.find_spec = classmethod(find_spec)
 """
 
 
-def one_line(done, *said) -> None:
+def one_line(done, *expected) -> None:
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert all(part in done.stderr for part in said), done.stderr
+    assert all(part in done.stderr for part in expected), done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +60,7 @@ def gallery(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def shipped(gallery):
-    """What each runtime makes of the sample gallery and of SENTENCES with the shipped weights."""
+    """Each runtime's encoder of the shipped model, and its encodings of the sample gallery and of SENTENCES."""
     photos = [decode(path) for path in sorted([*gallery.glob("*.png"), *gallery.glob("*.jp*g")])[:8]]
     made = {}
     for runtime in RUNTIMES:
@@ -77,7 +76,7 @@ def test_the_shipped_model_gives_the_same_vectors(shipped):
     np.testing.assert_allclose(images.vectors, expected_images.vectors, atol=VECTORS)
     np.testing.assert_allclose(texts.vectors, expected_texts.vectors, atol=VECTORS)
     np.testing.assert_allclose(images.tokens.astype(np.float32), expected_images.tokens.astype(np.float32), atol=0.05)
-    assert np.ptp(texts.vectors @ images.vectors.T) > 0.05  # there is something to agree on
+    assert np.ptp(texts.vectors @ images.vectors.T) > 0.05  # the numbers do differ
 
 
 def test_the_shipped_model_gives_the_same_match_logits(shipped):
@@ -87,11 +86,11 @@ def test_the_shipped_model_gives_the_same_match_logits(shipped):
     assert np.ptp(found[1]) > 100 * LOGITS
 
 
-def test_the_shipped_model_looks_at_the_same_places(shipped):
+def test_the_shipped_model_gives_the_same_attention_weights(shipped):
     (encoder, _, texts), (reference, images, expected) = (shipped[runtime] for runtime in RUNTIMES)
-    looks = [one.explain(said, images.tokens[:1])[:1] for one, said in ((encoder, texts), (reference, expected))]
+    weights = [one.explain(sentences, images.tokens[:1])[:1] for one, sentences in ((encoder, texts), (reference, expected))]
     length = int(texts.lengths[0])
-    np.testing.assert_allclose(looks[0][:, :, :length], looks[1][:, :, :length], atol=VECTORS)
+    np.testing.assert_allclose(weights[0][:, :, :length], weights[1][:, :, :length], atol=VECTORS)
 
 
 def test_fingerprints_are_the_same(shipped):
@@ -102,7 +101,7 @@ def test_fingerprints_are_the_same(shipped):
 
 @pytest.fixture(scope="module", params=RUNTIMES)
 def home(request, gallery, tmp_path_factory):
-    """A home whose collection the one or the other runtime has built, and the model."""
+    """A home with a collection that one of the runtimes has built, and the model."""
     home = tmp_path_factory.mktemp("home")
     model = write_small_model(home / "small")
     done = manage("build-index", gallery, "--home", home, "--model", model, PANOPTES_RUNTIME=request.param)
@@ -110,23 +109,23 @@ def home(request, gallery, tmp_path_factory):
     return home, model
 
 
-def test_a_collection_serves_both_runtimes_and_is_verified_by_both(home):
+def test_both_runtimes_search_and_verify_a_collection(home):
     home, model = home
-    where = ["--home", home, "--model", model]
+    options = ["--home", home, "--model", model]
     hits = [
-        answer("search", "a red car", "--top", 20, "--rerank", 8, *where, PANOPTES_RUNTIME=runtime)["hits"]
+        answer("search", "a red car", "--top", 20, "--rerank", 8, *options, PANOPTES_RUNTIME=runtime)["hits"]
         for runtime in RUNTIMES
     ]
     assert [hit["id"] for hit in hits[0]] == [hit["id"] for hit in hits[1]]
     for name, tolerance in (("match_logit", LOGITS), ("first_stage_score", VECTORS)):
         values = [[hit[name] for hit in found if hit[name] is not None] for found in hits]
         assert len(values[0]) >= 8
-        np.testing.assert_allclose(*values, atol=tolerance)
+        np.testing.assert_allclose(values[0], values[1], atol=tolerance)
     for runtime in RUNTIMES:
-        assert answer("verify", "--sample", 4, *where, PANOPTES_RUNTIME=runtime)["problems"] == []
+        assert answer("verify", "--sample", 4, *options, PANOPTES_RUNTIME=runtime)["problems"] == []
 
 
-def test_a_runtime_that_is_none_is_one_line(gallery):
+def test_an_unknown_runtime_is_one_line(gallery):
     one_line(
         manage("evaluate", gallery, PANOPTES_RUNTIME="tensorflow"),
         "PANOPTES_RUNTIME is 'tensorflow'; set it to onnxruntime or mindspore.",
@@ -140,7 +139,7 @@ def test_onnx_runtime_on_ascend_is_one_line(gallery):
     )
 
 
-def test_without_the_variable_the_device_decides(monkeypatch):
+def test_the_default_runtime_depends_on_the_device(monkeypatch):
     monkeypatch.delenv("PANOPTES_RUNTIME", raising=False)
     assert [runtime_of(device) for device in ("CPU", "Ascend")] == [*RUNTIMES]
 
@@ -162,7 +161,7 @@ def without(hidden, gallery, tmp_path_factory):
     return home
 
 
-def test_mindspore_is_hidden_indeed(hidden):
+def test_mindspore_is_really_hidden(hidden):
     done = subprocess.run([sys.executable, "-c", "import mindspore"], env=hidden, capture_output=True, text=True)
     assert "No module named 'mindspore'" in done.stderr
 
@@ -174,9 +173,9 @@ def test_search_needs_no_mindspore(without, hidden):
 
 
 def test_serve_needs_no_mindspore(without, hidden):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     command = [sys.executable, "manage.py", "serve", "--home", str(without), "--port", address.rsplit(":")[-1]]
     server = subprocess.Popen(
         command, cwd=ROOT, env=os.environ | hidden, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -190,7 +189,7 @@ def test_serve_needs_no_mindspore(without, hidden):
         server.wait(20)
 
 
-def test_what_needs_mindspore_says_so_in_one_line(without, hidden, tmp_path):
+def test_commands_that_need_mindspore_say_so_in_one_line(without, hidden, tmp_path):
     missing, search = "needs MindSpore, which is not installed: run `pip install", ["search", "a cat", "--home", without]
     one_line(manage(*search, **hidden, **MINDSPORE), "PANOPTES_RUNTIME=mindspore", missing)
     one_line(manage(*search, **hidden, PANOPTES_DEVICE="Ascend"), "PANOPTES_DEVICE=Ascend", missing)
@@ -198,7 +197,7 @@ def test_what_needs_mindspore_says_so_in_one_line(without, hidden, tmp_path):
     one_line(manage("train", "--data", tmp_path / "none.jsonl", "--out", tmp_path / "out", **hidden), "train", missing)
 
 
-def test_an_import_needs_mindspore_only_for_graphs_that_aren_t_kept(hidden, tmp_path):
+def test_an_import_needs_mindspore_only_if_no_graphs_are_kept(hidden, tmp_path):
     file = write_published(tmp_path / "files")
     command = ["model", "import", file, "--as", "taichu", "--home", tmp_path / "home"]
     one_line(manage(*command, **hidden, PANOPTES_CACHE=str(tmp_path / "empty")), "model import needs MindSpore")
@@ -209,10 +208,10 @@ def test_an_import_needs_mindspore_only_for_graphs_that_aren_t_kept(hidden, tmp_
 
 @pytest.mark.parametrize("command", [["search", "a cat", "--explain"], ["verify"], ["status"], ["evaluate", "--queries", "1"]])
 def test_commands_on_cpu_never_import_mindspore(without, gallery, command):
-    places = [str(gallery)] if command[0] == "evaluate" else []
+    sources = [str(gallery)] if command[0] == "evaluate" else []
     code = (
         "import sys, manage\n"
-        f"try: manage.cli({[*command, *places, '--home', str(without)]!r})\n"
+        f"try: manage.cli({[*command, *sources, '--home', str(without)]!r})\n"
         "except SystemExit as end: assert not end.code\n"
         "print(sorted({'mindspore', 'onnx', 'onnxscript', 'torch'} & set(sys.modules)))"
     )

@@ -1,4 +1,4 @@
-"""What counts as a change of a network's code."""
+"""Which changes of a module change the digest of its code."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def digest(folder, text, name="net.py"):
     return code_digest([path])
 
 
-def test_only_code_is_left():
+def test_only_code_is_digested():
     assert code_of(PLAIN.encode()).splitlines() == [
         "import numpy as np",
         "class Net:",
@@ -50,7 +50,7 @@ def test_only_code_is_left():
     ("A network.", "One network, said otherwise"), ("How wide", "Über how wide"), ("# twice", "# thrice\n\n        # or more"),
     ("  # float32 [n]", ""), ('    """How wide it is."""\n', ""), ("\n\n\nclass", "\nclass"),
 ])  # fmt: skip
-def test_words_change_nothing(tmp_path, old, new):
+def test_comments_and_docstrings_change_nothing(tmp_path, old, new):
     assert old in PLAIN
     assert digest(tmp_path, PLAIN.replace(old, new)) == digest(tmp_path, PLAIN)
 
@@ -59,7 +59,7 @@ def test_words_change_nothing(tmp_path, old, new):
     ("WIDTH = 3", "WIDTH = 4"), ('"# no comment"', '"# a comment"'), ('f"{x}"', 'f"{self}"'), ("text   ", "text  "),
     ("        return", "        x += 1\n        return"),
 ])  # fmt: skip
-def test_code_changes_it(tmp_path, old, new):
+def test_a_change_of_code_changes_the_digest(tmp_path, old, new):
     assert old in PLAIN
     assert digest(tmp_path, PLAIN.replace(old, new)) != digest(tmp_path, PLAIN)
 
@@ -71,17 +71,17 @@ def test_the_name_and_the_order_of_modules_count(tmp_path):
     assert code_digest(both) != code_digest(both[::-1])
 
 
-def test_it_is_the_same_with_every_python(tmp_path):
-    """Known beforehand: this Python's tokens must not show in it."""
+def test_the_digest_is_the_same_with_every_python(tmp_path):
+    """The digest is a constant: the tokens of this Python must not influence it."""
     assert digest(tmp_path, PLAIN) == "88bb7fc2c79c861dfbe1a48366b9635857ac1213c3ba0713aeb0f80a96aa1f8b"
 
 
-def test_every_module_of_the_encoder_is_still_python_without_its_words():
+def test_every_module_of_the_encoder_has_a_digest():
     for path in sorted((ROOT / "encoder").rglob("*.py")):
         assert code_digest([path])
 
 
-def test_it_loads_no_mindspore():
+def test_mindspore_is_not_imported():
     done = subprocess.run(
         [sys.executable, "-c", "import sys, encoder.runtime.source_digest; sys.exit('mindspore' in sys.modules)"],
         cwd=ROOT,

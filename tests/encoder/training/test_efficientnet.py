@@ -1,4 +1,4 @@
-"""The second eye: torchvision's EfficientNet, converted, computes what it computed with its batch norms."""
+"""The converted EfficientNet computes what torchvision's computes with its batch norms."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def graph_mode():
     use_device()
 
 
-def published_state(rng) -> dict[str, np.ndarray]:
+def published_state(rng: np.random.Generator) -> dict[str, np.ndarray]:
     """A state dict in torchvision's layout: convolutions without bias, each with its batch norm."""
     state = {}
 
-    def layer(name, *shape):
+    def layer(name: str, *shape: int) -> None:
         state[f"{name}.0.weight"] = rng.normal(0, 0.4, shape)
         limits = {"weight": (0.5, 1.5), "bias": (-0.3, 0.3), "running_mean": (-0.3, 0.3), "running_var": (0.5, 2)}
         for part, (low, high) in limits.items():
@@ -48,12 +48,12 @@ def published_state(rng) -> dict[str, np.ndarray]:
     return {name: value.astype(np.float32) for name, value in state.items()}
 
 
-def swish(x):
+def swish(x: np.ndarray) -> np.ndarray:
     return x / (1 + np.exp(-x))
 
 
-def convolution(state, name, x, stride=1, groups=1):
-    """x [C, h, w] through a convolution padded by half its kernel, and its batch norm as published."""
+def convolution(state: dict[str, np.ndarray], name: str, x: np.ndarray, stride: int = 1, groups: int = 1) -> np.ndarray:
+    """Apply a convolution, padded by half its kernel, and its batch norm to x [C, h, w], as published."""
     weight = state[f"{name}.0.weight"]
     k = weight.shape[2]
     padded = np.pad(x, ((0, 0), (k // 2, k // 2), (k // 2, k // 2)))
@@ -67,8 +67,8 @@ def convolution(state, name, x, stride=1, groups=1):
     return (out - norm["running_mean"]) / np.sqrt(norm["running_var"] + NORM_EPS) * norm["weight"] + norm["bias"]
 
 
-def published_forward(state, x):
-    """[3, S, S] -> [F, g, g]."""
+def published_forward(state: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    """Run the network as published: [3, S, S] -> [F, g, g]."""
     x = swish(convolution(state, "features.0", x, 2))
     for s, (expand, _, stride, _, _, repeats) in enumerate(STAGES, 1):
         for i in range(repeats):

@@ -1,4 +1,4 @@
-"""Training sees photos as the model's config says they are prepared, and goes on only from a model that it can train."""
+"""Training prepares photos as the model's config says, and starts only from a model that it can train."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.published_single_stream import SMALL_V1
 
 
 @pytest.mark.parametrize("preprocessing", PREPROCESSINGS)
-def test_training_sees_the_pixels_that_an_index_sees(tmp_path, preprocessing):
+def test_training_reads_the_pixels_that_indexing_reads(tmp_path, preprocessing):
     path = tmp_path / "wide.jpg"
     Image.effect_noise((900, 300), 90).convert("RGB").save(path)
     photos = [Photo(path, (), (), ()), Photo(tmp_path / "nowhere.jpg", (), (), ())]

@@ -1,4 +1,4 @@
-"""What the stages `joint` and `match` are made of: groups, words that meet places, the calibration; and training on."""
+"""Parts of the stages `joint` and `match`: groups, word similarities, calibration; and training on from a model."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from encoder.model_folder import read_config, read_weights
 from encoder.network.opt import OptModel
 from encoder.runtime.device import use_device
 from encoder.training.calibration import fit_calibration
-from encoder.training.corpus import Album, Captions
+from encoder.training.corpus import CaptionedPhotos, Captions
 from encoder.training.dataset import Photo
-from encoder.training.features import Frozen, Rows, joined
+from encoder.training.features import ConcatenatedRows, FrozenFeatures, concatenated
 from encoder.training.matching import Neighbours, draw_group
 from encoder.training.objectives import MatchObjective, word_similarities
 from encoder.training.train import _hold_out
-from encoder.training.validation import Reranking, mirrored_cells
+from encoder.training.validation import Reranking, mirrored_order
 from tests.support.small_models import SMALL_MINI, write_small_model
 
 ROOT = Path(__file__).parents[3]
@@ -37,34 +37,36 @@ def graph_mode():
     use_device()
 
 
-def shop_of_captions(meanings: np.ndarray) -> SimpleNamespace:
-    """Photos with an English caption each, the teacher's vectors of which are given."""
-    count = len(meanings)
-    captions = Captions([str(i) for i in range(count)], np.arange(1, count + 1, dtype=np.int32)[:, None], meanings)
+def context_of_captions(teacher_vectors: np.ndarray) -> SimpleNamespace:
+    """A context of photos with an English caption each, which have these teacher's vectors."""
+    count = len(teacher_vectors)
+    captions = Captions([str(i) for i in range(count)], np.arange(1, count + 1, dtype=np.int32)[:, None], teacher_vectors)
     nothing = [np.array([], np.int64)] * count
-    return SimpleNamespace(captions=captions, train=Album(None, [np.array([i]) for i in range(count)], nothing, nothing))
+    return SimpleNamespace(
+        captions=captions, train=CaptionedPhotos(None, [np.array([i]) for i in range(count)], nothing, nothing)
+    )
 
 
 def test_a_group_is_a_photo_and_different_photos_near_it():
-    shop = shop_of_captions(np.eye(6, dtype=np.float32))
+    context = context_of_captions(np.eye(6, dtype=np.float32))
     nearest = np.array([[(i + 1) % 6, (i + 2) % 6, (i + 3) % 6] for i in range(6)])
     neighbours = Neighbours((np.arange(6, dtype=np.float16)[:, None, None],), nearest)
     for seed in range(20):
-        ids, tokens, unsure = draw_group(shop, neighbours, np.random.default_rng(seed), 3, short=True)
+        ids, tokens, ambiguous = draw_group(context, neighbours, np.random.default_rng(seed), 3, short=True)
         photos = tokens[:, 0, 0].astype(int)
         assert len(set(photos)) == 3 and set(photos[1:]) <= set(nearest[photos[0]])
         np.testing.assert_array_equal(ids[:, 0], photos + 1)
-        np.testing.assert_array_equal(unsure, np.eye(3))
+        np.testing.assert_array_equal(ambiguous, np.eye(3))
 
 
-def test_captions_of_one_meaning_are_unsure_of_each_others_photos():
-    shop = shop_of_captions(np.ones((4, 2), np.float32) / np.sqrt(2))
+def test_captions_of_one_meaning_are_ambiguous_for_each_others_photos():
+    context = context_of_captions(np.ones((4, 2), np.float32) / np.sqrt(2))
     neighbours = Neighbours((np.zeros((4, 1, 1), np.float16),), np.array([[j for j in range(4) if j != i] for i in range(4)]))
-    _, _, unsure = draw_group(shop, neighbours, np.random.default_rng(0), 4, short=True)
-    assert unsure.all()
+    _, _, ambiguous = draw_group(context, neighbours, np.random.default_rng(0), 4, short=True)
+    assert ambiguous.all()
 
 
-def test_a_pair_that_is_unsure_moves_no_loss():
+def test_an_ambiguous_pair_changes_no_loss():
     model, rng = OptModel(SMALL_MINI), np.random.default_rng(0)
     objective = MatchObjective(model, 2, 0.0).set_train(False)
     ids = np.array([[2, 5, 3], [2, 6, 3]], np.int32)
@@ -74,7 +76,7 @@ def test_a_pair_that_is_unsure_moves_no_loss():
     assert nothing < everything
 
 
-def test_words_are_compared_with_their_best_place_and_padding_with_none():
+def test_words_are_compared_with_their_best_cell_and_padding_with_none():
     model, rng = OptModel(SMALL_MINI), np.random.default_rng(1)
     states = rng.normal(0, 1, (2, 4, SMALL_MINI.hidden_size)).astype(np.float32)
     tokens = rng.normal(0, 1, (3, 5, SMALL_MINI.hidden_size)).astype(np.float32)
@@ -85,40 +87,40 @@ def test_words_are_compared_with_their_best_place_and_padding_with_none():
         x = x @ layer.weight.asnumpy().T + layer.bias.asnumpy()
         return x / np.sqrt(np.maximum((x * x).sum(-1, keepdims=True), 1e-4))
 
-    words, places = units(states, model.text_proj), units(tokens, model.vision_proj)
+    words, cells = units(states, model.text_proj), units(tokens, model.vision_proj)
     for c, length in enumerate((3, 4)):
         for b in range(3):
-            assert found[c, b] == pytest.approx((words[c, :length] @ places[b].T).max(1).mean(), abs=1e-5)
+            assert found[c, b] == pytest.approx((words[c, :length] @ cells[b].T).max(1).mean(), abs=1e-5)
 
 
-def test_a_mirrored_photo_has_its_cells_the_other_way_round():
-    np.testing.assert_array_equal(mirrored_cells(2), [0, 2, 1, 4, 3])
-    twice = mirrored_cells(7)[mirrored_cells(7)]
+def test_the_cells_of_a_mirrored_photo_are_in_reversed_order():
+    np.testing.assert_array_equal(mirrored_order(2), [0, 2, 1, 4, 3])
+    twice = mirrored_order(7)[mirrored_order(7)]
     np.testing.assert_array_equal(twice, np.arange(50))
 
 
 def test_features_of_several_groups_are_read_as_one():
     parts = [np.arange(6).reshape(3, 2), np.arange(6, 10).reshape(2, 2)]
-    rows, whole = Rows(parts), np.concatenate(parts)
+    rows, whole = ConcatenatedRows(parts), np.concatenate(parts)
     assert len(rows) == 5
     for i in range(5):
         np.testing.assert_array_equal(rows[i], whole[i])
     np.testing.assert_array_equal(rows[1:9], whole[1:9])
-    both = joined([Frozen((part, part), part) for part in parts])
+    both = concatenated([FrozenFeatures((part, part), part) for part in parts])
     assert len(both) == 5 and len(both.trunks) == 2
 
 
-def test_the_calibration_says_how_often_something_fits_where_the_best_score_is_such():
+def test_the_match_probability_is_the_share_of_queries_with_a_match_at_that_score():
     rng = np.random.default_rng(0)
-    fitting, strange = rng.normal(0, 1, (3000, 8)), rng.normal(0, 1, (1000, 8))
-    fitting[:, 3] += rng.normal(3, 1, 3000)
-    a, m, b = fit_calibration(fitting, strange)
+    matched, unmatched = rng.normal(0, 1, (3000, 8)), rng.normal(0, 1, (1000, 8))
+    matched[:, 3] += rng.normal(3, 1, 3000)
+    a, m, b = fit_calibration(matched, unmatched)
 
-    def told(scores):
+    def probability(scores):
         return 1 / (1 + np.exp(-(a * scores.max(1) + m * scores.mean(1) + b)))
 
     assert a > 0.5
-    both = np.concatenate([told(fitting), told(strange)])
+    both = np.concatenate([probability(matched), probability(unmatched)])
     fits, counts = np.repeat([1.0, 0.0], [3000, 1000]), np.repeat([1.0, 3.0], [3000, 1000])
     for low, high in ((0.05, 0.3), (0.3, 0.7), (0.7, 0.98)):
         within = (both > low) & (both < high)
@@ -126,7 +128,7 @@ def test_the_calibration_says_how_often_something_fits_where_the_best_score_is_s
         assert np.average(both[within], weights=counts[within]) == pytest.approx(share, abs=0.08)
 
 
-def test_a_reranking_counts_ties_and_what_lies_deeper_against_the_system():
+def test_a_reranking_counts_ties_and_photos_below_the_candidates_as_misses():
     found = object.__new__(Reranking)
     found.similarities = np.array([[0.9, 0.8, 0.1], [0.9, 0.8, 0.1], [0.5, 0.5, 0.1]])
     found.right, found.best = np.array([1, 2, 0]), np.array([[0, 1], [0, 1], [0, 1]])
@@ -135,7 +137,7 @@ def test_a_reranking_counts_ties_and_what_lies_deeper_against_the_system():
     assert found.recall(1000.0, 1) == 0
 
 
-def test_a_tenth_is_held_out_once_and_the_same_each_time():
+def test_the_same_tenth_is_held_out_each_time():
     photos = [Photo(Path(f"{i}.jpg"), ("a",), (), ()) for i in range(40)]
     groups, held_out = _hold_out([photos[:15], photos[15:]], seed=3)
     assert len(held_out) == 4 and sorted(p.path for g in groups for p in g + held_out[:0]) == sorted(
@@ -146,7 +148,7 @@ def test_a_tenth_is_held_out_once_and_the_same_each_time():
         _hold_out([photos[:3]], seed=3)
 
 
-def test_the_second_eye_lies_on_the_grid_of_merged_patches():
+def test_the_convolutional_backbone_has_the_grid_of_the_merged_patches():
     config = PRESETS["opt-mini"]
     side = config.image_size
     for stride in (2, *(stage[2] for stage in config.grid_stages)):
@@ -165,7 +167,7 @@ def write_photos(folder: Path, count: int) -> Path:
     return folder / "mine.jsonl"
 
 
-def test_train_from_a_model_goes_on_from_it_and_makes_one_that_searches(tmp_path):
+def test_train_from_a_model_makes_a_changed_model_that_can_build_an_index(tmp_path):
     start, manifest = write_small_model(tmp_path / "start"), write_photos(tmp_path, 24)
     options = {"--from": start, "--data": manifest, "--out": tmp_path / "out"}
     command = [sys.executable, "manage.py", "train", *(str(word) for option in options.items() for word in option)]

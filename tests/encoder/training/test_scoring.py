@@ -1,16 +1,17 @@
-"""What `train` and `model calibrate` choose on validation: what hubs cost, and from which score on a photo is a match."""
+"""`train` and `model calibrate` choose hub weights and the match calibration on validation photos."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from encoder import model_folder, open_encoder
 from encoder.query_bank import QueryBank, read_query_bank
-from encoder.training.scoring import Gallery, Sentences, choose_hub_weights, strangest
+from encoder.training.scoring import Gallery, Sentences, choose_hub_weights, unmatched_sentences
 from tests.support.commands import manage
 from tests.support.small_models import SMALL_MINI, write_small_model
 
@@ -19,7 +20,7 @@ def units(rows: np.ndarray) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-def test_a_photo_that_is_near_to_all_queries_is_what_hubs_cost_points_for():
+def test_the_hub_weight_is_positive_if_one_photo_is_near_to_all_queries():
     rng = np.random.default_rng(0)
     photos = units(rng.normal(size=(40, 16)))
     everything = units(photos.mean(0, keepdims=True))
@@ -33,21 +34,22 @@ def test_a_photo_that_is_near_to_all_queries_is_what_hubs_cost_points_for():
     assert to_images > 0
 
 
-def test_hubs_cost_nothing_where_that_finds_no_more():
+def test_the_hub_weights_are_zero_if_they_improve_nothing():
     photos = np.eye(8, dtype=np.float32)
     sentences = Sentences([""] * 8, photos, np.arange(8))
 
     assert choose_hub_weights(Gallery(photos, None), {"en": sentences}, QueryBank({"en": photos}, photos), 20.0) == (0, 0)
 
 
-def test_the_strangest_sentences_are_those_least_like_anything_said():
+def test_unmatched_sentences_are_those_least_like_any_caption():
     vectors = units(np.array([[1, 0.1 * i] for i in range(20)]))
-    said = Sentences(["x"], np.float32([[1, 0]]), np.array([0]))
+    captions = Sentences(["x"], np.float32([[1, 0]]), np.array([0]))
 
-    assert strangest([str(i) for i in range(20)], vectors, {"en": said}).texts == ["19", "18"]
+    assert unmatched_sentences([str(i) for i in range(20)], vectors, {"en": captions}).texts == ["19", "18"]
 
 
-def write_manifest(folder, name, count, seed):
+def write_manifest(folder: Path, name: str, count: int, seed: int) -> Path:
+    """A manifest of random photos, two captions in each language."""
     rng = np.random.default_rng(seed)
     with (folder / name).open("w", encoding="utf-8") as lines:
         for i in range(count):
@@ -57,7 +59,7 @@ def write_manifest(folder, name, count, seed):
     return folder / name
 
 
-def test_model_calibrate_fits_a_model_and_leaves_its_fingerprint(tmp_path):
+def test_model_calibrate_changes_the_ranking_and_not_the_fingerprint(tmp_path):
     model = write_small_model(tmp_path / "model", dataclasses.replace(SMALL_MINI, first_stage_weight=10.0))
     data, val = write_manifest(tmp_path, "data", 12, 0), write_manifest(tmp_path, "val", 30, 1)
     before = model_folder.fingerprint(model)

@@ -1,21 +1,22 @@
-"""Training: what is read, what is converted, what is minimised, and that a killed run ends like any other."""
+"""Training: manifests, converted backbones, losses, and a stopped run that ends as if it had not been stopped."""
 
 from __future__ import annotations
 
 import json
 import pickle
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, nn
 
-from encoder.config import PRESETS
+from encoder.config import PRESETS, OptConfig
 from encoder.errors import BadCheckpoint, BadTrainingData
 from encoder.network.opt import OptModel
 from encoder.runtime.device import use_device
 from encoder.training.backbone import convert_dinov2, resize_positions
-from encoder.training.corpus import Album, imagine
+from encoder.training.corpus import CaptionedPhotos, synthesize
 from encoder.training.dataset import read_photos
 from encoder.training.loop import Schedule, Stage
 from encoder.training.objectives import Contrast
@@ -44,7 +45,7 @@ def test_a_manifest_gives_photos_with_captions_by_origin(tmp_path):
 
 
 @pytest.mark.parametrize("line", ["not json", "[]", '{"image": "a.jpg"}', '{"image": 3, "captions": {}}'])
-def test_a_line_that_cannot_be_used_is_named(tmp_path, line):
+def test_the_error_names_the_line_that_cannot_be_used(tmp_path, line):
     (tmp_path / "m.jsonl").write_text('{"image": "a.jpg", "captions": {}}\n' + line)
     with pytest.raises(BadTrainingData, match="line 2"):
         read_photos(tmp_path / "m.jsonl")
@@ -103,8 +104,8 @@ def test_the_converted_backbone_computes_what_dinov2_computes(tmp_path):
     np.testing.assert_allclose(ours, dinov2_forward(state, pixels[0], SMALL_MINI), atol=2e-3)
 
 
-def dinov2_forward(state, pixels, config):
-    """DINOv2 with registers as published: LayerScale after each projection, one qkv matrix."""
+def dinov2_forward(state: dict[str, np.ndarray], pixels: np.ndarray, config: OptConfig) -> np.ndarray:
+    """Run DINOv2 with registers as published: LayerScale after each projection, one qkv matrix."""
     mean, std = (np.array(v).reshape(3, 1, 1) for v in (config.image_mean, config.image_std))
     x = (pixels / 255 - mean) / std
     kernel = state["patch_embed.proj.weight"]
@@ -118,7 +119,7 @@ def dinov2_forward(state, pixels, config):
     x = np.concatenate([state["cls_token"][0], patches]) + state["pos_embed"][0]
     x = np.concatenate([x[:1], state["register_tokens"][0], x[1:]])
 
-    def norm(v, name):
+    def norm(v: np.ndarray, name: str) -> np.ndarray:
         v = v - v.mean(-1, keepdims=True)
         return v / np.sqrt((v * v).mean(-1, keepdims=True) + 1e-6) * state[f"{name}.weight"] + state[f"{name}.bias"]
 
@@ -145,22 +146,23 @@ def test_positions_keep_the_class_token_and_their_layout():
     assert (np.diff(grid, axis=0) > 0.5).all() and np.allclose(np.diff(grid, axis=1), 0, atol=1e-5)
 
 
-def contrast(images, texts, meanings, owners) -> float:
+def contrast(images: np.ndarray, texts: np.ndarray, teacher_vectors: np.ndarray, owners: list[int]) -> float:
+    """The loss of images with texts."""
     objective = Contrast(OptModel(SMALL_MINI))
     similarities = np.asarray(texts @ images.T, np.float32)
-    arrays = (similarities, np.asarray(meanings, np.float32), np.asarray(owners, np.int32))
+    arrays = (similarities, np.asarray(teacher_vectors, np.float32), np.asarray(owners, np.int32))
     return float(objective(*(Tensor(a) for a in arrays)).asnumpy())
 
 
-def test_contrast_falls_when_captions_lie_at_their_photos():
+def test_contrast_is_lower_if_captions_are_near_their_photos():
     photos = np.eye(3, 16)
     captions = np.concatenate([photos, photos])
     owners = [0, 1, 2, 0, 1, 2]
-    meanings = np.eye(6, 16)
-    assert contrast(photos, captions, meanings, owners) < contrast(photos, captions[::-1], meanings, owners)
+    teacher_vectors = np.eye(6, 16)
+    assert contrast(photos, captions, teacher_vectors, owners) < contrast(photos, captions[::-1], teacher_vectors, owners)
 
 
-def test_a_sentence_that_fits_two_photos_is_no_mistake_for_either():
+def test_a_sentence_that_fits_two_photos_is_a_negative_for_neither():
     photos, owners = np.eye(2, 16), [0, 1]
     captions = np.repeat(photos.mean(0, keepdims=True), 2, 0)
     different, same = np.eye(2, 16), np.ones((2, 16)) / 4
@@ -175,14 +177,14 @@ class Bowl(nn.Cell):
         super().__init__()
         self.weight = Parameter(Tensor(np.zeros((2, 2), np.float32)), name="weight")
 
-    def construct(self, target):
+    def construct(self, target: Tensor) -> Tensor:
         return ((self.weight - target) ** 2).sum()
 
 
-def run_bowl(folder, steps: int, stop_at: int | None = None) -> np.ndarray:
+def run_bowl(folder: Path, steps: int, stop_at: int | None = None) -> np.ndarray:
     bowl = Bowl()
 
-    def batch(step):
+    def batch(step: int) -> tuple[np.ndarray, ...]:
         if step == stop_at:
             raise KeyboardInterrupt
         return (np.random.default_rng(step).normal(3, 0.1, (2, 2)).astype(np.float32),)
@@ -192,7 +194,7 @@ def run_bowl(folder, steps: int, stop_at: int | None = None) -> np.ndarray:
     return bowl.weight.asnumpy()
 
 
-def test_a_stage_minimises_and_leaves_a_log_and_a_picture(tmp_path):
+def test_a_stage_minimises_its_objective_and_writes_a_log_that_can_be_plotted(tmp_path):
     assert np.abs(run_bowl(tmp_path, 200) - 3).max() < 0.3
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert rows[-1]["step"] == 200 and rows[-1]["loss"] < rows[0]["loss"]
@@ -200,7 +202,7 @@ def test_a_stage_minimises_and_leaves_a_log_and_a_picture(tmp_path):
     assert (tmp_path / "run.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_killed_stage_goes_on_and_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
+def test_a_stopped_stage_ends_as_if_it_had_not_been_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr("encoder.training.loop.SAVE_SECONDS", 0)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     whole.mkdir(), killed.mkdir()
@@ -210,20 +212,20 @@ def test_a_killed_stage_goes_on_and_ends_as_if_it_had_not_been(tmp_path, monkeyp
     np.testing.assert_allclose(run_bowl(killed, 20), expected, atol=1e-6)
 
 
-def test_two_captions_are_drawn_one_of_them_english():
-    album = Album(None, [np.array([1, 2])], [np.array([3])], [np.array([4, 5])])
-    drawn = {album.draw(0, np.random.default_rng(seed)) for seed in range(60)}
+def test_two_captions_are_drawn_and_the_first_is_english():
+    photos = CaptionedPhotos(None, [np.array([1, 2])], [np.array([3])], [np.array([4, 5])])
+    drawn = {photos.draw(0, np.random.default_rng(seed)) for seed in range(60)}
     assert {first for first, _ in drawn} == {1, 2} and {second for _, second in drawn} == {3, 4, 5}
 
 
-def test_imagined_sentences_are_many_and_repeatable():
+def test_synthetic_sentences_are_the_same_for_the_same_seed():
     captions, words = ["a dog runs", "一只狗在跑"], {"en": ["pizza", "clock"], "zh": ["披萨", "钟"]}
-    made = imagine(captions, words, 50, seed=1)
-    assert made == imagine(captions, words, 50, seed=1)
+    made = synthesize(captions, words, 50, seed=1)
+    assert made == synthesize(captions, words, 50, seed=1)
     assert any("pizza" in text for text in made) and any("披萨" in text for text in made)
 
 
-def test_recall_counts_ties_against_the_system():
+def test_recall_counts_ties_as_misses():
     similarities = np.array([[0.9, 0.1, 0.2], [0.5, 0.5, 0.5]])
     assert recall(similarities, np.array([0, 1]), 1) == 50
     assert recall(similarities, np.array([0, 1]), 3) == 100

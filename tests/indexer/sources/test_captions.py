@@ -1,4 +1,4 @@
-"""Captions from files of their own, beside those of the source."""
+"""Tests of captions from separate files, beside those of the source."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PHOTOS = {42: "a dog", 285: "a bear", 1000: "a cat"}
 
 
 def write_captions(path, images, captions):
-    """images: (id, file name); captions: (image id, text)."""
+    """Write a COCO file. images: (id, file name); captions: (image id, text)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "images": [{"id": number, "file_name": name} for number, name in images],
@@ -37,7 +37,7 @@ def coco(tmp_path):
     return tmp_path / "coco"
 
 
-def said(source):
+def texts_by_id(source):
     return {item.metadata["coco_id"]: [(caption.language, caption.text) for caption in item.captions] for item in source}
 
 
@@ -47,7 +47,7 @@ def said(source):
         [],
         [(285, "000000000285.jpg"), (42, "000000000042.jpg")],
         [(285, "COCO_val2014_000000000285.jpg"), (42, "COCO_val2014_000000000042.jpg")],
-        [(42, "val2017/000000000285.jpg"), (285, "val2017/000000000042.jpg")],  # ids of its own
+        [(42, "val2017/000000000285.jpg"), (285, "val2017/000000000042.jpg")],  # the file has its own ids
     ],
 )
 def test_chinese_captions_beside_english_ones(tmp_path, coco, images):
@@ -55,7 +55,7 @@ def test_chinese_captions_beside_english_ones(tmp_path, coco, images):
     bear, dog = (285, 42) if "285" in names.get(285, "285") else (42, 285)
     path = write_captions(tmp_path / "zh.json", images, [(bear, "熊"), (dog, "狗"), (bear, "棕熊"), (bear, "熊")])
     source = open_source(coco, captions=[path], languages=["zh"])
-    assert said(source) == {
+    assert texts_by_id(source) == {
         42: [("en", "a dog"), ("zh", "狗")],
         285: [("en", "a bear"), ("zh", "熊"), ("zh", "棕熊")],
         1000: [("en", "a cat")],
@@ -71,17 +71,23 @@ def test_coco_2014_as_it_is_distributed(tmp_path):
         write_captions(tmp_path / "annotations" / f"captions_{split}.json", [(number, name)], [(number, split)])
     path = write_captions(tmp_path / "cn.json", [(42, "COCO_val2014_000000000042.jpg")], [(42, "狗")])
     source = open_source(tmp_path, captions=[path])
-    assert said(source) == {9: [("en", "train2014")], 42: [("en", "val2014"), ("zh", "狗")]}
+    assert texts_by_id(source) == {9: [("en", "train2014")], 42: [("en", "val2014"), ("zh", "狗")]}
     assert all(item.uri.exists() for item in source)
 
 
 def test_several_files_and_their_languages(tmp_path, coco):
     paths = [write_captions(tmp_path / f"{n}.json", [], [(42, text)]) for n, text in enumerate(["ein Hund", "un chien"])]
-    assert said(open_source(coco, captions=paths, languages=["de", "fr"]))[42][1:] == [("de", "ein Hund"), ("fr", "un chien")]
-    assert said(open_source(coco, captions=paths, languages=["xx"]))[42][1:] == [("xx", "ein Hund"), ("xx", "un chien")]
-    assert said(open_source(coco, captions=paths))[42][1:] == [("en", "ein Hund"), ("en", "un chien")]
+    assert texts_by_id(open_source(coco, captions=paths, languages=["de", "fr"]))[42][1:] == [
+        ("de", "ein Hund"),
+        ("fr", "un chien"),
+    ]
+    assert texts_by_id(open_source(coco, captions=paths, languages=["xx"]))[42][1:] == [
+        ("xx", "ein Hund"),
+        ("xx", "un chien"),
+    ]
+    assert texts_by_id(open_source(coco, captions=paths))[42][1:] == [("en", "ein Hund"), ("en", "un chien")]
     for languages in (["de", "fr", "it"], ["de", "fr"] * 2):
-        with pytest.raises(MismatchedLanguages, match="2 caption files and . languages: give --lang once"):
+        with pytest.raises(MismatchedLanguages, match="2 caption files and . languages"):
             open_source(coco, captions=paths, languages=languages)
     with pytest.raises(MismatchedLanguages):
         open_source(coco, languages=["de", "fr"])
@@ -91,22 +97,22 @@ def test_captions_of_unknown_photos_are_counted(tmp_path, coco):
     images = [(1, "000000000042.jpg"), (2, "elsewhere.jpg")]
     captions = [(1, "狗"), (2, "谁"), (2, "谁?"), (77, "没有")]
     source = open_source(coco, captions=[write_captions(tmp_path / "zh.json", images, captions)])
-    assert said(source)[42] == [("en", "a dog"), ("zh", "狗")]
+    assert texts_by_id(source)[42] == [("en", "a dog"), ("zh", "狗")]
     (problem,) = source.problems
     assert problem.sentence.endswith("zh.json: 3 captions are of images that are not there (image ids 2, 77).")
 
 
-def test_a_file_with_other_numbers_never_gives_captions_to_a_neighbour(tmp_path, coco):
-    """Its image 42 is another photo, as its name tells."""
+def test_a_file_with_other_ids_gives_no_captions_to_the_wrong_photo(tmp_path, coco):
+    """By its name, the file's image 42 is another photo."""
     path = write_captions(tmp_path / "zh.json", [(42, "beach.jpg"), (1, "000000001000.jpg")], [(42, "海"), (1, "猫")])
-    assert said(open_source(coco, captions=[path])) == {
+    assert texts_by_id(open_source(coco, captions=[path])) == {
         42: [("en", "a dog")],
         285: [("en", "a bear")],
         1000: [("en", "a cat"), ("zh", "猫")],
     }
 
 
-def test_a_name_that_two_photos_have_is_nobodys(tmp_path):
+def test_a_name_that_two_photos_share_gives_no_captions(tmp_path):
     for folder in ("one", "two"):
         save_photo(tmp_path / "photos" / folder / "a.jpg")
     save_photo(tmp_path / "photos" / "b.jpg")
@@ -117,7 +123,7 @@ def test_a_name_that_two_photos_have_is_nobodys(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"annotations": 3}', '{"annotations": [{"image_id": 9, "caption": "x"}]}'])
-def test_a_file_that_says_nothing_of_these_photos_is_an_error(tmp_path, coco, content):
+def test_a_file_without_captions_of_these_photos_is_an_error(tmp_path, coco, content):
     (tmp_path / "zh.json").write_text(content)
     with pytest.raises(BadAnnotations, match=r"zh.json: .*nothing was indexed"):
         open_source(coco, captions=[tmp_path / "zh.json"])
@@ -132,6 +138,6 @@ def test_the_real_coco_sample_with_chinese_captions(tmp_path):
     counts = [sum(caption.language == language for item in source for caption in item.captions) for language in ("en", "zh")]
     assert (len(source), counts, len(source.problems)) == (167, [835, 2], 1)
     assert all(item.uri.is_file() for item in source)
-    bear = said(source)[285]
+    bear = texts_by_id(source)[285]
     assert bear[0] == ("en", "A big burly grizzly bear is show with grass in the background.")
     assert [text for language, text in bear if language == "zh"] == ["一只大棕熊坐在草地上。", "草地上的熊"]

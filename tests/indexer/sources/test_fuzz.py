@@ -1,4 +1,4 @@
-"""Whatever a file holds, the readers give photos or tell what they could not use."""
+"""Fuzz tests: whatever a file holds, a source lists photos, or reports what it could not use."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FUZZ = settings(
 
 
 def check(path, format=None, **options):
-    """Opens a source; every item and problem can be stored, and every error is one line."""
+    """Open a source, and check that every item and problem can be stored and that every error is one line."""
     try:
         source = open_source(path, format, **options)
     except IndexerError as error:

@@ -1,4 +1,4 @@
-"""Parquet manifests."""
+"""Tests of Parquet manifests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from indexer.errors import BadManifestLine, EmptySource, UnknownFormat
 
 
 def write(path, columns, **types):
-    """A Parquet file of columns; `types` are given where they can't be guessed."""
+    """Write a Parquet file of columns; `types` gives those that can't be inferred."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table({name: pa.array(values, types.get(name)) for name, values in columns.items()}), path)
     return path
@@ -60,7 +60,7 @@ def test_captions_may_be_a_list_or_a_map(tmp_path, captions, kind):
     assert texts(item) == [("en", "A dog."), ("zh", "狗")]
 
 
-def test_a_caption_a_row(tmp_path):
+def test_one_caption_a_row(tmp_path):
     rows = {"image": ["a.jpg", "b.jpg", "a.jpg"], "caption": ["A dog.", "Ein Hund.", "狗"], "language": [None, "de", "zh"]}
     source = open_source(write(tmp_path / "m.parquet", rows))
     assert {item.uri.name: texts(item) for item in source} == {
@@ -93,7 +93,7 @@ def test_parts_of_one_manifest_are_read_together(tmp_path):
     assert [item.uri.name for item in open_source(tmp_path)] == ["a.jpg", "b.jpg"]
 
 
-def test_what_is_no_manifest_is_named(tmp_path):
+def test_a_file_that_is_no_manifest_is_named(tmp_path):
     (tmp_path / "x.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(UnknownFormat, match="can't be read as Parquet"):
         open_source(tmp_path / "x.parquet")

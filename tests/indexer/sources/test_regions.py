@@ -1,4 +1,4 @@
-"""A detector's features as a source: indexed, kept up to date, and refused in one line where the model can't read them."""
+"""Tests of a detector's features as a source: indexing, updates, and models that can't read them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_folder_of_features_is_indexed_and_found(home, folder):
     assert (kept["green.jpg"].width, kept["green.jpg"].height) == (90, 60)
 
 
-def test_a_photo_gives_the_thumbnail_and_without_one_the_boxes_do(home, folder):
+def test_the_thumbnail_shows_the_photo_or_else_the_boxes(home, folder):
     built(home, folder)
     snapshot = home.collection("default").open_snapshot()
     pictures = {name: Image.open(io.BytesIO(snapshot.thumbnail(one.image_id))) for name, one in records(home).items()}
@@ -76,7 +76,7 @@ def test_a_photo_gives_the_thumbnail_and_without_one_the_boxes_do(home, folder):
     assert pictures["blue.npz"].size == (512, 128)
 
 
-def test_worker_processes_give_the_same(home, folder, tmp_path):
+def test_worker_processes_give_the_same_vectors(home, folder, tmp_path):
     built(home, folder)
     other = Home(tmp_path / "other")
     build_index(other, "default", open_source(folder), FakeRegionEncoder(), workers=1)
@@ -85,7 +85,7 @@ def test_worker_processes_give_the_same(home, folder, tmp_path):
 
 
 @pytest.mark.parametrize("changed", ["green.jpg", "green.jpg.npz"])
-def test_only_what_changed_is_encoded_again(home, folder, changed):
+def test_only_changed_files_are_encoded_again(home, folder, changed):
     built(home, folder)
     encoder = FakeRegionEncoder()
     assert built(home, folder, encoder).unchanged == 3 and encoder.calls == []
@@ -98,14 +98,14 @@ def test_only_what_changed_is_encoded_again(home, folder, changed):
     assert encoder.calls == [("encode_images", 1)]
 
 
-def test_a_touched_file_is_looked_into_and_not_encoded(home, folder):
+def test_a_touched_file_is_read_and_not_encoded(home, folder):
     built(home, folder)
     os.utime(folder / "green.jpg.npz", (1, 1))
     encoder = FakeRegionEncoder()
     assert built(home, folder, encoder).unchanged == 3 and encoder.calls == []
 
 
-def test_bad_features_are_recorded_with_their_reason_and_the_others_go_in(home, folder):
+def test_bad_features_are_recorded_with_their_reason_and_the_others_are_indexed(home, folder):
     save_features(folder / "hollow.npz", feat=np.full((4, 8), np.nan))
     save_features(folder / "pickled.npz", feat=np.array([{}] * 4, dtype=object))
     save_features(folder / "nothing.npz", feat=np.empty((0, 8)), pred_boxes=np.empty((0, 4)))
@@ -127,7 +127,7 @@ def test_bad_features_are_recorded_with_their_reason_and_the_others_go_in(home, 
     assert len(built(home, folder).failures) == 5 and found(home, "yellow") == "hollow.npz"
 
 
-def test_a_manifest_names_features_with_a_photo_or_alone(home, tmp_path):
+def test_a_manifest_lists_features_with_or_without_a_photo(home, tmp_path):
     save_features(tmp_path / "boxes" / "1.npz", "red")
     save_features(tmp_path / "boxes" / "2.npz", "blue")
     save_photo(tmp_path / "photos" / "1.jpg", "red")
@@ -143,14 +143,14 @@ def test_a_manifest_names_features_with_a_photo_or_alone(home, tmp_path):
     assert kept["2.npz"].metadata == {}
 
 
-def test_features_that_are_no_npz_are_metadata_like_any_other(home, tmp_path):
+def test_features_that_are_no_npz_are_metadata(home, tmp_path):
     save_photo(tmp_path / "a.jpg", "red")
     (tmp_path / "list.jsonl").write_text(json.dumps({"image": "a.jpg", "features": ["wheels"]}))
     assert built(home, tmp_path / "list.jsonl", FakeEncoder()).images == 1
     assert records(home)["a.jpg"].metadata == {"features": ["wheels"]}
 
 
-def test_a_rebuild_knows_where_the_features_lie(home, folder, tmp_path):
+def test_a_rebuild_finds_the_features_again(home, folder, tmp_path):
     built(home, folder)
     save_features(tmp_path / "more" / "white.npz", "white")
     encoder = FakeRegionEncoder("fake000000000003")
@@ -172,7 +172,7 @@ def test_a_model_that_reads_features_refuses_photos_in_one_line(home, tmp_path):
     assert "\n" not in str(error.value) and home.collection_names() == []
 
 
-def test_of_a_mixed_folder_each_model_reads_what_it_can(home, folder, tmp_path):
+def test_each_model_reads_what_it_can_of_a_mixed_folder(home, folder, tmp_path):
     summary = built(home, folder, FakeEncoder())
     assert summary.images == 1 and {one.reason for one in summary.failures} == {"no_photo"}
     save_photo(folder / "white.jpg", "white")
@@ -181,14 +181,14 @@ def test_of_a_mixed_folder_each_model_reads_what_it_can(home, folder, tmp_path):
     assert summary.images == 3 and [one.reason for one in summary.failures] == ["no_features"]
 
 
-def test_a_folder_where_a_photo_has_no_features_is_one_of_photos(folder):
+def test_a_folder_with_a_photo_without_features_is_a_folder_of_photos(folder):
     save_photo(folder / "white.jpg", "white")
     source = open_source(folder)
     assert source.format == "folder" and [item.uri.name for item in source] == ["green.jpg", "white.jpg"]
     assert len(open_source(folder, "regions")) == 4
 
 
-def test_a_first_stage_of_pixels_with_a_re_ranker_of_regions(home, folder):
+def test_a_pair_of_a_pixel_model_and_a_region_reranker(home, folder):
     pair = PairedEncoder(FakeEncoder(), FakeRegionEncoder())
     save_photo(folder / "red.jpg", "red")
     summary = built(home, folder, pair)
@@ -198,7 +198,7 @@ def test_a_first_stage_of_pixels_with_a_re_ranker_of_regions(home, folder):
     assert found(home, "red", pair) == "red.jpg"
 
 
-def test_a_folder_without_features_is_refused_as_one_of_regions(tmp_path):
+def test_a_folder_without_features_is_refused_as_regions(tmp_path):
     save_photo(tmp_path / "a.jpg")
     with pytest.raises(EmptySource, match="npz"):
         open_source(tmp_path, "regions")

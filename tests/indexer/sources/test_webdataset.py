@@ -1,4 +1,4 @@
-"""WebDataset's tar shards: photos are indexed where they lie, and served from there."""
+"""Tests of WebDataset's tar shards: photos are indexed and served without unpacking."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from web import create_app
 
 
 def write_shard(path, *files):
-    """A tar of (name, content); text is UTF-8, anything else but bytes is written as JSON."""
+    """Write a tar of (name, content). Text is written as UTF-8, bytes as they are, anything else as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w") as tar:
         for name, content in files:
@@ -51,7 +51,7 @@ def texts(item):
     return [(caption.language, caption.text) for caption in item.captions]
 
 
-def test_samples_are_put_together_by_their_key(tmp_path):
+def test_files_of_one_key_are_one_sample(tmp_path):
     image = jpeg("red")
     shard = write_shard(
         tmp_path / "a.tar",
@@ -93,7 +93,7 @@ def test_every_photo_of_a_shard_has_its_own_pixels_captions_and_file(tmp_path, s
         assert (part.status_code, part.data) == (206, jpeg(colour)[2:10])
 
 
-def test_a_shard_that_was_written_again_is_encoded_where_it_changed(tmp_path, shards):
+def test_only_changed_photos_of_a_rewritten_shard_are_encoded(tmp_path, shards):
     home = Home(tmp_path / "home")
     build(home, shards)
     assert build(home, shards).unchanged == 4
@@ -103,7 +103,7 @@ def test_a_shard_that_was_written_again_is_encoded_where_it_changed(tmp_path, sh
     assert (summary.added, summary.unchanged) == (1, 3)
 
 
-def test_a_rebuild_leaves_out_the_photos_of_a_shard_that_is_gone(tmp_path, shards):
+def test_a_rebuild_leaves_out_the_photos_of_a_vanished_shard(tmp_path, shards):
     home = Home(tmp_path / "home")
     build(home, shards)
     write_shard(tmp_path / "more" / "0.tar", *sample("white"))
@@ -112,7 +112,7 @@ def test_a_rebuild_leaves_out_the_photos_of_a_shard_that_is_gone(tmp_path, shard
     assert (summary.images, sorted({failure.reason for failure in summary.failures})) == (3, ["missing"])
 
 
-def test_a_photo_of_a_shard_that_is_gone_is_said(tmp_path, shards):
+def test_a_photo_of_a_vanished_shard_is_not_found(tmp_path, shards):
     home = Home(tmp_path / "home")
     build(home, shards)
     (shards / "00000.tar").unlink()
@@ -120,7 +120,7 @@ def test_a_photo_of_a_shard_that_is_gone_is_said(tmp_path, shards):
     assert response.status_code == 404 and "no longer where it was" in response.text
 
 
-def test_damaged_shards_give_what_is_whole(tmp_path, shards):
+def test_damaged_shards_give_their_complete_files(tmp_path, shards):
     whole = (shards / "00000.tar").read_bytes()
     (shards / "00000.tar").write_bytes(whole[: 4 * 1024])
     (shards / "00002.tar").write_text("no tar")
@@ -129,7 +129,7 @@ def test_damaged_shards_give_what_is_whole(tmp_path, shards):
     assert [problem.reason for problem in source.problems] == ["shard_damaged", "shard_unreadable"]
 
 
-def test_a_shard_that_was_cut_takes_no_photo_away(tmp_path, shards):
+def test_a_truncated_shard_removes_no_photo(tmp_path, shards):
     home = Home(tmp_path / "home")
     build(home, shards)
     whole = (shards / "00000.tar").read_bytes()
@@ -154,7 +154,7 @@ def test_a_shard_that_was_cut_takes_no_photo_away(tmp_path, shards):
         b"[" * 100_000,
     ],
 )
-def test_a_text_of_a_sample_that_cannot_be_used_is_a_problem_and_its_photo_stays(tmp_path, content):
+def test_an_unusable_text_of_a_sample_is_a_problem_and_its_photo_is_listed(tmp_path, content):
     shard = write_shard(tmp_path / "a.tar", ("1.jpg", jpeg("red")), ("1.json", content), ("1.txt", "kept"))
     source = open_source(shard)
     assert [texts(item) for item in source] == [[("en", "kept")]]
@@ -163,7 +163,7 @@ def test_a_text_of_a_sample_that_cannot_be_used_is_a_problem_and_its_photo_stays
     assert "\n" not in problem.sentence
 
 
-def test_shards_are_told_from_other_folders(tmp_path, shards):
+def test_a_folder_of_shards_is_detected(tmp_path, shards):
     assert open_source(shards).format == "webdataset"
     (shards / "00000.parquet").write_bytes(b"what img2dataset leaves beside them")
     assert open_source(shards).format == "webdataset"

@@ -12,7 +12,7 @@ from tests.support.galleries import COLOURFUL, Shot, build_gallery
 
 
 class ConstantEncoder(FakeEncoder):
-    """Sees no difference between anything, and says so with the greatest confidence."""
+    """Gives everything the same vector and the same high match logit."""
 
     def _vectors(self, colours):
         return np.tile(np.eye(1, self.config.dim, dtype=np.float32), (len(colours), 1))
@@ -21,7 +21,7 @@ class ConstantEncoder(FakeEncoder):
         return np.full(max(len(texts), len(tokens)), 9.0, np.float32)
 
 
-class MisreadingEncoder(FakeEncoder):
+class WrongCrossEncoder(FakeEncoder):
     """A good first stage, and a cross-modal encoder that is always wrong."""
 
     def match(self, texts, tokens):
@@ -81,7 +81,7 @@ def test_a_constant_score_gives_no_more_than_chance(tmp_path, k):
 
 
 def test_each_k_is_measured_on_its_own(tmp_path):
-    encoder = MisreadingEncoder()
+    encoder = WrongCrossEncoder()
 
     report = evaluate(snapshot_of(tmp_path, encoder), encoder, rerank=(0, 6))
 
@@ -128,15 +128,15 @@ def test_a_sample_is_seeded(tmp_path):
     encoder = FakeEncoder()
     snapshot = snapshot_of(tmp_path, encoder)
 
-    def texts_asked(seed):
-        asked = []
-        encoder.encode_texts = lambda texts: asked.extend(texts) or FakeEncoder.encode_texts(encoder, texts)
+    def encoded_texts(seed):
+        texts_seen = []
+        encoder.encode_texts = lambda texts: texts_seen.extend(texts) or FakeEncoder.encode_texts(encoder, texts)
         report = evaluate(snapshot, encoder, rerank=(0,), languages=("en",), queries=3, seed=seed)
         assert [result["queries"] for result in report["results"]] == [3, 3]
-        return asked
+        return texts_seen
 
-    assert texts_asked(0) == texts_asked(0)
-    assert len({tuple(texts_asked(seed)) for seed in range(5)}) > 1
+    assert encoded_texts(0) == encoded_texts(0)
+    assert len({tuple(encoded_texts(seed)) for seed in range(5)}) > 1
 
 
 def test_progress_counts_every_query(tmp_path):
@@ -148,7 +148,7 @@ def test_progress_counts_every_query(tmp_path):
     assert seen == [(i, 15) for i in range(1, 16)]
 
 
-def test_nothing_to_ask_is_an_error_that_says_what_there_is(tmp_path):
+def test_no_captions_in_any_language_is_an_error_that_names_those_there_are(tmp_path):
     encoder = FakeEncoder()
     snapshot = snapshot_of(tmp_path, encoder, [Shot("a.png", "red", captions=[("en", "red")])])
 
@@ -185,7 +185,7 @@ def recalls_by_definition(snapshot, encoder, k):
 
 
 @pytest.mark.parametrize("k", [0, 3, 20])
-def test_recall_agrees_with_its_definition_though_only_the_head_of_the_list_is_looked_at(tmp_path, k):
+def test_recall_agrees_with_its_definition_though_only_the_head_is_retrieved(tmp_path, k):
     encoder = CoarseEncoder()
     colours = [(i * 37 % 256, i * 91 % 256, i * 13 % 256) for i in range(45)]
     shots = [Shot(f"{i}.png", colours[i], captions=[("en", f"picture {i}"), ("en", "red")]) for i in range(45)]

@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind, read by others: TREC's formats by ir_measures, the page by an HTML parser."""
+"""The files of an evaluation, read by other tools: TREC's formats by ir_measures, the page by an HTML parser."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.galleries import Shot, build_gallery
 
 
 class DimEncoder(FakeEncoder):
-    """Sees colours, and forgets them a little."""
+    """Sees colours, with noise."""
 
     def _vectors(self, colours):
         noise = [np.random.default_rng(int(sum(colour))).standard_normal(3) * 60 for colour in colours]
@@ -51,7 +51,7 @@ def exported(tmp_path_factory):
 
 
 @pytest.mark.parametrize("k", [1, 5, 10])
-def test_others_read_the_same_recall_from_the_files(exported, k):
+def test_another_tool_reads_the_same_recall_from_the_files(exported, k):
     folder, report = exported
     run = list(ir_measures.read_trec_run(str(folder / "a.run")))
     qrels = list(ir_measures.read_trec_qrels(str(folder / "a.qrels")))
@@ -75,14 +75,14 @@ def test_others_read_the_same_recall_from_the_files(exported, k):
     assert 100 * np.mean(sentences) == pytest.approx(row[f"R@{k}"], abs=0.01)
 
 
-def test_names_are_those_of_the_files_whatever_their_ids(exported):
+def test_names_do_not_depend_on_ids(exported):
     lines = (exported[0] / "a.qrels").read_text().splitlines()
     assert "7.png#en1 0 7.png 1" in lines and "7.png#zh 0 7.png#zh1 1" in lines
     first = (exported[0] / "a.run").read_text().splitlines()[0].split()
     assert len(first) == 6 and first[1] == "Q0" and first[3] == "1" and first[5] == "a-model-vector-4"
 
 
-def test_names_hold_no_blank_and_begin_below_the_folder_that_all_share(tmp_path):
+def test_names_have_no_blanks_and_begin_below_the_shared_folder(tmp_path):
     shots = [Shot("one/a b.png", "red", captions=[("en", "red")]), Shot("one/c/#1.png", "blue")]
     names = Names(build_gallery(tmp_path, shots).open_snapshot())
     assert list(names.images.values()) == ["a%20b.png", "c/%231.png"] and names.captions == {1: "a%20b.png#en1"}
@@ -103,14 +103,14 @@ class Page(html.parser.HTMLParser):
         self.text += data
 
 
-def test_the_page_of_failures_is_by_itself_and_escaped(exported):
+def test_the_page_of_failures_needs_no_other_file_and_is_escaped(exported):
     page = Page((exported[0] / "a.html").read_text("utf-8"))
     assert "b" not in page.tags and "script" not in page.tags and "<b>number" in page.text and "</b> & more" in page.text
     assert page.sources and all(source.startswith("data:image/jpeg;base64,") for source in page.sources)
     assert page.tags.count("section") <= 30 * 4 and "text to image, en" in page.text and "image to text, zh" in page.text
 
 
-def test_the_worst_come_first_and_what_was_found_first_is_no_failure(exported):
+def test_the_worst_queries_come_first_and_rank_1_is_no_failure(exported):
     text = (exported[0] / "a.html").read_text("utf-8")
     part = text[text.index("text to image, zh") : text.index("image to text")]
     ranks = [int(piece.split("<")[0]) for piece in part.split('rank">rank ')[1:]]
@@ -118,7 +118,7 @@ def test_the_worst_come_first_and_what_was_found_first_is_no_failure(exported):
 
 
 @pytest.mark.parametrize("path", ["nowhere/a.run", "."])
-def test_a_place_that_cannot_be_written_is_said_before_anything_is_measured(tmp_path, path):
+def test_an_unwritable_path_is_refused_before_anything_is_measured(tmp_path, path):
     with pytest.raises(UnwritableFile, match="Can't write"):
         Exports(None, tmp_path / path, None, 0)
 
@@ -142,7 +142,7 @@ def test_a_run_that_cannot_be_read_names_the_line(tmp_path, content, problem):
         read_qrels(tmp_path / "missing")
 
 
-def test_a_judgement_of_nothing_is_no_right_answer(tmp_path):
+def test_a_judgement_of_0_is_not_relevant(tmp_path):
     path = tmp_path / "a.qrels"
     path.write_text("q 0 d 0\np 0 d 1\np 0 e 2\n")
     assert read_qrels(path) == {"p": {"d", "e"}}
@@ -153,7 +153,7 @@ def test_a_judgement_of_nothing_is_no_right_answer(tmp_path):
         compare({}, {}, {})
 
 
-def test_the_randomisation_test_agrees_with_the_sign_test_where_groups_are_single_queries():
+def test_the_randomisation_test_of_single_queries_agrees_with_the_sign_test():
     a = np.array([True] * 12 + [False] * 28)
     b = np.array([True] * 10 + [False] * 2 + [True] * 11 + [False] * 17)
 
@@ -186,7 +186,7 @@ def test_runs_of_other_tools_are_compared_as_a_whole():
     assert any("+50.0" in line for line in comparison_lines(report))
 
 
-def test_by_words_the_caption_that_is_asked_is_hidden(tmp_path):
+def test_lexical_evaluation_hides_the_querys_own_caption(tmp_path):
     """Each photo has one caption that no other has: were it not hidden, words would find every photo."""
     encoder = FakeEncoder()
     one = [Shot(f"{i}.png", (i, i, i), captions=[("en", f"word{i}")]) for i in range(12)]
@@ -201,5 +201,5 @@ def test_by_words_the_caption_that_is_asked_is_hidden(tmp_path):
     assert found["rsum"] == [] and found["mode"] == "lexical"
 
 
-def test_what_was_written_stays_where_it_was_asked(exported):
+def test_files_are_written_at_their_paths(exported):
     assert {Path(path).name for path in exported[0].glob("a.*")} == {"a.run", "a.qrels", "a.html"}

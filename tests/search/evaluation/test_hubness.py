@@ -1,4 +1,4 @@
-"""Photos that turn up for everything."""
+"""Photos that are found for every query."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHOTS = [Shot(f"{i}.png", (3 * i + 40, 60, 60), captions=[("en", f"number {i}")]
 SHOTS.append(Shot("hub.png", "black"))
 
 
-def test_the_photo_in_the_middle_is_found(tmp_path):
+def test_the_photo_in_the_middle_is_a_hub(tmp_path):
     encoder = HubEncoder()
     report = measure_hubness(build_gallery(tmp_path, SHOTS, encoder).open_snapshot(), k=3)
 
@@ -42,7 +42,7 @@ def test_a_photos_own_captions_do_not_count(tmp_path):
     assert 1 not in counts
 
 
-def test_the_bank_is_a_seeded_sample(tmp_path):
+def test_the_queries_are_a_seeded_sample(tmp_path):
     snapshot = build_gallery(tmp_path).open_snapshot()
     assert measure_hubness(snapshot, queries=5)["queries"] == 5 and measure_hubness(snapshot, queries=5) == measure_hubness(
         snapshot, queries=5
@@ -50,7 +50,7 @@ def test_the_bank_is_a_seeded_sample(tmp_path):
 
 
 @pytest.mark.parametrize("shots", [[COLOURFUL[-1]], [COLOURFUL[0]], COLOURFUL[-1:] * 2])
-def test_where_there_is_nothing_to_compare_there_are_none(tmp_path, shots):
+def test_without_captions_or_with_one_photo_there_are_no_hubs(tmp_path, shots):
     report = measure_hubness(build_gallery(tmp_path, shots).open_snapshot())
     assert report["hubs"] == [] and report["skewness"] == 0 and list(hub_lines(report))
 

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 from ir_measures import Qrel, ScoredDoc, Success, calc_aggregate
 
+from encoder.api import EncodedTexts
 from encoder.inputs.pixels import prepare
 from search.evaluation.evaluate import KS, evaluate
 from search.evaluation.metrics import best_relevant_rank, recall_at_k
 from search.query.encoding import encode_photo, encode_sentence
-from search.retrieval.cross_encoder import rerank
+from search.retrieval.cross_encoder import score_pairs
 from search.retrieval.first_stage import retrieve
-from tests.support.fakes import FakeEncoder, TextEncodings, photo
+from search.retrieval.ranking import rerank_head
+from tests.support.fakes import FakeEncoder, photo
 from tests.support.galleries import Shot, build_gallery
 
 PHOTOS = 45
@@ -27,7 +29,7 @@ SHOTS = [
 
 
 class HesitantEncoder(FakeEncoder):
-    """Is often right and often not, and never finds two pairs equal: all that it says is seeded noise around a topic.
+    """Is right in some cases only, and never gives two equal scores: they are seeded noise around a topic.
 
     The red of a photo is its topic; a caption says topic and number.
     """
@@ -37,7 +39,7 @@ class HesitantEncoder(FakeEncoder):
         colours = np.column_stack([said, np.full(len(texts), 1)])
         states = np.zeros((len(texts), 1, self.config.token_shape[1]), np.float32)
         states[:, 0, :3] = colours
-        return TextEncodings(self._vectors(colours), states, np.ones(len(texts), np.int32))
+        return EncodedTexts(self._vectors(colours), states, np.ones(len(texts), np.int32))
 
     def match(self, texts, tokens):
         shown = np.round(255 * tokens[:, 0, 0].astype(np.float64)).astype(int)
@@ -67,19 +69,21 @@ def snapshot(tmp_path_factory, encoder):
 
 
 def rankings(snapshot, encoder, direction, language, k):
-    """(query, right answers, ranking of everything) for every query there is."""
+    """(query, relevant ids, ranking of everything) for every query."""
     captions = snapshot.captions(snapshot.caption_ids(language))
     if direction == "text_to_image":
         for caption in captions:
-            probe = encode_sentence(encoder, caption.text)
-            first = retrieve(snapshot.image_index, probe.vector, snapshot.image_count)
-            yield caption.caption_id, {caption.image_id}, rerank(first, probe, "images", k, snapshot, encoder)
+            encoded = encode_sentence(encoder, caption.text)
+            first = retrieve(snapshot.image_index, encoded.vector, snapshot.image_count)
+            scores = score_pairs(first, encoded, "images", k, snapshot, encoder)
+            yield caption.caption_id, {caption.image_id}, rerank_head(first, scores, encoder.config.first_stage_weight)
         return
     for shot, image_id in zip(SHOTS, sorted(snapshot.image_ids()), strict=True):
-        probe = encode_photo(encoder, prepare(photo(shot.colour), encoder.config.image_size))
+        encoded = encode_photo(encoder, prepare(photo(shot.colour), encoder.config.image_size))
         own = {caption.caption_id for caption in captions if caption.image_id == image_id}
-        first = retrieve(snapshot.caption_index, probe.vector, len(captions), snapshot.caption_ids(language))
-        yield image_id, own, rerank(first, probe, "captions", k, snapshot, encoder)
+        first = retrieve(snapshot.caption_index, encoded.vector, len(captions), snapshot.caption_ids(language))
+        scores = score_pairs(first, encoded, "captions", k, snapshot, encoder)
+        yield image_id, own, rerank_head(first, scores, encoder.config.first_stage_weight)
 
 
 def success(found):

@@ -29,23 +29,23 @@ def judged_scores(draw):
 def worst_rank_over_all_orders(scores, relevant):
     """By definition: sort with every tie settled against the right answers, and count down to the first of them."""
     order = sorted(range(len(scores)), key=lambda i: (-scores[i], relevant[i]))
-    return next((place for place, i in enumerate(order, 1) if relevant[i]), MISS)
+    return next((rank for rank, i in enumerate(order, 1) if relevant[i]), MISS)
 
 
-def test_the_best_of_several_right_answers_counts():
+def test_the_best_of_several_relevant_items_counts():
     assert best_relevant_rank([0.9, 0.8, 0.7, 0.6], [False, True, False, True]) == 2
 
 
-def test_right_answers_do_not_push_each_other_down():
+def test_relevant_items_do_not_lower_each_others_rank():
     assert best_relevant_rank([0.5, 0.5, 0.5], [True, True, False]) == 2
 
 
-def test_no_right_answer_is_a_miss():
+def test_no_relevant_item_is_a_miss():
     assert best_relevant_rank([0.9, 0.8], [False, False]) == MISS
     assert recall_at_k([MISS], 10) == 0
 
 
-def test_a_broken_score_is_no_way_to_the_top():
+def test_a_nan_score_never_ranks_first():
     assert best_relevant_rank([np.nan, 0.1], [True, False]) == 2
     assert best_relevant_rank([0.1, np.nan], [True, False]) == 2
 
@@ -90,11 +90,11 @@ def test_interval_is_seeded_and_holds_the_recall():
     assert (low, high) == recall_interval(ranks, 3, np.arange(100), seed=4)
 
 
-def test_interval_of_what_always_works_is_a_point():
+def test_the_interval_of_perfect_recall_is_a_point():
     assert recall_interval([1, 1, 1], 1, [1, 2, 3]) == (100, 100)
 
 
-def test_queries_that_belong_together_say_less_than_independent_ones():
+def test_grouped_queries_give_a_wider_interval_than_independent_ones():
     ranks = np.repeat([1, 99], 50)
     low, high = recall_interval(ranks, 1, np.arange(100))
     grouped_low, grouped_high = recall_interval(ranks, 1, np.arange(100) // 10)
@@ -109,7 +109,7 @@ def auc_by_definition(present, absent):
     return np.mean([(p > a) + (p == a) / 2 for p in present for a in absent])
 
 
-def test_area_is_one_where_a_threshold_tells_the_two_apart():
+def test_area_is_1_if_a_threshold_separates_the_two():
     assert roc_auc([3, 4, 5], [0, 1, 2]) == 1
     assert roc_auc([0, 1, 2], [3, 4, 5]) == 0
 
@@ -119,7 +119,7 @@ def test_a_tie_counts_half():
     assert roc_auc([1, 2], [1]) == 0.75
 
 
-def test_a_broken_score_counts_against_the_system():
+def test_a_nan_score_counts_against_the_system():
     assert roc_auc([np.nan], [0.0]) == 0
     assert roc_auc([0.0], [np.nan]) == 0
 
@@ -149,10 +149,10 @@ def test_interval_of_an_area_narrows_with_more_queries():
     assert many[1] - many[0] < few[1] - few[0]
 
 
-def test_interval_of_what_is_always_told_apart_is_a_point():
+def test_the_interval_of_a_perfect_area_is_a_point():
     assert roc_auc_interval([2, 3], [0, 1]) == (1, 1)
 
 
-def test_times():
+def test_median_and_p95_of_times():
     assert median([1, 9, 2]) == 2
     assert p95(np.arange(101)) == pytest.approx(95)

@@ -13,7 +13,7 @@ from tests.support.fakes import FakeEncoder
 from tests.support.galleries import Shot, build_gallery
 
 
-def test_cocos_thousand_is_five_folds_of_consecutive_photos():
+def test_coco_1k_is_five_folds_of_consecutive_photos():
     ids = np.arange(101, 5112)
     folds = image_folds(ids, "coco-1k", PROTOCOLS["coco-1k"])
     assert [len(fold) for fold in folds] == [1000] * 5 and np.concatenate(folds).tolist() == list(range(101, 5101))
@@ -24,8 +24,8 @@ def test_cocos_thousand_is_five_folds_of_consecutive_photos():
 
 
 @pytest.mark.parametrize("name", ["coco-5k", "coco-1k"])
-def test_too_few_photos_are_said(name):
-    with pytest.raises(TooFewForProtocol, match=f"{name} needs 5000 photos, and there are 4999: measure with --protocol all"):
+def test_too_few_photos_are_refused(name):
+    with pytest.raises(TooFewForProtocol, match=f"{name} needs 5000 photos, and there are 4999"):
         image_folds(np.arange(4999), name, PROTOCOLS[name])
 
 
@@ -44,7 +44,7 @@ def test_the_mean_over_folds_is_not_the_mean_over_queries():
 
 
 def test_each_fold_is_searched_by_itself(tmp_path, monkeypatch):
-    """Photo 3 looks like photo 0, and only because they are in other folds does it not stand in the way."""
+    """Photo 3 looks like photo 0, but is in another fold, so that it is no competitor."""
     monkeypatch.setitem(PROTOCOLS, "threes", Protocol(images=6, fold=3, captions=1))
     encoder, colours = FakeEncoder(), ["red", "green", "blue", "red", "yellow", "white", "red"]
     shots = [Shot(f"{i}.png", colour, captions=[("en", colour), ("en", "black")]) for i, colour in enumerate(colours)]

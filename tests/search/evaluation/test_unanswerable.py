@@ -29,7 +29,7 @@ def snapshot(tmp_path):
     return build_gallery(tmp_path).open_snapshot()
 
 
-def test_photos_that_are_left_out_are_told_from_those_that_are_there(snapshot):
+def test_scores_separate_photos_that_are_left_out_from_those_that_stay(snapshot):
     report = evaluate(snapshot, FakeEncoder(config=CALIBRATED), rerank=(0, 4), absent=2)
 
     assert report["relevance"] == [
@@ -44,7 +44,7 @@ def test_photos_that_are_left_out_are_told_from_those_that_are_there(snapshot):
 
 
 @pytest.mark.parametrize("rerank", [(0,), (4,)])
-def test_without_probabilities_the_best_score_is_looked_at(snapshot, rerank):
+def test_without_probabilities_the_best_score_counts(snapshot, rerank):
     config = FakeConfig() if rerank[0] else CALIBRATED
 
     (row,) = evaluate(snapshot, FakeEncoder(config=config), rerank=rerank, languages=("en",), absent=2)["relevance"]
@@ -53,7 +53,7 @@ def test_without_probabilities_the_best_score_is_looked_at(snapshot, rerank):
     assert row["present_shares"] is row["absent_shares"] is None
 
 
-def test_one_that_finds_all_alike_is_at_chance(tmp_path):
+def test_an_encoder_that_finds_everything_alike_is_at_chance(tmp_path):
     encoder = ConstantEncoder(config=CALIBRATED)
     shots = [Shot(f"{i}.png", (i, i, i), captions=[("en", f"photo number {i}")]) for i in range(20)]
     snapshot = build_gallery(tmp_path, shots, encoder).open_snapshot()
@@ -64,17 +64,17 @@ def test_one_that_finds_all_alike_is_at_chance(tmp_path):
     assert row["absent_shares"]["strong"] == 100
 
 
-def test_recall_is_measured_with_every_photo_there(snapshot):
+def test_recall_is_measured_with_all_photos(snapshot):
     plain, with_absent = (evaluate(snapshot, FakeEncoder(), rerank=(4,), absent=n)["results"] for n in (0, 2))
 
     assert [row["R@1"] for row in with_absent] == [row["R@1"] for row in plain] == [100] * 4
 
 
-def test_it_is_not_done_unless_asked_for(snapshot):
+def test_without_absent_there_is_no_trial(snapshot):
     assert "relevance" not in evaluate(snapshot, FakeEncoder(), rerank=(0,))
 
 
-def test_a_language_without_captions_is_passed_over(snapshot):
+def test_a_language_without_captions_is_skipped(snapshot):
     report = evaluate(snapshot, FakeEncoder(), rerank=(4,), languages=("fr", "zh"), absent=1)
 
     assert [row["language"] for row in report["relevance"]] == ["zh"]
@@ -89,7 +89,7 @@ def test_photos_and_captions_are_chosen_by_the_seed(snapshot):
     assert len({str(chosen(seed)) for seed in range(8)}) > 1
 
 
-def test_who_stays_is_not_left_out_and_each_is_asked_for_by_a_caption_of_its_own(snapshot):
+def test_present_photos_are_not_left_out_and_each_photo_has_one_of_its_own_captions(snapshot):
     trial = plan(snapshot, "en", 2, seed=5)
 
     owners = {text: i for i, shot in enumerate(COLOURFUL, 1) for _, text in shot.captions}
@@ -97,7 +97,7 @@ def test_who_stays_is_not_left_out_and_each_is_asked_for_by_a_caption_of_its_own
     assert len(trial.present) == 2 and not {owners[text] for text in trial.present} & set(trial.left_out.tolist())
 
 
-def test_more_than_there_are_is_an_error_that_says_how_many_can_be(snapshot):
+def test_too_many_absent_photos_are_refused_with_the_largest_number(snapshot):
     with pytest.raises(TooFewPhotos) as refused:
         evaluate(snapshot, FakeEncoder(), absent=3)
 
@@ -110,7 +110,7 @@ def test_more_than_there_are_is_an_error_that_says_how_many_can_be(snapshot):
 def test_a_single_photo_cannot_be_left_out(tmp_path):
     snapshot = build_gallery(tmp_path, [Shot("a.png", "red", captions=[("en", "red")])]).open_snapshot()
 
-    with pytest.raises(TooFewPhotos, match="do without --absent"):
+    with pytest.raises(TooFewPhotos, match="Leaving out . photos?"):
         evaluate(snapshot, FakeEncoder(), absent=1)
 
 

@@ -13,7 +13,7 @@ def test_a_sentence_is_trimmed():
 
 
 @pytest.mark.parametrize("text", [None, "", "  \n\t", "\u3000"])
-def test_nothing_to_search_for(text):
+def test_an_empty_query_is_refused(text):
     with pytest.raises(EmptyQuery, match="Nothing to search for"):
         Query(text=text)
 
@@ -35,14 +35,14 @@ def test_nothing_to_search_for(text):
         ({"image": PHOTO.astype(np.float32)}, "not float32"),
     ],
 )
-def test_what_cannot_be_asked_says_why(wrong, says):
+def test_an_invalid_query_is_refused_with_the_reason(wrong, says):
     with pytest.raises(BadQuery, match=says) as raised:
         Query(**wrong)
     assert "\n" not in str(raised.value)
     assert isinstance(raised.value, SearchError)
 
 
-def test_what_a_query_is_called():
+def test_a_query_as_text():
     assert Query(text="a dog").as_text() == "a dog"
     assert Query(image=PHOTO, label="dog.jpg").as_text() == "dog.jpg"
     assert Query(image_id=7).as_text() is None
@@ -55,16 +55,16 @@ def test_a_sentence_and_photos_add_up():
     ]  # fmt: skip
 
 
-def test_what_is_to_be_avoided_may_stand_beside_a_photo():
-    for asked in ({"image_id": 3}, {"image": PHOTO}):
-        assert [term.weight for term in Query(text="-people", **asked).terms] == [-1, 1]
+def test_a_negative_term_is_fine_beside_a_photo():
+    for photo in ({"image_id": 3}, {"image": PHOTO}):
+        assert [term.weight for term in Query(text="-people", **photo).terms] == [-1, 1]
 
 
-def test_what_the_sentence_names_is_not_added_again():
+def test_a_photo_that_the_text_names_is_not_added_again():
     terms = Query(text="2*photo + snow -@7", image=PHOTO, image_id=7).terms
     assert [(term.kind, term.weight) for term in terms] == [("photo", 2), ("words", 1), ("image", -1)]
 
 
-def test_what_is_asked_with_is_not_to_be_found():
+def test_images_and_captions_in_a_query_are_left_out():
     query = Query(text="@3 + @c4 + @1 -@2")
     assert query.left_out == [1, 3] and Query(text=query.text, to="captions").left_out == [4]

@@ -1,4 +1,4 @@
-"""A photo to search with is prepared as the model's config says, as those of the index are."""
+"""The photo of a query is prepared by the model's config, as are those of the index."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def test_a_photo_is_read_by_its_records_uri_wherever_it_lies(tmp_path):
     odd = tmp_path / "\udcff.png"
     save_photo(tmp_path / "new.png", "green").rename(odd)
     expected = prepare(decode(jpeg("green")), FakeConfig.image_size)
-    for place in (PhotoUri(shard, "green.jpg"), PhotoUri(odd)):
-        np.testing.assert_allclose(read_stored(SimpleNamespace(uri=place.uri, metadata={}), FakeConfig()), expected, atol=3)
+    for uri in (PhotoUri(shard, "green.jpg"), PhotoUri(odd)):
+        np.testing.assert_allclose(read_stored(SimpleNamespace(uri=uri.uri, metadata={}), FakeConfig()), expected, atol=3)
     gone = PhotoUri(shard, "gone.jpg"), PhotoUri(tmp_path / "gone.tar", "x.jpg"), PhotoUri(tmp_path / "gone.jpg")
-    for place in (*gone, PhotoUri(shard, "x.jpg")):
+    for uri in (*gone, PhotoUri(shard, "x.jpg")):
         with pytest.raises(UnreadablePhoto):
-            read_stored(SimpleNamespace(uri=place.uri, metadata={}), FakeConfig())
+            read_stored(SimpleNamespace(uri=uri.uri, metadata={}), FakeConfig())

@@ -1,4 +1,4 @@
-"""The small language of queries: what is a sign, and above all what is not."""
+"""The query syntax: what is a sign, and above all what is not."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def words(text: str, weight: float = 1.0) -> Term:
         "a and b",
     ],
 )
-def test_ordinary_sentences_say_what_they_say(sentence):
+def test_ordinary_sentences_are_one_term(sentence):
     assert parse_terms(sentence) == [words(sentence)]
 
 
@@ -106,11 +106,11 @@ def test_ordinary_sentences_say_what_they_say(sentence):
         ('\\"a b"', [words('"a b"')]),
     ],
 )
-def test_signs(query, terms):
+def test_signs_are_parsed_into_terms(query, terms):
     assert parse_terms(query) == terms
 
 
-def test_the_photo_that_was_given_is_named_between_signs():
+def test_the_given_photo_can_be_named_between_signs():
     assert parse_terms("2*dog + photo", photo=True) == [words("dog", 2), Term("photo")]
     assert parse_terms("snow -photo", photo=True) == [words("snow"), Term("photo", None, -1)]
     assert parse_terms("-people", photo=True, alone=False) == [words("people", -1)]
@@ -133,7 +133,7 @@ def test_the_photo_that_was_given_is_named_between_signs():
         ("x " + "-a " * MOST_TERMS, 0, f"there are {MOST_TERMS + 1} terms, and {MOST_TERMS} is the most"),
     ],
 )
-def test_what_cannot_be_read_names_the_place(query, at, says):
+def test_a_syntax_error_names_its_position(query, at, says):
     with pytest.raises(BadTerm) as raised:
         parse_terms(query)
     assert raised.value.at == at and says in str(raised.value) and "\n" not in str(raised.value)
@@ -151,7 +151,7 @@ def a_term(weights):
 
 
 def written(term):
-    """A term as somebody may write it, with every sign that the language has for it."""
+    """Write a term with every sign that the syntax has for it."""
     size = f"{abs(term.weight):.3f}".rstrip("0").rstrip(".")
     sign = ("-" if term.weight < 0 else "") + (f"{size}*" if size != "1" else "")
     if term.kind == "words":
@@ -160,7 +160,7 @@ def written(term):
 
 
 @given(st.lists(a_term(WEIGHTS | WEIGHTS.map(lambda weight: -weight)), max_size=5), a_term(WEIGHTS))
-def test_what_is_written_is_read_again(others, one):
+def test_written_terms_are_parsed_back(others, one):
     terms = [*others, one]
     assert parse_terms(" + ".join(map(written, terms))) == terms
 
@@ -168,12 +168,12 @@ def test_what_is_written_is_read_again(others, one):
 @given(BLANKLESS)
 @example("-people")
 @example('"')
-def test_any_text_can_be_meant_as_it_stands(text):
+def test_any_text_can_be_written_as_plain_text(text):
     assert parse_terms(as_plain(text)) == [words(text)]
 
 
 @given(BLANKLESS, st.booleans())
-def test_whatever_is_asked_is_read_or_refused_with_a_place(text, photo):
+def test_any_query_is_parsed_or_refused_with_a_position(text, photo):
     try:
         terms = parse_terms(text, photo, not photo)
     except BadTerm as error:
@@ -202,7 +202,7 @@ def test_positive_words_are_one_sentence():
 
 
 @pytest.mark.skipif(not Path(DATA).is_dir(), reason="needs the real captions (PANOPTES_TEST_DATA)")
-def test_hardly_a_sentence_that_people_wrote_has_a_sign():
+def test_hardly_any_sentence_that_people_wrote_has_a_sign():
     rows = [
         json.loads(line)
         for manifest in sorted(Path(DATA).glob("*/*.jsonl"))

@@ -1,4 +1,4 @@
-"""Where a model doesn't know a query's language: what is said, and what a translator can do about it."""
+"""Queries in a language that the model doesn't know: notices, and translators."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def gallery(tmp_path):
     return build_gallery(tmp_path, encoder=FakeEncoder(config=CHINESE))
 
 
-def test_a_language_that_is_known_is_searched_for_as_it_is():
+def test_a_query_in_a_known_language_stays_as_it_is():
     assert translate_query("一只狗", CHINESE, dictionary).notices == []
     assert translate_query("a dog", FakeConfig(), dictionary).notices == []
     assert translate_query("a dog", FakeConfig(languages=("en",))).notices == []
@@ -38,7 +38,7 @@ def test_a_language_that_is_known_is_searched_for_as_it_is():
 
 
 @pytest.mark.parametrize("text", ["2024", "😀", "...", "狗 dog", "DVD 光盘"])
-def test_what_is_in_no_language_or_in_both_needs_no_notice(text):
+def test_a_query_in_no_language_or_in_both_needs_no_notice(text):
     assert (
         translate_query(text, CHINESE, dictionary)
         == translate_query(text, CHINESE)
@@ -46,15 +46,15 @@ def test_what_is_in_no_language_or_in_both_needs_no_notice(text):
     )
 
 
-def test_without_a_translator_it_is_said():
-    heard = translate_query("a red wall", CHINESE)
-    (notice,) = heard.notices
-    assert heard.text == "a red wall" and "trained on Chinese only, and the query is English" in notice.sentence
+def test_without_a_translator_a_notice_names_the_language():
+    result = translate_query("a red wall", CHINESE)
+    (notice,) = result.notices
+    assert result.text == "a red wall" and "trained on Chinese only, and the query is English" in notice.sentence
 
 
-def test_with_one_it_is_translated_and_said():
-    heard = translate_query("a red wall", CHINESE, dictionary)
-    assert heard.text == "红色的墙" and 'searched for "红色的墙", translated from English' in heard.notices[0].sentence
+def test_with_a_translator_the_text_is_translated_and_a_notice_says_so():
+    result = translate_query("a red wall", CHINESE, dictionary)
+    assert result.text == "红色的墙" and 'searched for "红色的墙", translated from English' in result.notices[0].sentence
 
 
 @pytest.mark.parametrize(
@@ -68,14 +68,14 @@ def test_with_one_it_is_translated_and_said():
         (lambda *_: "\ud800", "Unicode"),
     ],
 )
-def test_a_translator_that_fails_is_one_line_and_the_query_is_answered(gives, says, caplog):
-    heard = translate_query("a red wall", CHINESE, gives)
-    (notice,), (line,) = heard.notices, caplog.messages
-    assert heard.text == "a red wall" and "the translator failed (" in notice.sentence and "\n" not in notice.sentence
+def test_a_failing_translator_gives_a_notice_and_the_query_stays_as_it_is(gives, says, caplog):
+    result = translate_query("a red wall", CHINESE, gives)
+    (notice,), (line,) = result.notices, caplog.messages
+    assert result.text == "a red wall" and "the translator failed (" in notice.sentence and "\n" not in notice.sentence
     assert says in line and "\n" not in line
 
 
-def test_a_long_story_of_a_failure_is_cut(caplog):
+def test_a_long_error_message_of_a_translator_is_cut(caplog):
     def fail(*_):
         raise OSError("no network\n" * 500)
 
@@ -116,28 +116,28 @@ def test_a_photo_has_no_language(gallery):
 def pages(gallery, tmp_path):
     from storage import Home
 
-    asked = []
+    texts = []
 
     def noting(text, source, target):
-        asked.append(text)
+        texts.append(text)
         return dictionary(text, source, target)
 
     app = create_app(Home(tmp_path / "var"), FakeEncoder(config=CHINESE), translate=noting)
-    return app.test_client(), asked
+    return app.test_client(), texts
 
 
-def test_api_and_page_say_it_in_the_language_of_the_interface(pages):
-    client, asked = pages
+def test_api_and_page_show_notices_in_the_language_of_the_interface(pages):
+    client, texts = pages
     (notice,) = client.get("/api/v1/search?q=blue").json["notices"]
     assert notice == 'fake was trained on Chinese only: searched for "蓝色", translated from English.'
     assert "searched for “蓝色”, translated from English" in client.get("/?q=blue&lang=en").text
     assert "只用中文训练过：已从英文译为“蓝色”后搜索" in client.get("/?q=blue&lang=zh").text
     assert "the translator failed" in client.get("/?q=green&lang=en").text
     assert "data-about" not in client.get("/?q=蓝色").text
-    assert asked == ["blue", "blue", "green"]  # the page asked the same in both languages of the interface
+    assert texts == ["blue", "blue", "green"]  # the page asked the same in both languages of the interface
 
 
-def test_neither_page_nor_api_tells_how_it_failed(gallery, tmp_path):
+def test_neither_page_nor_api_shows_why_a_translator_failed(gallery, tmp_path):
     from storage import Home
 
     def fail(*_):
@@ -149,7 +149,7 @@ def test_neither_page_nor_api_tells_how_it_failed(gallery, tmp_path):
     assert "alert" not in page and "key@" not in page + answer and "failed (OSError)" in answer
 
 
-def test_figures_for_a_language_that_is_not_known_are_marked(gallery):
+def test_measurements_in_an_unknown_language_get_a_notice(gallery):
     report = evaluate(gallery.open_snapshot(), FakeEncoder(config=CHINESE), rerank=(0,))
     assert report["notices"] == [
         "fake was trained on Chinese only: its figures for English are those of a language it doesn't know."

@@ -15,24 +15,24 @@ VECTORS = arrays(np.float32, (3, 4), elements=st.floats(-1, 1, width=32)).filter
 )
 
 
-def test_one_vector_is_left_as_it_is():
+def test_a_single_vector_is_returned_unchanged():
     vector = np.array([[0.6, 0.8]], np.float32)
     assert combine_vectors(vector, [3.0]) is not None and (combine_vectors(vector, [3.0]) == vector[0]).all()
 
 
-def test_weights_and_signs():
+def test_vectors_are_added_with_weights_and_signs():
     assert combine_vectors([EAST, NORTH], [1, 1]) == pytest.approx([0.5**0.5, 0.5**0.5])
     assert combine_vectors([EAST, NORTH], [4, 3]) == pytest.approx([0.8, 0.6])
     assert combine_vectors([EAST, NORTH], [1, -1]) == pytest.approx([0.5**0.5, -(0.5**0.5)])
 
 
-def test_parts_that_cancel_out_are_refused():
+def test_terms_that_cancel_out_are_refused():
     with pytest.raises(TermsCancelOut, match="cancel each other out"):
         combine_vectors([EAST, EAST], [2, -2])
 
 
 @given(VECTORS, st.lists(st.floats(0.1, 9), min_size=3, max_size=3))
-def test_what_is_nearest_has_the_greatest_weighted_sum_of_cosines(vectors, weights):
+def test_the_nearest_vector_has_the_greatest_weighted_sum_of_cosines(vectors, weights):
     units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     weights[2] = -weights[2]
     try:

@@ -21,14 +21,14 @@ def test_the_probability_is_the_sigmoid_of_score_and_mean():
     assert chances.tolist() == pytest.approx([1 / (1 + math.exp(-z)) for z in (5.0, 3.0, 1.0)])
 
 
-def test_standing_out_counts_where_the_mean_counts_against():
+def test_a_negative_mean_slope_rewards_scores_above_the_mean():
     alone = match_probabilities(np.array([10.0, 0.0, 0.0]), (1.0, -1.0, 0.0))
     among_equals = match_probabilities(np.array([10.0, 10.0, 10.0]), (1.0, -1.0, 0.0))
 
     assert alone[0] > 0.99 and among_equals[0] == 0.5
 
 
-def test_where_nothing_was_reranked_nothing_is_said():
+def test_without_re_ranking_there_are_no_probabilities():
     assert match_probabilities(np.array([]), (1.0, 0.0, 0.0)).tolist() == []
 
 
@@ -40,12 +40,12 @@ def test_scores_may_be_float32():
     ("probability", "word"),
     [(1.0, "strong"), (STRONG, "strong"), (0.49, "weak"), (WEAK, "weak"), (0.09, "none"), (0.0, "none")],
 )
-def test_words(probability, word):
+def test_the_word_for_a_probability(probability, word):
     assert relevance(probability) == word
 
 
 @given(heads, st.tuples(finite, finite, finite))
-def test_every_probability_is_one_whatever_the_numbers(scores, calibration):
+def test_probabilities_lie_between_0_and_1_whatever_the_numbers(scores, calibration):
     chances = match_probabilities(scores, calibration)
 
     assert chances.shape == scores.shape

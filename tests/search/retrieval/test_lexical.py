@@ -1,4 +1,4 @@
-"""Captions by their words, in both languages, alone and beside the vectors."""
+"""Lexical search in captions of both languages, alone and fused with vectors."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def names(result) -> list[str]:
         ("?!。", []),
     ],
 )
-def test_what_of_a_text_is_looked_up(text, found):
+def test_tokens_of_a_text(text, found):
     assert tokens(text) == found
 
 
@@ -66,18 +66,18 @@ def test_photos_are_found_by_the_words_of_their_captions(engine, query, found):
     assert result.reranked == 0 and all(hit.match_logit is None for hit in result.hits)
 
 
-def test_nothing_is_encoded_for_words_alone(engine):
+def test_lexical_search_encodes_nothing(engine):
     encoder = FakeEncoder()
     Engine(engine._snapshots._collection, encoder).search(Query(text="dog", mode="lexical"))
     assert encoder.calls == []
 
 
-def test_captions_and_filters(engine):
+def test_lexical_search_finds_captions_within_a_filter(engine):
     hits = engine.search(Query(text="dog 狗", to="captions", mode="lexical", where="language = 'zh'")).hits
     assert [hit.text for hit in hits] == ["雪地里的狗", "两只狗在海滩上奔跑。"]
 
 
-def test_both_ways_are_fused_by_their_ranks(engine):
+def test_hybrid_search_fuses_vectors_and_words_by_their_ranks(engine):
     by_vector = engine.search(Query(text="a blue dog", top=10)).hits
     by_words = engine.search(Query(text="a blue dog", top=10, mode="lexical")).hits
 
@@ -92,7 +92,7 @@ def test_both_ways_are_fused_by_their_ranks(engine):
     assert {hit.id: hit.match_logit for hit in hits} == {hit.id: hit.match_logit for hit in by_vector}
 
 
-def test_hybrid_pages_are_those_of_the_whole(engine):
+def test_hybrid_pages_continue_one_list(engine):
     whole = engine.search(Query(text="a blue dog", top=10, mode="hybrid")).hits
     first = engine.search(Query(text="a blue dog", top=2, mode="hybrid"))
     rest = engine.search(Query(text="a blue dog", top=9, mode="hybrid", cursor=first.cursor))
@@ -111,10 +111,10 @@ def test_a_caption_can_be_hidden(engine):
     snapshot = engine._snapshots.get()
     (hidden,) = (c for c in snapshot.captions(snapshot.caption_ids()) if c.text.startswith("Two dogs"))
 
-    found = words_of(snapshot).ranking(parse_terms("dogs"), "images", hidden=[hidden.caption_id])
+    found = words_of(snapshot).find(parse_terms("dogs"), "images", hidden=[hidden.caption_id])
 
     assert snapshot.images(found.ids)[0].uri.endswith("sea.jpg") and len(found.ids) == 1
-    assert names_of(snapshot, found.speaking) == ["cat", "sea"]
+    assert names_of(snapshot, found.searchable_ids) == ["cat", "sea"]
 
 
 @pytest.mark.parametrize(
@@ -126,12 +126,12 @@ def test_a_caption_can_be_hidden(engine):
         ("?", []),
     ],
 )
-def test_a_photo_without_a_caption_in_the_querys_script_says_nothing(engine, query, speaking):
+def test_only_photos_with_captions_in_the_querys_script_are_searchable(engine, query, speaking):
     snapshot = engine._snapshots.get()
-    assert names_of(snapshot, words_of(snapshot).ranking(parse_terms(query), "images").speaking) == speaking
+    assert names_of(snapshot, words_of(snapshot).find(parse_terms(query), "images").searchable_ids) == speaking
 
 
-def test_where_no_photo_has_a_caption_words_change_nothing(tmp_path):
+def test_without_captions_hybrid_search_is_vector_search(tmp_path):
     engine = Engine(build_gallery(tmp_path, [Shot(f"{i}.png", (i, 9 * i, 70)) for i in range(20)]), FakeEncoder())
     hybrid, vector = ([hit.id for hit in engine.search(Query(text="red", mode=mode)).hits] for mode in ("hybrid", "vector"))
     assert hybrid == vector
@@ -147,10 +147,10 @@ def test_a_collection_without_words_has_none_to_find(tmp_path, shots):
 
 @settings(max_examples=60)
 @given(st.lists(st.text("ab 狗猫?", max_size=8), min_size=1, max_size=8), st.text("abc 狗海?", max_size=8))
-def test_a_text_scores_where_it_has_a_word_in_common(texts, query):
-    index, asked = LexicalIndex(texts), set(tokens(query))
-    assert (index.scores(query) > 0).tolist() == [bool(asked & set(tokens(text))) for text in texts]
-    assert index.holding(query).tolist() == [bool(asked) and asked <= set(tokens(text)) for text in texts]
+def test_a_text_scores_if_it_shares_a_word(texts, query):
+    index, words = LexicalIndex(texts), set(tokens(query))
+    assert (index.scores(query) > 0).tolist() == [bool(words & set(tokens(text))) for text in texts]
+    assert index.with_all_words(query).tolist() == [bool(words) and words <= set(tokens(text)) for text in texts]
 
 
 @given(st.permutations(range(1, 9)), st.lists(st.integers(1, 8), unique=True), st.sets(st.integers(1, 8)))
@@ -159,8 +159,8 @@ def test_fusion_keeps_everything_once(order, lexical, silent):
     ranking = first_stage_ranking(np.array(order), -np.arange(8.0))
     scores = 9.0 - np.arange(len(lexical))
     fused = fuse(ranking, np.array(lexical, np.int64), scores, np.array([own for own in range(1, 9) if own not in silent]))
-    told = {int(own): score for own, score in zip(fused.ids, fused.lexical_scores, strict=True) if not np.isnan(score)}
-    assert told == dict(zip(lexical, scores, strict=True))
+    fused_scores = {int(own): score for own, score in zip(fused.ids, fused.lexical_scores, strict=True) if not np.isnan(score)}
+    assert fused_scores == dict(zip(lexical, scores, strict=True))
     own_score = {own: 1 / (RRF + 1 + order.index(own)) for own in order}
     by_words = {own: 1 / (RRF + 1 + lexical.index(own)) for own in lexical} | {own: own_score[own] for own in silent}
     score = {own: own_score[own] + by_words.get(own, 0) for own in order}

@@ -11,7 +11,7 @@ from search.retrieval.ranking import CrossEncoderScores, best_first, first_stage
 few_scores = st.sampled_from([-1.0, -0.25, 0.0, 0.5, 0.75, 1.0])  # few, so that ties are common
 
 
-def read(logits, hub_costs=None) -> CrossEncoderScores:
+def scored(logits, hub_costs=None) -> CrossEncoderScores:
     logits = np.asarray(logits, np.float32)
     return CrossEncoderScores(logits, np.zeros(len(logits)) if hub_costs is None else np.asarray(hub_costs))
 
@@ -23,7 +23,7 @@ def first_stages(draw):
     return first_stage_ranking(np.array(ids), scores)
 
 
-def test_best_first_settles_equal_scores_by_id():
+def test_best_first_orders_equal_scores_by_id():
     assert best_first(np.array([0.5, 0.9, 0.5]), np.array([8, 3, 2])).tolist() == [1, 2, 0]
 
 
@@ -35,10 +35,10 @@ def test_first_stage_drops_missing_results_and_the_photo_itself():
     assert np.isnan(ranking.match_logits).all()
 
 
-def test_what_was_read_goes_by_logit_and_weighted_similarity():
+def test_scored_candidates_are_ordered_by_logit_and_weighted_similarity():
     first = first_stage_ranking(np.array([1, 2, 3]), np.array([0.9, 0.8, 0.7]))
 
-    ranking = rerank_head(first, read([-1.0, 2.0, 0.5]), weight=10)
+    ranking = rerank_head(first, scored([-1.0, 2.0, 0.5]), weight=10)
 
     assert ranking.ids.tolist() == [2, 1, 3]
     assert ranking.scores.tolist() == pytest.approx([10.0, 8.0, 7.5])
@@ -46,10 +46,10 @@ def test_what_was_read_goes_by_logit_and_weighted_similarity():
     assert ranking.match_logits.tolist() == [2.0, -1.0, 0.5]
 
 
-def test_what_was_not_read_stays_below_however_bad_the_logits():
+def test_unscored_candidates_stay_below_however_low_the_logits():
     first = first_stage_ranking(np.array([1, 2, 3, 4]), np.array([0.9, 0.8, 0.7, 0.5]))
 
-    ranking = rerank_head(first, read([-50.0, -40.0]), weight=1)
+    ranking = rerank_head(first, scored([-50.0, -40.0]), weight=1)
 
     assert ranking.ids.tolist() == [2, 1, 3, 4]
     assert ranking.scores.tolist() == pytest.approx([-39.2, -49.1, -49.2, -49.4])
@@ -59,12 +59,12 @@ def test_what_was_not_read_stays_below_however_bad_the_logits():
 def test_no_logits_change_nothing():
     first = first_stage_ranking(np.array([1, 2]), np.array([0.9, 0.8]))
 
-    assert rerank_head(first, read([]), weight=1) is first
+    assert rerank_head(first, scored([]), weight=1) is first
 
 
 def test_more_logits_than_candidates_are_refused():
     with pytest.raises(ValueError, match="3 match logits for a ranking of 1"):
-        rerank_head(first_stage_ranking(np.array([1]), np.array([0.9])), read([0, 0, 0]), weight=1)
+        rerank_head(first_stage_ranking(np.array([1]), np.array([0.9])), scored([0, 0, 0]), weight=1)
 
 
 def test_a_page_past_the_end_is_empty():
@@ -75,12 +75,12 @@ def test_a_page_past_the_end_is_empty():
 
 
 @given(first_stages(), st.data())
-def test_reranking_keeps_every_promise(first, data):
+def test_reranking_keeps_its_invariants(first, data):
     size = data.draw(st.integers(0, len(first)))
     logits = data.draw(hnp.arrays(np.float32, size, elements=st.floats(-100, 100, width=32)))
     weight = data.draw(st.sampled_from([0.0, 1.0, 20.0]))
 
-    ranking = rerank_head(first, read(logits), weight)
+    ranking = rerank_head(first, scored(logits), weight)
 
     assert set(ranking.ids[:size]) == set(first.ids[:size])
     assert ranking.ids[size:].tolist() == first.ids[size:].tolist()
@@ -95,13 +95,13 @@ def test_reranking_keeps_every_promise(first, data):
 
 @given(first_stages())
 def test_a_constant_logit_leaves_the_first_stage_order(first):
-    assert rerank_head(first, read(np.full(len(first), 3.25)), weight=1).ids.tolist() == first.ids.tolist()
+    assert rerank_head(first, scored(np.full(len(first), 3.25)), weight=1).ids.tolist() == first.ids.tolist()
 
 
-def test_what_hubs_cost_is_taken_off_their_similarity_and_not_off_how_well_they_fit():
+def test_hub_costs_lower_the_scores_but_not_the_fit_scores():
     first = first_stage_ranking(np.array([1, 2, 3]), np.array([0.9, 0.8, 0.7]))
 
-    ranking = rerank_head(first, read([0.0, 0.0], [0.3, 0.1]), weight=10)
+    ranking = rerank_head(first, scored([0.0, 0.0], [0.3, 0.1]), weight=10)
 
     assert ranking.ids.tolist() == [2, 1, 3]
     assert ranking.scores.tolist() == pytest.approx([7.0, 6.0, 5.9])

@@ -1,4 +1,4 @@
-"""Re-ranking within a time: as many pairs as fit, in whole batches, and pages that agree all the same."""
+"""Re-ranking within a budget: as many pairs as fit, in whole batches, and pages that still agree."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Clock:
 
 
 class SlowEncoder(FakeEncoder):
-    """Takes a fixed time for every batch of pairs, as the real one does, on a clock of its own."""
+    """Takes a fixed time for every batch of pairs, by a clock of its own."""
 
     def __init__(self, ms: dict[int, float], clock: Clock):
         super().__init__()
@@ -61,12 +61,12 @@ def encoder(clock):
 @pytest.fixture
 def engine(gallery, encoder, clock):
     engine = Engine(gallery, encoder)
-    engine._pace = LatencyModel(encoder.match_batches, clock)
+    engine._latency = LatencyModel(encoder.match_batches, clock)
     return engine
 
 
-def learned(engine, encoder):
-    """Batches of both sizes are measured."""
+def with_measured_batches(engine, encoder):
+    """Let the engine measure batches of both sizes."""
     for k in (8, 32):
         engine.search(Query(text="blue", rerank=k))
     encoder.sizes.clear()
@@ -76,29 +76,29 @@ def learned(engine, encoder):
 @pytest.mark.parametrize(("budget", "sizes"), [
     (0, []), (9, []), (11, [8]), (19, [8]), (29, [8, 8]), (31, [32]), (39, [32]), (41, [32, 8]), (1000, [32, 16]),
 ])  # fmt: skip
-def test_as_many_are_read_as_fit(engine, encoder, budget, sizes):
-    result = learned(engine, encoder).search(Query(text="red", rerank=48, budget_ms=budget, top=60))
+def test_as_many_candidates_are_scored_as_fit_into_the_budget(engine, encoder, budget, sizes):
+    result = with_measured_batches(engine, encoder).search(Query(text="red", rerank=48, budget_ms=budget, top=60))
 
     assert result.reranked == sum(sizes) and sum(encoder.sizes) == sum(sizes)
     assert [hit.match_logit is not None for hit in result.hits] == [True] * sum(sizes) + [False] * (60 - sum(sizes))
     assert result.took_ms["total"] <= max(budget, 1e-6) + 1e-6
 
 
-def test_when_none_fit_the_order_is_that_of_the_first_stage(engine, encoder):
-    plain = learned(engine, encoder).search(Query(text="red", rerank=0))
+def test_without_time_the_order_is_that_of_the_first_stage(engine, encoder):
+    plain = with_measured_batches(engine, encoder).search(Query(text="red", rerank=0))
     hurried = engine.search(Query(text="red", rerank=32, budget_ms=5))
 
     assert hurried.reranked == 0 and [hit.id for hit in hurried.hits] == [hit.id for hit in plain.hits]
     assert hurried.relevance is None
 
 
-def test_a_small_batch_is_tried_where_nothing_is_known(engine, encoder):
+def test_a_small_batch_is_tried_while_nothing_is_known(engine, encoder):
     assert engine.search(Query(text="red", rerank=32, budget_ms=25)).reranked == 16
     assert encoder.sizes == [8, 8]
 
 
-def test_pages_go_on_with_what_the_first_one_read_however_much_time_there_is(engine, encoder):
-    learned(engine, encoder)
+def test_later_pages_re_rank_as_many_as_the_first_whatever_their_budget(engine, encoder):
+    with_measured_batches(engine, encoder)
     first = engine.search(Query(text="red", rerank=48, budget_ms=25, top=5))
     whole = engine.search(Query(text="red", rerank=16, top=60)).hits
     encoder.ms = {8: 1000, 32: 1000}
@@ -112,7 +112,7 @@ def test_pages_go_on_with_what_the_first_one_read_however_much_time_there_is(eng
         assert [(hit.id, hit.rank, hit.score) for hit in hits] == [(hit.id, hit.rank, hit.score) for hit in whole]
 
 
-def test_a_cursor_reads_no_more_than_was_asked_for(engine):
+def test_a_cursor_re_ranks_no_more_than_the_query_says(engine):
     cursor = engine.search(Query(text="red", rerank=16, top=5)).cursor
     assert engine.search(Query(text="red", rerank=16, top=5, cursor=cursor)).reranked == 16
 
@@ -124,13 +124,13 @@ def test_a_budget_with_an_offset_is_refused():
         Query(text="red", budget_ms=-1)
 
 
-def test_captions_are_read_in_time_too(engine, encoder):
+def test_captions_are_re_ranked_within_a_budget_too(engine, encoder):
     engine.search(Query(image_id=1, to="captions", rerank=8))
     result = engine.search(Query(image_id=2, to="captions", rerank=32, budget_ms=25))
     assert result.reranked == 16
 
 
-def test_where_nothing_can_be_read_a_budget_changes_nothing(engine, encoder):
+def test_a_budget_changes_nothing_if_nothing_can_be_re_ranked(engine, encoder):
     for query in (Query(image_id=1, budget_ms=50), Query(text="red", to="captions", budget_ms=50)):
         assert engine.search(query).reranked == 0
     assert encoder.sizes == []
@@ -138,37 +138,37 @@ def test_where_nothing_can_be_read_a_budget_changes_nothing(engine, encoder):
 
 def test_what_was_slow_once_is_tried_again_later():
     clock = Clock()
-    pace = LatencyModel((8, 32), clock)
+    latency = LatencyModel((8, 32), clock)
     for _ in range(KEPT):
-        pace.note("a", 8, 500)
-    assert pace.fitting("a", 32, 100) == 0
+        latency.note("a", 8, 500)
+    assert latency.fitting("a", 32, 100) == 0
     clock.now = GOOD_FOR_S + 1
-    assert pace.fitting("a", 32, 100) == 8
+    assert latency.fitting("a", 32, 100) == 8
 
 
 def test_one_slow_batch_changes_little():
-    pace = LatencyModel((8, 32), Clock())
+    latency = LatencyModel((8, 32), Clock())
     for ms in (10, 10, 4000):
-        pace.note("a", 8, ms)
-    assert pace.expected_ms("a", 8) == 10 and pace.expected_ms("b", 8) is None
+        latency.note("a", 8, ms)
+    assert latency.expected_ms("a", 8) == 10 and latency.expected_ms("b", 8) is None
 
 
-def test_what_fills_no_batch_well_is_no_measure():
-    pace = LatencyModel((8, 32), Clock())
+def test_a_batch_that_is_not_well_filled_is_not_measured():
+    latency = LatencyModel((8, 32), Clock())
     for count in (9, 16, 33, 256):
-        pace.note("a", count, 5)
-    assert pace.expected_ms("a", 8) is None and pace.expected_ms("a", 32) is None
-    pace.note("a", 3, 5), pace.note("a", 17, 6)
-    assert (pace.expected_ms("a", 8), pace.expected_ms("a", 32)) == (5, 6)
+        latency.note("a", count, 5)
+    assert latency.expected_ms("a", 8) is None and latency.expected_ms("a", 32) is None
+    latency.note("a", 3, 5), latency.note("a", 17, 6)
+    assert (latency.expected_ms("a", 8), latency.expected_ms("a", 32)) == (5, 6)
 
 
 @given(st.integers(1, 300), st.floats(0, 2000), st.lists(st.tuples(st.sampled_from([8, 32]), st.floats(0.1, 500)), max_size=20))
-def test_what_is_expected_to_take_longer_is_not_begun(left, ms, measured):
-    pace = LatencyModel((8, 32), Clock())
+def test_a_batch_that_is_expected_to_take_longer_is_not_begun(left, ms, measured):
+    latency = LatencyModel((8, 32), Clock())
     for size, took in measured:
-        pace.note("a", size, took)
+        latency.note("a", size, took)
 
-    count = pace.fitting("a", left, ms)
+    count = latency.fitting("a", left, ms)
 
     assert 0 <= count <= min(left, 32)
     known = {size: [took for of, took in measured if of == size][-KEPT:] for size in (8, 32)}
@@ -178,7 +178,7 @@ def test_what_is_expected_to_take_longer_is_not_begun(left, ms, measured):
         assert np.median(known[32]) <= ms
 
 
-def test_with_real_time_a_generous_budget_reads_all_and_none_reads_nothing(gallery):
+def test_with_real_time_a_large_budget_scores_all_and_no_budget_scores_nothing(gallery):
     engine = Engine(gallery, FakeEncoder())
     assert engine.search(Query(text="red", rerank=48, budget_ms=60_000)).reranked == 48
     assert engine.search(Query(text="green", rerank=48, budget_ms=0)).reranked == 0

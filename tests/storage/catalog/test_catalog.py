@@ -23,7 +23,7 @@ def indexed(uri, image_id, source="/photos"):
     return FileRecord(uri, source, "indexed", 10, 2**62, "ab" * 32, image_id=image_id)
 
 
-def test_a_file_is_known_by_its_latest_outcome(catalog):
+def test_the_latest_outcome_of_a_file_counts(catalog):
     catalog.record_files("walls", [failed("/photos/b.jpg"), failed("/photos/a.jpg"), indexed("/photos/c.jpg", 2**53)])
     assert [failure.uri for failure in catalog.failures("walls")] == ["/photos/a.jpg", "/photos/b.jpg"]
     catalog.record_files("walls", [indexed("/photos/a.jpg", 7)])
@@ -31,7 +31,7 @@ def test_a_file_is_known_by_its_latest_outcome(catalog):
     assert catalog.files("walls")["/photos/c.jpg"] == indexed("/photos/c.jpg", 2**53)
 
 
-def test_a_reason_is_called_what_it_is_called_now_however_old_the_catalog(catalog):
+def test_an_old_reason_code_is_read_as_the_new_one(catalog):
     old, new = failed("/photos/a.jpg", reason="segment-damaged"), failed("/photos/b.jpg", reason=SEGMENT_DAMAGED)
     catalog.record_files("walls", [old, new])
 
@@ -40,7 +40,7 @@ def test_a_reason_is_called_what_it_is_called_now_however_old_the_catalog(catalo
     assert [[one.reason for one in records] for records in read] == [["segment_damaged"] * 2] * 3
 
 
-def test_many_files_at_once_and_the_last_word_counts(catalog):
+def test_of_many_records_at_once_the_last_one_of_a_file_counts(catalog):
     records = [indexed(f"/photos/{number}.jpg", number) for number in range(1, 1500)]
     catalog.record_files("walls", [*records, failed("/photos/3.jpg")])
     assert len(catalog.files("walls")) == 1499
@@ -97,7 +97,7 @@ def test_an_unknown_run_is_named(catalog, collection, run):
         catalog.run(collection, run)
 
 
-def test_a_source_is_remembered_with_what_was_told_of_it_last(catalog):
+def test_a_source_is_remembered_with_its_latest_options(catalog):
     assert catalog.sources("walls") == {}
     catalog.start_run("walls", "added", 1)
     catalog.start_run("walls", "/photos", 3, {"limit": 3})
@@ -158,10 +158,10 @@ def test_readers_do_not_wait_for_a_writer(tmp_path, catalog):
 
 
 def test_threads_may_write_at_once(tmp_path, catalog):
-    def note(number):
+    def record(number):
         Home(tmp_path).catalog.record_files("walls", [failed(f"/photos/{number}.jpg")])
 
-    threads = [threading.Thread(target=note, args=(number,)) for number in range(8)]
+    threads = [threading.Thread(target=record, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -178,7 +178,7 @@ def opened_elsewhere(tmp_path):
     connection.close()
 
 
-def test_a_new_catalog_waits_for_another_who_makes_it(catalog, opened_elsewhere):
+def test_a_new_catalog_waits_for_a_process_that_is_creating_it(catalog, opened_elsewhere):
     ending = threading.Timer(0.3, opened_elsewhere.execute, args=("ROLLBACK",))
     ending.start()
     catalog.record_files("walls", [failed("/photos/a.jpg")])

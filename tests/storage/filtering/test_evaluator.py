@@ -120,7 +120,7 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def holds(kind: type, test):
+def holds(kind: type | tuple[type, ...], test):
     """A rule: some value of that kind in the column passes the test."""
 
     def rule(column):
@@ -212,7 +212,7 @@ CONDITIONS = st.recursive(
 
 @settings(max_examples=300)
 @given(condition=CONDITIONS)
-def test_a_filter_lets_through_what_it_says_row_by_row(snapshot, condition):
+def test_a_filter_finds_the_rows_that_it_describes(snapshot, condition):
     text, rule = condition
     captions = snapshot.captions_of(snapshot.image_ids())
     expected = [i.image_id for i in snapshot.images(snapshot.image_ids()) if rule(row_of(i, captions[i.image_id]))]
@@ -257,13 +257,13 @@ def test_search_is_right_at_every_selectivity(collection, snapshot, share, text)
         ("album = tags", 8, "tags holds several values a row"),
     ],
 )
-def test_what_does_not_fit_the_columns_names_the_place_and_what_there_is(snapshot, text, at, problem):
+def test_an_error_names_the_position_and_the_columns_that_exist(snapshot, text, at, problem):
     with pytest.raises(BadFilter) as raised:
         ids_where(snapshot, text)
     assert raised.value.at == at and problem in str(raised.value) and "\n" not in str(raised.value)
 
 
-def test_every_column_that_is_named_can_be_asked(snapshot):
+def test_every_column_that_is_listed_can_be_filtered_by(snapshot):
     for of in ("images", "captions"):
         names = columns_of(snapshot, of).names()
         assert {"id", "width", "language", "album", "exif.iso", "metadata.width", "odd name"} <= set(names)
@@ -276,7 +276,7 @@ def test_columns_are_read_once_a_version(snapshot):
     assert columns_of(snapshot, "images") is not columns_of(snapshot, "captions")
 
 
-def test_what_is_kept_for_a_snapshot_goes_with_it(collection):
+def test_the_columns_of_a_snapshot_are_freed_with_it(collection):
     opened = collection.open_snapshot()
     gone = weakref.ref(opened)
     for of in ("images", "captions"):
@@ -289,7 +289,7 @@ def test_what_is_kept_for_a_snapshot_goes_with_it(collection):
     assert gone() is None
 
 
-def test_the_deepest_filter_that_fits_is_answered(snapshot):
+def test_the_deepest_filter_that_fits_is_evaluated(snapshot):
     nested = "not(id=1 or " * 153 + "id=1" + ")" * 153
     assert len(ids_where(snapshot, nested)) in range(snapshot.image_count + 1)
 

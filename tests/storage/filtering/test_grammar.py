@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import BadFilter
-from storage.filtering.grammar import Both, Column, Compare, In, IsNull, Match, Not, Value, parse_filter
+from storage.filtering.grammar import BoolOp, Column, Compare, Expression, In, IsNull, Match, Not, Value, parse_filter
 
 
-def says(text: str) -> str:
-    """An expression with everything in parentheses."""
-    match parse_filter(text) if isinstance(text, str) else text:
-        case Both(parts, every):
+def says(expression: Expression) -> str:
+    """An expression as text, with everything in parentheses."""
+    match expression:
+        case BoolOp(parts, every):
             return "(" + (" and " if every else " or ").join(map(says, parts)) + ")"
         case Not(part):
             return f"not {says(part)}"
@@ -52,7 +52,7 @@ def says(text: str) -> str:
     ],
 )
 def test_filters(text, meaning):
-    assert says(text) == meaning
+    assert says(parse_filter(text)) == meaning
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_date_is_all_of_its_day_month_or_minute(date, start, end):
         ("a = 1 or " * 300, 2000, "2000 is the most"),
     ],
 )
-def test_what_cannot_be_read_names_the_place(text, at, problem):
+def test_an_error_names_the_position(text, at, problem):
     with pytest.raises(BadFilter) as raised:
         parse_filter(text)
     assert raised.value.at == at and problem in str(raised.value) and "\n" not in str(raised.value)
@@ -128,7 +128,7 @@ PARTS = [
 
 
 @given(st.text(max_size=60) | st.lists(st.sampled_from(PARTS), max_size=12).map(" ".join))
-def test_whatever_is_written_is_read_or_refused_with_a_place(text):
+def test_any_text_is_read_or_refused_with_a_position(text):
     try:
         parse_filter(text)
     except BadFilter as error:
@@ -136,5 +136,5 @@ def test_whatever_is_written_is_read_or_refused_with_a_place(text):
 
 
 def test_the_deepest_filter_that_can_be_written_is_read():
-    assert says("(" * 990 + "a=1" + ")" * 990) == "a = 1"
-    assert says("not " * 499 + "a=1") == "not a = 1"
+    assert says(parse_filter("(" * 990 + "a=1" + ")" * 990)) == "a = 1"
+    assert says(parse_filter("not " * 499 + "a=1")) == "not a = 1"

@@ -33,7 +33,7 @@ def builder(folder):
 
 
 def write(folder, data):
-    """The segment as a folder."""
+    """Write a segment; its folder."""
     building = builder(folder)
     try:
         building.add_images(data.images, data.image_vectors, data.tokens, data.thumbnails)
@@ -76,13 +76,13 @@ def test_every_row_comes_back_under_its_id_in_any_order(ids, cuts, metadata, tex
             building.add_captions(captions[part], vectors[part])
         rows = SegmentSet([Segment(Path(folder, building.finish()))])
 
-        asked = data.draw(st.permutations(ids))
-        wanted = [ids.index(id) for id in asked]
-        assert rows.images(asked) == [records[i] for i in wanted]
-        assert (rows.image_vectors(asked) == vectors[wanted]).all()
-        assert (rows.tokens(asked) == tokens[wanted]).all()
-        assert [rows.thumbnail(id) for id in asked] == [str(id).encode() for id in asked]
-        assert rows.captions_of(asked) == {id: [captions[ids.index(id)]] for id in asked}
+        shuffled = data.draw(st.permutations(ids))
+        wanted = [ids.index(id) for id in shuffled]
+        assert rows.images(shuffled) == [records[i] for i in wanted]
+        assert (rows.image_vectors(shuffled) == vectors[wanted]).all()
+        assert (rows.tokens(shuffled) == tokens[wanted]).all()
+        assert [rows.thumbnail(id) for id in shuffled] == [str(id).encode() for id in shuffled]
+        assert rows.captions_of(shuffled) == {id: [captions[ids.index(id)]] for id in shuffled}
         assert rows.image_ids().tolist() == sorted(ids)
 
 
@@ -122,7 +122,7 @@ def test_rows_that_are_not_held_are_the_same_also_once_the_files_are_gone(folder
     assert read.languages == held.languages and (read.tokens([1]) == held.tokens([1])).all()
 
 
-def test_what_was_given_back_is_read_again(folder):
+def test_memory_that_was_returned_is_read_again(folder):
     rows = SegmentSet([Segment(folder)])
     before = rows.image_vectors([1, 5]), rows.tokens([1, 5]), rows.thumbnail(5)
     rows.give_back()
@@ -166,7 +166,7 @@ def test_a_missing_or_cut_file_is_named(folder, name):
     with pytest.raises(BrokenSegment, match=f"{name} has .* bytes"):
         Segment(folder)
     path.unlink()
-    with pytest.raises(BrokenSegment, match=f"{name} is missing.*--rebuild"):
+    with pytest.raises(BrokenSegment, match=f"{name} is missing"):
         Segment(folder)
 
 

@@ -1,4 +1,4 @@
-"""Approximate search: measured with queries from elsewhere, taken only where it finds what exact search finds."""
+"""Approximate search: measured with other queries than its own vectors, and used only if it finds what exact search finds."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_with_an_effort_no_more_is_looked_at_and_without_one_enough_is():
     assert (index.search(texts[:50], 100)[1] > 0).all()
 
 
-def test_an_effort_is_of_one_search_and_touches_no_other():
+def test_an_effort_changes_one_search_and_no_other():
     """Threads that search with different efforts at once each get what they get alone."""
     photos, texts = photos_and_texts(3000)
     index = filled(ApproximateIndex(DIM, "IVF64,SQfp16"), photos)
@@ -141,7 +141,10 @@ def test_an_effort_is_of_one_search_and_touches_no_other():
                 wrong.append(effort)
 
     threads = [threading.Thread(target=ask, args=(effort,)) for effort in (1, 64, 1, 64)]
-    [thread.start() for thread in threads], [thread.join() for thread in threads]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert wrong == [] and index._inner.nprobe == 1
 
 
@@ -240,7 +243,8 @@ def test_beyond_the_budget_what_was_measured_is_kept_with_the_version(tmp_path, 
     choice = collection.open_snapshot().index_choices["images"]
     assert (choice["kind"], choice["factory"], choice["ms"], choice["exact_ms"]) == ("approximate", "IVF8,SQfp16", 5, 50)
     assert choice["recall"] >= 0.99 and choice["queries"] == 100
-    report = status(home, "walls") | {"searchable": True}
+    report = status(home, "walls")
+    report["searchable"] = True
     assert report["index"]["images"] == choice
     assert any(
         line.startswith(f"  search in images: IVF8,SQfp16, 5.0 ms in place of 50.0, finds {choice['recall']:.4f}")
@@ -307,7 +311,7 @@ def test_a_budget_of_what_is_given():
     ],
 )
 def test_exact_search_stays_where_nothing_better_was_measured(tmp_path, small, monkeypatch, texts_each, wanted, ms, why):
-    monkeypatch.setattr(storage.vector_index.selection, "WANTED", wanted)
+    monkeypatch.setattr(storage.vector_index.selection, "WANTED_RECALL", wanted)
     monkeypatch.setattr(
         storage.vector_index.selection, "_least_ms", lambda index, queries: ms if hasattr(index, "efforts") else 50.0
     )
@@ -321,7 +325,7 @@ def test_beyond_the_memory_coarser_codes_are_measured(tmp_path, small, monkeypat
     collection, *_ = publish(Home(tmp_path / "strict"), budget)
     choice = collection.open_snapshot().index_choices["images"]
     assert choice["kind"] == "exact" and choice["why"].startswith("SQ8 finds only 0.9")
-    monkeypatch.setattr(storage.vector_index.selection, "WANTED", 0.9)
+    monkeypatch.setattr(storage.vector_index.selection, "WANTED_RECALL", 0.9)
     collection, photos, _ = publish(Home(tmp_path / "lax"), budget)
     choice = collection.open_snapshot().index_choices["images"]
     assert (choice["kind"], choice["factory"]) == ("approximate", "SQ8")
@@ -329,8 +333,8 @@ def test_beyond_the_memory_coarser_codes_are_measured(tmp_path, small, monkeypat
     assert file.stat().st_size < photos.size * 2
 
 
-def test_what_was_chosen_may_be_missing_and_not_damaged(tmp_path):
-    """An index that was written before there was a choice is exact."""
+def test_the_description_of_an_index_may_be_missing_but_not_damaged(tmp_path):
+    """An index without a description is older than approximate indexes: it is exact."""
     collection, photos, texts = publish(Home(tmp_path), IndexBudget())
     description = collection.folder / "index" / "1" / "index.json"
     description.write_text(json.dumps({"images": {"kind": "exact"}}))
@@ -351,8 +355,8 @@ def two_threads():
     faiss.omp_set_num_threads(before)
 
 
-def seen_by(index, monkeypatch):
-    """The numbers of threads with which FAISS searches an index from now on."""
+def recorded_threads(index, monkeypatch):
+    """A list that gets the number of threads of each FAISS search from now on."""
     seen, search = [], type(index._index).search
     monkeypatch.setattr(
         type(index._index),
@@ -366,7 +370,7 @@ def seen_by(index, monkeypatch):
 def test_one_query_takes_one_thread_and_many_after_it_all(two_threads, monkeypatch, factory):
     photos, texts = photos_and_texts(800)
     index = filled(ApproximateIndex(DIM, factory) if factory else FaissFlatIndex(DIM), photos)
-    seen = seen_by(index, monkeypatch)
+    seen = recorded_threads(index, monkeypatch)
 
     index.search(texts[:1], 5)
     assert seen[0] == 1 and faiss.omp_get_max_threads() == 2
@@ -375,7 +379,7 @@ def test_one_query_takes_one_thread_and_many_after_it_all(two_threads, monkeypat
     assert set(seen) == {2}
 
 
-def test_a_search_that_fails_puts_the_threads_back(two_threads, monkeypatch):
+def test_a_search_that_fails_restores_the_number_of_threads(two_threads, monkeypatch):
     index = filled(FaissFlatIndex(DIM), photos_and_texts(20)[0])
     monkeypatch.setattr(type(index._index), "search", Mock(side_effect=RuntimeError))
     with pytest.raises(RuntimeError):
@@ -388,7 +392,7 @@ def test_an_index_is_tuned_with_all_threads(two_threads, tmp_path, monkeypatch):
     photos, texts = photos_and_texts(3000)
     rows, exact = VectorRows([(np.arange(1, 3001), photos, np.arange(3000))]), filled(FaissFlatIndex(DIM), photos)
     storage.vector_index.selection._least_ms(exact, texts[:3])
-    seen = seen_by(exact, monkeypatch)
+    seen = recorded_threads(exact, monkeypatch)
 
     tuned_index(tmp_path / "index", "IVF16,SQfp16", rows, exact, texts[:200])
 

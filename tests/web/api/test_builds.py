@@ -1,4 +1,4 @@
-"""Builds that are started, watched and cancelled over HTTP."""
+"""Builds over HTTP: started, watched and cancelled."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def until(client, run_id, *states):
 
 
 def slowly(monkeypatch, photos):
-    """From now on a build has twelve photos more to encode, four at a time, and takes a minute for each four."""
+    """Give builds twelve more photos to encode, four at a time, with a minute for each four."""
     for number in range(12):
         save_photo(photos / f"{number}.png", (number, 20 * number, 90))
     monkeypatch.setenv("PANOPTES_FAKE_SECONDS", "60")
@@ -107,8 +107,8 @@ def test_the_sources_are_listed_with_how_they_were_opened(client, photos, tmp_pa
 
 
 def test_a_source_is_opened_as_it_was_before():
-    told = {"format": "coco", "captions": ["/a.json", "/b.json"], "languages": ["zh"], "limit": 5, "keep_missing": True}
-    assert source_options(told) == ["--format", "coco", "--captions", "/a.json", "--captions", "/b.json", "--lang", "zh",
+    recorded = {"format": "coco", "captions": ["/a.json", "/b.json"], "languages": ["zh"], "limit": 5, "keep_missing": True}
+    assert source_options(recorded) == ["--format", "coco", "--captions", "/a.json", "--captions", "/b.json", "--lang", "zh",
                                   "--limit", "5", "--keep-missing"]  # fmt: skip
     assert source_options({"format": None, "captions": [], "languages": [], "limit": None, "keep_missing": False}) == []
 
@@ -128,7 +128,7 @@ def test_a_path_that_only_begins_like_a_source_is_none(client, photos):
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"source": 1}', b'{"source": null}', b'"/photos"', b"\xff"])
-def test_what_names_no_source_is_400(client, body):
+def test_a_request_without_a_source_is_400(client, body):
     refused = client.post(BUILDS, data=body, content_type="application/json")
     assert refused.status_code == 400 and refused.json["detail"].startswith("No source was named")
 
@@ -192,7 +192,7 @@ def test_a_build_of_another_process_is_watched_and_not_cancelled(client, home, p
     assert home.catalog.run("default", theirs).state == "running"
 
 
-def test_why_a_build_failed_is_said(client, home, photos):
+def test_a_failed_build_has_its_problem(client, home, photos):
     (photos.parent / "french.json").unlink()
     ended = until(client, start(client, photos).json["run_id"], "failed")
     assert "french.json" in ended["problem"] and "\n" not in ended["problem"]
@@ -210,7 +210,7 @@ def test_a_build_ends_with_the_server(client, home, builds, photos, monkeypatch)
     slowly(monkeypatch, photos)
     run_id = start(client, photos).json["run_id"]
     process = builds._latest.process
-    builds.close(patience_s=0.5)
+    builds.close(timeout_s=0.5)
     assert process.poll() is not None and home.catalog.run("default", run_id).state == "interrupted"
     builds.close()
     with locked(home.collection("default").folder):
@@ -227,13 +227,13 @@ def test_an_unknown_run_is_404(client, run_id, method):
 @pytest.mark.parametrize("name", ["nothing", "..", "a" * 99, "%00"])
 def test_an_unknown_collection_is_404(client, name):
     base = f"/api/v1/collections/{name}"
-    asked = [("GET", "builds"), ("POST", "builds"), ("GET", "builds/1"), ("DELETE", "builds/1"), ("GET", "failures")]
-    for method, path in asked:
+    requests = [("GET", "builds"), ("POST", "builds"), ("GET", "builds/1"), ("DELETE", "builds/1"), ("GET", "failures")]
+    for method, path in requests:
         refused = client.open(f"{base}/{path}", method=method, json={"source": "/"} if method == "POST" else None)
         assert refused.status_code == 404 and refused.mimetype == PROBLEM
 
 
-def test_what_could_not_be_read_is_listed(client, home, photos):
+def test_files_that_could_not_be_read_are_listed(client, home, photos):
     assert client.get("/api/v1/collections/default/failures").json == {"collection": "default", "total": 0, "failures": []}
     for name in ("blue", "green"):
         (photos / f"{name}.png").write_text("no photo")
@@ -258,7 +258,7 @@ def test_a_server_that_was_given_no_editor_builds_nothing(home, photos):
 
 
 def forms(page):
-    """Where each form of the page with a button of this kind leads to."""
+    """The addresses of the forms of a page."""
     return re.findall(r'<form method="post" action="(/collection/[^"]*)">', page)
 
 
@@ -279,7 +279,7 @@ def test_the_page_brings_a_source_up_to_date_and_stops_it(client, home, photos, 
     assert forms(client.get("/collection").text) == ["/collection/builds"]
 
 
-def test_the_page_says_why_nothing_was_begun_or_what_went_wrong(client, home, photos):
+def test_the_page_shows_why_a_build_did_not_start_or_failed(client, home, photos):
     unknown = client.post("/collection/builds", data={"source": "/etc"})
     assert unknown.status_code == 422 and "That can&#39;t be done now" in unknown.text and str(photos) in unknown.text
     assert client.post("/collection/builds/99/stop").status_code == 404
@@ -322,11 +322,11 @@ def test_a_rebuild_that_was_interrupted_is_not_dropped_by_what_comes_over_http(c
     assert sorted(path.name for path in (collection.folder / "segments").iterdir()) == files
 
 
-def test_no_run_has_a_number_that_no_database_can_hold(client):
+def test_a_run_id_too_large_for_the_database_is_404(client):
     assert client.post("/collection/builds/99999999999999999999/stop").status_code == 404
 
 
-def test_a_source_that_cannot_be_written_down_is_unknown(client):
+def test_a_source_that_is_no_valid_text_is_unknown(client):
     refused = client.post(BUILDS, data='{"source": "\\ud800"}', content_type="application/json")
 
     assert refused.status_code == 422 and refused.mimetype == PROBLEM
@@ -345,7 +345,7 @@ def test_a_server_ends_at_once_while_a_start_waits_for_the_process_before(home, 
         second = pool.submit(builds.start, "default", str(photos))
         time.sleep(0.3)
         began = time.monotonic()
-        builds.close(patience_s=1)
+        builds.close(timeout_s=1)
         assert time.monotonic() - began < 10
         with pytest.raises(Busy):
             second.result()
@@ -353,12 +353,12 @@ def test_a_server_ends_at_once_while_a_start_waits_for_the_process_before(home, 
 
 
 def test_a_build_that_begins_while_the_server_ends_ends_with_it(home, builds, photos, monkeypatch):
-    asked, go_on = Event(), Event()
-    monkeypatch.setattr(build_runner, "check_free", lambda *_: (asked.set(), go_on.wait(SECONDS)))
+    checked, go_on = Event(), Event()
+    monkeypatch.setattr(build_runner, "check_free", lambda *_: (checked.set(), go_on.wait(SECONDS)))
     with ThreadPoolExecutor() as pool:
         begun = pool.submit(builds.start, "default", str(photos))
-        assert asked.wait(SECONDS) and not builds.is_running(2)
-        builds.close(patience_s=0.1)
+        assert checked.wait(SECONDS) and not builds.is_running(2)
+        builds.close(timeout_s=0.1)
         go_on.set()
         with pytest.raises(Busy):
             begun.result()

@@ -1,4 +1,4 @@
-"""Photos that are added and deleted over HTTP."""
+"""Photos over HTTP: added and deleted."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_photo_is_added_and_found(client, home):
     assert verify(home, "default")["problems"] == []
 
 
-def test_what_was_changed_is_found_so_however_long_the_next_version_takes_to_open(client, monkeypatch):
+def test_a_change_is_found_at_once_however_long_the_next_version_takes_to_open(client, monkeypatch):
     assert client.get("/api/v1/search?q=purple&mode=lexical").json["total"] == 0
     monkeypatch.setattr("storage.snapshot_cache.PATIENCE_S", 0.0)
     made = search.retrieval.lexical.CaptionWords
@@ -97,7 +97,7 @@ def test_what_was_changed_is_found_so_however_long_the_next_version_takes_to_ope
 @pytest.mark.parametrize(
     ("kind", "ending"), [("PNG", ".png"), ("WEBP", ".webp"), ("TIFF", ".tif"), ("GIF", ".gif"), ("BMP", ".bmp")]
 )
-def test_a_file_is_named_by_what_it_is(client, home, kind, ending):
+def test_the_ending_of_a_file_is_that_of_its_content(client, home, kind, ending):
     buffer = io.BytesIO()
     photo(PURPLE).save(buffer, kind)
     assert add(client, buffer.getvalue()).status_code == 201
@@ -121,7 +121,7 @@ def test_the_language_may_be_named(client, home):
     assert captions_of(home, added.json["id"]) == [("de", "ein lila Haus")]
 
 
-def test_what_is_there_already_is_not_added_again(client, home):
+def test_a_photo_that_is_there_already_is_not_added_again(client, home):
     first = add(client, caption="a purple wall")
     again = add(client, caption="a purple wall")
     assert (again.status_code, again.json) == (200, first.json | {"existed": True})
@@ -133,7 +133,7 @@ def test_what_is_there_already_is_not_added_again(client, home):
     assert client.get("/api/v1/status").json["images"] == 7 and len(uploads(home)) == 1
 
 
-def test_a_photo_that_a_source_has_is_not_kept_once_more(client, home, tmp_path):
+def test_a_photo_that_a_source_has_is_not_stored_again(client, home, tmp_path):
     collection = home.collection("default")
     red, content = ids_by_name(collection)["red"], (tmp_path / "photos" / "red.jpg").read_bytes()
     assert add(client, content).json == {"id": red, "version": 1, "existed": True, "thumbnail_url": f"/thumbnails/{red}",
@@ -144,7 +144,7 @@ def test_a_photo_that_a_source_has_is_not_kept_once_more(client, home, tmp_path)
 
 
 @pytest.mark.parametrize("change", ["gone", "other"])
-def test_a_photo_whose_file_is_no_longer_what_it_was_is_kept_with_what_was_said_of_it(client, home, tmp_path, change):
+def test_a_photo_whose_file_is_gone_or_changed_is_stored_with_its_captions(client, home, tmp_path, change):
     file = tmp_path / "photos" / "red.jpg"
     content = file.read_bytes()
     file.unlink()
@@ -159,7 +159,7 @@ def test_a_photo_whose_file_is_no_longer_what_it_was_is_kept_with_what_was_said_
 
 
 @pytest.mark.parametrize("content", [b"not a photo", b"<svg xmlns='http://www.w3.org/2000/svg'/>", jpeg("red")[:200]])
-def test_what_is_no_photo_is_not_added(client, home, content):
+def test_a_file_that_is_no_photo_is_not_added(client, home, content):
     refused = add(client, content)
     assert refused.status_code == 400 and refused.mimetype == PROBLEM and "the uploaded photo" in refused.json["detail"]
     assert uploads(home) == [] and home.catalog.failures("default") == [] and home.collection("default").manifest.version == 1
@@ -266,7 +266,7 @@ def test_a_deleted_photo_is_not_found_any_more(client, home, tmp_path):
     assert (tmp_path / "photos" / "red.jpg").exists()
 
 
-def test_a_deleted_upload_can_be_had_back_until_it_is_compacted(client, home):
+def test_a_deleted_upload_comes_back_by_rollback_until_it_is_compacted(client, home):
     image_id = add(client).json["id"]
     client.delete(f"/api/v1/images/{image_id}")
     assert len(uploads(home)) == 1
@@ -287,7 +287,7 @@ def test_an_unknown_photo_is_404(client, home, image_id):
     assert home.collection("default").manifest.version == 1
 
 
-def test_what_an_interrupted_run_encoded_is_not_lost_by_deleting(client, home, tmp_path):
+def test_deleting_keeps_what_an_interrupted_run_encoded(client, home, tmp_path):
     save_photo(tmp_path / "more" / "purple.png", PURPLE)
 
     class Interrupted(FakeEncoder):
@@ -316,7 +316,7 @@ STEPS = st.lists(st.one_of(st.tuples(COLOURS, st.sets(st.sampled_from("abc"))), 
 @given(STEPS)
 @settings(max_examples=15)
 def test_the_collection_is_what_was_added_and_not_deleted(steps):
-    """Whatever the order: a photo is there once, with all that was said of it since it came."""
+    """In any order of steps, a photo is there once, with all captions since it was added."""
     with tempfile.TemporaryDirectory() as folder:
         home = Home(folder)
         client, there, ids = serving(home), {}, {}

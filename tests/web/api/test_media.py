@@ -43,7 +43,7 @@ def test_the_original_comes_as_it_is(client, gallery, name, kind):
     assert response.data == path_of(gallery, name).read_bytes()
 
 
-def test_what_browsers_cannot_show_comes_as_its_thumbnail(client, gallery):
+def test_a_format_that_browsers_cannot_show_comes_as_its_thumbnail(client, gallery):
     response = client.get(f"/images/{ids_by_name(gallery)['e']}")
 
     assert response.mimetype == "image/jpeg"
@@ -65,7 +65,7 @@ def test_thumbnails_are_small_jpegs(client, gallery):
 
 
 @pytest.mark.parametrize("kind", ["images", "thumbnails"])
-def test_what_has_not_changed_is_not_sent_again(client, gallery, kind):
+def test_an_unchanged_photo_is_not_sent_again(client, gallery, kind):
     address = f"/{kind}/{ids_by_name(gallery)['a']}"
     etag = client.get(address).headers["ETag"]
 
@@ -82,7 +82,7 @@ def test_only_ids_of_the_collection_are_served(client, kind, wrong):
     assert response.status_code == 404 and response.mimetype == "text/html"
 
 
-def test_a_photo_that_was_moved_away_is_said(client, gallery):
+def test_a_photo_that_was_moved_away_is_404_with_a_remedy(client, gallery):
     path_of(gallery, "a").unlink()
 
     response = client.get(f"/images/{ids_by_name(gallery)['a']}")

@@ -1,18 +1,21 @@
-"""The API's document is made of the code: routes, parameters, errors, and types that the answers are held to."""
+"""The API's document: made of routes, parameters and errors, and of types that the answers are held to."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
+from typing import get_args, get_type_hints
 
 import pytest
 from flask import Flask
 from jsonschema_rs import ValidationError
 
+from search.query.query import MODES
 from search.query.terms import Term
 from search.result import CaptionHit, CaptionText, ImageHit
+from search.retrieval.calibration import WORDS
 from storage import Home, VersionRecord
-from storage.catalog.catalog import RunRecord
+from storage.catalog.catalog import DONE, FAILED, INTERRUPTED, RUNNING, STARTING, RunRecord
 from tests.support.documented import assert_documented, the_document, validate
 from tests.support.fakes import FakeEncoder
 from tests.support.galleries import build_gallery
@@ -22,7 +25,7 @@ from web.api.openapi import document
 from web.api.spec import Answer, describe
 from web.error_handlers import PROBLEM
 from web.errors import Busy, NotKept, TooLarge
-from web.parameters import OPTIONS, Text, Whole, api_options
+from web.parameters import OPTIONS, IntegerWithDefault, Text, api_options
 
 
 @pytest.fixture
@@ -36,19 +39,19 @@ def client(app):
     return app.test_client()
 
 
-def test_an_operation_is_made_of_what_stands_beside_its_view():
+def test_an_operation_is_made_of_the_description_of_its_view():
     app = Flask("described")
 
     @app.post("/api/v1/albums/<name>")
     @describe(
         Answer(201, "It is there now", schemas.State),
-        takes=(Text("name", "What it is called", 40), Whole("most", "How many at most", 1, 9, 5)),
+        takes=(Text("name", "What it is called", 40), IntegerWithDefault("most", "How many at most", 1, 9, 5)),
         problems=(Busy, NotKept, TooLarge),
     )
     def add_an_album(name):
         """Make an album.
 
-        This is not for who asks."""
+        This is not for users of the API."""
 
     made = document(app)["paths"]["/api/v1/albums/{name}"]["post"]
 
@@ -82,14 +85,14 @@ def test_every_route_for_programs_is_described_and_no_page(app):
     assert routes == described
 
 
-def test_names_of_operations_and_what_is_referred_to_are_there_once():
+def test_operation_ids_are_unique_and_references_exist():
     text = repr(the_document())
     names = [one["operationId"] for methods in the_document()["paths"].values() for one in methods.values()]
     assert len(names) == len(set(names))
     assert set(re.findall(r"#/components/schemas/(\w+)", text)) <= set(the_document()["components"]["schemas"])
 
 
-def test_what_is_described_is_what_is_answered(client, tmp_path):
+def test_answers_are_as_described(client, tmp_path):
     catalog = Home(tmp_path / "var").catalog
     catalog.record_version("default", VersionRecord(1, "fake000000000001", 6, 10, "2026-05-01T10:00:00+00:00"))
     catalog.update_run(catalog.start_run("default", "/photos", 7), done=3)
@@ -126,12 +129,21 @@ def test_an_answer_of_another_shape_would_be_noticed(client, spoil):
     (schemas.Caption, CaptionText, set()), (schemas.Term, Term, set()), (schemas.Version, VersionRecord, set()),
     (schemas.Run, RunRecord, set()), (schemas.Build, RunRecord, {"collection", "cancellable", "problem"}),
 ])  # fmt: skip
-def test_types_of_answers_have_the_fields_of_what_they_are_made_of(schema, kind, added):
+def test_schemas_have_the_fields_of_the_classes_that_answers_are_made_of(schema, kind, added):
     assert set(schema.__struct_fields__) == {field.name for field in dataclasses.fields(kind)} | added
 
 
+@pytest.mark.parametrize(("schema", "field", "words"), [
+    (schemas.Run, "state", (STARTING, RUNNING, DONE, FAILED, INTERRUPTED)), (schemas.ImageResult, "mode", MODES),
+    (schemas.ImageResult, "relevance", (*WORDS, None)),
+])  # fmt: skip
+def test_the_words_of_a_schema_are_those_that_the_code_answers_with(schema, field, words):
+    literal = get_type_hints(schema)[field]
+    assert set(get_args(literal)) == set(words)
+
+
 class Recorder(dict):
-    """Parameters that note which of them were asked for."""
+    """Parameters that record which of them are read."""
 
     def get(self, name, default=None):
         self[name] = ""

@@ -96,7 +96,7 @@ def test_words_and_photos_together(client, gallery):
 
 
 @pytest.mark.parametrize(("offset", "word"), [(2.0, "strong"), (-2.0, "weak"), (-9.0, "none")])
-def test_how_well_the_best_fits(tmp_path, gallery, offset, word):
+def test_relevance_is_that_of_the_best_hit(tmp_path, gallery, offset, word):
     encoder = FakeEncoder(config=FakeConfig(match_calibration=(1.0, 0.0, offset)))
     client = create_app(Home(tmp_path / "var"), encoder).test_client()
 
@@ -133,7 +133,7 @@ def test_with_a_budget_pages_go_by_cursor(client):
     assert client.get("/api/v1/search?q=red&budget_ms=soon").json["detail"].startswith("budget_ms is 'soon'")
 
 
-def test_what_is_asked_again_says_so(client):
+def test_a_repeated_query_is_marked_as_cached(client):
     first, second = (client.get("/api/v1/search?q=red") for _ in range(2))
     assert "cached" not in first.json["took_ms"] and "cached" in second.json["took_ms"]
     assert second.json["hits"] == first.json["hits"]
@@ -148,7 +148,7 @@ def test_a_hit_says_which_of_its_captions_fits_best(client, gallery):
     assert black["best_caption"] is None and black["rerank_rank"] == 1 and black["rerank_score"] == black["score"]
 
 
-def test_where_words_are_seen(client, gallery):
+def test_an_explanation_has_a_heat_map_for_each_word(client, gallery):
     red = ids_by_name(gallery)["red"]
     response = client.get("/api/v1/explain", query_string={"q": "red wall", "id": red})
 
@@ -161,13 +161,13 @@ def test_where_words_are_seen(client, gallery):
     ("id=1", 400, "Nothing to search for"), ("q=red", 400, "There is no photo to explain: give its id."),
     ("q=red&id=x", 400, "id is 'x'"), ("q=red&id=4711", 404, "4711"), ("q=@1&id=1", 400, "Only a sentence can be shown"),
 ])  # fmt: skip
-def test_what_cannot_be_explained_is_said(client, what, status, says):
+def test_a_query_that_cannot_be_explained_is_an_error(client, what, status, says):
     response = client.get(f"/api/v1/explain?{what}")
     assert response.status_code == status and says in response.json["detail"]
     assert_documented(response, "/api/v1/explain")
 
 
-def test_a_model_that_cannot_say_where_it_looks_says_so(tmp_path, gallery):
+def test_a_model_without_attention_maps_is_an_error(tmp_path, gallery):
     client = create_app(Home(tmp_path / "var"), FakeEncoder(config=FakeConfig(token_grid=None))).test_client()
     response = client.get("/api/v1/explain?q=red&id=1")
     assert response.status_code == 400 and response.json["detail"].startswith("fake can't show where")
@@ -311,7 +311,7 @@ def test_an_index_of_other_weights_is_503(tmp_path, gallery):
     assert_documented(response, "/api/v1/search")
 
 
-def test_what_we_did_not_foresee_is_a_500_without_details(app, monkeypatch):
+def test_an_unexpected_error_is_a_500_without_details(app, monkeypatch):
     def fail(*_):
         raise RuntimeError("secret of the house")
 
@@ -323,7 +323,7 @@ def test_what_we_did_not_foresee_is_a_500_without_details(app, monkeypatch):
     assert "secret" not in response.text and response.mimetype == PROBLEM
 
 
-def test_what_is_not_there_is_json_too(client):
+def test_an_unknown_address_is_json_too(client):
     assert client.get("/api/v1/nothing").status_code == 404
     assert client.get("/api/v1/nothing").json["type"] == "urn:panoptes:problem:not-found"
     refused = client.put("/api/v1/search")
@@ -332,8 +332,8 @@ def test_what_is_not_there_is_json_too(client):
 
 def test_the_examples_in_the_documentation_are_real(tmp_path, gallery):
     home = Home(tmp_path / "var")
-    told = {"format": None, "captions": [], "languages": [], "limit": None, "keep_missing": False}
-    home.catalog.finish_run(home.catalog.start_run("default", "/photos", 6, told), "done")
+    recorded = {"format": None, "captions": [], "languages": [], "limit": None, "keep_missing": False}
+    home.catalog.finish_run(home.catalog.start_run("default", "/photos", 6, recorded), "done")
     builds = CommandBuilds(home, command=(sys.executable, "-c", "import time; time.sleep(60)"))
     client = create_app(home, FakeEncoder(), editor=HomeEditor(home, builds)).test_client()
 
@@ -350,7 +350,7 @@ def test_the_examples_in_the_documentation_are_real(tmp_path, gallery):
 
 
 def run(client, command: str):
-    """What a client answers in curl's place; of a file any will do."""
+    """The answer of a test client to a curl command; every file is replaced by one photo."""
     data, headers, method, arguments = {}, {}, "GET", iter(shlex.split(command)[1:])
     for argument in arguments:
         if argument == "-F":

@@ -1,4 +1,4 @@
-"""Where words are seen, laid over the photo: what lies where."""
+"""Attention overlays: their parts and their shades."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from search import Explanation
-from web.pages.attention_overlay import attention_overlays, seen_part
+from web.pages.attention_overlay import AttentionOverlay, attention_overlays, seen_part
 
 SIDES = st.integers(1, 5000)
 
@@ -20,12 +20,12 @@ def explained(heat, words=(), preprocessing="squash") -> Explanation:
     return Explanation(1, 1, "a red bus", 0.5, preprocessing, np.array(heat, float), list(words), [])
 
 
-def shade(look) -> np.ndarray:
-    """How dark a look makes each of its places, 0 to 255."""
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(look.data.partition(",")[2]))).getchannel("A"))
+def shade(overlay: AttentionOverlay) -> np.ndarray:
+    """The opacity of an overlay's PNG, uint8 [h, w]."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(overlay.data.partition(",")[2]))).getchannel("A"))
 
 
-def test_what_was_looked_at_stays_bright():
+def test_the_part_with_most_attention_stays_bright():
     alpha = shade(attention_overlays(explained([[0, 0, 0], [0, 0, 1], [0, 0, 0]]), 900, 300)[0])
 
     assert alpha.shape == (32, 32)
@@ -35,20 +35,20 @@ def test_what_was_looked_at_stays_bright():
 
 def test_the_sentence_comes_first_then_its_words():
     heat = np.eye(2)
-    looks = attention_overlays(explained(heat, [("a", heat), ("bus", heat)]), 40, 30)
+    overlays = attention_overlays(explained(heat, [("a", heat), ("bus", heat)]), 40, 30)
 
-    assert [look.word for look in looks] == [None, "a", "bus"]
-    assert [look.word for look in attention_overlays(explained(heat, [("bus", heat)]), 40, 30)] == [None]
+    assert [overlay.word for overlay in overlays] == [None, "a", "bus"]
+    assert [overlay.word for overlay in attention_overlays(explained(heat, [("bus", heat)]), 40, 30)] == [None]
 
 
 def test_a_squashed_photo_was_seen_whole():
     assert seen_part("squash", 640, 480) == ((0, 0, 640, 480), ())
 
 
-def test_of_a_cropped_one_the_sides_are_dark():
-    (look,) = attention_overlays(explained(np.ones((7, 7)), preprocessing="center_crop"), 640, 480)
+def test_the_sides_of_a_cropped_photo_are_dark():
+    (overlay,) = attention_overlays(explained(np.ones((7, 7)), preprocessing="center_crop"), 640, 480)
 
-    assert look.box == (80, 0, 480, 480) and look.outside == ((0, 0, 80, 480), (560, 0, 80, 480))
+    assert overlay.box == (80, 0, 480, 480) and overlay.outside == ((0, 0, 80, 480), (560, 0, 80, 480))
 
 
 @given(SIDES, SIDES, st.sampled_from(["squash", "center_crop", "resize_crop"]))

@@ -54,7 +54,7 @@ def test_parts_put_together_are_the_filter_again(parts):
 
 
 @given(st.text(alphabet="ab=1 ()'\"`andor", max_size=40))
-def test_no_text_breaks_it_and_what_can_be_read_stays_readable(where):
+def test_any_text_has_chips_and_valid_filters_stay_valid(where):
     assume(where.strip())
     parts = conjuncts(where)
     try:
@@ -65,7 +65,7 @@ def test_no_text_breaks_it_and_what_can_be_read_stays_readable(where):
         parse_filter(part)
 
 
-def test_what_is_suggested_is_added_once():
+def test_a_suggestion_is_added_once():
     (first, added), *_ = suggestions("width >= 640 or height >= 640")
     assert first == "landscape" and added == "(width >= 640 or height >= 640) and width > height"
     assert len(suggestions(None)) == len(SUGGESTED)

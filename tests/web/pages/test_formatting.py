@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from web.errors import BadParameter
 from web.pages import formatting
-from web.parameters import Whole, search_options
+from web.parameters import IntegerWithDefault, search_options
 
 
 def test_a_tile_has_the_photos_own_ratio():
@@ -55,7 +55,7 @@ def test_evenly_takes_in_order_and_no_more(values, most):
     assert [value for value in values if value in set(chosen)] == chosen
 
 
-def test_what_a_request_does_not_say_is_as_given():
+def test_a_missing_top_has_the_given_default():
     assert search_options({}, top=24) == {
         "to": "images", "top": 24, "rerank": 32, "mode": "vector", "where": None, "offset": 0, "cursor": None, "fold": None,
     }  # fmt: skip
@@ -65,7 +65,7 @@ def test_what_a_request_does_not_say_is_as_given():
 @given(st.text(max_size=60))
 def test_a_number_is_within_its_range_or_refused(raw):
     try:
-        number = Whole("n", "", 1, 500, 3).read({"n": raw})
+        number = IntegerWithDefault("n", "", 1, 500, 3).read({"n": raw})
     except BadParameter as refused:
         assert "must be a whole number from 1 to 500" in str(refused)
     else:

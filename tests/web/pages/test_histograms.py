@@ -11,7 +11,7 @@ SIDES = st.integers(1, 20_000)
 
 
 @given(st.lists(st.tuples(SIDES, SIDES), max_size=30))
-def test_every_photo_is_in_one_class(sizes):
+def test_every_photo_is_in_one_bin(sizes):
     widths, heights = np.array(sizes, np.int32).reshape(-1, 2).T
 
     for counts in (size_counts(widths, heights), shape_counts(widths, heights)):
@@ -24,7 +24,7 @@ def test_every_photo_is_in_one_class(sizes):
     [(100, 100, "< 0.3 MP", "0.95–1.05"), (1000, 1000, "1–2 MP", "0.95–1.05"), (6000, 4000, "≥ 16 MP", "≥ 1.5"),
      (50_000, 50_000, "≥ 16 MP", "0.95–1.05"), (100, 1000, "< 0.3 MP", "< 0.67")],
 )  # fmt: skip
-def test_classes(width, height, size, shape):
+def test_bins(width, height, size, shape):
     sides = np.array([width], np.int32), np.array([height], np.int32)
     assert dict(size_counts(*sides))[size] == dict(shape_counts(*sides))[shape] == 1
 

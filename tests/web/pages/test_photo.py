@@ -43,20 +43,20 @@ def links(page: str, relation: str) -> list[str]:
 def test_a_photo_by_itself(client, ids):
     page = client.get(f"/photo/{ids['green']}").text
 
-    told = text_of(page)
-    for said in ("a green meadow", "绿色的草地", "64 × 96", "green.jpg", "Captions of the collection that fit", "its own"):
-        assert said in told
+    text = text_of(page)
+    for phrase in ("a green meadow", "绿色的草地", "64 × 96", "green.jpg", "Captions of the collection that fit", "its own"):
+        assert phrase in text
     assert f'src="/images/{ids["green"]}" width="64" height="96"' in page
-    assert "Why it was found" not in told and f'href="/similar/{ids["green"]}"' in page
+    assert "Why it was found" not in text and f'href="/similar/{ids["green"]}"' in page
 
 
-def test_a_photo_that_was_found_says_why_and_leads_on(client, ids):
+def test_a_found_photo_shows_why_and_links_to_its_neighbours(client, ids):
     results = client.get("/?q=red&rerank=3").text
     address = next(a.replace("&amp;", "&") for a in re.findall(r'href="(/photo/[^"]+)"', results))
     page = client.get(address).text
 
-    told = text_of(page)
-    assert "Strong match: 95 % likely to fit" in told and "In the end 1" in told
+    text = text_of(page)
+    assert "Strong match: 95 % likely to fit" in text and "In the end 1" in text
     assert 'href="/?q=red&amp;rerank=3" data-back' in page
     after = client.get(links(page, "next")[0]).text
     assert links(after, "prev")[0].startswith(f"/photo/{ids['red']}?") and "In the end 2" in text_of(after)
@@ -64,34 +64,34 @@ def test_a_photo_that_was_found_says_why_and_leads_on(client, ids):
 
 
 @pytest.mark.parametrize("at", ["", "&at=1", "&at=5", "&at=999"])
-def test_the_place_is_found_wherever_the_address_says_it_is(client, ids, at):
+def test_the_rank_is_found_whatever_rank_the_address_has(client, ids, at):
     results = client.get("/api/v1/search?q=red").json["hits"]
     hit = next(hit for hit in results if hit["id"] == ids["white"])
 
     assert f"In the end {hit['rank']} {hit['score']:.3f}" in text_of(client.get(f"/photo/{ids['white']}?q=red{at}").text)
 
 
-def test_what_the_filter_leaves_out_was_not_found(client, ids):
-    told = text_of(client.get(f"/photo/{ids['red']}?q=red&where=width+>+100").text)
-    assert "does not lead to this photo" in told
+def test_a_photo_that_the_filter_leaves_out_was_not_found(client, ids):
+    text = text_of(client.get(f"/photo/{ids['red']}?q=red&where=width+>+100").text)
+    assert "does not lead to this photo" in text
 
 
-def test_below_the_last_page_only_the_similarity_is_told(client, monkeypatch):
+def test_below_the_last_page_only_the_similarity_is_shown(client, monkeypatch):
     last = client.get("/api/v1/search?q=red").json["hits"][-1]["id"]
     monkeypatch.setattr("web.pages.photo.MOST_TOP", 2)
-    told = text_of(client.get(f"/photo/{last}?q=red").text)
-    assert "Not among the first 500 results" in told and "In the end" not in told
+    text = text_of(client.get(f"/photo/{last}?q=red").text)
+    assert "Not among the first 500 results" in text and "In the end" not in text
 
 
 @pytest.mark.parametrize("mode", ["lexical", "hybrid", "vector"])
 def test_every_mode_is_explained(client, ids, mode):
-    told = text_of(client.get(f"/photo/{ids['red']}?q=red&mode={mode}").text)
+    text = text_of(client.get(f"/photo/{ids['red']}?q=red&mode={mode}").text)
 
-    assert ("Words of its captions" in told) == (mode != "vector")
-    assert ("similarity of the vectors" in told) == (mode != "lexical")
+    assert ("Words of its captions" in text) == (mode != "vector")
+    assert ("similarity of the vectors" in text) == (mode != "lexical")
 
 
-def test_a_photo_that_was_found_shows_where_its_words_are_seen(client, ids):
+def test_a_found_photo_has_an_overlay_for_each_word(client, ids):
     page = client.get(f"/photo/{ids['red']}?q=a+red+wall").text
 
     assert "Where its words are seen" in page and page.count('<svg id="shade-') == 1
@@ -99,11 +99,11 @@ def test_a_photo_that_was_found_shows_where_its_words_are_seen(client, ids):
 
 
 @pytest.mark.parametrize("query", ["", "?like=2"])
-def test_without_words_nothing_is_shown_in_the_photo(client, ids, query):
+def test_without_words_there_are_no_overlays(client, ids, query):
     assert "Where its words are seen" not in client.get(f"/photo/{ids['red']}{query}").text
 
 
-def test_a_model_that_cannot_say_where_it_looks_shows_none(tmp_path, gallery, ids):
+def test_a_model_without_attention_maps_shows_no_overlays(tmp_path, gallery, ids):
     client = create_app(Home(tmp_path / "var"), FakeEncoder(config=FakeConfig(token_grid=None))).test_client()
 
     page = client.get(f"/photo/{ids['red']}?q=red")
@@ -125,28 +125,28 @@ def test_found_by_a_photo_and_words(client, ids):
 
 
 @pytest.mark.parametrize("path", ["/photo/4711", "/photo/" + "9" * 30, "/photo/1?sent=gone", "/photo/1?like=4711", "/photo/-1"])
-def test_what_is_not_there_is_404(client, path):
+def test_an_unknown_photo_is_404(client, path):
     assert client.get(path).status_code == 404
 
 
 @pytest.mark.parametrize("query", ["q=red&at=many", "like=x", "q=-red", "q=red&where=(", "q=red&rerank=900"])
-def test_what_cannot_be_asked_is_400(client, query):
+def test_a_bad_query_is_400(client, query):
     assert client.get(f"/photo/1?{query}").status_code == 400
 
 
 def test_while_the_model_loads_the_photo_is_there(tmp_path, gallery):
     import threading
 
-    held = threading.Event()
-    client = create_app(Home(tmp_path / "var"), lambda: held.wait(10) and FakeEncoder()).test_client()
+    may_load = threading.Event()
+    client = create_app(Home(tmp_path / "var"), lambda: may_load.wait(10) and FakeEncoder()).test_client()
 
     page = client.get("/photo/1?q=red")
 
     assert page.status_code == 200 and "Its captions" in page.text
-    held.set()
+    may_load.set()
 
 
-def test_the_collection_says_what_it_holds_and_what_went_wrong(tmp_path, gallery, client):
+def test_the_page_of_the_collection_shows_counts_failures_and_runs(tmp_path, gallery, client):
     catalog = Home(tmp_path / "var").catalog
     catalog.record_version("default", VersionRecord(1, "fake000000000001", 6, 10, "2026-05-01T10:00:00+00:00"))
     bad = FileRecord("/photos/<b>.jpg", "/photos", "failed", reason="damaged", sentence="/photos/<b>.jpg is damaged")
@@ -155,9 +155,9 @@ def test_the_collection_says_what_it_holds_and_what_went_wrong(tmp_path, gallery
 
     page = client.get("/collection").text
 
-    told = text_of(page)
-    for said in ("6 photos", "10 captions", "Could not be read (1)", "2026-05-01 10:00", "Nothing is being indexed."):
-        assert said in told
+    text = text_of(page)
+    for phrase in ("6 photos", "10 captions", "Could not be read (1)", "2026-05-01 10:00", "Nothing is being indexed."):
+        assert phrase in text
     assert "/photos/&lt;b&gt;.jpg is damaged" in page and "<b>.jpg" not in page
     assert 'aria-label="Captions by language: English 6, Chinese 4"' in page
     assert client.get("/collection?lang=zh").status_code == 200

@@ -63,7 +63,7 @@ def test_no_image_on_a_page_is_broken(client, address):
         assert client.get(source).status_code == 200
 
 
-def test_what_has_no_photo_shows_its_name_and_where_the_regions_lie(client):
+def test_an_image_without_a_photo_shows_its_name_and_its_regions(client):
     page = client.get("/?q=red").text
     seen = _Images(page)
     assert "What a detector saw in red" in seen.alts and "a green meadow" in seen.alts
@@ -103,7 +103,7 @@ def test_features_can_be_searched_with(home, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["nowhere.npz", "torn.npz", "photo.jpg"])
-def test_what_cannot_be_searched_with_is_one_line(tmp_path, name):
+def test_a_file_that_cannot_be_searched_with_is_an_error_of_one_line(tmp_path, name):
     (tmp_path / "torn.npz").write_bytes(b"PK\3\4")
     save_photo(tmp_path / "photo.jpg")
     with pytest.raises(UnreadablePhoto) as error:

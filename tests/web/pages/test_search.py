@@ -10,7 +10,7 @@ from tests.support.fakes import FakeConfig, FakeEncoder, jpeg
 from tests.support.galleries import Shot, build_gallery, ids_by_name
 from tests.support.parsed_pages import Found
 from web import create_app
-from web.pages.translations import _WORDS
+from web.pages.translations import _PHRASES
 
 pytestmark = pytest.mark.usefixtures("one_decoder")
 HOSTILE = "<img src=x onerror=alert(1)>\"'</style></script>{{7*7}}"
@@ -43,7 +43,7 @@ def test_the_start_shows_photos_and_sentences_to_try(client, gallery):
     assert "6 photos" in page and "10 captions" in page
 
 
-def test_a_sentence_shows_its_photo_first_with_all_that_is_known(client, gallery):
+def test_a_sentence_shows_its_photo_first_with_ranks_and_scores(client, gallery):
     page = client.get("/?q=green").text
 
     green = ids_by_name(gallery)["green"]
@@ -71,7 +71,7 @@ NOTHING = "Nothing found that fits. These come nearest."
 
 
 @pytest.mark.parametrize("address", ["/?q=green", "/?q=green&to=images&offset=4", "/similar/1?to=captions"])
-def test_nothing_that_fits_is_a_heading_and_what_comes_nearest_is_marked(tmp_path, gallery, address):
+def test_if_nothing_fits_a_heading_says_so_and_the_nearest_are_marked(tmp_path, gallery, address):
     page = calibrated(tmp_path, -9.0).get(address).text
 
     assert f'<h2 class="nearest">{NOTHING}</h2>' in page
@@ -98,7 +98,7 @@ def test_a_hit_says_how_likely_it_is_a_match_and_its_logit_on_asking(tmp_path, g
     assert "its raw logit is -0.0" in title
 
 
-def test_what_fits_is_said_in_chinese_too(tmp_path, gallery):
+def test_relevance_is_shown_in_chinese_too(tmp_path, gallery):
     pages = [calibrated(tmp_path, offset).get("/?q=红&lang=zh").text for offset in (2.0, -2.0, -9.0)]
 
     assert "匹配度高" in pages[0] and "匹配度低" in pages[1] and "没有找到相符的结果" in pages[2]
@@ -110,7 +110,7 @@ def test_without_a_calibration_the_page_says_nothing_of_it(client):
     assert NOTHING not in page and 'class="found' not in page and "only-near" not in page and "%</data>" not in page
 
 
-def test_where_the_list_ends_there_is_nothing_nearest(tmp_path, gallery):
+def test_beyond_the_end_of_the_list_nothing_is_nearest(tmp_path, gallery):
     page = calibrated(tmp_path, -9.0).get("/?q=green&offset=100").text
 
     assert NOTHING not in page and "The list ends" in page
@@ -149,7 +149,7 @@ def test_a_photo_can_ask_for_captions_at_once(client):
     assert send(client, jpeg("blue"), to="captions").headers["Location"].endswith("?to=captions")
 
 
-def test_a_photo_no_longer_kept_is_said(client):
+def test_a_photo_that_is_no_longer_kept_is_404(client):
     page = client.get("/by-image/never-given")
 
     assert page.status_code == 404 and "send it once more" in page.text
@@ -164,7 +164,7 @@ def test_only_the_last_photos_are_kept(client):
 
 
 @pytest.mark.parametrize(("content", "status"), [(b"nothing like a photo", 400), (b"", 400), (bytes(21 * 2**20), 413)])
-def test_a_bad_photo_is_said_on_a_page(client, content, status):
+def test_a_bad_photo_is_a_page_with_the_error(client, content, status):
     response = send(client, content)
 
     assert response.status_code == status and response.mimetype == "text/html"
@@ -172,7 +172,7 @@ def test_a_bad_photo_is_said_on_a_page(client, content, status):
 
 
 @pytest.mark.parametrize("address", ["/?q=red&top=many", "/?q=red&to=<b>", "/similar/4711", "/nothing", "/?q=" + "a" * 2001])
-def test_a_bad_request_is_said_on_a_page(client, address):
+def test_a_bad_request_is_a_page_with_the_error(client, address):
     response = client.get(address)
 
     assert response.status_code in (400, 404) and 'role="alert"' in response.text
@@ -225,7 +225,7 @@ def test_a_chosen_language_stays(client):
 
 
 def test_every_phrase_is_there_in_both_languages():
-    for english, chinese in _WORDS.values():
+    for english, chinese in _PHRASES.values():
         assert english and chinese
         assert set(re.findall(r"{\w+}", english)) == set(re.findall(r"{\w+}", chinese))
 
@@ -238,7 +238,7 @@ def test_nothing_indexed_says_what_to_run(tmp_path):
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_damaged_collection_is_said_and_not_searched(tmp_path, gallery):
+def test_a_damaged_collection_is_an_error_and_not_searched(tmp_path, gallery):
     for segment in (gallery.folder / "segments").glob("*/segment.json"):
         segment.write_text("{")
     client = create_app(Home(tmp_path / "var"), FakeEncoder()).test_client()

@@ -1,4 +1,4 @@
-"""Who is let in: everyone on this machine, or whoever has a token."""
+"""Access control: tokens, other sites' pages, and names of this machine."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_only_the_full_token_may_change_the_collection(client, tmp_path, method,
     [("http://evil.example", 403), ("null", 403), ("http://photos.example", 403),
      ("http://photos.example:8000.evil.example", 403), ("http://photos.example:8000", 303), (None, 303)],
 )  # fmt: skip
-def test_over_plain_http_a_page_elsewhere_is_told_by_its_origin(tmp_path, origin, status):
+def test_over_plain_http_another_site_is_recognized_by_its_origin(tmp_path, origin, status):
     build_gallery(tmp_path)
     app = create_app(Home(tmp_path / "var"), FakeEncoder(), tokens=Tokens(FULL, READ))
     headers = bearer(FULL) | {"Host": "photos.example:8000"} | ({"Origin": origin} if origin else {})
@@ -102,11 +102,11 @@ def test_over_plain_http_a_page_elsewhere_is_told_by_its_origin(tmp_path, origin
     assert answer.status_code == status
 
 
-def test_what_watches_over_the_server_needs_no_token(client):
+def test_health_checks_need_no_token(client):
     assert client.get("/healthz").status_code == client.get("/readyz").status_code == 200
 
 
-def test_without_tokens_all_may_ask(tmp_path):
+def test_without_tokens_everything_is_permitted(tmp_path):
     client = create_app(Home(tmp_path), FakeEncoder()).test_client()
     assert client.get("/api/v1/status").status_code == 200
     assert client.get("/api/v1/status", headers=bearer("whatever")).status_code == 200
@@ -118,7 +118,7 @@ def test_without_tokens_all_may_ask(tmp_path):
      ("127.8.8.8", 200), ("[2001:db8::1]", 421),
      ("evil.example", 421), ("127.0.0.1.evil.example:8000", 421), ("localhost.evil.example", 421), ("", 421)],
 )  # fmt: skip
-def test_a_page_elsewhere_cannot_make_its_name_ours(tmp_path, host, status):
+def test_another_name_that_points_here_is_refused(tmp_path, host, status):
     client = create_app(Home(tmp_path), FakeEncoder(), local_only=True).test_client()
 
     answer = client.get("/api/v1/status", headers={"Host": host} if host else {}, environ_overrides={"HTTP_HOST": host})
@@ -127,7 +127,7 @@ def test_a_page_elsewhere_cannot_make_its_name_ours(tmp_path, host, status):
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
-def test_a_page_elsewhere_cannot_have_a_browser_send_photos(tmp_path, site):
+def test_another_site_cannot_have_a_browser_send_photos(tmp_path, site):
     build_gallery(tmp_path)
     client = create_app(Home(tmp_path / "var"), FakeEncoder()).test_client()
 

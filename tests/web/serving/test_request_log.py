@@ -32,7 +32,7 @@ def test_an_id_that_is_sent_comes_back(client):
 
 
 @pytest.mark.parametrize("sent", ["", "a b", "x" * 65, '"><script>', "a,b"])
-def test_one_is_made_where_none_is_sent_that_can_be_used(client, sent):
+def test_a_request_without_a_usable_id_gets_a_new_one(client, sent):
     given = client.get("/healthz", headers={"X-Request-ID": sent}).headers["X-Request-ID"]
 
     assert given != sent and len(given) == 16
@@ -52,7 +52,7 @@ def test_an_error_names_its_request(client):
     }
 
 
-def test_a_request_is_one_line_of_json_without_what_was_asked(client, caplog):
+def test_a_request_is_one_line_of_json_without_the_query(client, caplog):
     with caplog.at_level(logging.INFO, logger=log.name):
         client.get("/api/v1/search?q=secret+love", headers={"X-Request-ID": "mine"})
 
@@ -86,7 +86,7 @@ def test_requests_and_stages_are_counted(client):
     assert counted[("panoptes_searches_waiting", ())] == 0
 
 
-def test_what_the_encoder_computes_at_once_is_counted(client):
+def test_batches_of_the_encoder_are_counted(client):
     encoder = state_of(client.application).service.encoder
     for kind, rows in (("texts", 3), ("texts", 1), ("pairs", 32)):
         encoder.on_batch(kind, rows)
@@ -98,7 +98,7 @@ def test_what_the_encoder_computes_at_once_is_counted(client):
     assert counted[("panoptes_batch_rows_sum", (("kind", "pairs"),))] == 32
 
 
-def test_a_stranger_cannot_make_the_numbers_grow_without_end(client):
+def test_unknown_paths_and_methods_make_no_metrics_of_their_own(client):
     before = len(samples(client))
     for i in range(5):
         client.open(f"/random-{i}", method=f"METHOD{i}")

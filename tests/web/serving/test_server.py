@@ -1,4 +1,4 @@
-"""Where the server can't listen is told in one line; and how it ends."""
+"""The server: addresses that it can't listen on, and how it ends."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from web.errors import PortTaken
 from web.serving.server import check_port
 
 
-def test_a_port_in_use_is_told_before_anything_is_announced():
+def test_a_port_in_use_is_an_error_before_the_address_is_printed():
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(PortTaken, match="--port"):
-        run(Flask("nothing"), port=taken.getsockname()[1], listening=lambda: pytest.fail("it listens"))
+        run(Flask("nothing"), port=taken.getsockname()[1], on_listening=lambda: pytest.fail("it listens"))
 
 
-def test_a_port_in_use_is_told_before_the_work():
+def test_a_port_in_use_is_found_before_other_work():
     says = r"\(Address already in use\).*make demo PORT"
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(PortTaken, match=says):
         check_port("127.0.0.1", taken.getsockname()[1])
@@ -32,7 +32,7 @@ def test_a_port_in_use_is_told_before_the_work():
     check_port("not a host", 0)  # `run` says so
 
 
-def test_a_host_that_is_none_is_told():
+def test_an_unknown_host_is_an_error():
     with pytest.raises(PortTaken, match="--host"):
         run(Flask("nothing"), host="not a host")
 
@@ -46,18 +46,18 @@ from web import create_app, run
 
 class Slow(FakeEncoder):
     def encode_texts(self, texts):
-        print("asked", flush=True)
+        print("searching", flush=True)
         time.sleep(1)
         return super().encode_texts(texts)
 
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 app = create_app(Home(Path(sys.argv[1])), Slow())
-run(app, port=int(sys.argv[2]), listening=lambda: print("listening", flush=True))
+run(app, port=int(sys.argv[2]), on_listening=lambda: print("listening", flush=True))
 print("ended", flush=True)
 """
 
 
-def test_what_is_being_answered_is_answered_before_the_server_ends(tmp_path):
+def test_the_server_finishes_running_requests_before_it_ends(tmp_path):
     build_gallery(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -67,9 +67,9 @@ def test_what_is_being_answered_is_answered_before_the_server_ends(tmp_path):
 
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(lambda: urlopen(f"http://127.0.0.1:{port}/api/v1/search?q=red", timeout=20).read())
-        assert server.stdout.readline() == "asked\n"
+        assert server.stdout.readline() == "searching\n"
         server.terminate()
         assert json.loads(answer.result())["total"] == 6
 
-    said, wrong = server.communicate(timeout=20)
-    assert (server.returncode, said) == (0, "ended\n") and "Traceback" not in wrong
+    printed, errors = server.communicate(timeout=20)
+    assert (server.returncode, printed) == (0, "ended\n") and "Traceback" not in errors

@@ -1,4 +1,4 @@
-"""Clients that send and take slowly keep nobody else from being answered, and are let go in the end."""
+"""Clients that send or take slowly don't keep others from being answered, and are disconnected in the end."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from web.serving.slow_clients import SlowClientLimits
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 app = create_app(Home(Path(sys.argv[1])), FakeEncoder())
 app.add_url_rule("/much", view_func=lambda: "x" * 20_000_000)
-patience = SlowClientLimits(heading=2, sending=2, taking=2, crowd=int(sys.argv[3]))
-run(app, port=int(sys.argv[2]), threads=4, patience=patience, listening=lambda: print("listening", flush=True))
+limits = SlowClientLimits(header_s=2, body_s=2, response_s=2, crowd=int(sys.argv[3]))
+run(app, port=int(sys.argv[2]), threads=4, limits=limits, on_listening=lambda: print("listening", flush=True))
 """
 HEAD = b"POST /api/v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
 
 
 class Server:
-    """The real server in a process of its own, with little patience."""
+    """The real server in a process of its own, with short limits."""
 
     def __init__(self, home, crowd: int) -> None:
         with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -64,7 +64,7 @@ def server(request, tmp_path_factory):
 
 
 def dribble(clients: list[socket.socket], byte: bytes, until) -> int:
-    """Sends a byte from each, ten times a second, until `until()` or none is connected; how many still are."""
+    """Send a byte from each client ten times a second, until `until()` or all are disconnected; return how many are left."""
     left = list(clients)
     while left and not until():
         for client in list(left):
@@ -85,7 +85,7 @@ def dribble(clients: list[socket.socket], byte: bytes, until) -> int:
 @pytest.mark.parametrize("begun", [b"GET / HTTP/1.1\r\nX-Slow: ", HEAD + b"Content-Length: 100000\r\n\r\n",
                                    HEAD + b"Transfer-Encoding: chunked\r\n\r\nffff\r\n", b"\r\n", b""],
                          ids=["head", "body", "chunked body", "empty lines", "nothing"])  # fmt: skip
-def test_others_are_answered_while_many_dribble_and_the_many_are_let_go(server, begun):
+def test_others_are_answered_while_many_send_slowly_and_those_are_disconnected(server, begun):
     with ExitStack() as open_sockets:
         clients = [open_sockets.enter_context(server.connect()) for _ in range(120)]
         for client in clients:
@@ -97,7 +97,7 @@ def test_others_are_answered_while_many_dribble_and_the_many_are_let_go(server, 
         assert left == 0 and server.answers()
 
 
-def test_who_takes_an_answer_slowly_or_not_at_all_holds_no_thread(server):
+def test_a_client_that_takes_its_answer_slowly_holds_no_thread(server):
     with ExitStack() as open_sockets:
         clients = [open_sockets.enter_context(server.connect()) for _ in range(8)]  # there are 4 threads
         for client in clients:

@@ -1,0 +1,24 @@
+"""What to do about an error of this room, for the command line. Each hint follows the error's message and a colon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from indexer.errors import FORMATS, AmbiguousSource, MismatchedLanguages, MissingSource, MostVanished, UnknownFormat
+
+
+def _ambiguous(error: AmbiguousSource) -> str:
+    first = error.path / error.names[0]
+    return f"name one, as in `python manage.py build-index {first}`, or give --format folder to index its photos"
+
+
+HINTS: dict[type[Exception], Callable[[Any], str]] = {
+    AmbiguousSource: _ambiguous,
+    MismatchedLanguages: lambda error: "give --lang once, or once for each --captions",
+    MissingSource: lambda error: (
+        "name a folder of photos, a COCO folder, a manifest or tar shards in `python manage.py build-index SOURCE`"
+    ),
+    MostVanished: lambda error: "if that is meant, add --drop-missing; to keep them searchable, add --keep-missing",
+    UnknownFormat: lambda error: error.remedy or f"give --format one of {', '.join(FORMATS)}",
+}

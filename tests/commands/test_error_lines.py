@@ -1,0 +1,104 @@
+"""An error's one line on the command line: what is wrong, and what to do."""
+
+from __future__ import annotations
+
+import pickle
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from encoder.errors import BadGraphs, DeviceLost, NoInt8Graphs
+from indexer.errors import AmbiguousSource, MismatchedLanguages, MissingSource, MostVanished, UnknownFormat
+from manage import ROOMS_WITH_HINTS, error_line
+from search.errors import BadRun, Redirected, StaleIndex, TooFewForProtocol, TooFewPhotos, Unreachable
+from storage.errors import (
+    BrokenIndex,
+    BrokenManifest,
+    BrokenSegment,
+    CatalogError,
+    EmptyCollection,
+    OtherWeights,
+    UnfinishedRun,
+    UnknownCollection,
+    UnknownId,
+    UnknownVersion,
+    UnusableHome,
+)
+from web.hints import message_of
+
+HERE = Path("/here")
+EXAMPLES = [
+    (
+        BadGraphs(HERE, "there are none"),
+        "can't be used (there are none): `python manage.py model export /here` makes",
+    ),
+    (NoInt8Graphs(HERE, "are not there"), "are not there: `python manage.py model quantize /here --data MANIFEST` makes them"),
+    (DeviceLost(1, -9), "on device 1 ended (exit code -9): run the same command again to go on; with fewer --devices"),
+    (BrokenIndex(HERE, "missing"), "The index /here is damaged (missing): restore that file, or run `python manage.py repair`"),
+    (BrokenManifest(HERE, "no JSON"), "is damaged (no JSON): restore that file, or run `python manage.py repair`"),
+    (BrokenSegment(HERE, "cut"), "is damaged (cut): restore that folder, or run `python manage.py repair`"),
+    (CatalogError("sqlite:///a", "locked"), "can't be used (locked): check PANOPTES_CATALOG"),
+    (EmptyCollection("walls"), "yet: run `python manage.py build-index SOURCE --collection walls`"),
+    (OtherWeights("walls", "a+b", "a"), "than these (a): choose their model with --model and --reranker, or run"),
+    (OtherWeights("walls", "a", "a+b"), "choose their model with --model and no --reranker, or run"),
+    (UnfinishedRun("walls", 3), "3 photos encoded and not published: run the same build-index again"),
+    (
+        UnknownCollection("walls", []),
+        "(there is none yet): make it with `python manage.py build-index SOURCE --collection w",
+    ),
+    (UnknownId("image", 7), "No image has the id 7 in this collection: ids come from"),
+    (UnknownVersion(3, [1, 2]), "(there are 1, 2): `python manage.py versions` lists them"),
+    (UnusableHome(HERE, "full"), "Can't write to /here (full): make room there, or name another folder with `--home FOLDER`"),
+    (AmbiguousSource(HERE, ["a", "b"]), "2 manifests (a, b): name one, as in `python manage.py build-index /here/a`"),
+    (MismatchedLanguages(2, 3), "2 caption files and 3 languages: give --lang once"),
+    (MissingSource(HERE), "The source /here does not exist: name a folder of photos"),
+    (MostVanished("/here", 3, 4), "what was encoded is kept): if that is meant, add --drop-missing"),
+    (UnknownFormat(HERE, "there is no format 'zip'"), "no format 'zip': give --format one of coco, manifest, folder"),
+    (UnknownFormat(HERE, "it is a photo", "name its folder"), "it is a photo: name its folder"),
+    (BadRun(HERE, 3, "no number"), "/here, line 3: no number: take files that `evaluate --run FILE --qrels FILE` wrote"),
+    (Redirected("http://a/x", "http://b/x"), "http://a sends the question on to http://b, which was not asked for: give that"),
+    (StaleIndex("a", "b"), "those in use are b: choose their model with --model, or run"),
+    (StaleIndex("a+c", "b"), "choose their model with --model and their re-ranker with --reranker, or run"),
+    (StaleIndex("a", "b+c"), "choose their model with --model and no --reranker, or run"),
+    (StaleIndex("a", "b", "--model x"), "those in use are b: choose them with --model x, or run"),
+    (TooFewForProtocol("coco-5k", 5000, 7), "there are 7: measure with --protocol all"),
+    (TooFewPhotos(9, "en", 7), "there are 7: --absent 3 is the most"),
+    (TooFewPhotos(9, "en", 1), "there are 1: do without --absent"),
+    (Unreachable("http://a", "refused"), "Can't ask http://a (refused): check the address, and that `python manage.py serve`"),
+]
+
+
+@pytest.mark.parametrize(("error", "says"), EXAMPLES)
+def test_the_line_says_what_is_wrong_and_what_to_do(error, says):
+    line = error_line(error)
+    assert says in line and "\n" not in line
+
+
+def test_every_hint_has_an_example_here():
+    hinted = {kind for room in ROOMS_WITH_HINTS for kind in import_module(f"{room}.hints").HINTS}
+    assert hinted == {type(error) for error, _ in EXAMPLES}
+
+
+@pytest.mark.parametrize("error", [error for error, _ in EXAMPLES])
+def test_no_message_names_a_command_or_an_option(error):
+    assert "manage.py" not in str(error) and " --" not in str(error)
+
+
+def test_an_error_without_a_hint_is_its_message():
+    assert error_line(ValueError("odd")) == "odd"
+
+
+def test_a_server_gives_other_hints():
+    assert message_of(UnknownId("image", 7)) == (
+        "No image has the id 7 in this collection: it may have been deleted; search again."
+    )
+    assert "--model" not in message_of(StaleIndex("a", "b"))
+    assert message_of(UnfinishedRun("walls", 3)).endswith("build its source again to finish it.")
+
+
+@pytest.mark.parametrize("error", [error for error, _ in EXAMPLES if type(error).__module__ == "encoder.errors"])
+def test_an_error_of_an_encoding_process_arrives_whole(error):
+    """Processes that encode send their errors through a pipe."""
+    sent = pickle.loads(pickle.dumps(error))
+    assert type(sent) is type(error) and error_line(sent) == error_line(error)
