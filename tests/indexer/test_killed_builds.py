@@ -1,6 +1,6 @@
 """Tests of runs that are killed, or find the disk full, at any step of writing (see `tests/support/crashes.py`).
 
-Only every few events are tried here; `python -m tests.support.crashes FOLDER build kill 1 1` tries all, in some minutes.
+`make test` tries one event in some dozen, `make test-long` every one.
 """
 
 from __future__ import annotations
@@ -37,15 +37,19 @@ def crashes(command, how, first, step):
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=3000,
         )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize(("command", "how", "step"), [("build", KILL, 12), ("build", FULL, 12), ("compact", KILL, 9)])
+SOME = [("build", KILL, 24), ("build", FULL, 24), ("compact", KILL, 15), ("compact", FULL, 8)]
+EVERY = [pytest.param(command, how, 1, marks=pytest.mark.long) for command in ("build", "compact") for how in (KILL, FULL)]
+
+
+@pytest.mark.parametrize(("command", "how", "step"), [*SOME, *EVERY])
 def test_after_any_kill_or_full_disk_the_next_run_gives_the_same_result(command, how, step):
-    found = crashes(command, how, first=4, step=step)
+    found = crashes(command, how, first=min(4, step), step=step)
     whole = found["whole"]
     assert found["events"] > 30 and whole["ended"] == "done" and found["before"] != whole["finally"]
     assert len(found["runs"]) >= 5
@@ -57,8 +61,10 @@ def test_after_any_kill_or_full_disk_the_next_run_gives_the_same_result(command,
         assert run["left"] == run["wrong"] == [], run
 
 
-def test_runs_killed_again_and_again_at_random_times():
-    found = crashes("build", "random", first=20261125, step=4)
+@pytest.mark.parametrize("times", [3, pytest.param(60, marks=pytest.mark.long)])
+def test_runs_killed_again_and_again_at_random_times(times):
+    found = crashes("build", "random", first=20261125, step=times)
+    assert len(found["runs"]) == times
     for run in found["runs"]:
         assert set(run["all_seen"]) <= {found["before"], found["whole"]["finally"]}
         assert run["finally"] == found["whole"]["finally"] and run["left"] == run["wrong"] == []

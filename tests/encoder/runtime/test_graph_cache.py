@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -10,8 +11,9 @@ import sys
 
 import pytest
 
+from encoder.model_folder import write_model
 from tests.support.commands import ROOT
-from tests.support.small_models import write_small_model
+from tests.support.small_models import SMALL_V2, random_weights, vocabulary
 
 ENCODE = """
 import sys
@@ -43,11 +45,15 @@ for number, step in enumerate(steps):
 """
 
 ALL = ("8", "32", "1")
+SMALLEST = dataclasses.replace(SMALL_V2, text_layers=1, image_layers=1, fusion_layers=1)
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return write_small_model(tmp_path_factory.mktemp("model"))
+    """A model folder of the smallest network; MindSpore needs no exported graphs."""
+    folder = tmp_path_factory.mktemp("model")
+    write_model(folder, SMALLEST, random_weights(SMALLEST), vocabulary())
+    return folder
 
 
 @pytest.fixture(scope="module")
