@@ -12,10 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from encoder.runtime.encoder import OptEncoder
 
-__all__ = ["DEVICES", "open_encoder"]
-
-DEVICES = ("CPU", "Ascend")
-"""The devices that run a model; the first is the default."""
+__all__ = ["open_encoder"]
 
 os.environ.setdefault("GLOG_v", "3")  # MindSpore's warnings on standard error are not for the people who use Panoptes
 

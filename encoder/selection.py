@@ -9,9 +9,9 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from encoder.api import BulkEncoder, Encoder, EncoderConfig
+from encoder.devices import device_name
 from encoder.errors import NoVectors
 from encoder.model_folder import fingerprint, read_config
-from encoder.runtime.graphs import device_name
 from encoder.runtime.multi_device import MultiDeviceEncoder
 from encoder.runtime.pair import PairedConfig, PairedEncoder, paired_fingerprint
 

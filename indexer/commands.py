@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from encoder import DEVICES
 from encoder.commands import MODEL, RERANKER, chosen_models
+from encoder.devices import DEVICES
 from storage.commands import DROP
 from storage.console import COLLECTION, HOME, JSON, bar, end_with_parent, print_lines, say
 

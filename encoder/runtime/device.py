@@ -12,10 +12,10 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor
 
+from encoder.devices import device_name
 from encoder.errors import UnknownDevice
 from encoder.network.entries import Entry
 from encoder.runtime.graph_cache import GraphCache
-from encoder.runtime.graphs import device_name
 from encoder.runtime.memory import give_back_memory
 from encoder.runtime.micro_batching import BatchingWorker
 

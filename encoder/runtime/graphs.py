@@ -11,9 +11,9 @@ from typing import Protocol
 
 import numpy as np
 
-from encoder import DEVICES
 from encoder.config import ModelConfig
-from encoder.errors import NoMindSpore, UnknownDevice, UnknownRuntime
+from encoder.devices import device_name
+from encoder.errors import NoMindSpore, UnknownRuntime
 from encoder.runtime.micro_batching import BatchingWorker
 
 ONNXRUNTIME, MINDSPORE = "onnxruntime", "mindspore"
@@ -67,18 +67,6 @@ def open_graphs(
     from encoder.runtime.mindspore_graphs import MindSporeGraphs
 
     return MindSporeGraphs(folder, config, fingerprint, device, number)
-
-
-def device_name(name: str | None = None) -> str:
-    """The device to use: `name` (default: PANOPTES_DEVICE, or CPU).
-
-    Raises:
-        UnknownDevice: it is neither CPU nor Ascend.
-    """
-    name = name or os.environ.get("PANOPTES_DEVICE") or DEVICES[0]
-    if name not in DEVICES:
-        raise UnknownDevice(f"PANOPTES_DEVICE is {name!r}; set it to {' or '.join(DEVICES)}.")
-    return name
 
 
 def runtime_of(device: str) -> str:

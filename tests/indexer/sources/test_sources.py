@@ -24,6 +24,7 @@ from indexer.errors import (
 )
 from indexer.items import description_hash, merge_items
 from indexer.sources.folder import natural_key
+from manage import error_line
 from tests.support.fakes import save_photo
 
 
@@ -129,29 +130,32 @@ def test_of_several_manifests_the_usual_name_is_taken(tmp_path):
 def test_several_manifests_need_a_choice(tmp_path):
     for name in ("train.jsonl", "val.jsonl"):
         write_manifest(tmp_path / name, {"image": "a.jpg"})
-    with pytest.raises(AmbiguousSource, match=r"2 manifests \(train.jsonl, val.jsonl\): name one, as in .*train.jsonl"):
+    with pytest.raises(AmbiguousSource, match=r"2 manifests \(train.jsonl, val.jsonl\)"):
         open_source(tmp_path)
 
 
 @pytest.mark.parametrize(("format", "remedy"), [(None, "folder that it is in"), ("folder", "name the folder")])
 def test_a_photo_is_no_source(tmp_path, format, remedy):
-    with pytest.raises(UnknownFormat, match=remedy):
+    with pytest.raises(UnknownFormat) as refused:
         open_source(save_photo(tmp_path / "a.jpg"), format)
+    assert remedy in error_line(refused.value)
 
 
 @pytest.mark.parametrize("format", [None, "coco", "folder"])
 def test_a_coco_annotation_file_is_recognised_by_its_name(tmp_path, format):
     path = write_coco(tmp_path / "coco", images=[{"id": 1, "file_name": "a.jpg"}]) / "annotations/captions_val2017.json"
-    with pytest.raises(UnknownFormat, match=f"it is a COCO annotation file; name the COCO folder {tmp_path}/coco$"):
+    with pytest.raises(UnknownFormat) as refused:
         open_source(path, format)
+    assert error_line(refused.value).endswith(f"it is a COCO annotation file: name the COCO folder {tmp_path}/coco.")
 
 
 @pytest.mark.parametrize("indent", [None, 1])
 def test_a_coco_annotation_file_is_recognised_by_its_keys(tmp_path, indent):
     path = tmp_path / "instances.json"
     path.write_text(json.dumps({"info": {}, "images": [], "annotations": []}, indent=indent))
-    with pytest.raises(UnknownFormat, match="COCO annotation file; name the folder of its photos"):
+    with pytest.raises(UnknownFormat) as refused:
         open_source(path)
+    assert "COCO annotation file: name the folder of its photos" in error_line(refused.value)
 
 
 @pytest.mark.parametrize("records", [1, 2])

@@ -130,8 +130,8 @@ def test_the_url_comes_from_the_environment(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("url", ["nonsense", "nodatabase://host/x", "sqlite:////nowhere/at/all.sqlite"])
-def test_a_url_that_cannot_be_used_is_one_line_with_a_remedy(tmp_path, url):
-    with pytest.raises(CatalogError, match="can't be used .* check PANOPTES_CATALOG") as caught:
+def test_a_url_that_cannot_be_used_is_one_line(tmp_path, url):
+    with pytest.raises(CatalogError, match="can't be used") as caught:
         Home(tmp_path, catalog_url=url).catalog.start_run("walls", "/photos", 1)
     assert "\n" not in str(caught.value)
 

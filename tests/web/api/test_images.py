@@ -234,7 +234,7 @@ def test_while_another_writes_a_change_is_409(client, home):
 
 def test_other_weights_are_503(home):
     refused = add(serving(home, FakeEncoder("fake000000000002")))
-    assert refused.status_code == 503 and "--rebuild" in refused.json["detail"] and uploads(home) == []
+    assert refused.status_code == 503 and "index the collection anew" in refused.json["detail"] and uploads(home) == []
 
 
 def test_a_model_that_is_not_loaded_yet_is_503(home):

@@ -307,7 +307,7 @@ def test_an_index_of_other_weights_is_503(tmp_path, gallery):
 
     response = client.get("/api/v1/search?q=red")
 
-    assert response.status_code == 503 and "--rebuild" in response.json["detail"]
+    assert response.status_code == 503 and "index the collection anew" in response.json["detail"]
     assert_documented(response, "/api/v1/search")
 
 

@@ -245,7 +245,7 @@ def test_a_damaged_collection_is_an_error_and_not_searched(tmp_path, gallery):
 
     for address in ("/", "/?q=red"):
         response = client.get(address)
-        assert response.status_code == 500 and "is damaged" in response.text and "--rebuild" in response.text
+        assert response.status_code == 500 and "is damaged" in response.text and "manage.py repair" in response.text
 
 
 def test_markup_in_captions_names_and_sentences_stays_text(tmp_path):
