@@ -87,7 +87,7 @@ def server(monkeypatch):
     monkeypatch.setattr(indexer.download.time, "sleep", lambda seconds: None)
     with Server() as server:
         server.files = {"zips/val2017.zip": PHOTOS, "annotations/a.zip": ANNOTATIONS}
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
         yield server
         server.shutdown()
 

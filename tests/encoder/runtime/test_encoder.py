@@ -8,6 +8,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from encoder.runtime import encoder as runtime
 from encoder.runtime.mindspore_graphs import MindSporeGraphs
 from tests.support.commands import ROOT
 from tests.support.runtimes import WAYS, encoder_by
-from tests.support.small_models import SMALL_MINI, random_weights, vocabulary, write_small_model
+from tests.support.small_models import SMALL_MINI, SMALLEST, random_weights, vocabulary, write_small_model
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +34,7 @@ def encoder(request, opened):
     return opened(request.param)
 
 
-def photos(count: int) -> np.ndarray:
-    size = SMALL_MINI.image_size
+def photos(count: int, size: int = SMALL_MINI.image_size) -> np.ndarray:
     return np.random.default_rng(count).integers(0, 256, (count, size, size, 3)).astype(np.uint8)
 
 
@@ -171,8 +171,8 @@ def test_two_models_that_run_at_the_same_time_never_share_a_batch(encoder, tmp_p
 
 
 def test_compact_tokens_are_read_and_explained(tmp_path):
-    config = dataclasses.replace(SMALL_MINI, compact_tokens=True)
-    compact, whole = (open_encoder(write_small_model(tmp_path / name, one)) for name, one in (("c", config), ("w", SMALL_MINI)))
+    compact, whole = (open_encoder(write_small_model(tmp_path / name)) for name in ("compact", "whole"))
+    compact.config = dataclasses.replace(SMALL_MINI, compact_tokens=True)  # no graph depends on it
     texts, pixels = whole.encode_texts(["a red car"]), photos(3)
     kept = compact.encode_images(pixels).tokens
 
@@ -186,7 +186,7 @@ def test_compact_tokens_are_read_and_explained(tmp_path):
 @pytest.mark.parametrize("compact", [False, True])
 def test_after_warm_up_no_query_compiles_anything(opened, tmp_path, compact):
     if compact:
-        config = dataclasses.replace(SMALL_MINI, compact_tokens=True, text_length=8)
+        config = dataclasses.replace(SMALLEST, compact_tokens=True, text_length=8)
         write_model(tmp_path, config, random_weights(config), vocabulary())
         encoder = encoder_by("mindspore", tmp_path)
     else:
@@ -195,7 +195,8 @@ def test_after_warm_up_no_query_compiles_anything(opened, tmp_path, compact):
     assert isinstance(encoder.graphs, MindSporeGraphs)
     compiled = encoder.graphs.compiled
 
-    images = encoder.encode_images(photos(1)), encoder.encode_images(photos(11))
+    size = encoder.config.image_size
+    images = encoder.encode_images(photos(1, size)), encoder.encode_images(photos(11, size))
     for words in range(0, 40, 3):
         for count in (1, 2, 5, 20, 40):
             texts = encoder.encode_texts(["dog " * words] * count)
@@ -225,7 +226,9 @@ for encoder in (first, second, first):
 
 
 def test_two_models_share_the_compile_cache_and_never_their_graphs(tmp_path):
-    folders = [str(write_small_model(tmp_path / name, seed=seed)) for name, seed in (("one", 1), ("two", 2))]
+    folders = [str(tmp_path / name) for name in ("one", "two")]
+    for seed, folder in enumerate(folders):
+        write_model(Path(folder), SMALLEST, random_weights(SMALLEST, seed), vocabulary())
     own = {"PANOPTES_CACHE": str(tmp_path / "cache"), "PANOPTES_RUNTIME": "mindspore", "PYTHONPATH": str(ROOT)}
     environment = os.environ | own
     script = tmp_path / "both.py"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shutil
@@ -13,7 +12,7 @@ import pytest
 
 from encoder.model_folder import write_model
 from tests.support.commands import ROOT
-from tests.support.small_models import SMALL_V2, random_weights, vocabulary
+from tests.support.small_models import SMALLEST, random_weights, vocabulary
 
 ENCODE = """
 import sys
@@ -45,7 +44,6 @@ for number, step in enumerate(steps):
 """
 
 ALL = ("8", "32", "1")
-SMALLEST = dataclasses.replace(SMALL_V2, text_layers=1, image_layers=1, fusion_layers=1)
 
 
 @pytest.fixture(scope="module")

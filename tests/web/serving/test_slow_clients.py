@@ -26,7 +26,7 @@ from web.serving.slow_clients import SlowClientLimits
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 app = create_app(Home(Path(sys.argv[1])), FakeEncoder())
 app.add_url_rule("/much", view_func=lambda: "x" * 20_000_000)
-limits = SlowClientLimits(header_s=2, body_s=2, response_s=2, crowd=int(sys.argv[3]))
+limits = SlowClientLimits(header_s=1, body_s=1, response_s=1, crowd=int(sys.argv[3]))
 run(app, port=int(sys.argv[2]), threads=4, limits=limits, on_listening=lambda: print("listening", flush=True))
 """
 HEAD = b"POST /api/v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
@@ -103,7 +103,7 @@ def test_a_client_that_takes_its_answer_slowly_holds_no_thread(server):
         for client in clients:
             client.sendall(b"GET /much HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert server.answers()
-        time.sleep(3.5)
+        time.sleep(2.5)
         for client in clients:
             client.settimeout(10)
             assert len(_all_of(client)) < 20_000_000
@@ -118,7 +118,7 @@ def test_a_connection_that_goes_on_asking_is_kept(server):
         answer = HTTPResponse(client.sock)
         answer.begin()
         assert answer.status == 200 and answer.read() == b'{"status":"ok"}\n'
-        time.sleep(0.35)
+        time.sleep(0.2)
     client.close()
 
 
