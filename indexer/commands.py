@@ -10,6 +10,7 @@ import click
 
 from encoder.commands import MODEL, RERANKER, chosen_models
 from encoder.devices import DEVICES
+from indexer import errors
 from storage.commands import DROP
 from storage.console import COLLECTION, HOME, JSON, bar, end_with_parent, print_lines, say
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from indexer.sources.base import Source
     from storage.home import Home
 
-FORMATS = click.Choice(["coco", "manifest", "folder", "regions", "webdataset"])
+FORMATS = click.Choice(errors.FORMATS)
 
 
 @click.command("build-index")

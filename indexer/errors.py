@@ -1,4 +1,4 @@
-"""Errors of the indexer. A message is one line for people: what is wrong. `indexer.commands.HINTS` says what to do."""
+"""Errors of the indexer. A message is one line for people: what is wrong. `indexer.hints.HINTS` says what to do."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Errors on disk and in the catalog. A message is one line for people: what is wrong.
 
 The facts of an error are its attributes; they have the names of the parameters that it is made with. What to do is said where
-it is shown: `storage.commands.HINTS` for the command line, `web.errors.HINTS` for the page.
+it is shown: `storage.hints.HINTS` for the command line, `web.hints.HINTS` for the page.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import runpy
+import signal
 import socket
 import subprocess
 import sys
@@ -37,7 +38,7 @@ MODULES = (
     "storage.verification",
     "web.app",
 )
-"""None of them starts a thread, which would not outlive a fork; so never mindspore."""
+"""None of them starts a Python thread, which would not outlive a fork; so never mindspore."""
 
 
 class CommandServer:
@@ -60,15 +61,22 @@ class CommandServer:
         for _, end in pipes:
             os.close(end)
         with answers:
-            pid = int(answers.recv(32))
-            timer = threading.Timer(seconds, os.kill, (pid, 9))
+            answers.settimeout(seconds)
+            pid = int(answers.recv(32) or self._ended())
+            late = threading.Event()
+            timer = threading.Timer(seconds, lambda: (late.set(), os.killpg(pid, signal.SIGKILL)))
             timer.start()
             try:
                 said = _all_of([start for start, _ in pipes])
-                status = int(answers.recv(32))
+                status = int(answers.recv(32) or self._ended())
             finally:
                 timer.cancel()
+        if late.is_set():
+            raise subprocess.TimeoutExpired(["manage.py", *arguments], seconds, *said)
         return subprocess.CompletedProcess(["manage.py", *arguments], os.waitstatus_to_exitcode(status), *said)
+
+    def _ended(self) -> NoReturn:
+        raise RuntimeError(f"The command server has ended ({self._process.wait(10)}): see what it printed.")
 
 
 def _all_of(pipes: list[int]) -> list[str]:
@@ -92,6 +100,7 @@ def main(requests: socket.socket) -> None:
     for name in MODULES:
         __import__(name)
     gc.freeze()
+    assert threading.active_count() == 1
     while True:
         message, files, _, _ = socket.recv_fds(requests, 1 << 20, 3)
         if not message:
@@ -114,6 +123,7 @@ def _answer(request: dict, answers: int, out: int, err: int) -> NoReturn:
         os.write(answers, str(os.waitpid(child, 0)[1]).encode())
         os._exit(0)
     os.close(answers)
+    os.setsid()  # so that it can be ended with the processes that it starts
     os.dup2(out, 1)
     os.dup2(err, 2)
     os.closerange(3, max(out, err) + 1)
@@ -130,6 +140,9 @@ def _run() -> NoReturn:
         runpy.run_path("manage.py", run_name="__main__")
     except SystemExit as end:
         code = end.code or 0
+        if not isinstance(code, int):
+            print(code, file=sys.stderr)
+            code = 1
     except BaseException:
         traceback.print_exc()
         code = 1

@@ -21,13 +21,14 @@ _known: set[str] = set()
 def manage(*arguments, **environment) -> subprocess.CompletedProcess:
     """`python manage.py ARGUMENTS`, with these variables set.
 
-    The first of each kind, and one for which a variable of Python's own is set, is a Python that has imported nothing yet, so
-    that what a command imports is seen to be enough. Others are forked from one that has imported everything: it takes a
-    second each.
+    The first of each kind (the command and its options), and one for which a variable of Python's own is set, is a Python
+    that has imported nothing yet, so that what a command imports is seen to be enough. Others are forked from one that has
+    imported everything: it takes a second each.
     """
     words = [str(argument) for argument in arguments]
     everything = os.environ | {"PYTHONIOENCODING": "utf-8"} | environment
-    kind = " ".join(words[:2] if words[0] == "model" else words[:1])
+    options = sorted({word for word in words if word.startswith("--")})
+    kind = " ".join([*(words[:2] if words[0] == "model" else words[:1]), *options])
     if kind in _known and not any(name.startswith("PYTHON") for name in environment):
         return _server().run(words, everything, SECONDS)
     _known.add(kind)

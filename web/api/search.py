@@ -8,7 +8,7 @@ from flask import Blueprint, request
 
 from search import BadQuery, EmptyQuery, Query, StaleIndex
 from search.errors import OutdatedCursor
-from storage.errors import EmptyCollection, InvalidName, UnknownCollection, UnknownId
+from storage.errors import BadFilter, EmptyCollection, InvalidName, UnknownCollection, UnknownId
 from web import parameters
 from web.api import schemas
 from web.api.spec import Answer, describe
@@ -21,7 +21,7 @@ from web.state import state
 api = Blueprint("api", __name__, url_prefix="/api/v1")
 
 NOT_READY = (UnknownCollection, EmptyCollection, ModelLoading, ModelFailed, StaleIndex)
-SEARCH_PROBLEMS = (BadParameter, BadQuery, UnknownId, OutdatedCursor, Busy, *NOT_READY)
+SEARCH_PROBLEMS = (BadParameter, BadQuery, BadFilter, UnknownId, OutdatedCursor, Busy, *NOT_READY)
 HITS = Answer(200, "Hits, best first", schemas.Result)
 
 
