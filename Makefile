@@ -7,6 +7,8 @@ PORT ?= 8000
 
 ROOMS := manage.py encoder storage indexer search web benchmarks
 
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test test-long test-browser lint format audit bench clean
 
@@ -20,7 +22,7 @@ serve: $(VENV)/ready  ## Serve the page of the collection that is there.
 	$(PY) manage.py serve --port $(PORT)
 
 test: $(VENV)/ready-dev  ## Run the tests that protect every change.
-	$(PY) -m pytest -q -n 2 --dist loadfile -m "not long" tests
+	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not long" tests
 
 test-long: $(VENV)/ready-dev  ## Run the tests of endurance: every step of writing is killed, crowds, large collections.
 	$(PY) -m pytest -q -m long tests

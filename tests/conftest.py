@@ -26,8 +26,37 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each command would compile
 for name in ("HOME", "CATALOG", "MODEL", "DEVICE", "DATA", "RUNTIME", "PRECISION"):
     os.environ.pop(f"PANOPTES_{name}", None)
 
+LONGEST = (
+    "encoder/exporting/test_onnx_export",
+    "browser/test_pages",
+    "encoder/network/test_single_stream",
+    "encoder/runtime/test_encoder",
+    "encoder/runtime/test_graph_cache",
+    "commands/test_interrupted",
+    "encoder/runtime/test_runtimes",
+    "encoder/network/test_region_stream",
+    "encoder/importing/test_imported_numbers",
+    "encoder/training/test_matching",
+    "commands/test_command_line",
+    "web/api/test_schemathesis",
+    "commands/test_demo",
+    "indexer/test_killed_builds",
+    "commands/test_reranker",
+    "commands/test_lifecycle",
+    "web/serving/test_slow_clients",
+    "web/api/test_builds",
+    "encoder/network/test_opt",
+)
+"""The files that take longest, so that no worker begins one of them when the others have little left to do."""
+
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    places = {f"tests/{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
 
 
 @pytest.fixture
