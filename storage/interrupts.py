@@ -94,8 +94,14 @@ def _clean_up() -> None:
 
 
 def _kill_children() -> None:
-    for child in sys.modules["multiprocessing"].active_children() if "multiprocessing" in sys.modules else ():
+    """End the processes that multiprocessing started, its resource tracker too: it would warn of what the others leave."""
+    if "multiprocessing" not in sys.modules:
+        return
+    for child in sys.modules["multiprocessing"].active_children():
         child.kill()
+    tracker = getattr(sys.modules.get("multiprocessing.resource_tracker"), "_resource_tracker", None)
+    if (pid := getattr(tracker, "_pid", None)) is not None:
+        os.kill(pid, signal.SIGKILL)
 
 
 def _remove_temporary_folders() -> None:
