@@ -137,6 +137,7 @@ def test_a_build_goes_on_after_it_was_stopped(photos, tmp_path, runtime):
 INTERRUPTED_WITH_A_LOCK_HELD = """
 import os, signal, time, tqdm
 from storage import console, interrupts
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 interrupts.take_interrupts()
 with console.bar("photos") as progress:
     progress("photos", 16, 60)
