@@ -1,8 +1,9 @@
-"""The commands that fill and mend a collection: build-index, add, retry-failures, verify, repair, download."""
+"""The commands that fill and mend a collection: build-index, add, read-text, retry-failures, verify, repair, download."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,7 @@ FORMATS = click.Choice(errors.FORMATS)
     show_default=True,
     help="Processes that encode, each on a card of its own; on CPU they share the cores, and each takes its memory.",
 )
+@click.option("--read-text", "reads_text", is_flag=True, help="Then read the text in the photos, as `read-text` does.")
 @click.option("--announced", type=int, hidden=True, help="The run's id, where a server has noted it already.")
 @MODEL
 @RERANKER
@@ -80,6 +82,7 @@ def build_index(
     workers: int | None,
     device: str | None,
     devices: int,
+    reads_text: bool,
     announced: int | None,
     model: str | None,
     reranker: str | None,
@@ -118,10 +121,13 @@ def build_index(
             budget=IndexBudget.of(max_ms, max_memory),
             announced=announced,
         )
-    say(summary_json(summary), lambda _: summary_lines(summary, collection), as_json)
+    read = text_read(Home(home), collection, as_json) if reads_text and summary.version else None
+    answer = summary_json(summary) if read is None else summary_json(summary) | {"text": read}
+    say(answer, lambda _: [*summary_lines(summary, collection), *(text_report(read) if read else ())], as_json)
     if not as_json:
         print_failures(summary)
     exit_with_failures(summary)
+    sys.exit(3 if read and read["failures"] else 0)
 
 
 @click.command()
@@ -165,6 +171,27 @@ def add(
     if not as_json:
         print_lines((f"  {one['reason']}: {one['sentence']}" for one in answer["failures"]), err=True)
     sys.exit(3 if answer["failures"] else 0)
+
+
+@click.command("read-text")
+@click.option("--limit", type=click.IntRange(1), help="Read only the first N of the photos that were not read yet.")
+@HOME
+@COLLECTION
+@JSON
+def read_text(limit: int | None, home: Path, collection: str, as_json: bool) -> None:
+    """Read the text in the photos of a collection, such as signs and book covers, in Chinese and English.
+
+    Reads the photos that were not read yet. Writes HOME/collections/COLLECTION: each line with its place in the photo, found
+    by search in the modes lexical and hybrid. Stopped, it goes on where it was. `rollback` undoes it. Exits with 3 when some
+    photos could not be read.
+    """
+    from storage import Home
+
+    report = text_read(Home(home), collection, as_json, limit)
+    say(report, text_report, as_json)
+    if not as_json:
+        print_lines((f"  {one['reason']}: {one['sentence']}" for one in report["failures"]), err=True)
+    sys.exit(3 if report["failures"] else 0)
 
 
 @click.command("retry-failures")
@@ -319,6 +346,22 @@ def index_source(
         )
 
 
+def text_read(home: Home, collection: str, quiet: bool, limit: int | None = None) -> dict[str, Any]:
+    """Read the text in photos with a progress bar, which `quiet` leaves out; the report."""
+    from indexer.text_reader import TextReader
+    from indexer.text_reading import read_texts
+
+    with bar("photos", quiet) as progress:
+        return read_texts(home, collection, TextReader, progress, limit)
+
+
+def text_report(report: dict[str, Any]) -> Iterable[str]:
+    """The lines of a report of `text_read`."""
+    from indexer.text_reading import text_lines
+
+    return text_lines(report)
+
+
 def print_summary(summary: BuildSummary, collection: str) -> None:
     """Print what an index run did."""
     from indexer.report import summary_lines
@@ -350,4 +393,4 @@ def exit_with_failures(summary: BuildSummary) -> None:
         sys.exit(3)
 
 
-COMMANDS = [build_index, add, retry_failures, verify, repair, download]
+COMMANDS = [build_index, add, read_text, retry_failures, verify, repair, download]

@@ -9,6 +9,7 @@ from storage.errors import (
     BrokenIndex,
     BrokenManifest,
     BrokenSegment,
+    BrokenTexts,
     CatalogError,
     EmptyCollection,
     OtherWeights,
@@ -35,6 +36,7 @@ HINTS: dict[type[Exception], Callable[[Any], str]] = {
     BrokenIndex: lambda error: _repair("file"),
     BrokenManifest: lambda error: _repair("file"),
     BrokenSegment: lambda error: _repair("folder"),
+    BrokenTexts: lambda error: "run `python manage.py repair`, then `python manage.py read-text`",
     CatalogError: lambda error: (
         f"check PANOPTES_CATALOG, or move that database away and run `{BUILD}` (what is indexed stays and is not encoded anew)"
     ),

@@ -16,7 +16,7 @@ def status(home: Home, name: str) -> dict:
     """
     collection = home.collection(name)
     manifest = collection.manifest
-    counts = {"images": 0, "captions": 0, "languages": [], "index": {}}
+    counts = {"images": 0, "captions": 0, "languages": [], "index": {}, "texts_read": 0}
     if manifest.version:
         snapshot = collection.open_snapshot()
         counts = {
@@ -24,6 +24,7 @@ def status(home: Home, name: str) -> dict:
             "captions": snapshot.caption_count,
             "languages": list(snapshot.languages),
             "index": snapshot.index_choices,
+            "texts_read": int((snapshot.texts.rows_of(snapshot.image_table()["sha256"].to_pylist()) >= 0).sum()),
         }
     failures = [{"uri": f.uri, "reason": f.reason, "sentence": f.sentence} for f in home.catalog.failures(name)]
     return {
@@ -53,6 +54,8 @@ def status_lines(report: dict) -> Iterator[str]:
         )
     for name, choice in report["index"].items():
         yield f"  search in {name}: {_described(choice)}"
+    if report["texts_read"]:
+        yield f"  text was looked for in {report['texts_read']} images"
     for failure in report["failures"]:
         yield f"  {failure['reason']}: {failure['sentence']}"
 

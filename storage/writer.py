@@ -20,6 +20,8 @@ from storage.history import KEPT_VERSIONS, History
 from storage.index_files import living_rows, write_index
 from storage.locking import take_lock
 from storage.manifest import Manifest
+from storage.photo_texts import FOLDER as TEXTS
+from storage.photo_texts import PENDING
 from storage.salvage import guessed_manifest
 from storage.segments.builder import ADD, MERGE, REBUILD, SegmentBuilder, SegmentData, SegmentInfo
 from storage.segments.journal import ENDING, ImageBatch, Journal
@@ -273,6 +275,7 @@ class Writer:
                 images=sum(images for images, _ in living),
                 captions=sum(captions for _, captions in living),
                 change=change,
+                texts=self.manifest.texts,
             )
         )
 
@@ -349,9 +352,11 @@ class Writer:
             if path.name not in keep:
                 remove(path)
         indexes = {manifest.index for manifest in kept}
-        for path in (self._folder / "index").glob("*"):
-            if path.name not in indexes:
-                remove(path)
+        texts = {PENDING, *(manifest.texts for manifest in kept)}
+        for folder, names in (("index", indexes), (TEXTS, texts)):
+            for path in (self._folder / folder).glob("*"):
+                if path.name not in names:
+                    remove(path)
 
 
 def now() -> str:

@@ -185,6 +185,8 @@ _PHRASES: dict[str, tuple[str, str]] = {
     "attention_only": ("Bright is where the cross-modal encoder looked most.", "越亮之处，跨模态编码器关注越多。"),
     "its_captions": ("Its captions", "照片描述"),
     "has_no_captions": ("Nobody has described this photo.", "这张照片没有描述。"),
+    "text_in_photo": ("Text in the photo", "照片中的文字"),
+    "show_texts": ("Show where it is", "在照片上标出"),
     "captions_that_fit": ("Captions of the collection that fit", "图库中相符的描述"),
     "its_own": ("its own", "原有"),
     "about_photo": ("About the photo", "照片信息"),
