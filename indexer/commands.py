@@ -62,6 +62,7 @@ FORMATS = click.Choice(errors.FORMATS)
     show_default=True,
     help="Processes that encode, each on a card of its own; on CPU they share the cores, and each takes its memory.",
 )
+@click.option("--dry-run", is_flag=True, help="Only say what would be added, replaced and removed; needs no model.")
 @click.option("--read-text", "reads_text", is_flag=True, help="Then read the text in the photos, as `read-text` does.")
 @click.option("--announced", type=int, hidden=True, help="The run's id, where a server has noted it already.")
 @MODEL
@@ -82,6 +83,7 @@ def build_index(
     workers: int | None,
     device: str | None,
     devices: int,
+    dry_run: bool,
     reads_text: bool,
     announced: int | None,
     model: str | None,
@@ -97,7 +99,7 @@ def build_index(
     is its caption) or, for models that read them, a detector's features (name.npz, beside name.jpg or alone);
     docs/sources.md shows each. Writes HOME/collections/COLLECTION. Run again, it adds what is new, replaces what changed,
     removes what SOURCE has no more (nothing with --limit), and encodes nothing twice; it refuses to remove more than half.
-    Exits with 3 when some photos or captions could not be read; `failures` lists them.
+    Exits with 3 when some photos or captions could not be read; `failures` lists them. With --dry-run it writes nothing.
     """
     from indexer import open_source
     from indexer.report import summary_json, summary_lines
@@ -107,6 +109,9 @@ def build_index(
     if announced is not None:
         end_with_parent()
     opened = open_source(source, source_format, captions, lang)
+    if dry_run:
+        say_preview(Home(home), collection, opened, limit, missing or "guard", as_json)
+        return
     with chosen_models(home, model, reranker).opened(device, devices) as encoder:
         summary = index_source(
             opened,
@@ -344,6 +349,15 @@ def index_source(
         return build(
             home, collection, source, encoder, limit=limit, rebuild=rebuild, workers=workers, progress=progress, **options
         )
+
+
+def say_preview(home: Home, collection: str, source: Source, limit: int | None, missing: str, as_json: bool) -> None:
+    """Print what `build-index` would do; exit with 2 if it would refuse, with 3 if something in the source can't be used."""
+    from indexer.preview import preview, preview_json, preview_lines
+
+    found = preview(home, collection, source, limit, missing)
+    say(preview_json(found, collection), lambda _: preview_lines(found, collection), as_json)
+    sys.exit(2 if found.refused else 3 if found.problems or found.missing.count else 0)
 
 
 def text_read(home: Home, collection: str, quiet: bool, limit: int | None = None) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import uuid
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -171,10 +170,10 @@ class Writer:
         self._history.prune(self.manifest.version, old)
         self._sweep()
 
-    @cached_property
+    @property
     def adopted(self) -> SegmentSet:
         """The segments that a killed run finished; they are published with the rest."""
-        return SegmentSet(self._finished_before)
+        return self._adopted
 
     @property
     def _segments(self) -> Path:
@@ -212,6 +211,7 @@ class Writer:
 
     def _adopt(self) -> None:
         self._finished_before = self._opened(self._pending())
+        self._adopted = SegmentSet(self._finished_before)
         infos = [segment.info for segment in self._finished_before]
         self._next_image, self._next_caption = self.manifest.next_image_id, self.manifest.next_caption_id
         self._next_image, self._next_caption = self._beyond(infos)
