@@ -49,7 +49,7 @@ EXAMPLES = [
     ),
     (UnknownId("image", 7), "No image has the id 7 in this collection: ids come from"),
     (UnknownVersion(3, [1, 2]), "(there are 1, 2): `python manage.py versions` lists them"),
-    (UnusableHome(HERE, "full"), "Can't write to /here (full): make room there, or name another folder with `--home FOLDER`"),
+    (UnusableHome(HERE, "full"), "Can't write to /here (full): make room there or let it be written to, or name another"),
     (AmbiguousSource(HERE, ["a", "b"]), "2 manifests (a, b): name one, as in `python manage.py build-index /here/a`"),
     (MismatchedLanguages(2, 3), "2 caption files and 3 languages: give --lang once"),
     (MissingSource(HERE), "The source /here does not exist: name a folder of photos"),
