@@ -46,5 +46,5 @@ HINTS: dict[type[Exception], Callable[[Any], str]] = {
     UnknownCollection: lambda error: f"make it with `{BUILD} --collection {error.name}`",
     UnknownId: lambda error: "ids come from `python manage.py search QUERY --json`",
     UnknownVersion: lambda error: "`python manage.py versions` lists them",
-    UnusableHome: lambda error: "make room there, or name another folder with `--home FOLDER`",
+    UnusableHome: lambda error: "make room there or let it be written to, or name another folder with `--home FOLDER`",
 }

@@ -34,7 +34,7 @@ HINTS: dict[type[Exception], str] = {
     UnfinishedRun: "build its source again to finish it",
     UnknownCollection: "see the collections that there are, or make it with `python manage.py build-index SOURCE`",
     UnknownId: "it may have been deleted; search again",
-    UnusableHome: "whoever runs this server has to make room there",
+    UnusableHome: "whoever runs this server has to make room there, or let it be written to",
 }
 
 

@@ -11,7 +11,7 @@ import bm25s
 import numpy as np
 import Stemmer
 
-from encoder.inputs.languages import HAN
+from encoder.inputs.chinese import HAN, simplified
 from search.query.query import Target
 from search.query.terms import Term
 from search.retrieval.ranking import best_first
@@ -23,8 +23,8 @@ _CHINESE = re.compile(f"{HAN.pattern}+")
 
 
 def tokens(text: str) -> list[str]:
-    """Split a text into index tokens: stems of English words, Chinese characters and Chinese bigrams."""
-    text = unicodedata.normalize("NFKC", text).lower()
+    """Split a text into index tokens: stems of English words, simplified Chinese characters and bigrams of these."""
+    text = simplified(unicodedata.normalize("NFKC", text).lower())
     found = Stemmer.Stemmer("english").stemWords(_WORD.findall(_CHINESE.sub(" ", text)))
     for stretch in _CHINESE.findall(text):
         found += [*stretch, *(stretch[i : i + 2] for i in range(len(stretch) - 1))]

@@ -119,7 +119,7 @@ def test_each_graph_is_kept_once_under_its_name_and_no_foreign_one(encode, right
 
 
 def test_a_program_that_switches_the_cache_on_for_itself_changes_nothing(encode, right, cache):
-    assert encode(cache, "32", "foreign-cached", "8", "foreign-cached") == (right, [])
+    assert encode(cache, "32", "foreign-cached", "8") == (right, [])
     assert set(kept(cache)) == set(ALL)
     assert encode(cache, *ALL) == (right, [])
 
