@@ -164,11 +164,12 @@ def check_upload(content: bytes) -> None:
     """
     from PIL import Image
 
+    from encoder.inputs.image_formats import HEAD_BYTES, READABLE
     from encoder.inputs.pixels import GUARD
 
-    kind = upload_format(content[:16])
+    kind = upload_format(content[:HEAD_BYTES])
     if kind is None:
-        raise UnreadablePhoto("the uploaded photo is not an image that can be read (JPEG, PNG, WebP, GIF, BMP and TIFF can).")
+        raise UnreadablePhoto(f"the uploaded photo is not an image that can be read ({READABLE} can).")
     try:
         with GUARD, Image.open(BytesIO(content), formats=[kind]) as image:
             pixels = image.width * image.height

@@ -12,9 +12,11 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from encoder.errors import UnreadableImage
+from encoder.inputs.image_formats import FORMATS as IMAGE_FORMATS
+from encoder.inputs.image_formats import PILLOW, READABLE
 
 PREPROCESSINGS = ("squash", "center_crop", "resize_crop")
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+FORMATS = tuple(one.name for one in IMAGE_FORMATS if one.reader == PILLOW)
 MAX_PIXELS = 200_000_000
 
 
@@ -137,9 +139,7 @@ def _opened(source: str | os.PathLike | bytes, name: str) -> Image.Image:
     except FileNotFoundError as error:
         raise UnreadableImage("missing", f"{name} does not exist; check the path.") from error
     except UnidentifiedImageError as error:
-        raise UnreadableImage(
-            "not_an_image", f"{name} is not an image that can be read (JPEG, PNG, WebP, GIF, BMP and TIFF can)."
-        ) from error
+        raise UnreadableImage("not_an_image", f"{name} is not an image that can be read ({READABLE} can).") from error
     except Image.DecompressionBombError as error:
         raise UnreadableImage(
             "too_large", f"{name} has more than the {MAX_PIXELS // 10**6} million pixels that are read; scale it down."

@@ -141,7 +141,7 @@ def as_webp(width: int, height: int) -> bytes:
     return head[:21] + sides.to_bytes(4, "little") + head[25:]
 
 
-@pytest.mark.parametrize("kind", ["PPM", "ICO", "EPS", "AVIF", "PCX", "TGA"])
+@pytest.mark.parametrize("kind", ["PPM", "ICO", "EPS", "PCX", "TGA"])
 def test_other_formats_are_refused_as_not_an_image(tmp_path, kind, monkeypatch):
     monkeypatch.setattr("PIL.EpsImagePlugin.EpsImageFile.load", lambda *_: pytest.fail("EPS is a program, and was run"))
     try:
@@ -151,7 +151,7 @@ def test_other_formats_are_refused_as_not_an_image(tmp_path, kind, monkeypatch):
     path = tmp_path / "photo.jpg"
     path.write_bytes(content)
     for source in (path, content):
-        with pytest.raises(UnreadableImage, match="JPEG, PNG, WebP, GIF, BMP and TIFF can") as error:
+        with pytest.raises(UnreadableImage, match="JPEG XL and the raw files of cameras can") as error:
             decode(source)
         assert error.value.reason == "not_an_image"
 
