@@ -17,12 +17,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoder.inputs.pixels import FORMATS
+from encoder.inputs.image_formats import FORMATS, PILLOW
 from search import UnreadablePhoto
 from search.query.query_photo import read_photo_with_preview
 from tests.support.fakes import FakeConfig, jpeg, photo
 from web.errors import Busy
-from web.image_types import upload_format
 from web.photo_decoder import PhotoDecoder, check_upload
 
 CONFIG = FakeConfig()
@@ -63,13 +62,12 @@ def png(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("kind", [one.name for one in FORMATS if one.reader == PILLOW])
 def test_the_decoder_gives_the_same_as_decoding_in_this_process(decoder, kind):
     content = saved(kind)
 
     prepared, preview = decoder.read(content, CONFIG)
 
-    assert upload_format(content[:16]) == kind
     expected, _ = read_photo_with_preview(content, CONFIG)
     assert np.array_equal(prepared, expected) and Image.open(io.BytesIO(preview)).format == "JPEG"
 

@@ -1,0 +1,185 @@
+"""Reads past what is not a photo's pixels: text, damaged chunks beside them, a missing end mark.
+
+The decoder is given the file without these, so that nothing of them can make it refuse a photo, or take memory. Nothing is
+copied: the file is read around them.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+MAX_METADATA = 1 << 20
+"""What a chunk beside the pixels may unfold to, in bytes: more than any EXIF has, and all but a few colour profiles."""
+_PNG_KEPT = {b"tRNS", b"eXIf", b"sRGB", b"gAMA", b"cHRM", b"iCCP"}
+_PNG_TEXT = {b"tEXt", b"zTXt", b"iTXt"}
+_PNG_ORIENTATION = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
+_JPEG_KEPT = {
+    0xE0: (b"JFIF\0",), 0xE1: (b"Exif\0", b"http://ns.adobe.com/xap/1.0/\0"), 0xE2: (b"ICC_PROFILE\0",), 0xEE: (b"Adobe",),
+}  # fmt: skip
+"""What the decoder needs of a JPEG's application segments, by marker: how they begin."""
+_SEGMENTS = {*range(0xC0, 0xD0), *range(0xDB, 0xFF)}
+"""The markers that a length follows, but for the one that begins the pixels."""
+_WEBP_BESIDE = {b"EXIF", b"XMP ", b"ICCP"}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a file: `size` bytes at `offset`, or `content` in place of them."""
+
+    offset: int
+    size: int
+    content: bytes | None = None
+
+
+class Pieces(io.RawIOBase):
+    """Pieces of a file, read as one file."""
+
+    def __init__(self, file: BinaryIO, pieces: list[Piece]) -> None:
+        self._file, self._pieces, self._at = file, pieces, 0
+        self._size = sum(piece.size for piece in pieces)
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to an offset, and return it."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = max(0, start + offset)
+        return self._at
+
+    def readinto(self, buffer: memoryview) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Read what fits into a buffer and lies in one piece."""
+        start = 0
+        for piece in self._pieces:
+            inside = self._at - start
+            if inside < piece.size:
+                data = self._part(piece, inside, min(len(buffer), piece.size - inside))
+                buffer[: len(data)] = data
+                self._at += len(data)
+                return len(data)
+            start += piece.size
+        return 0
+
+    def _part(self, piece: Piece, inside: int, size: int) -> bytes:
+        if piece.content is not None:
+            return piece.content[inside : inside + size]
+        self._file.seek(piece.offset + inside)
+        return self._file.read(size)
+
+
+def pixels_of(file: BinaryIO, name: str) -> BinaryIO:
+    """The file without what is not its pixels.
+
+    Args:
+        file: the file; it is the answer if there is nothing to leave out.
+        name: its format: PNG, JPEG and WEBP have such parts, others are taken as they are.
+    """
+    pieces = {"PNG": _png, "JPEG": _jpeg, "WEBP": _webp}.get(name, lambda _: None)(file)
+    file.seek(0)
+    return file if pieces is None else io.BufferedReader(Pieces(file, _joined(pieces)))
+
+
+def _png(file: BinaryIO) -> list[Piece] | None:
+    pieces, at, dropped = [Piece(0, 8)], 8, False
+    while len(head := _at(file, at, 8)) == 8:
+        size, kind = struct.unpack(">I4s", head)
+        if _png_needs(file, at, size, kind):
+            pieces.append(Piece(at, size + 12))
+        else:
+            dropped = True
+        at += size + 12
+        if kind == b"IEND":
+            break
+    return pieces if dropped else None
+
+
+def _png_needs(file: BinaryIO, at: int, size: int, kind: bytes) -> bool:
+    """Is a chunk one that the decoder needs, and can it be read without harm?"""
+    if not kind[0] & 0x20:  # it is critical
+        return True
+    if kind not in _PNG_KEPT | _PNG_TEXT or size > MAX_METADATA:
+        return False
+    content = _at(file, at + 8, size)
+    if kind in _PNG_TEXT and not content.startswith(_PNG_ORIENTATION):
+        return False
+    whole = _at(file, at + 8 + size, 4) == struct.pack(">I", zlib.crc32(kind + content))
+    return whole and _unfolds_to_little(kind, content[content.find(b"\0") + 1 :])
+
+
+def _unfolds_to_little(kind: bytes, rest: bytes) -> bool:
+    """Does a chunk unfold to at most MAX_METADATA bytes? `rest` is what follows its keyword."""
+    if kind == b"iTXt":
+        return rest[:1] == b"\0"  # XMP is not compressed
+    if kind not in (b"zTXt", b"iCCP"):
+        return True
+    unpacker = zlib.decompressobj()
+    try:
+        unpacker.decompress(rest[1:], MAX_METADATA)
+    except zlib.error:
+        return False
+    return unpacker.eof
+
+
+def _jpeg(file: BinaryIO) -> list[Piece] | None:
+    pieces, rest = [Piece(0, 2)], 2
+    for at, marker, size in segments(file):
+        beside = marker == 0xFE or 0xE0 <= marker <= 0xEF
+        if not beside or _at(file, at + 4, 32).startswith(_JPEG_KEPT.get(marker, ())):
+            pieces.append(Piece(at, size))
+        rest = at + size
+    if sum(piece.size for piece in pieces) == rest:
+        return None
+    return [*pieces, Piece(rest, file.seek(0, io.SEEK_END) - rest)]
+
+
+def segments(file: BinaryIO, at: int = 2) -> Iterator[tuple[int, int, int]]:
+    """The segments of a JPEG up to its pixels: (offset, marker, size with the marker in bytes) of each."""
+    while len(head := _at(file, at, 4)) == 4 and head[0] == 0xFF and head[1] in _SEGMENTS:
+        size = 2 + int.from_bytes(head[2:], "big")
+        yield at, head[1], size
+        at += size
+
+
+def _webp(file: BinaryIO) -> list[Piece] | None:
+    """All chunks up to one that is cut short and is not pixels; the header then says how many bytes there are."""
+    end = file.seek(0, io.SEEK_END)
+    at = 12
+    while len(head := _at(file, at, 8)) == 8:
+        size = int.from_bytes(head[4:], "little")
+        if at + 8 + size > end:
+            if head[:4] not in _WEBP_BESIDE:
+                return None
+            break
+        at += 8 + size + size % 2
+    at = min(at, end)
+    header = _at(file, 0, 12)
+    if at == 12 or int.from_bytes(header[4:8], "little") + 8 <= end:
+        return None
+    return [Piece(0, 12, header[:4] + struct.pack("<I", at - 8) + header[8:]), Piece(12, at - 12)]
+
+
+def _at(file: BinaryIO, offset: int, size: int) -> bytes:
+    file.seek(offset)
+    return file.read(size)
+
+
+def _joined(pieces: list[Piece]) -> list[Piece]:
+    """The same pieces, with those that follow each other in the file as one."""
+    joined: list[Piece] = []
+    for piece in pieces:
+        last = joined[-1] if joined else None
+        if last and last.content is None and piece.content is None and last.offset + last.size == piece.offset:
+            joined[-1] = Piece(last.offset, last.size + piece.size)
+        else:
+            joined.append(piece)
+    return joined
