@@ -15,13 +15,15 @@ from typing import BinaryIO
 
 MAX_METADATA = 1 << 20
 """What a chunk beside the pixels may unfold to, in bytes: more than any EXIF has, and all but a few colour profiles."""
-_PNG_KEPT = {b"tRNS", b"eXIf", b"sRGB", b"gAMA", b"cHRM", b"iCCP"}
+_PNG_KEPT = {b"tRNS", b"eXIf", b"iCCP"}
 _PNG_TEXT = {b"tEXt", b"zTXt", b"iTXt"}
 _PNG_ORIENTATION = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
-_JPEG_KEPT = {
-    0xE0: (b"JFIF\0",), 0xE1: (b"Exif\0", b"http://ns.adobe.com/xap/1.0/\0"), 0xE2: (b"ICC_PROFILE\0",), 0xEE: (b"Adobe",),
-}  # fmt: skip
-"""What the decoder needs of a JPEG's application segments, by marker: how they begin."""
+_JPEG_KEPT = (
+    (0xE0, b"JFIF\0", 14), (0xE1, b"Exif\0", 6), (0xE1, b"http://ns.adobe.com/xap/1.0/\0", 29), (0xE2, b"ICC_PROFILE\0", 15),
+    (0xEE, b"Adobe", 12),
+)  # fmt: skip
+"""What the decoder needs of a JPEG's application segments: marker, how they begin, and how many bytes they have at least."""
+APPLICATION, COMMENT = range(0xE0, 0xF0), 0xFE
 _SEGMENTS = {*range(0xC0, 0xD0), *range(0xDB, 0xFF)}
 """The markers that a length follows, but for the one that begins the pixels."""
 _WEBP_BESIDE = {b"EXIF", b"XMP ", b"ICCP"}
@@ -133,13 +135,19 @@ def _unfolds_to_little(kind: bytes, rest: bytes) -> bool:
 def _jpeg(file: BinaryIO) -> list[Piece] | None:
     pieces, rest = [Piece(0, 2)], 2
     for at, marker, size in segments(file):
-        beside = marker == 0xFE or 0xE0 <= marker <= 0xEF
-        if not beside or _at(file, at + 4, 32).startswith(_JPEG_KEPT.get(marker, ())):
+        if _jpeg_needs(file, at, marker, size):
             pieces.append(Piece(at, size))
         rest = at + size
     if sum(piece.size for piece in pieces) == rest:
         return None
     return [*pieces, Piece(rest, file.seek(0, io.SEEK_END) - rest)]
+
+
+def _jpeg_needs(file: BinaryIO, at: int, marker: int, size: int) -> bool:
+    if marker != COMMENT and marker not in APPLICATION:
+        return True
+    start = _at(file, at + 4, 32)
+    return any(marker == own and start.startswith(name) and size - 4 >= least for own, name, least in _JPEG_KEPT)
 
 
 def segments(file: BinaryIO, at: int = 2) -> Iterator[tuple[int, int, int]]:
@@ -152,20 +160,21 @@ def segments(file: BinaryIO, at: int = 2) -> Iterator[tuple[int, int, int]]:
 
 def _webp(file: BinaryIO) -> list[Piece] | None:
     """All chunks up to one that is cut short and is not pixels; the header then says how many bytes there are."""
-    end = file.seek(0, io.SEEK_END)
-    at = 12
+    end, at = file.seek(0, io.SEEK_END), 12
     while len(head := _at(file, at, 8)) == 8:
         size = int.from_bytes(head[4:], "little")
-        if at + 8 + size > end:
-            if head[:4] not in _WEBP_BESIDE:
-                return None
+        if at + 8 + size + size % 2 > end:
             break
         at += 8 + size + size % 2
-    at = min(at, end)
-    header = _at(file, 0, 12)
-    if at == 12 or int.from_bytes(header[4:8], "little") + 8 <= end:
+    pieces = [Piece(12, at - 12)]
+    if head and head[:4] not in _WEBP_BESIDE:
+        if not head[4:] or at + 8 + size > end:  # pixels are missing
+            return None
+        pieces += [Piece(at, 8 + size), Piece(0, 1, b"\0")]  # it lacks the byte that makes it even
+    header, length = _at(file, 0, 12), sum(piece.size for piece in pieces)
+    if at == 12 or int.from_bytes(header[4:8], "little") == length + 4:
         return None
-    return [Piece(0, 12, header[:4] + struct.pack("<I", at - 8) + header[8:]), Piece(12, at - 12)]
+    return [Piece(0, 12, header[:4] + struct.pack("<I", length + 4) + header[8:]), *pieces]
 
 
 def _at(file: BinaryIO, offset: int, size: int) -> bytes:

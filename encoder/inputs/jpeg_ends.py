@@ -30,13 +30,13 @@ def with_end_mark(file: BinaryIO, at_least: int | None) -> Image.Image:
     """
     file.seek(0)
     content = file.read().rstrip(b"\xff")
-    image, other = (_decoded(content + filler + END_MARK, at_least) for filler in (b"", _FILLER))
+    image, other = (_decoded(content + filler + END_MARK) for filler in (b"", _FILLER))
     if image.tobytes() != other.tobytes() or not _has_all_scans(content):
         raise OSError("image file is truncated")
-    return image
+    return _decoded(content + END_MARK, at_least) if at_least else image
 
 
-def _decoded(content: bytes, at_least: int | None) -> Image.Image:
+def _decoded(content: bytes, at_least: int | None = None) -> Image.Image:
     image = Image.open(io.BytesIO(content), formats=["JPEG"])
     if at_least:
         image.draft("RGB", (at_least, at_least))

@@ -6,7 +6,7 @@ import io
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageChops, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageFile, UnidentifiedImageError
 
 from encoder.inputs import jpeg_xl, tiff
 from encoder.inputs.containers import pixels_of
@@ -42,6 +42,7 @@ def open_photo(file: BinaryIO, kind: ImageFormat) -> OpenedPhoto:
 def _open_with_pillow(file: BinaryIO, name: str) -> OpenedPhoto:
     image = Image.open(file, formats=[name])
     if name != "JPEG":
+        _bring_clear_colour_to_8_bits(image)
         return OpenedPhoto.of(image)
 
     def load(at_least: int | None) -> Image.Image:
@@ -54,6 +55,13 @@ def _open_with_pillow(file: BinaryIO, name: str) -> OpenedPhoto:
         return _as_cmyk(image)
 
     return OpenedPhoto(image.size, load)
+
+
+def _bring_clear_colour_to_8_bits(image: ImageFile.ImageFile) -> None:
+    """A PNG's pixels of 16 bits come in 8, and the colour that stands for clear does not."""
+    clear = image.info.get("transparency")
+    if isinstance(clear, tuple) and image.tile and image.tile[0].args == "RGB;16B":
+        image.info["transparency"] = tuple(value >> 8 for value in clear)
 
 
 def _as_cmyk(image: Image.Image) -> Image.Image:
