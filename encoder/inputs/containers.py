@@ -26,6 +26,8 @@ _JPEG_KEPT = (
 APPLICATION, COMMENT = range(0xE0, 0xF0), 0xFE
 _SEGMENTS = {*range(0xC0, 0xD0), *range(0xDB, 0xFF)}
 """The markers that a length follows, but for the one that begins the pixels."""
+_HEIF_METADATA = {b"Exif", b"mime", b"uri "}
+MOST_BOXES = 10_000
 _WEBP_BESIDE = {b"EXIF", b"XMP ", b"ICCP"}
 
 
@@ -84,9 +86,10 @@ def pixels_of(file: BinaryIO, name: str) -> BinaryIO:
 
     Args:
         file: the file; it is the answer if there is nothing to leave out.
-        name: its format: PNG, JPEG and WEBP have such parts, others are taken as they are.
+        name: its format, as `image_formats` calls it.
     """
-    pieces = {"PNG": _png, "JPEG": _jpeg, "WEBP": _webp}.get(name, lambda _: None)(file)
+    readers = {"PNG": _png, "JPEG": _jpeg, "WEBP": _webp, "HEIC": _heif, "AVIF": _heif}
+    pieces = readers[name](file) if name in readers else None
     file.seek(0)
     return file if pieces is None else io.BufferedReader(Pieces(file, _joined(pieces)))
 
@@ -160,7 +163,7 @@ def segments(file: BinaryIO, at: int = 2) -> Iterator[tuple[int, int, int]]:
 
 def _webp(file: BinaryIO) -> list[Piece] | None:
     """All chunks up to one that is cut short and is not pixels; the header then says how many bytes there are."""
-    end, at = file.seek(0, io.SEEK_END), 12
+    end, at, size = file.seek(0, io.SEEK_END), 12, 0
     while len(head := _at(file, at, 8)) == 8:
         size = int.from_bytes(head[4:], "little")
         if at + 8 + size + size % 2 > end:
@@ -168,13 +171,52 @@ def _webp(file: BinaryIO) -> list[Piece] | None:
         at += 8 + size + size % 2
     pieces = [Piece(12, at - 12)]
     if head and head[:4] not in _WEBP_BESIDE:
-        if not head[4:] or at + 8 + size > end:  # pixels are missing
+        if len(head) < 8 or at + 8 + size > end:  # pixels are missing
             return None
         pieces += [Piece(at, 8 + size), Piece(0, 1, b"\0")]  # it lacks the byte that makes it even
     header, length = _at(file, 0, 12), sum(piece.size for piece in pieces)
     if at == 12 or int.from_bytes(header[4:8], "little") == length + 4:
         return None
     return [Piece(0, 12, header[:4] + struct.pack("<I", length + 4) + header[8:]), *pieces]
+
+
+def _heif(file: BinaryIO) -> list[Piece] | None:
+    """The whole file, in which the items of metadata are called free space. How the photo is turned stands elsewhere."""
+    file_end = file.seek(0, io.SEEK_END)
+    pieces, done = [], 0
+    for kind, start, end in _boxes(file, 0, file_end):
+        if kind == b"meta":
+            pieces, done = _items_renamed(file, start, end)
+    return [*pieces, Piece(done, file_end - done)] if pieces else None
+
+
+def _items_renamed(file: BinaryIO, start: int, end: int) -> tuple[list[Piece], int]:
+    """The pieces up to the type of the last item of metadata, and where that ends."""
+    pieces, done = [], 0
+    for _, first, last in (box for box in _boxes(file, start + 4, end) if box[0] == b"iinf"):
+        wide = _at(file, first, 1) > b"\0"
+        for _, at, _ in _boxes(file, first + (8 if wide else 6), last):
+            place = at + (10 if _at(file, at, 1) > b"\2" else 8)
+            if _at(file, place, 4) in _HEIF_METADATA:
+                pieces += [Piece(done, place - done), Piece(place, 4, b"free")]
+                done = place + 4
+    return pieces, done
+
+
+def _boxes(file: BinaryIO, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """The boxes of an ISO base media file between two offsets: (type, where its content begins, where it ends) of each."""
+    for _ in range(MOST_BOXES):
+        head = _at(file, at, 16)
+        if len(head) < 8 or at >= end:
+            return
+        size, start = int.from_bytes(head[:4], "big"), 8
+        if size == 1:
+            size, start = int.from_bytes(head[8:], "big"), 16
+        after = at + size if size else end
+        if after < at + start or after > end:
+            return
+        yield head[4:8], at + start, after
+        at = after
 
 
 def _at(file: BinaryIO, offset: int, size: int) -> bytes:

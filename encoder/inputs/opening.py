@@ -80,7 +80,7 @@ def _open_heif(file: BinaryIO) -> OpenedPhoto:
     import pi_heif
 
     pi_heif.options.DECODE_THREADS = 1  # photos are decoded side by side already
-    image = pi_heif.HeifImageFile(file)
+    image = pi_heif.HeifImageFile(pixels_of(file, "HEIC"))
     check_pixels(image.size)
     return OpenedPhoto.of(image)
 

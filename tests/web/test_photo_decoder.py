@@ -20,6 +20,7 @@ from PIL import Image
 from encoder.inputs.image_formats import FORMATS, PILLOW
 from search import UnreadablePhoto
 from search.query.query_photo import read_photo_with_preview
+from tests.support.commands import ROOT
 from tests.support.fakes import FakeConfig, jpeg, photo
 from web.errors import Busy
 from web.photo_decoder import PhotoDecoder, check_upload
@@ -72,6 +73,13 @@ def test_the_decoder_gives_the_same_as_decoding_in_this_process(decoder, kind):
     assert np.array_equal(prepared, expected) and Image.open(io.BytesIO(preview)).format == "JPEG"
 
 
+@pytest.mark.parametrize("name", ["plain", "turned"])
+def test_a_heic_is_decoded_in_the_process_too(decoder, name):
+    content = (ROOT / "tests" / "data" / "heic" / f"{name}.heic").read_bytes()
+
+    assert np.array_equal(decoder.read(content, CONFIG)[0], read_photo_with_preview(content, CONFIG)[0])
+
+
 @pytest.mark.parametrize("kind", ["PPM", "ICO", "PCX", "TGA", "PDF", "EPS", "ICNS"])
 def test_other_formats_are_refused_even_if_they_could_be_read(decoder, kind):
     try:
@@ -91,6 +99,15 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(decoder, size):
         check_upload(png(width, height))
     with pytest.raises(UnreadablePhoto):
         decoder.read(png(width, height), CONFIG)
+
+
+def test_too_many_pixels_of_a_jpeg_xl_and_a_heic_are_refused_before_they_are_decoded():
+    bits = 3 << 1 | (8_001 - 1) << 3 | 1 << 33  # 30 bits of height, as wide as high
+    heic = bytearray((ROOT / "tests" / "data" / "heic" / "deep.heic").read_bytes().replace(b"clap", b"free"))
+    struct.pack_into(">II", heic, heic.index(b"ispe") + 8, 8001, 8001)
+    for content in (b"\xff\x0a" + bits.to_bytes(12, "little"), bytes(heic)):
+        with pytest.raises(UnreadablePhoto, match="has more than the 64 million pixels"):
+            check_upload(content)
 
 
 def test_a_signature_of_one_kind_and_the_rest_of_another_is_damaged(decoder):
