@@ -7,12 +7,13 @@ import os
 import re
 from pathlib import Path
 
+from encoder.inputs.image_formats import PHOTO_ENDINGS
 from indexer.errors import EmptySource
 from indexer.items import Failure, SourceCaption, SourceItem, captions_from, printable
 from indexer.sources.base import Source
 from storage.photo_uri import beginnings
 
-PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+PHOTOS = set(PHOTO_ENDINGS)
 ORIGIN = "text file"
 KEY_END, TEXT_END, PART_END = "\0", "\1", "\2"  # each sorts before every character that may stand in its place
 

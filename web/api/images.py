@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, request
 
+from encoder.inputs.image_formats import HEAD_BYTES
 from search import BadQuery
 from search.query.query import LARGEST_ID
 from storage.errors import (
@@ -44,7 +45,7 @@ def add() -> tuple[dict, int, dict]:
     captions, language = parameters.CAPTIONS.read(request.form), parameters.LANGUAGE.read(request.form)
     content, encoder = upload_bytes(request.files.get(parameters.IMAGE.name)), service.encoder
     state().reader.decode(content, encoder.config)
-    photo = SentPhoto(content, upload_ending(content[:16]), captions, language)
+    photo = SentPhoto(content, upload_ending(content[:HEAD_BYTES]), captions, language)
     with state().change_admission.slot():
         added = editor.add(service.collection_name, photo, encoder)
         service.wait_for_version(added.version)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from flask import Blueprint, Response, request, send_file
 
+from encoder.inputs.image_formats import HEAD_BYTES
 from search.query.query import LARGEST_ID
 from storage.errors import EmptyCollection, UnknownCollection, UnknownId
 from storage.photo_uri import PhotoUri
@@ -65,7 +66,7 @@ def _open_photo(uri: PhotoUri, image_id: int) -> tuple[bytes, Path | BytesIO]:
     """Open a photo's file.
 
     Returns:
-        Its first 16 bytes, and what `send_file` takes: its path, or its bytes if it is in a tar.
+        Its first HEAD_BYTES bytes, and what `send_file` takes: its path, or its bytes if it is in a tar.
 
     Raises:
         NotKept: The file is not there any more.
@@ -73,7 +74,7 @@ def _open_photo(uri: PhotoUri, image_id: int) -> tuple[bytes, Path | BytesIO]:
     try:
         if uri.path.is_file():  # a pipe would be waited for
             with uri.open() as file:
-                head = file.read(16)
+                head = file.read(HEAD_BYTES)
                 return head, uri.path if uri.member is None else BytesIO(head + file.read())
     except OSError:
         pass
