@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from indexer.errors import FORMATS, AmbiguousSource, MismatchedLanguages, MissingSource, MostVanished, UnknownFormat
+from indexer.errors import (
+    FORMATS,
+    AmbiguousSource,
+    BadPattern,
+    MismatchedLanguages,
+    MissingSource,
+    MostVanished,
+    UnknownColumns,
+    UnknownFormat,
+)
 
 
 def _ambiguous(error: AmbiguousSource) -> str:
@@ -15,10 +24,12 @@ def _ambiguous(error: AmbiguousSource) -> str:
 
 HINTS: dict[type[Exception], Callable[[Any], str]] = {
     AmbiguousSource: _ambiguous,
+    BadPattern: lambda error: "mend --exclude",
     MismatchedLanguages: lambda error: "give --lang once, or once for each --captions",
     MissingSource: lambda error: (
         "name a folder of photos, a COCO folder, a manifest or tar shards in `python manage.py build-index SOURCE`"
     ),
     MostVanished: lambda error: "if that is meant, add --drop-missing; to keep them searchable, add --keep-missing",
+    UnknownColumns: lambda error: "name its columns with --image-column and --caption-column",
     UnknownFormat: lambda error: error.remedy or f"give --format one of {', '.join(FORMATS)}",
 }

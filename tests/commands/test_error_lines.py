@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from encoder.errors import BadGraphs, DeviceLost, NoInt8Graphs
-from indexer.errors import AmbiguousSource, MismatchedLanguages, MissingSource, MostVanished, UnknownFormat
+from indexer.errors import (
+    AmbiguousSource,
+    BadPattern,
+    MismatchedLanguages,
+    MissingSource,
+    MostVanished,
+    UnknownColumns,
+    UnknownFormat,
+)
 from manage import ROOMS_WITH_HINTS, error_line
 from search.errors import BadRun, Redirected, StaleIndex, TooFewForProtocol, TooFewPhotos, Unreachable
 from storage.errors import (
@@ -51,6 +59,12 @@ EXAMPLES = [
     (UnknownVersion(3, [1, 2]), "(there are 1, 2): `python manage.py versions` lists them"),
     (UnusableHome(HERE, "full"), "Can't write to /here (full): make room there, or name another folder with `--home FOLDER`"),
     (AmbiguousSource(HERE, ["a", "b"]), "2 manifests (a, b): name one, as in `python manage.py build-index /here/a`"),
+    (BadPattern("!"), "'!' is no pattern in gitignore's syntax, such as *.bak or /old/: mend --exclude"),
+    (
+        UnknownColumns(HERE),
+        "/here is no table with columns of a photo's name and a caption: name its columns with --image-column",
+    ),
+    (UnknownColumns(HERE, "foto"), "/here is no table with columns of 'foto': name its columns with --image-column"),
     (MismatchedLanguages(2, 3), "2 caption files and 3 languages: give --lang once"),
     (MissingSource(HERE), "The source /here does not exist: name a folder of photos"),
     (MostVanished("/here", 3, 4), "what was encoded is kept): if that is meant, add --drop-missing"),
