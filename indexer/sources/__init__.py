@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from indexer.errors import FORMATS, MismatchedLanguages, MissingSource, UnknownFormat
 from indexer.items import is_utf8, printable
 from indexer.sources.base import Source
-from indexer.sources.captions import with_captions, with_found_captions
+from indexer.sources.captions import CaptionJoin
 from indexer.sources.coco import CocoSource, annotation_files, is_annotations, remedy_for, seems_karpathy
 from indexer.sources.exclusions import Exclusions
 from indexer.sources.folder import FolderSource
@@ -83,10 +83,13 @@ def open_source(
         raise MismatchedLanguages(len(captions), len(languages))
     source = _open(path, format, exclude)
     given = [os.path.abspath(Path(file).expanduser()) for file in captions]
-    if isinstance(source, FolderSource):
-        source = with_found_captions(source, [table for table in source.tables if table not in given])
-    for number, file in enumerate(given):
-        source = with_captions(source, Path(file), languages[number % len(languages)] if languages else None, columns)
+    found = [table for table in source.tables if table not in given] if isinstance(source, FolderSource) else []
+    if found or given:
+        join = CaptionJoin(source)
+        join.add_found(found)
+        for number, file in enumerate(given):
+            join.add(Path(file), languages[number % len(languages)] if languages else None, columns)
+        source = join.applied()
     if not isinstance(source, LISTS_ALL):
         source = without_excluded(source, exclude)
         count_rest(source, exclude, given)

@@ -1,4 +1,4 @@
-"""Captions from a file of their own, such as Chinese ones for COCO or a table, added to the photos of any source."""
+"""Captions from files of their own, such as Chinese ones for COCO or a table, added to the photos of any source."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from indexer.sources import unused
 from indexer.sources.base import Source
 from indexer.sources.coco_file import CocoFile, is_coco
 from indexer.sources.listing import METADATA_TABLES
-from indexer.sources.packed import PackedItems
 from indexer.sources.photo_finder import PhotoFinder
 from indexer.sources.record_files import BY_NAME, Columns, RecordFile, open_records, read_json_file, records_in
 from indexer.sources.records import read_record, take_image
@@ -28,73 +27,107 @@ NAMED = 5
 ROWS_AT_ONCE = 1024
 
 
-def with_captions(
-    source: Source, path: Path, language: str | None = None, columns: Columns = BY_NAME, keep_unknown: bool = True
-) -> Source:
-    """The source with the captions of a file added to its own.
+class CaptionJoin:
+    """Joins files of captions to the photos of a source; their texts are in Arrow's memory, not objects.
 
-    The file is in COCO's layout or holds records (`indexer.sources.record_files`), each of which names a photo: by its path,
-    its name, with or without ending, or by COCO's number in it (`COCO_val2014_000000000042.jpg` is 000000000042.jpg of 2017).
-    Where a name means several photos, or several names the same photo, the captions are nobody's. Captions of unknown photos
-    are counted in `problems`.
-
-    Args:
-        source: the source that has the photos.
-        path: the file of captions.
-        language: the language of captions that don't say theirs; None detects it by script.
-        columns: of a table.
-        keep_unknown: False leaves out of the problems that captions are of photos which are not there.
-
-    Raises:
-        BadAnnotations: the file can't be used, or none of its captions belongs to a photo of the source.
-        UnknownColumns: it is a table, and it can't be told which of its columns are meant.
+    A file is in COCO's layout or holds records (`indexer.sources.record_files`), each of which names a photo: by its path, its
+    name, with or without ending, or by COCO's number in it (`COCO_val2014_000000000042.jpg` is 000000000042.jpg of 2017).
+    Where a name means several photos, or several names of a file the same photo, the captions are nobody's.
     """
-    joined = _Joined(path, PhotoFinder(source))
-    content = read_json_file(path) if path.suffix.lower() == ".json" else None
-    if is_coco(content):
-        problems = _join_coco(CocoFile(path, content), joined, language, keep_unknown)
-    else:
-        file = open_records(path, columns) if content is None else records_in(path, content)
-        problems = _join_records(file, joined, language)
-    if not joined.is_usable:
-        raise BadAnnotations(path, f"none of its captions is of a photo in {source.root}")
-    items = PackedItems(joined.items(source))
-    return source.with_items(items, problems + joined.problems(keep_unknown))
 
+    def __init__(self, source: Source):
+        """Look at the photos.
 
-def with_found_captions(source: Source, paths: list[str]) -> Source:
-    """The source with the captions of those files that hold some and stand where they are of the whole source.
+        Args:
+            source: the source that has them.
+        """
+        self._source, self._finder = source, PhotoFinder(source)
+        self._files: list[_JoinedFile] = []
+        self._problems: list[Failure] = []
 
-    That is directly in its folder, or in any folder as `metadata.csv` and the like. Other files are counted as not used; those
-    that seem to hold captions, by themselves.
-    """
-    root = os.fspath(source.root)
-    for path in paths:
-        if os.path.dirname(path) == root or os.path.basename(path).lower() in METADATA_TABLES:
-            try:
-                source = with_captions(source, Path(path), keep_unknown=False)
-                continue
-            except (BadAnnotations, UnknownColumns):
-                pass
-        if _seems_captions(path):
-            source.unused.add(unused.CAPTIONS, path, printable(os.path.relpath(path, root)))
+    def add(self, path: Path, language: str | None = None, columns: Columns = BY_NAME, keep_unknown: bool = True) -> None:
+        """Read a file.
+
+        Args:
+            path: the file.
+            language: the language of captions that don't say theirs; None detects it by script.
+            columns: of a table.
+            keep_unknown: False leaves out of the problems that captions are of photos which are not there.
+
+        Raises:
+            BadAnnotations: the file can't be used, or none of its captions belongs to a photo of the source.
+            UnknownColumns: it is a table, and it can't be told which of its columns are meant.
+        """
+        joined = _JoinedFile(path, self._finder)
+        content = read_json_file(path) if path.suffix.lower() == ".json" else None
+        if is_coco(content):
+            problems = _join_coco(CocoFile(path, content), joined, language, keep_unknown)
         else:
-            source.unused.add(unused.NO_PHOTO if path.lower().endswith(".txt") else unused.OTHER_KIND, path)
-    return source
+            file = open_records(path, columns) if content is None else records_in(path, content)
+            problems = _join_records(file, joined, language)
+        if not joined.has_rows:
+            raise BadAnnotations(path, f"none of its captions is of a photo in {self._source.root}")
+        joined.settle()
+        self._files.append(joined)
+        self._problems += problems + joined.problems(keep_unknown)
+
+    def add_found(self, paths: list[str]) -> None:
+        """Read those files that hold captions and stand where they are of the whole source; count the others as not used.
+
+        That is directly in its folder, or in any folder as `metadata.csv` and the like. Others that seem to hold captions are
+        counted by themselves.
+        """
+        root, left = os.fspath(self._source.root), self._source.unused
+        for path in paths:
+            if os.path.dirname(path) == root or os.path.basename(path).lower() in METADATA_TABLES:
+                try:
+                    self.add(Path(path), keep_unknown=False)
+                    continue
+                except (BadAnnotations, UnknownColumns):
+                    pass
+            if _seems_captions(path):
+                left.add(unused.CAPTIONS, path, printable(os.path.relpath(path, root)))
+            else:
+                left.add(unused.NO_PHOTO if path.lower().endswith(".txt") else unused.OTHER_KIND, path)
+
+    def applied(self) -> Source:
+        """The source with the captions of all files, those of the first file first."""
+        if not self._files:
+            return self._source
+        return self._source.with_items(self._items(), self._problems)
+
+    def _items(self) -> Iterator[SourceItem]:
+        positions = np.concatenate([file.positions for file in self._files])
+        order = np.argsort(positions, kind="stable")
+        rows = np.concatenate([file.order for file in self._files])[order]
+        owners = np.repeat(np.arange(len(self._files)), [len(file.positions) for file in self._files])[order]
+        starts = np.searchsorted(positions[order], np.arange(len(self._source) + 1))
+        for position, item in enumerate(self._source):
+            own = range(starts[position], starts[position + 1])
+            yield _with_rows(item, [self._files[owners[at]].row(int(rows[at])) for at in own]) if own else item
 
 
-class _Joined:
-    """The captions and metadata of a file, each with the position of its photo; texts in Arrow's memory, not as objects."""
+Row = tuple[list[tuple[str, str, str]], dict[str, Any]]
+"""What a record says: captions (language, text, origin), and metadata."""
+
+
+class _JoinedFile:
+    """What a file says.
+
+    Attributes:
+        positions: of the photos of its records, when `settle` was called, int64 [n], ascending.
+        order: the numbers of those records, int64 [n].
+    """
 
     def __init__(self, path: Path, finder: PhotoFinder):
-        self.path = path
-        self._finder = finder
+        self.path, self._finder = path, finder
         self._positions, self._names, self._exact = array("q"), array("q"), array("b")
-        self._contents, self._waiting = TextIndex(), list[str]()
+        self._rows, self._waiting = TextIndex(), list[str]()
         self._unknown, self._ambiguous = _Counted(), _Counted()
+        self.order = self.positions = np.empty(0, np.int64)
 
     @property
-    def is_usable(self) -> bool:
+    def has_rows(self) -> bool:
         return bool(len(self._positions))
 
     def add(self, name: int | str, captions: list[SourceCaption], metadata: dict[str, Any], is_counted: bool = True) -> bool:
@@ -114,16 +147,21 @@ class _Joined:
             self._store()
         return True
 
-    def items(self, source: Source) -> Iterator[SourceItem]:
-        """The source's photos with what was added."""
+    def settle(self) -> None:
+        """Order the rows by photo, when all are added."""
         self._store()
-        positions, is_usable = np.array(self._positions, np.int64), self._usable_rows()
+        positions, is_usable = np.array(self._positions, np.int64), self._usable()
+        for row in np.flatnonzero(~is_usable).tolist():
+            captions = self.row(row)[0]
+            self._ambiguous.add(captions[0][1] if captions else "", len(captions))
         order = np.argsort(positions, kind="stable")
-        order = order[is_usable[order]]
-        starts = np.searchsorted(positions[order], np.arange(len(source) + 1))
-        for position, item in enumerate(source):
-            rows = order[starts[position] : starts[position + 1]]
-            yield _with_rows(item, [json.loads(self._contents[int(row)]) for row in rows]) if len(rows) else item
+        self.order = order[is_usable[order]]
+        self.positions = positions[self.order]
+
+    def row(self, number: int) -> Row:
+        """What a record says."""
+        captions, metadata = json.loads(self._rows[number])
+        return captions, metadata
 
     def problems(self, keep_unknown: bool) -> list[Failure]:
         """What could not be given to a photo."""
@@ -132,32 +170,26 @@ class _Joined:
         if self._unknown.captions and keep_unknown:
             found.append(("unknown", f"{self._unknown.captions} captions are of photos that are not there ({self._unknown})"))
         if self._ambiguous.captions:
-            found.append(
-                ("ambiguous", f"{self._ambiguous.captions} captions were given to none of several photos ({self._ambiguous})")
-            )
+            sentence = f"{self._ambiguous.captions} captions may be of several photos and are nobody's ({self._ambiguous})"
+            found.append(("ambiguous", sentence))
         return [Failure(f"{file} ({kind})", "bad_annotations", f"{file}: {sentence}.") for kind, sentence in found]
 
-    def _usable_rows(self) -> np.ndarray:
+    def _usable(self) -> np.ndarray:
         """Which rows are given to their photos, bool [n].
 
         Rows whose name is exact win; a photo that several names mean only somehow gets nothing.
         """
         positions, names = np.array(self._positions, np.int64), np.array(self._names, np.int64)
         exact = np.array(self._exact, bool)
-        has_exact = np.isin(positions, positions[exact])
-        weak = ~exact & ~has_exact
+        weak = ~exact & ~np.isin(positions, positions[exact])
         order = np.lexsort((names[weak], positions[weak]))
         ordered, own = positions[weak][order], names[weak][order]
         contested = ordered[1:][(ordered[1:] == ordered[:-1]) & (own[1:] != own[:-1])]
-        usable = exact | (weak & ~np.isin(positions, contested))
-        for row in np.flatnonzero(~usable).tolist():
-            captions = json.loads(self._contents[row])[0]
-            self._ambiguous.add(captions[0][1] if captions else "", len(captions))
-        return usable
+        return exact | (weak & ~np.isin(positions, contested))
 
     def _store(self) -> None:
         if self._waiting:
-            self._contents.add(self._waiting)
+            self._rows.add(self._waiting)
             self._waiting = []
 
 
@@ -171,16 +203,17 @@ class _Counted:
 
     def add(self, name: int | str, captions: int) -> None:
         self.captions += captions
-        if captions and len(self._names) < NAMED:
-            self._names[one_line(str(name))[:80]] = None
-        else:
+        shown = one_line(str(name))[:80]
+        if len(self._names) < NAMED:
+            self._names[shown] = None
+        elif shown not in self._names:
             self._has_more = True
 
     def __str__(self) -> str:
         return ", ".join(self._names) + (", ..." if self._has_more else "")
 
 
-def _join_coco(file: CocoFile, joined: _Joined, language: str | None, keep_unknown: bool) -> list[Failure]:
+def _join_coco(file: CocoFile, joined: _JoinedFile, language: str | None, keep_unknown: bool) -> list[Failure]:
     names = {image["id"]: image["file_name"] for image in file.images}
     for image_id in file.image_ids:
         captions = file.captions_of(image_id, language)
@@ -189,7 +222,7 @@ def _join_coco(file: CocoFile, joined: _Joined, language: str | None, keep_unkno
     return file.problems()
 
 
-def _join_records(file: RecordFile, joined: _Joined, language: str | None) -> list[Failure]:
+def _join_records(file: RecordFile, joined: _JoinedFile, language: str | None) -> list[Failure]:
     path = joined.path
     keeps_metadata = path.name.lower() in METADATA_TABLES or file.kind == "record"
     refused, first = 0, ""
@@ -220,10 +253,11 @@ def _read(path: Path, file: RecordFile) -> Iterator[tuple[int, Any]]:
         raise BadAnnotations(path, f"can't be read ({error.strerror})") from error
 
 
-def _with_rows(item: SourceItem, rows: list[tuple[list[tuple[str, str, str]], dict[str, Any]]]) -> SourceItem:
+def _with_rows(item: SourceItem, rows: list[Row]) -> SourceItem:
     known = {(caption.language, caption.text) for caption in item.captions}
-    added = dict.fromkeys(SourceCaption(*one) for captions, _ in rows for one in captions)
-    new = [caption for caption in added if (caption.language, caption.text) not in known]
+    added = dict.fromkeys((language, text) for captions, _ in rows for language, text, _ in captions)
+    origins = {(language, text): origin for captions, _ in reversed(rows) for language, text, origin in captions}
+    new = [SourceCaption(*one, origins[one]) for one in added if one not in known]
     metadata = dict(item.metadata)
     for _, own in rows:
         metadata = {**own, **metadata}
@@ -233,8 +267,7 @@ def _with_rows(item: SourceItem, rows: list[tuple[list[tuple[str, str, str]], di
 def _seems_captions(path: str) -> bool:
     """True if a file that was not used may hold captions by photo."""
     try:
-        opened = open_records(Path(path))
-        for _, record in opened.records:
+        for _, record in open_records(Path(path)).records:
             if isinstance(record, ValueError):
                 continue
             captions, metadata = read_record(record)

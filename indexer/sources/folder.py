@@ -17,7 +17,7 @@ class FolderSource(Source):
     `name.txt` or `name.jpg.txt` beside `name.jpg` holds one caption a line; blank lines are skipped.
 
     Attributes:
-        tables: files that may be tables of captions; `indexer.sources.captions.with_found_captions` reads them.
+        tables: files that may be tables of captions; `indexer.sources.captions.CaptionJoin` reads them.
     """
 
     format = "folder"

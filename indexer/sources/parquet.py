@@ -91,7 +91,7 @@ def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
     """
     try:
         with pq.ParquetFile(path) as file:
-            wanted = [name for field in file.schema_arrow for name in _leaves(field)]
+            wanted = [name for field in file.schema_arrow for name in leaves(field)]
             for group in range(file.num_row_groups):
                 for row in _rows(file, group, wanted):
                     yield _filled(row)
@@ -109,7 +109,7 @@ def _read(path: Path, listing: RecordListing) -> None:
     number = 0
     try:
         with pq.ParquetFile(path) as file:
-            wanted = [name for field in file.schema_arrow for name in _leaves(field)]
+            wanted = [name for field in file.schema_arrow for name in leaves(field)]
             for group in range(file.num_row_groups):
                 held = None if column is None else _held(file, group, column)
                 for row_number, row in enumerate(_rows(file, group, wanted)):
@@ -161,13 +161,13 @@ def _is_binary(kind: pa.DataType) -> bool:
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
 
 
-def _leaves(field: pa.Field) -> list[str]:
+def leaves(field: pa.Field) -> list[str]:
     """The names of a column's parts that aren't binary, so that photos are not read while rows are listed."""
     if _is_binary(field.type):
         return []
     if not pa.types.is_struct(field.type):
         return [field.name]
-    return [f"{field.name}.{name}" for inner in field.type for name in _leaves(inner)]
+    return [f"{field.name}.{name}" for inner in field.type for name in leaves(inner)]
 
 
 def _rows(file: pq.ParquetFile, group: int, wanted: list[str]) -> Iterator[dict[str, Any]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from indexer.errors import EmptySource, UnknownFormat
 from indexer.items import Failure, SourceCaption, SourceItem, one_line, printable, read_json
@@ -20,6 +21,9 @@ from indexer.sources.text_files import MAX_TEXT_BYTES, text_captions
 from indexer.sources.text_pairing import TEXTS, PairedText, pair
 from indexer.sources.unused import Unused
 from storage.photo_uri import PhotoUri, TarListing, tar_listing
+
+if TYPE_CHECKING:
+    from indexer.sources.sample_table import SampleTable
 
 JSON, PARQUET = ".json", ".parquet"
 
@@ -110,6 +114,7 @@ def _samples(shard: Path, listing: TarListing, problems: list[Failure], left: Un
             left.add(unused.OTHER_KIND, name)
     for name in pairing.unmatched:
         left.add(unused.NO_PHOTO, PhotoUri(shard, name).uri, unused.kind_of(name))
+    table = _sample_table(shard, problems)
     second = second_files(all_photos)
     of_photo = with_texts_of_second(pairing.of_photo, second)
     for name in second:
@@ -117,7 +122,34 @@ def _samples(shard: Path, listing: TarListing, problems: list[Failure], left: Un
     with open(shard, "rb") as file:
         for name in all_photos:
             if name not in second:
-                yield _item(PhotoUri(shard, name), of_photo.get(name, []), listing, file, problems)
+                item = _item(PhotoUri(shard, name), of_photo.get(name, []), listing, file, problems)
+                yield item if table is None else _with_row(item, table.row_of(name), problems)
+
+
+def _sample_table(shard: Path, problems: list[Failure]) -> SampleTable | None:
+    """What img2dataset wrote beside a tar; None if there is nothing."""
+    path = shard.with_suffix(PARQUET)
+    if not path.is_file():
+        return None
+    from indexer.sources.sample_table import SampleTable  # pyarrow takes a while to import
+
+    try:
+        return SampleTable(path)
+    except UnknownFormat as error:
+        problems.append(Failure(printable(path), "shard_unreadable", f"{one_line(str(error))}."))
+        return None
+
+
+def _with_row(item: SourceItem, row: dict[str, Any], problems: list[Failure]) -> SourceItem:
+    """A photo with what the table beside its tar says; the sample's own JSON counts more."""
+    try:
+        own = read_record(row, "JSON")
+    except (ValueError, RecursionError) as error:
+        uri = PhotoUri(item.uri, item.member).uri
+        sentence = f"What the Parquet file beside {one_line(uri)} says of it can't be used ({one_line(str(error))})."
+        problems.append(Failure(f"{uri} (row)", "bad_row", sentence))
+        return item
+    return replace(item, captions=_distinct([*item.captions, *own.captions]), metadata=own.metadata | item.metadata)
 
 
 def _item(photo: PhotoUri, texts: list[PairedText], listing: TarListing, file: BinaryIO, problems: list[Failure]) -> SourceItem:
