@@ -206,8 +206,11 @@ def _values(line: str, form: TableForm) -> list[str] | ValueError:
     except csv.Error as error:
         return ValueError(one_line(str(error)))
     row = rows[0] if rows else []
-    if len(row) > len(form.columns) and form.columns[-1] == CAPTION:  # a caption with commas that nobody quoted
-        last = len(form.columns) - 1
+    if form.has_header and any(row[len(form.columns) :]):
+        if not is_caption_key(form.columns[-1]):
+            return ValueError("it has too many columns")
+        last = len(form.columns) - 1  # a caption with commas that nobody quoted
+        row = next(csv.reader([line.rstrip("\r\n")], delimiter=form.delimiter))
         row = [*row[:last], form.delimiter.join(row[last:])]
     return [value.strip() for value in row]
 
