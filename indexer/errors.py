@@ -8,7 +8,13 @@ FORMATS = ("coco", "manifest", "folder", "regions", "webdataset")
 
 
 class IndexerError(Exception):
-    """Base of every error of this room."""
+    """Base of every error of this room.
+
+    Attributes:
+        other_format: of a source that can't be opened, the format in which it might be; None if there is none.
+    """
+
+    other_format: str | None = None
 
 
 class MissingSource(IndexerError):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from indexer.errors import FORMATS, MismatchedLanguages, MissingSource, UnknownFormat
+from indexer.errors import FORMATS, IndexerError, MismatchedLanguages, MissingSource, UnknownFormat
 from indexer.items import is_utf8, printable
 from indexer.sources.base import Source
 from indexer.sources.captions import CaptionJoin
@@ -26,6 +26,10 @@ __all__ = ["CocoSource", "FolderSource", "ManifestSource", "RegionsSource", "Sou
 
 LISTS_ALL = FolderSource, RegionsSource
 """Sources that see every file below their folder."""
+
+
+LISTS = frozenset({".tar", ".jsonl", ".parquet", ".csv", ".tsv"})
+"""Endings of files that tell how they are read."""
 
 
 class Kind(NamedTuple):
@@ -91,8 +95,10 @@ def open_source(
             join.add(Path(file), languages[number % len(languages)] if languages else None, columns)
         source = join.applied()
     if not isinstance(source, LISTS_ALL):
-        source = without_excluded(source, exclude)
-        count_rest(source, exclude, given)
+        root = _absolute(path)
+        source = without_excluded(source, root if root.is_dir() else root.parent, exclude, is_walked=root.is_dir())
+        if root.is_dir():
+            count_rest(source, root, exclude, given)
     optional = {"image_column": columns.image, "caption_column": columns.caption, "exclude": [*exclude]}
     source.options = {"format": format, "captions": given, "languages": [*languages]}
     source.options |= {name: value for name, value in optional.items() if value}
@@ -107,7 +113,7 @@ def reopen_source(path: str | Path, options: dict[str, Any]) -> Source:
 
 
 def _open(path: str | Path, format: str | None, exclude: Sequence[str]) -> Source:
-    root = Path(os.path.abspath(Path(path).expanduser()))
+    root = _absolute(path)
     if format not in (None, *FORMATS):
         raise UnknownFormat(root, f"there is no format {format!r}")
     if not is_utf8(root):
@@ -129,11 +135,26 @@ def _open(path: str | Path, format: str | None, exclude: Sequence[str]) -> Sourc
         "regions": lambda: RegionsSource(root, exclude),
         "webdataset": lambda: WebDatasetSource(root),
     }
-    return openers[chosen]()
+    try:
+        return openers[chosen]()
+    except IndexerError as error:
+        error.other_format = next(iter(_formats_of(root, but=chosen)), None)
+        raise
+
+
+def _absolute(path: str | Path) -> Path:
+    return Path(os.path.abspath(Path(path).expanduser()))
 
 
 def _detect(root: Path) -> str:
     """The format of an existing path."""
+    return next(_formats_of(root), "folder")
+
+
+def _formats_of(root: Path, but: str | None = None) -> Iterator[str]:
+    """The formats that a path may be read in, the likeliest first."""
     if root.is_file():
-        return "webdataset" if root.suffix.lower() == ".tar" else "manifest"
-    return next((kind.format for kind in KINDS if kind.fits(root)), "folder")
+        told = "webdataset" if root.suffix.lower() == ".tar" else "manifest"
+        yield from [told] if told != but and (but is None or root.suffix.lower() in LISTS) else []
+    else:
+        yield from (kind.format for kind in KINDS if kind.format != but and kind.fits(root))

@@ -18,14 +18,15 @@ from indexer.sources.exclusions import Exclusions, ignore_file_patterns
 from indexer.sources.listing import FolderListing
 
 
-def without_excluded(source: Source, exclude: Sequence[str]) -> Source:
+def without_excluded(source: Source, folder: Path, exclude: Sequence[str], is_walked: bool) -> Source:
     """The source without the photos that a pattern, or the `.panoptesignore` of its folder, excludes.
 
     Args:
         source: a source of listed photos.
-        exclude: patterns in gitignore's syntax, relative to its folder; the members of a tar are below the tar.
+        folder: its folder.
+        exclude: patterns in gitignore's syntax, relative to the folder; the members of a tar are below the tar.
+        is_walked: True if `count_rest` counts the files that are excluded.
     """
-    folder = _folder_of(source.root)
     rules = Exclusions(folder, [*_of_ignore_file(folder), *exclude])
     if not rules:
         return source
@@ -36,24 +37,23 @@ def without_excluded(source: Source, exclude: Sequence[str]) -> Source:
             pattern = rules.pattern_of(path)
             if pattern is None:
                 yield item
-            else:
+            elif item.member is not None or not is_walked:
                 source.unused.add(unused.EXCLUDED, path, printable(pattern))
 
     return source.with_items(kept(), [])
 
 
-def count_rest(source: Source, exclude: Sequence[str], used: Sequence[str]) -> None:
+def count_rest(source: Source, folder: Path, exclude: Sequence[str], used: Sequence[str]) -> None:
     """Count what is in the folder of a source of listed photos and is not used.
 
     Args:
-        source: the source; one that is a file has no folder of its own.
+        source: the source.
+        folder: its folder.
         exclude: patterns in gitignore's syntax of what isn't wanted anyway.
         used: files that were read beside those of the source.
     """
-    if not source.root.is_dir():
-        return
     named = _hashes(source)
-    listing = FolderListing(source.root, exclude, used=frozenset([*map(os.fspath, source.files), *used]))
+    listing = FolderListing(folder, exclude, used=frozenset([*map(os.fspath, source.files), *used]))
     for file in listing:
         at = int(np.searchsorted(named, hash(file.path)))
         if at == len(named) or named[at] != hash(file.path):
@@ -76,7 +76,3 @@ def _of_ignore_file(folder: Path) -> list[str]:
                 Exclusions(folder, [pattern])
                 usable.append(pattern)
     return usable
-
-
-def _folder_of(root: Path) -> Path:
-    return root if root.is_dir() else root.parent

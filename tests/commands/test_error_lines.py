@@ -11,7 +11,10 @@ import pytest
 from encoder.errors import BadGraphs, DeviceLost, NoInt8Graphs
 from indexer.errors import (
     AmbiguousSource,
+    BadAnnotations,
+    BadManifestLine,
     BadPattern,
+    EmptySource,
     MismatchedLanguages,
     MissingSource,
     MostVanished,
@@ -36,6 +39,13 @@ from storage.errors import (
 from web.hints import message_of
 
 HERE = Path("/here")
+
+
+def _with_other(error):
+    error.other_format = "folder"
+    return error
+
+
 EXAMPLES = [
     (
         BadGraphs(HERE, "there are none"),
@@ -59,6 +69,17 @@ EXAMPLES = [
     (UnknownVersion(3, [1, 2]), "(there are 1, 2): `python manage.py versions` lists them"),
     (UnusableHome(HERE, "full"), "Can't write to /here (full): make room there, or name another folder with `--home FOLDER`"),
     (AmbiguousSource(HERE, ["a", "b"]), "2 manifests (a, b): name one, as in `python manage.py build-index /here/a`"),
+    (
+        _with_other(EmptySource(HERE, "photos", "MOV 2")),
+        "(but MOV 2): put photos there, or name another source: or give",
+    ),
+    (EmptySource(HERE, "photos"), "The source /here holds no photo: put photos there, or name another source"),
+    (
+        _with_other(BadAnnotations(HERE, "not JSON")),
+        "indexed): or give --format folder, which fits what is there.",
+    ),
+    (_with_other(BadManifestLine(HERE, 3, "no path")), "(nothing was indexed): or give --format folder, which fits"),
+    (_with_other(UnknownFormat(HERE, "cut", "mend it")), "/here: cut: mend it, or give --format folder, which fits"),
     (BadPattern("!"), "'!' is no pattern in gitignore's syntax, such as *.bak or /old/: mend --exclude"),
     (
         UnknownColumns(HERE),

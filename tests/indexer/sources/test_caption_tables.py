@@ -36,11 +36,13 @@ def fits(path, **options):
 
 
 TABLES = {
-    "flickr8k": ("captions.txt", "image,caption\n1.jpg,A dog , running .\n1.jpg,\"Two, no \"\"three\"\" dogs\"\n2.jpg,一只狗\n"),
+    "flickr8k": ("captions.txt", "image,caption\n1.jpg,A dog , running .\n"
+                 "1.jpg,\"Two, no \"\"three\"\" dogs\"\n2.jpg,一只狗\n"),
     "flickr8k tokens": ("Flickr8k.token.txt", "1.jpg#0\tA dog , running .\n1.jpg#1\tTwo, no \"three\" dogs\n2.jpg#0\t一只狗\n"),
     "flickr30k": ("results.csv", "image_name| comment_number| comment\n1.jpg| 0| A dog , running .\n1.jpg| 1| Two, no "
                   "\"three\" dogs\n2.jpg| 0| 一只狗\n"),
-    "tsv": ("x.tsv", "caption\tfile_name\nA dog , running .\tImages/1.jpg\nTwo, no \"three\" dogs\tImages/1.jpg\n一只狗\t2.jpg\n"),
+    "tsv": ("x.tsv", "caption\tfile_name\nA dog , running .\tImages/1.jpg\n"
+            "Two, no \"three\" dogs\tImages/1.jpg\n一只狗\t2.jpg\n"),
     "excel": ("x.csv", "name;text\r\n1;A dog , running .\r\n1;\"Two, no \"\"three\"\" dogs\"\r\n2;一只狗\r\n"),
     "without a header": ("x.csv", "1.jpg,\"A dog , running .\"\n1.jpg,\"Two, no \"\"three\"\" dogs\"\n2.jpg,一只狗\n"),
     "json lines": ("x.jsonl", '{"image": "1.jpg", "caption": ["A dog , running .", "Two, no \\"three\\" dogs"]}\n'

@@ -11,10 +11,9 @@ from indexer.errors import BadPattern, EmptySource
 from indexer.report import summary_json, summary_lines
 from indexer.sources.listing import FolderListing
 from storage import Home
-from storage.catalog.catalog import Catalog
 from storage.status import status, status_lines
 from tests.indexer.sources.test_webdataset import write_shard
-from tests.support.fakes import FakeEncoder, jpeg, save_photo
+from tests.support.fakes import FakeEncoder, jpeg
 
 
 def tree(root, *names, content=b"x"):
@@ -35,8 +34,8 @@ def counts(source):
 
 
 def test_what_systems_make_for_themselves_is_left_out_and_counted(tmp_path):
-    tree(tmp_path, "a.jpg", "@eaDir/a.jpg/SYNOPHOTO_THUMB_XL.jpg", "sub/@eaDir/x.jpg", "#recycle/old.jpg", "$RECYCLE.BIN/y.jpg",
-         "__MACOSX/._a.jpg", ".Trash-1000/z.jpg", "lost+found/w.jpg", ".thumbnails/t.jpg", "Thumbs.db", "thumbs.DB")  # fmt: skip
+    tree(tmp_path, "a.jpg", "@eaDir/a.jpg/SYNOPHOTO_THUMB_XL.jpg", "sub/@eaDir/x.jpg", "#recycle/old.jpg",
+         "$RECYCLE.BIN/y.jpg", "__MACOSX/._a.jpg", ".Trash-1000/z.jpg", "lost+found/w.jpg", ".thumbnails/t.jpg", "Thumbs.db", "thumbs.DB")  # fmt: skip
     source = FolderSource(tmp_path)
     assert names(source) == ["a.jpg"]
     assert counts(source) == {
@@ -166,6 +165,6 @@ def test_every_run_says_what_was_not_used(tmp_path):
 def test_a_catalog_of_before_is_read_as_it_is(tmp_path):
     home = Home(tmp_path / "home")
     build_index(home, "default", open_source(tree(tmp_path / "photos", "a.jpg")), FakeEncoder(), workers=0)
-    catalog: Catalog = home.catalog
-    catalog.start_run("default", "/old", 1, {"format": None, "captions": [], "languages": [], "limit": None, "keep_missing": True})
+    told = {"format": None, "captions": [], "languages": [], "limit": None, "keep_missing": True}
+    home.catalog.start_run("default", "/old", 1, told)
     assert status(home, "default")["unused"] == []

@@ -130,11 +130,15 @@ def test_what_is_metadata_is_metadata_everywhere(tmp_path, writer, record):
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
 def test_a_number_that_json_cannot_hold_is_null_everywhere(tmp_path, number):
-    text = '{"image": "a.jpg", "caption": "a dog", "rating": %s, "near": [%s]}' % (number, number)
+    text = '{"image": "a.jpg", "caption": "a dog", "rating": N, "near": [N]}'.replace("N", number)
     (tmp_path / "m.jsonl").write_text(text)
     write_shard(tmp_path / "t" / "0.tar", ("a.jpg", jpeg()), ("a.json", text.replace('"image": "a.jpg", ', "")))
     value = float(number)
-    for path in (tmp_path / "m.jsonl", as_parquet(tmp_path, {"caption": "a dog", "rating": value, "near": [value]}), tmp_path / "t"):
+    for path in (
+        tmp_path / "m.jsonl",
+        as_parquet(tmp_path, {"caption": "a dog", "rating": value, "near": [value]}),
+        tmp_path / "t",
+    ):
         (item,) = open_source(path)
         assert (said(item), item.metadata) == ([EN], {"rating": None, "near": [None]})
 
