@@ -68,7 +68,7 @@ def error_line(error: Exception) -> str:
     for room in ROOMS_WITH_HINTS:
         hints = import_module(f"{room}.hints").HINTS
         if (hint := next((hints[kind] for kind in type(error).__mro__ if kind in hints), None)) is not None:
-            return f"{error}: {hint(error)}."
+            return f"{error}: {told}." if (told := hint(error)) else str(error)
     return str(error)
 
 

@@ -6,9 +6,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from encoder.inputs.image_inputs import features_in, files_of
 from indexer.cpu_scheduling import CpuTurns
@@ -55,6 +55,7 @@ class BuildSummary:
         replaced: of `added`, images that took the place of a photo or captions that had changed.
         resumed: of `added`, images that were encoded by an earlier run that was interrupted.
         removed: images that were removed because the source has them no more.
+        unused: what the source holds and was not used, counted, as JSON values.
     """
 
     images: int
@@ -68,6 +69,7 @@ class BuildSummary:
     replaced: int = 0
     resumed: int = 0
     removed: int = 0
+    unused: list[dict[str, Any]] = field(default_factory=list)
 
 
 def build_index(
@@ -190,6 +192,7 @@ class _BuildRun:
             **self._source.options,
             "limit": options.limit,
             "keep_missing": options.missing == KEEP,
+            **({"unused": self._source.unused.as_json()} if self._source.unused else {}),
         }
         return self._catalog.start_run(self._collection.name, root, self._total, how, options.announced)
 
@@ -242,12 +245,12 @@ class _BuildRun:
                 self._keep(one)
                 continue
             try:
-                span = one.photo_uri.span()
+                part = one.photo_uri.part()
             except OSError as error:
                 self._settle(one, Failure(one.uri, MISSING, f"{one_line(one.uri)} can't be read ({error.strerror})."))
                 continue
             self._under_way.append(one)
-            yield Job(one.uri, inputs, self._plan.content_to_skip(one), features, path, span)
+            yield Job(one.uri, inputs, self._plan.content_to_skip(one), features, path, part)
 
     def _with_files(self, work: Iterable[WorkItem]) -> Iterator[tuple[WorkItem, FileRecord | None]]:
         """Each photo with what the catalog knows of its file; the catalog is asked `RECORDS_AT_ONCE` at a time."""
@@ -355,6 +358,7 @@ class _BuildRun:
             replaced=plan.replaced,
             resumed=plan.resumed,
             removed=plan.removed,
+            unused=self._source.unused.as_json(),
         )
 
 

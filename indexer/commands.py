@@ -31,9 +31,18 @@ FORMATS = click.Choice(errors.FORMATS)
     "--captions",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="A file in COCO's layout with more captions of SOURCE's photos; may be given several times.",
+    help="A file with more captions of SOURCE's photos: COCO's or Karpathy's JSON, CSV, TSV, JSON Lines, Parquet; may be given "
+    "several times.",
 )
 @click.option("--lang", multiple=True, help="The language of --captions: once, or once for each (default: told by script).")
+@click.option("--image-column", metavar="NAME", help="The column of a table of --captions that names photos (default: told).")
+@click.option("--caption-column", metavar="NAME", help="Its column of captions (default: told).")
+@click.option(
+    "--exclude",
+    metavar="GLOB",
+    multiple=True,
+    help="Leave out what fits, in gitignore's syntax and relative to SOURCE, e.g. '*.bak' or /old/; may be given again.",
+)
 @click.option(
     "--max-ms",
     type=click.FloatRange(0),
@@ -75,6 +84,9 @@ def build_index(
     source_format: str | None,
     captions: tuple[Path, ...],
     lang: tuple[str, ...],
+    image_column: str | None,
+    caption_column: str | None,
+    exclude: tuple[str, ...],
     max_ms: float | None,
     max_memory: float | None,
     limit: int | None,
@@ -94,21 +106,23 @@ def build_index(
 ) -> None:
     """Index the photos and captions of SOURCE into a collection.
 
-    Reads SOURCE: a COCO folder (annotations/captions_*.json and its image folders), a manifest in JSON Lines ({"image": path,
-    "captions": {"en": [...], "zh": [...]}}) or Parquet, WebDataset's tar shards, a folder of photos (name.txt beside name.jpg
-    is its caption) or, for models that read them, a detector's features (name.npz, beside name.jpg or alone);
-    docs/sources.md shows each. Writes HOME/collections/COLLECTION. Run again, it adds what is new, replaces what changed,
+    Reads SOURCE: a folder of photos (name.txt beside name.jpg, or a table of captions at its top, has their captions), a COCO
+    folder (annotations/captions_*.json and its image folders), a manifest in JSON Lines ({"image": path, "captions": {"en":
+    [...], "zh": [...]}}) or Parquet, which may hold the photos, WebDataset's tar shards or, for models that read them, a
+    detector's features (name.npz, beside name.jpg or alone); docs/sources.md shows each. What fits --exclude or a
+    .panoptesignore is left out. Writes HOME/collections/COLLECTION. Run again, it adds what is new, replaces what changed,
     removes what SOURCE has no more (nothing with --limit), and encodes nothing twice; it refuses to remove more than half.
     Exits with 3 when some photos or captions could not be read; `failures` lists them. With --dry-run it writes nothing.
     """
     from indexer import open_source
     from indexer.report import summary_json, summary_lines
+    from indexer.sources.record_files import Columns
     from storage import Home
     from storage.vector_index.selection import IndexBudget
 
     if announced is not None:
         end_with_parent()
-    opened = open_source(source, source_format, captions, lang)
+    opened = open_source(source, source_format, captions, lang, Columns(image_column, caption_column), exclude)
     if dry_run:
         say_preview(Home(home), collection, opened, limit, missing or "guard", as_json)
         return

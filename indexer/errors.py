@@ -8,7 +8,13 @@ FORMATS = ("coco", "manifest", "folder", "regions", "webdataset")
 
 
 class IndexerError(Exception):
-    """Base of every error of this room."""
+    """Base of every error of this room.
+
+    Attributes:
+        other_format: of a source that can't be opened, the format in which it might be; None if there is none.
+    """
+
+    other_format: str | None = None
 
 
 class MissingSource(IndexerError):
@@ -35,11 +41,12 @@ class MissingTextRecognition(IndexerError):
 
 
 class EmptySource(IndexerError):
-    """The source holds no photo. `wanted` says what it should hold."""
+    """The source holds no photo. `wanted` says what it should hold, `found` what it holds instead."""
 
-    def __init__(self, path: Path, wanted: str):
-        self.path, self.wanted = path, wanted
-        super().__init__(f"The source {path} holds no photo: put {wanted} there, or name another source")
+    def __init__(self, path: Path, wanted: str, found: str = ""):
+        self.path, self.wanted, self.found = path, wanted, found
+        instead = f" (but {found})" if found else ""
+        super().__init__(f"The source {path} holds no photo{instead}: put {wanted} there, or name another source")
 
 
 class UnknownFormat(IndexerError):
@@ -49,6 +56,14 @@ class UnknownFormat(IndexerError):
         """`remedy` says what to do, where that is not to name another format."""
         self.path, self.problem, self.remedy = path, problem, remedy
         super().__init__(f"Can't read the source {path}: {problem}")
+
+
+class BadPattern(IndexerError):
+    """A pattern of what is to be left out has a syntax error."""
+
+    def __init__(self, pattern: str):
+        self.pattern = pattern
+        super().__init__(f"{pattern!r} is no pattern in gitignore's syntax, such as *.bak or /old/")
 
 
 class AmbiguousSource(IndexerError):
@@ -71,8 +86,18 @@ class BadAnnotations(IndexerError):
     """A COCO annotation file can't be used, and nothing was indexed."""
 
     def __init__(self, path: Path, problem: str):
-        self.path, self.sentence = path, f"{path}: {problem}; mend or remove that file and run again."
+        self.path, self.problem = path, problem
+        self.sentence = f"{path}: {problem}; mend or remove that file and run again."
         super().__init__(f"{self.sentence[:-1]} (nothing was indexed)")
+
+
+class UnknownColumns(IndexerError):
+    """It can't be told which columns of a table of captions name photos and hold captions. The columns asked for are given."""
+
+    def __init__(self, path: Path, image: str | None = None, caption: str | None = None):
+        self.path, self.image, self.caption = path, image, caption
+        wanted = " and ".join(repr(one) for one in (image, caption) if one) or "a photo's name and a caption"
+        super().__init__(f"{path} is no table with columns of {wanted}")
 
 
 class MismatchedLanguages(IndexerError):

@@ -92,11 +92,11 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() or c == " " else c.encode("unicode_escape").decode() for c in text)
 
 
-def strict_json(text: str | bytes) -> Any:
-    """Parse JSON, and refuse NaN and infinite numbers, which Python's parser accepts.
+def read_json(text: str | bytes) -> Any:
+    """Parse JSON. NaN and infinite numbers, which Python writes and JSON doesn't have, are null.
 
     Raises:
-        ValueError: the text is not JSON, or holds such a number.
+        ValueError: the text is not JSON.
         RecursionError: it is nested too deeply.
     """
     return json.loads(text, parse_constant=_finite, parse_float=_finite)
@@ -108,25 +108,26 @@ def check_text(value: object) -> None:
     Raises:
         ValueError: a text in it holds half of a surrogate pair.
     """
-    json.dumps(value, ensure_ascii=False).encode("utf-8")
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError("a text in it holds half of a surrogate pair") from error
 
 
-def _finite(text: str) -> float:
+def _finite(text: str) -> float | None:
     number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text} is no finite number")
-    return number
+    return number if math.isfinite(number) else None
 
 
 def captions_from(texts: Iterable[str], origin: str, language: str | None = None) -> list[SourceCaption]:
-    """Captions of the texts that aren't blank, trimmed.
+    """Captions of the texts that aren't blank, trimmed, with a space in place of each NUL.
 
     Args:
         texts: one sentence each.
         origin: where they were found.
         language: their language; None detects it by script.
     """
-    trimmed = (text.strip() for text in texts)
+    trimmed = (text.replace("\0", " ").strip() for text in texts)
     return [SourceCaption(language or language_of(text), text, origin) for text in trimmed if text]
 
 

@@ -17,6 +17,7 @@ from encoder.errors import UnreadableImage
 from encoder.inputs.image_inputs import Files, ImageInput, LoadedImage, check, files_of, load_image
 from encoder.inputs.pixels import decode_sized
 from indexer.items import Failure, one_line
+from storage.photo_uri import Part, read_part
 
 MISSING = "missing"
 THUMBNAIL_SIDE = 512
@@ -35,7 +36,7 @@ class Job:
         known_sha256: the content that needs no decoding; None decodes any.
         features: the `.npz` of the photo, if it has one.
         path: the file; None if it is `uri`.
-        span: offset and number of the photo's bytes in the file; None for the whole file.
+        part: where the photo is in a file that holds several; None for the whole file.
     """
 
     uri: str
@@ -43,7 +44,7 @@ class Job:
     known_sha256: str | None = None
     features: str | None = None
     path: str | None = None
-    span: tuple[int, int] | None = None
+    part: Part | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def _read(job: Job) -> Photo | FileState | Failure:
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         return Failure(job.uri, "not_a_file", f"{name} is not a file; check the path.")
-    content = None if job.span is None else _read_span(path, *job.span)
+    content = None if job.part is None else read_part(path, job.part)
     state = FileState(_sha256(path, content), status.st_size if content is None else len(content), status.st_mtime_ns)
     if state.sha256 == job.known_sha256:
         return state
@@ -117,12 +118,6 @@ def _read(job: Job) -> Photo | FileState | Failure:
     at_least = max(THUMBNAIL_SIDE, OVERSAMPLING * reduced) if reduced else None
     image, (width, height) = decode_sized(path if content is None else content, at_least, name)
     return Photo(state, width, height, job.inputs.make(LoadedImage(image, None)), make_thumbnail(image))
-
-
-def _read_span(path: str, offset: int, size: int) -> bytes:
-    with open(path, "rb") as file:
-        file.seek(offset)
-        return file.read(size)
 
 
 def _sha256(path: str, content: bytes | None = None) -> str:

@@ -115,7 +115,8 @@ class Plan:
         if (file.image_id, file.sha256) != (known.image_id, known.sha256):
             return False
         try:
-            return (file.size, file.mtime_ns) == (work.photo_uri.state() if len(paths) == 1 else size_and_mtime(paths))
+            size, mtime_ns = work.photo_uri.state() if len(paths) == 1 else size_and_mtime(paths)
+            return file.mtime_ns == mtime_ns and size in (None, file.size)
         except OSError:
             return False
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from indexer.build import BuildSummary
+from storage.status import unused_lines
 
 FAILURES_SHOWN = 20
 
@@ -19,6 +20,7 @@ def summary_lines(summary: BuildSummary, collection: str) -> Iterator[str]:
         f"{summary.added} added, {summary.unchanged} unchanged, {summary.removed} removed, {len(summary.failures)} failed; "
         f"{summary.seconds:.1f} s, {summary.images_per_second:.1f} images/s"
     )
+    yield from unused_lines(summary.unused)
 
 
 def failure_lines(summary: BuildSummary) -> Iterator[str]:
@@ -40,6 +42,7 @@ def summary_json(summary: BuildSummary) -> dict[str, Any]:
         "removed": summary.removed,
         "resumed": summary.resumed,
         "failures": failures_json(summary),
+        "unused": summary.unused,
         "seconds": round(summary.seconds, 2),
         "images_per_second": round(summary.images_per_second, 2),
         "version": summary.version,

@@ -14,8 +14,9 @@ from indexer.build import KEEP, BuildSummary, Progress, build_index
 from indexer.errors import IndexerError, MissingPhoto
 from indexer.items import Failure, SourceCaption, SourceItem, printable
 from indexer.photo_loader import Job, Photo, load_photo
-from indexer.sources import open_source
+from indexer.sources import reopen_source
 from indexer.sources.base import Source
+from indexer.sources.text_pairing import names_of_photo
 from storage.collection import Collection
 from storage.errors import OtherWeights
 from storage.home import Home
@@ -164,10 +165,10 @@ def _cosines(rows: SegmentSet, encoder: BulkEncoder, ids: np.ndarray) -> dict[in
     for record in rows.images(ids):
         photo_uri = PhotoUri.at(record.uri)
         try:
-            span = photo_uri.span()
+            part = photo_uri.part()
         except OSError:
             continue
-        photo = load_photo(Job(record.uri, inputs, None, features_in(record.metadata), str(photo_uri.path), span))
+        photo = load_photo(Job(record.uri, inputs, None, features_in(record.metadata), str(photo_uri.path), part))
         if isinstance(photo, Photo) and photo.file.sha256 == record.sha256:
             pixels[record.image_id] = photo.pixels
     if not pixels:
@@ -210,12 +211,13 @@ def _part_of(root: str, failed: list[str], options: dict[str, Any]) -> Source:
     """
     if root == str(ADDED):
         return Source(ADDED, [_item(uri) for uri in failed])
-    source = open_source(root, options.get("format"), options.get("captions", ()), options.get("languages", ()))
+    source = reopen_source(root, options)
     wanted = set(failed)
+    texts = {name for uri in failed for name in names_of_photo(uri)}
     folders = tuple(os.path.join(uri, "") for uri in failed)
 
     def is_affected(uri: str) -> bool:
-        return uri in wanted or os.path.splitext(uri)[0] + ".txt" in wanted or uri.startswith(folders)
+        return uri in wanted or not texts.isdisjoint(names_of_photo(uri)[:2]) or uri.startswith(folders)
 
     problems: list[Failure] = [problem for problem in source.problems if problem.uri in wanted]
     return Source(source.root, [item for item in source if is_affected(_uri(item))], problems)

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from storage.home import Home
+
+KINDS_SHOWN = 8
+UNUSED = {
+    "other_kind": "files of other kinds were not used",
+    "not_listed": "photos are there and nothing lists them (--format folder takes all)",
+    "not_there": "listed photos are in folders that are not there",
+    "text_of_no_photo": "texts belong to no photo",
+    "sidecar": "files beside photos were not read",
+    "pair": "files are another form of a photo and were left out",
+    "excluded": "files or folders were excluded",
+    "hidden": "files or folders are hidden and were left out",
+}
+"""What is said of files that were not used, by reason."""
 
 
 def status(home: Home, name: str) -> dict:
@@ -27,12 +42,16 @@ def status(home: Home, name: str) -> dict:
             "texts_read": int((snapshot.texts.rows_of(snapshot.image_table()["sha256"].to_pylist()) >= 0).sum()),
         }
     failures = [{"uri": f.uri, "reason": f.reason, "sentence": f.sentence} for f in home.catalog.failures(name)]
+    unused = [
+        {"source": source, **files} for source, told in home.catalog.sources(name).items() for files in told.get("unused", ())
+    ]
     return {
         "collection": name,
         "version": manifest.version,
         **counts,
         "model_fingerprint": manifest.fingerprint,
         "failures": failures,
+        "unused": unused,
     }
 
 
@@ -58,6 +77,26 @@ def status_lines(report: dict) -> Iterator[str]:
         yield f"  text was looked for in {report['texts_read']} images"
     for failure in report["failures"]:
         yield f"  {failure['reason']}: {failure['sentence']}"
+    for source in dict.fromkeys(files["source"] for files in report["unused"]):
+        lines = unused_lines([files for files in report["unused"] if files["source"] == source])
+        yield from (f"{line} ({source})" for line in lines)
+
+
+def unused_lines(unused: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Say what sources hold that was not used: a line for each reason, and for each file that seems to hold captions.
+
+    Args:
+        unused: Files counted by reason and kind, as `build-index --json` lists them.
+    """
+    for why, sentence in UNUSED.items():
+        own = [files for files in unused if files["why"] == why]
+        if own:
+            kinds = ", ".join(f"{files['kind']} {files['count']}" for files in own[:KINDS_SHOWN])
+            more = ", ..." if len(own) > KINDS_SHOWN else ""
+            yield f"  {sum(files['count'] for files in own)} {sentence}: {kinds}{more}; {own[0]['example']} is one"
+    for files in unused:
+        if files["why"] == "captions_not_read":
+            yield f"  {files['kind']} looks like captions and was not read: --captions {shlex.quote(files['example'])}"
 
 
 def _described(choice: dict) -> str:

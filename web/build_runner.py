@@ -181,6 +181,9 @@ def source_options(recorded: dict) -> list[str]:
     options = ["--format", recorded["format"]] if recorded["format"] else []
     options += [part for file in recorded["captions"] for part in ("--captions", file)]
     options += [part for language in recorded["languages"] for part in ("--lang", language)]
+    for name in ("image_column", "caption_column"):
+        options += [f"--{name.replace('_', '-')}", recorded[name]] if recorded.get(name) else []
+    options += [part for pattern in recorded.get("exclude", ()) for part in ("--exclude", pattern)]
     options += ["--limit", str(recorded["limit"])] if recorded["limit"] else []
     return [*options, "--keep-missing"] if recorded["keep_missing"] else options
 

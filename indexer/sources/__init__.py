@@ -3,34 +3,74 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from indexer.errors import FORMATS, AmbiguousSource, EmptySource, MismatchedLanguages, MissingSource, UnknownFormat
+from indexer.errors import FORMATS, IndexerError, MismatchedLanguages, MissingSource, UnknownFormat
 from indexer.items import is_utf8, printable
 from indexer.sources.base import Source
-from indexer.sources.captions import with_captions
-from indexer.sources.coco import ANNOTATIONS, CocoSource, is_annotations, remedy_for
-from indexer.sources.folder import PHOTOS, FolderSource
+from indexer.sources.captions import CaptionJoin
+from indexer.sources.coco import CocoSource, annotation_files, is_annotations, remedy_for, seems_karpathy
+from indexer.sources.exclusions import Exclusions
+from indexer.sources.folder import FolderSource
+from indexer.sources.listing import photos_below
 from indexer.sources.manifest import ManifestSource
+from indexer.sources.manifests import all_manifests, has_manifest, open_manifest
+from indexer.sources.not_listed import count_rest, without_excluded
+from indexer.sources.record_files import BY_NAME, Columns
 from indexer.sources.regions import RegionsSource, is_features_folder
 from indexer.sources.webdataset import WebDatasetSource, shards_in
 
 __all__ = ["CocoSource", "FolderSource", "ManifestSource", "RegionsSource", "Source", "WebDatasetSource", "open_source"]
 
-USUAL_MANIFESTS = "manifest.jsonl", "manifest.parquet"
+LISTS_ALL = FolderSource, RegionsSource
+"""Sources that see every file below their folder."""
+
+
+LISTS = frozenset({".tar", ".jsonl", ".parquet", ".csv", ".tsv"})
+"""Endings of files that tell how they are read."""
+
+
+class Kind(NamedTuple):
+    """A kind of folder: its format, and how it is told. The first that fits counts."""
+
+    format: str
+    fits: Callable[[Path], object]
+
+
+KINDS = (
+    # Annotations beside folders of images: they name the photos and say more of them than a walk would.
+    Kind("coco", annotation_files),
+    # A list made for this: it has the usual name and names photos, or it names photos that are there.
+    Kind("manifest", has_manifest),
+    # A detector's features for every photo: models that read them need both.
+    Kind("regions", is_features_folder),
+    # Photos, whatever lies beside them: one stray tar or table at the top doesn't make a folder something else.
+    Kind("folder", lambda root: any(photos_below(root))),
+    # No photos of their own below: those in the tars, or in the Parquet files, or wherever a list says that they are.
+    Kind("webdataset", shards_in),
+    Kind("manifest", all_manifests),
+)
 
 
 def open_source(
-    path: str | Path, format: str | None = None, captions: Sequence[Path] = (), languages: Sequence[str] = ()
+    path: str | Path,
+    format: str | None = None,
+    captions: Sequence[Path] = (),
+    languages: Sequence[str] = (),
+    columns: Columns = BY_NAME,
+    exclude: Sequence[str] = (),
 ) -> Source:
     """Open a source: list its photos with their captions.
 
     Args:
         path: a file or folder.
         format: one of `indexer.errors.FORMATS`; None detects it.
-        captions: files in COCO's layout with more captions of these photos.
+        captions: files with more captions of these photos.
         languages: the languages of `captions`: one for each file, or one for all; empty detects them by script.
+        columns: of those of `captions` that are tables.
+        exclude: patterns in gitignore's syntax of what isn't wanted, relative to the source's folder.
 
     Raises:
         MissingSource: the path does not exist or may not be read.
@@ -39,19 +79,41 @@ def open_source(
         AmbiguousSource: a folder holds several manifests.
         BadManifestLine: no record of a manifest can be used.
         BadAnnotations: no COCO file can be used, or one of `captions` can't.
+        UnknownColumns: it can't be told which columns of a table are meant.
+        BadPattern: one of `exclude` has a syntax error.
         MismatchedLanguages: the numbers of `captions` and `languages` don't fit.
     """
     if languages and len(languages) not in (1, len(captions)):
         raise MismatchedLanguages(len(captions), len(languages))
-    source = _open(path, format)
-    for number, file in enumerate(captions):
-        source = with_captions(source, Path(file), languages[number % len(languages)] if languages else None)
-    source.options = {"format": format, "captions": [os.path.abspath(file) for file in captions], "languages": [*languages]}
+    source = _open(path, format, exclude)
+    given = [os.path.abspath(Path(file).expanduser()) for file in captions]
+    found = [table for table in source.tables if table not in given] if isinstance(source, FolderSource) else []
+    if found or given:
+        join = CaptionJoin(source)
+        join.add_found(found)
+        for number, file in enumerate(given):
+            join.add(Path(file), languages[number % len(languages)] if languages else None, columns)
+        source = join.applied()
+    if not isinstance(source, LISTS_ALL):
+        root = _absolute(path)
+        source = without_excluded(source, root if root.is_dir() else root.parent, exclude, is_walked=root.is_dir())
+        if root.is_dir():
+            count_rest(source, root, exclude, given)
+    optional = {"image_column": columns.image, "caption_column": columns.caption, "exclude": [*exclude]}
+    source.options = {"format": format, "captions": given, "languages": [*languages]}
+    source.options |= {name: value for name, value in optional.items() if value}
     return source
 
 
-def _open(path: str | Path, format: str | None) -> Source:
-    root = Path(os.path.abspath(Path(path).expanduser()))
+def reopen_source(path: str | Path, options: dict[str, Any]) -> Source:
+    """Open a source as it was opened before, with the `options` that it had. Raises what `open_source` raises."""
+    columns = Columns(options.get("image_column"), options.get("caption_column"))
+    captions, languages = options.get("captions", ()), options.get("languages", ())
+    return open_source(path, options.get("format"), captions, languages, columns, options.get("exclude", ()))
+
+
+def _open(path: str | Path, format: str | None, exclude: Sequence[str]) -> Source:
+    root = _absolute(path)
     if format not in (None, *FORMATS):
         raise UnknownFormat(root, f"there is no format {format!r}")
     if not is_utf8(root):
@@ -60,68 +122,39 @@ def _open(path: str | Path, format: str | None) -> Source:
         raise MissingSource(root)
     if format != "manifest" and is_annotations(root):
         raise UnknownFormat(root, "it is a COCO annotation file", remedy_for(root))
-    openers = {
-        "coco": CocoSource,
-        "manifest": _open_manifest,
-        "folder": FolderSource,
-        "regions": RegionsSource,
-        "webdataset": WebDatasetSource,
-    }
-    opener = openers[format or _detect(root)]
-    if root.is_file() and opener in (CocoSource, FolderSource, RegionsSource):
-        raise UnknownFormat(root, f"it is a file, and the format {format} is a folder", "name the folder")
     if root.is_dir() and not os.access(root, os.R_OK | os.X_OK):
         raise MissingSource(root, "can't be read (permission denied)")
-    return opener(root)
+    Exclusions(root, exclude)
+    chosen = format or _detect(root)
+    if root.is_file() and (chosen in ("folder", "regions") or (chosen == "coco" and not seems_karpathy(root))):
+        raise UnknownFormat(root, f"it is a file, and the format {chosen} is a folder", "name the folder")
+    openers: dict[str, Callable[[], Source]] = {
+        "coco": lambda: CocoSource(root),
+        "manifest": lambda: open_manifest(root),
+        "folder": lambda: FolderSource(root, exclude),
+        "regions": lambda: RegionsSource(root, exclude),
+        "webdataset": lambda: WebDatasetSource(root),
+    }
+    try:
+        return openers[chosen]()
+    except IndexerError as error:
+        error.other_format = next(iter(_formats_of(root, but=chosen)), None)
+        raise
+
+
+def _absolute(path: str | Path) -> Path:
+    return Path(os.path.abspath(Path(path).expanduser()))
 
 
 def _detect(root: Path) -> str:
     """The format of an existing path."""
+    return next(_formats_of(root), "folder")
+
+
+def _formats_of(root: Path, but: str | None = None) -> Iterator[str]:
+    """The formats that a path may be read in, the likeliest first."""
     if root.is_file():
-        return "webdataset" if root.suffix.lower() == ".tar" else "manifest"
-    if any(root.glob(ANNOTATIONS)):
-        return "coco"
-    manifests = _manifests(root)
-    if any(name.endswith(".jsonl") for name in manifests) or USUAL_MANIFESTS[1] in manifests:
-        return "manifest"
-    if shards_in(root) and not any(_is_photo(path) for path in root.iterdir()):
-        return "webdataset"
-    if manifests:
-        return "manifest"
-    return "regions" if is_features_folder(root) else "folder"
-
-
-def _open_manifest(root: Path) -> Source:
-    if root.is_file():
-        return _open_file(root)
-    names = _manifests(root)
-    if not names:
-        raise EmptySource(root, f"a {USUAL_MANIFESTS[0]}")
-    usual = [name for name in USUAL_MANIFESTS if name in names]
-    if usual or len(names) == 1:
-        return _open_file(root / (usual or names)[0])
-    if all(name.endswith(".parquet") for name in names):
-        return _parquet(root, [root / name for name in names])
-    raise AmbiguousSource(root, names)
-
-
-def _open_file(path: Path) -> Source:
-    if path.suffix.lower() in PHOTOS:
-        raise UnknownFormat(path, "it is a photo, not a manifest", "name the folder that it is in")
-    return _parquet(path, [path]) if path.suffix.lower() == ".parquet" else ManifestSource(path)
-
-
-def _parquet(root: Path, parts: list[Path]) -> Source:
-    from indexer.sources.parquet import ParquetSource  # pyarrow takes a while to import, and few sources need it
-
-    return ParquetSource(root, parts)
-
-
-def _manifests(root: Path) -> list[str]:
-    """The names of the manifests directly in a folder, sorted."""
-    found = [path for ending in ("jsonl", "parquet") for path in root.glob(f"*.{ending}")]
-    return sorted(path.name for path in found if path.is_file() and not path.name.startswith("."))
-
-
-def _is_photo(path: Path) -> bool:
-    return path.suffix.lower() in PHOTOS and not path.name.startswith(".")
+        told = "webdataset" if root.suffix.lower() == ".tar" else "manifest"
+        yield from [told] if told != but and (but is None or root.suffix.lower() in LISTS) else []
+    else:
+        yield from (kind.format for kind in KINDS if kind.format != but and kind.fits(root))

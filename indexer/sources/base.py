@@ -9,6 +9,7 @@ from typing import Any
 
 from indexer.items import Failure, SourceItem
 from indexer.sources.packed import PackedItems
+from indexer.sources.unused import Unused
 
 
 class Source:
@@ -20,6 +21,8 @@ class Source:
         problems: files beside the photos that could not be used.
         hidden_prefixes: how the uris of photos begin that may exist and could not be listed ("" matches any). Such photos
             do not count as vanished.
+        unused: what the source holds and does not use, counted.
+        files: the files that list its photos or hold them; empty where the photos lie open.
         options: what `open_source` was given beside the path, as JSON values; None if it can't be opened again that way.
     """
 
@@ -32,6 +35,8 @@ class Source:
         items: Iterable[SourceItem],
         problems: list[Failure] | None = None,
         hidden_prefixes: Iterable[str] = (),
+        unused: Unused | None = None,
+        files: Iterable[Path] = (),
     ):
         """Read all items.
 
@@ -40,11 +45,15 @@ class Source:
             items: its photos; an iterator may still append to `problems` and `hidden_prefixes` while it is read.
             problems: files that could not be used.
             hidden_prefixes: see the class.
+            unused: what it holds and does not use.
+            files: the files that list its photos or hold them.
         """
         self._items = _packed(items)
         self.root = root
         self.problems = problems or []
         self.hidden_prefixes = list(hidden_prefixes)
+        self.unused = Unused() if unused is None else unused
+        self.files = list(files)
 
     def with_items(self, items: Iterable[SourceItem], problems: list[Failure]) -> Source:
         """A copy of this source that has other items, and these problems in addition to its own."""

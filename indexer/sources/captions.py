@@ -1,72 +1,277 @@
-"""Captions from a file of their own, such as Chinese ones for COCO, added to the photos of any source."""
+"""Captions from files of their own, such as Chinese ones for COCO or a table, added to the photos of any source."""
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
-from collections.abc import Iterable
+import json
+import os
+from array import array
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from indexer.errors import BadAnnotations
-from indexer.items import SourceCaption, SourceItem, captions_from
+import numpy as np
+
+from indexer.errors import BadAnnotations, UnknownColumns
+from indexer.items import Failure, SourceCaption, SourceItem, one_line, printable
+from indexer.sources import unused
 from indexer.sources.base import Source
-from indexer.sources.coco_file import CocoFile
+from indexer.sources.coco_file import CocoFile, is_coco
+from indexer.sources.listing import METADATA_TABLES
+from indexer.sources.photo_finder import PhotoFinder
+from indexer.sources.record_files import BY_NAME, Columns, RecordFile, open_records, read_json_file, records_in
+from indexer.sources.records import read_record, take_image
+from indexer.text_index import TextIndex
 
-COCO_NAME = re.compile(r"(?:COCO_\w+_)?0*(\d+)")
+NAMED = 5
+ROWS_AT_ONCE = 1024
 
 
-def with_captions(source: Source, path: Path, language: str | None = None) -> Source:
-    """The source with the captions of a file in COCO's layout added to its own.
+class CaptionJoin:
+    """Joins files of captions to the photos of a source; their texts are in Arrow's memory, not objects.
 
-    The file has a record of an image, which names the image file. The photo is found by that name, or by COCO's number in
-    it (`COCO_val2014_000000000042.jpg` is 000000000042.jpg of 2017). An image id without a record is COCO's number.
-    Captions of unknown images are counted in `problems`.
-
-    Args:
-        source: the source that has the photos.
-        path: the file of captions.
-        language: the captions' language; None detects it by script.
-
-    Raises:
-        BadAnnotations: the file can't be used, or none of its captions belongs to a photo of the source.
+    A file is in COCO's layout or holds records (`indexer.sources.record_files`), each of which names a photo: by its path, its
+    name, with or without ending, or by COCO's number in it (`COCO_val2014_000000000042.jpg` is 000000000042.jpg of 2017).
+    Where a name means several photos, or several names of a file the same photo, the captions are nobody's.
     """
-    file, finder = CocoFile(path), _PhotoFinder(source)
+
+    def __init__(self, source: Source):
+        """Look at the photos.
+
+        Args:
+            source: the source that has them.
+        """
+        self._source, self._finder = source, PhotoFinder(source)
+        self._files: list[_JoinedFile] = []
+        self._problems: list[Failure] = []
+
+    def add(self, path: Path, language: str | None = None, columns: Columns = BY_NAME, keep_unknown: bool = True) -> None:
+        """Read a file.
+
+        Args:
+            path: the file.
+            language: the language of captions that don't say theirs; None detects it by script.
+            columns: of a table.
+            keep_unknown: False leaves out of the problems that captions are of photos which are not there.
+
+        Raises:
+            BadAnnotations: the file can't be used, or none of its captions belongs to a photo of the source.
+            UnknownColumns: it is a table, and it can't be told which of its columns are meant.
+        """
+        joined = _JoinedFile(path, self._finder)
+        content = read_json_file(path) if path.suffix.lower() == ".json" else None
+        if is_coco(content):
+            problems = _join_coco(CocoFile(path, content), joined, language, keep_unknown)
+        else:
+            file = open_records(path, columns) if content is None else records_in(path, content)
+            problems = _join_records(file, joined, language)
+        if not joined.has_rows:
+            raise BadAnnotations(path, f"none of its captions is of a photo in {self._source.root}")
+        joined.settle()
+        self._files.append(joined)
+        self._problems += problems + joined.problems(keep_unknown)
+
+    def add_found(self, paths: list[str]) -> None:
+        """Read those files that hold captions and stand where they are of the whole source; count the others as not used.
+
+        That is directly in its folder, or in any folder as `metadata.csv` and the like. Others that seem to hold captions are
+        counted by themselves.
+        """
+        root, left = os.fspath(self._source.root), self._source.unused
+        for path in paths:
+            if os.path.dirname(path) == root or os.path.basename(path).lower() in METADATA_TABLES:
+                try:
+                    self.add(Path(path), keep_unknown=False)
+                    continue
+                except (BadAnnotations, UnknownColumns):
+                    pass
+            if _seems_captions(path):
+                left.add(unused.CAPTIONS, path, printable(os.path.relpath(path, root)))
+            else:
+                left.add(unused.NO_PHOTO if path.lower().endswith(".txt") else unused.OTHER_KIND, path)
+
+    def applied(self) -> Source:
+        """The source with the captions of all files, those of the first file first."""
+        if not self._files:
+            return self._source
+        return self._source.with_items(self._items(), self._problems)
+
+    def _items(self) -> Iterator[SourceItem]:
+        positions = np.concatenate([file.positions for file in self._files])
+        order = np.argsort(positions, kind="stable")
+        rows = np.concatenate([file.order for file in self._files])[order]
+        owners = np.repeat(np.arange(len(self._files)), [len(file.positions) for file in self._files])[order]
+        starts = np.searchsorted(positions[order], np.arange(len(self._source) + 1))
+        for position, item in enumerate(self._source):
+            own = range(starts[position], starts[position + 1])
+            yield _with_rows(item, [self._files[owners[at]].row(int(rows[at])) for at in own]) if own else item
+
+
+Row = tuple[list[tuple[str, str, str]], dict[str, Any]]
+"""What a record says: captions (language, text, origin), and metadata."""
+
+
+class _JoinedFile:
+    """What a file says.
+
+    Attributes:
+        positions: of the photos of its records, when `settle` was called, int64 [n], ascending.
+        order: the numbers of those records, int64 [n].
+    """
+
+    def __init__(self, path: Path, finder: PhotoFinder):
+        self.path, self._finder = path, finder
+        self._positions, self._names, self._exact = array("q"), array("q"), array("b")
+        self._rows, self._waiting = TextIndex(), list[str]()
+        self._unknown, self._ambiguous = _Counted(), _Counted()
+        self.order = self.positions = np.empty(0, np.int64)
+
+    @property
+    def has_rows(self) -> bool:
+        return bool(len(self._positions))
+
+    def add(self, name: int | str, captions: list[SourceCaption], metadata: dict[str, Any], is_counted: bool = True) -> bool:
+        """Add what a record says; False if its photo is not there, which is counted unless `is_counted` is False."""
+        match = self._finder.find(name, os.fspath(self.path.parent))
+        if match.position is None:
+            if match.is_ambiguous:
+                self._ambiguous.add(name, len(captions))
+            elif is_counted:
+                self._unknown.add(name, len(captions))
+            return match.is_ambiguous
+        self._positions.append(match.position)
+        self._names.append(hash(name))
+        self._exact.append(match.is_exact)
+        self._waiting.append(json.dumps([[(one.language, one.text, one.origin) for one in captions], metadata]))
+        if len(self._waiting) == ROWS_AT_ONCE:
+            self._store()
+        return True
+
+    def settle(self) -> None:
+        """Order the rows by photo, when all are added."""
+        self._store()
+        positions, is_usable = np.array(self._positions, np.int64), self._usable()
+        for row in np.flatnonzero(~is_usable).tolist():
+            captions = self.row(row)[0]
+            self._ambiguous.add(captions[0][1] if captions else "", len(captions))
+        order = np.argsort(positions, kind="stable")
+        self.order = order[is_usable[order]]
+        self.positions = positions[self.order]
+
+    def row(self, number: int) -> Row:
+        """What a record says."""
+        captions, metadata = json.loads(self._rows[number])
+        return captions, metadata
+
+    def problems(self, keep_unknown: bool) -> list[Failure]:
+        """What could not be given to a photo."""
+        file = printable(self.path)
+        found = []
+        if self._unknown.captions and keep_unknown:
+            found.append(("unknown", f"{self._unknown.captions} captions are of photos that are not there ({self._unknown})"))
+        if self._ambiguous.captions:
+            sentence = f"{self._ambiguous.captions} captions may be of several photos and are nobody's ({self._ambiguous})"
+            found.append(("ambiguous", sentence))
+        return [Failure(f"{file} ({kind})", "bad_annotations", f"{file}: {sentence}.") for kind, sentence in found]
+
+    def _usable(self) -> np.ndarray:
+        """Which rows are given to their photos, bool [n].
+
+        Rows whose name is exact win; a photo that several names mean only somehow gets nothing.
+        """
+        positions, names = np.array(self._positions, np.int64), np.array(self._names, np.int64)
+        exact = np.array(self._exact, bool)
+        weak = ~exact & ~np.isin(positions, positions[exact])
+        order = np.lexsort((names[weak], positions[weak]))
+        ordered, own = positions[weak][order], names[weak][order]
+        contested = ordered[1:][(ordered[1:] == ordered[:-1]) & (own[1:] != own[:-1])]
+        return exact | (weak & ~np.isin(positions, contested))
+
+    def _store(self) -> None:
+        if self._waiting:
+            self._rows.add(self._waiting)
+            self._waiting = []
+
+
+class _Counted:
+    """How many captions name something that can't be used, with the first names."""
+
+    def __init__(self):
+        self.captions = 0
+        self._names: dict[str, None] = {}
+        self._has_more = False
+
+    def add(self, name: int | str, captions: int) -> None:
+        self.captions += captions
+        shown = one_line(str(name))[:80]
+        if len(self._names) < NAMED:
+            self._names[shown] = None
+        elif shown not in self._names:
+            self._has_more = True
+
+    def __str__(self) -> str:
+        return ", ".join(self._names) + (", ..." if self._has_more else "")
+
+
+def _join_coco(file: CocoFile, joined: _JoinedFile, language: str | None, keep_unknown: bool) -> list[Failure]:
     names = {image["id"]: image["file_name"] for image in file.images}
-    added: dict[int, list[SourceCaption]] = defaultdict(list)
     for image_id in file.image_ids:
-        position = finder.find(names.get(image_id, image_id))
-        if position is not None:
-            added[position] += captions_from(file.take(image_id), file.name, language)
-    if not added:
-        raise BadAnnotations(path, f"none of its captions is of a photo in {source.root}")
-    items = (_with_captions(item, added.get(position, [])) for position, item in enumerate(source))
-    return source.with_items(items, file.problems())
+        captions = file.captions_of(image_id, language)
+        if joined.add(names.get(image_id, image_id), captions, {}, is_counted=False) or not keep_unknown:
+            file.take(image_id)
+    return file.problems()
 
 
-class _PhotoFinder:
-    """Finds the position of a photo in a source by the name or number that a captions file gives it."""
+def _join_records(file: RecordFile, joined: _JoinedFile, language: str | None) -> list[Failure]:
+    path = joined.path
+    keeps_metadata = path.name.lower() in METADATA_TABLES or file.kind == "record"
+    refused, first = 0, ""
+    for number, record in _read(path, file):
+        try:
+            if isinstance(record, ValueError):
+                raise record
+            captions, metadata = read_record(record, printable(path.name), language)
+            image = take_image(metadata)
+            name = metadata.pop("image_id", None) if image is None else image
+            if not isinstance(name, int | str):
+                raise ValueError("it names no photo")
+            joined.add(name, captions, metadata if keeps_metadata else {})
+        except (ValueError, RecursionError) as error:
+            refused += 1
+            first = first or f"{file.kind} {number}: {one_line(str(error))}"
+    if not refused:
+        return []
+    shown = printable(path)
+    sentence = f"{shown}: {refused} {file.kind}s can't be used (the first is {first})."
+    return [Failure(f"{shown} ({file.kind}s)", "bad_annotations", sentence)]
 
-    def __init__(self, items: Iterable[SourceItem]):
-        self._positions: dict[object, int | None] = {}  # None: the name belongs to several photos
-        for position, item in enumerate(items):
-            name = Path(item.member or item.uri).name
-            for key in {name, Path(name).stem, item.metadata.get("coco_id")} - {None}:
-                self._positions[key] = None if self._positions.get(key, position) != position else position
 
-    def find(self, image: int | str) -> int | None:
-        """The photo's position; None if there is no such photo, or more than one."""
-        if isinstance(image, int):
-            return self._positions.get(image)
-        name = Path(image).name
-        for key in (name, Path(name).stem):
-            if key in self._positions:
-                return self._positions[key]
-        number = COCO_NAME.fullmatch(Path(name).stem)
-        return self._positions.get(int(number[1])) if number else None
+def _read(path: Path, file: RecordFile) -> Iterator[tuple[int, Any]]:
+    try:
+        yield from file.records
+    except OSError as error:
+        raise BadAnnotations(path, f"can't be read ({error.strerror})") from error
 
 
-def _with_captions(item: SourceItem, captions: list[SourceCaption]) -> SourceItem:
+def _with_rows(item: SourceItem, rows: list[Row]) -> SourceItem:
     known = {(caption.language, caption.text) for caption in item.captions}
-    new = dict.fromkeys(caption for caption in captions if (caption.language, caption.text) not in known)
-    return replace(item, captions=[*item.captions, *new]) if new else item
+    added = dict.fromkeys((language, text) for captions, _ in rows for language, text, _ in captions)
+    origins = {(language, text): origin for captions, _ in reversed(rows) for language, text, origin in captions}
+    new = [SourceCaption(*one, origins[one]) for one in added if one not in known]
+    metadata = dict(item.metadata)
+    for _, own in rows:
+        metadata = {**own, **metadata}
+    return replace(item, captions=[*item.captions, *new], metadata=metadata)
+
+
+def _seems_captions(path: str) -> bool:
+    """True if a file that was not used may hold captions by photo."""
+    try:
+        for _, record in open_records(Path(path)).records:
+            if isinstance(record, ValueError):
+                continue
+            captions, metadata = read_record(record)
+            return bool(captions) and take_image(metadata) is not None
+    except (BadAnnotations, UnknownColumns, OSError, ValueError, RecursionError):
+        return False
+    return False

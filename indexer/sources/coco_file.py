@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from indexer.errors import BadAnnotations
-from indexer.items import Failure, check_text, one_line, printable, strict_json
+from indexer.items import Failure, SourceCaption, captions_from, check_text, one_line, printable
+from indexer.sources.record_files import read_json_file
+from indexer.sources.records import Sentence, record_sentences
 
 IDS_NAMED = 5
 Record = dict[str, Any]
@@ -22,20 +24,25 @@ class CocoFile:
         images: the usable image records.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, content: object = None):
         """Read and check the file.
 
+        Args:
+            path: the file.
+            content: its content, if it was read already.
+
         Raises:
-            BadAnnotations: the file holds no lists of records.
+            BadAnnotations: the file can't be read, or holds no lists of records.
         """
         self.path = path
         self._refused: dict[str, tuple[int, int, str]] = {}  # kind -> count, number of the first, why
-        content = _content(path)
+        content = read_json_file(path) if content is None else content
+        if not isinstance(content, dict) or not is_coco(content):
+            raise BadAnnotations(path, 'not COCO captions (no object with "annotations")')
         self.images = self._usable(content.get("images", []), _check_image, "image")
         self._ambiguous = _ambiguous_ids(self.images)
-        self._captions: dict[int | str, list[str]] = defaultdict(list)
-        for annotation in self._usable(content["annotations"], _check_annotation, "annotation"):
-            self._captions[annotation["image_id"]].append(annotation["caption"])
+        self._captions: dict[int | str, list[Sentence]] = defaultdict(list)
+        self._read_captions(content["annotations"])
 
     @property
     def name(self) -> str:
@@ -52,13 +59,19 @@ class CocoFile:
         """True if some image records could not be used."""
         return "image" in self._refused
 
-    def take(self, image_id: int | str) -> list[str]:
-        """Remove and return an image's captions; none if several images have this id.
+    def captions_of(self, image_id: int | str, language: str | None = None) -> list[SourceCaption]:
+        """An image's captions; none if several images have this id.
 
-        Captions that are never taken count as captions of unknown images.
+        Args:
+            image_id: the image.
+            language: the language of captions that don't say theirs; None detects it by script.
         """
-        captions = self._captions.pop(image_id, [])
-        return [] if image_id in self._ambiguous else captions
+        own = [] if image_id in self._ambiguous else self._captions.get(image_id, [])
+        return [one for said, text in own for one in captions_from([text], self.name, said or language)]
+
+    def take(self, image_id: int | str) -> None:
+        """Note that an image's captions were used. Others count as captions of unknown images."""
+        self._captions.pop(image_id, None)
 
     def problems(self) -> list[Failure]:
         """What could not be used. Call it when the captions of all known images were taken."""
@@ -80,6 +93,16 @@ class CocoFile:
             for number, sentence in enumerate(sentences, 1)
         ]
 
+    def _read_captions(self, records: object) -> None:
+        def check(record: Record) -> None:
+            _check_id(record["image_id"])
+            captions = record_sentences({key: value for key, value in record.items() if key not in ("image_id", "id")})
+            if not captions:
+                raise ValueError('"caption" must be text')
+            self._captions[record["image_id"]] += captions
+
+        self._usable(records, check, "annotation")
+
     def _usable(self, records: object, check: Callable[[Record], None], kind: str) -> list[Record]:
         """The records that pass `check`; the others are counted under `kind`."""
         if not isinstance(records, list):
@@ -89,22 +112,15 @@ class CocoFile:
             try:
                 check(record)
                 usable.append(record)
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
                 count, first, why = self._refused.get(kind, (0, number, one_line(f"{type(error).__name__}: {error}")))
                 self._refused[kind] = count + 1, first, why
         return usable
 
 
-def _content(path: Path) -> Record:
-    try:
-        content = strict_json(path.read_bytes())
-    except OSError as error:
-        raise BadAnnotations(path, f"can't be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise BadAnnotations(path, f"not JSON ({one_line(str(error))})") from error
-    if not isinstance(content, dict) or "annotations" not in content:
-        raise BadAnnotations(path, 'not COCO captions (no object with "annotations")')
-    return content
+def is_coco(content: object) -> bool:
+    """True for the content of a file in COCO's layout."""
+    return isinstance(content, dict) and "annotations" in content
 
 
 def _ambiguous_ids(images: list[Record]) -> set[int | str]:
@@ -121,13 +137,6 @@ def _check_image(record: Record) -> None:
     if not isinstance(name, str) or not name.strip() or "\0" in name:
         raise ValueError('"file_name" must be a file\'s name')
     check_text(record)
-
-
-def _check_annotation(record: Record) -> None:
-    _check_id(record["image_id"])
-    if not isinstance(record["caption"], str):
-        raise ValueError('"caption" must be text')
-    check_text(record["caption"])
 
 
 def _check_id(value: object) -> None:

@@ -1,124 +1,219 @@
-"""A Parquet manifest: a column `image`, captions, and any other columns as metadata."""
+"""Parquet: a manifest with a column of paths, or photos inside the file, which are read where they are."""
 
 from __future__ import annotations
 
-import datetime
-import decimal
-import math
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from indexer.errors import EmptySource, UnknownFormat
-from indexer.items import captions_from, one_line
+from indexer.items import Failure, SourceItem, one_line, printable
 from indexer.sources.base import Source
-from indexer.sources.records import ORIGIN, RecordListing, item_from
+from indexer.sources.records import IMAGE_KEYS, RecordListing, item_from, read_record
+from storage.parquet_photos import BYTES, Cell, leaf
+from storage.photo_uri import PhotoUri
 
 ROWS_AT_ONCE = 4096
+ROWS_LOOKED_AT = 20
+BYTES_KEYS = (*IMAGE_KEYS, "picture", "jpg", "jpeg", "png", "webp", "image_bytes", "img_bytes", "image_data", "bytes")
+"""The names that a column of photos may have; a struct with a field `bytes` may have any."""
+FILE_NAME = "file_name"
+PART_OF_SPLIT = re.compile(r"([A-Za-z]+)-\d{5}-of-\d{5}")
+"""How Hugging Face names the parts of a split, such as train-00000-of-00012.parquet."""
 
 
 class ParquetSource(Source):
-    """The photos that Parquet files list, one a row.
+    """The photos that Parquet files list or hold, one a row.
 
-    Paths in `image` are relative to the file's folder. Captions are in `captions` (a struct or map from language to
-    sentences, or a list of sentences) or in `caption` (one a row, its language in `language` or detected by script).
-    Binary columns are left out.
+    Photos are in a column of bytes, or of structs with `bytes` and `path`, as Hugging Face writes them; otherwise `image` (or
+    one of its other names) is a path relative to the file's folder. The other columns are those of a manifest's record; binary
+    ones are left out.
     """
 
     format = "manifest"
 
     def __init__(self, root: Path, paths: list[Path] | None = None):
-        """Read and check all rows. Bad rows are problems.
+        """Read and check all rows. Bad rows are problems, and so is a file that can't be read if another one can.
 
         Args:
             root: the file or folder that was opened.
             paths: the parts of the manifest; None means `root` alone.
 
         Raises:
-            UnknownFormat: a file isn't Parquet, or has no column `image`.
+            UnknownFormat: a file isn't Parquet, or has no column of photos.
             EmptySource: there is no row.
             BadManifestLine: no row can be used.
         """
-        listing = RecordListing("row")
+        listing, unreadable = RecordListing("row"), list[UnknownFormat]()
+        hidden_prefixes = list[str]()
         for path in paths or [root]:
-            for number, row in enumerate(_rows(path), 1):
-                try:
-                    listing.add(item_from(path.parent, _record(row)))
-                except (ValueError, TypeError) as error:
-                    listing.refuse(path, number, one_line(str(error)))
+            try:
+                _read(path, listing)
+            except UnknownFormat as error:
+                unreadable.append(error)
+                hidden_prefixes.append(PhotoUri(path, "").uri)
         items = listing.items()
+        if not items and unreadable:
+            raise unreadable[0]
         if not items:
             raise EmptySource(root, "rows with an `image` column")
-        super().__init__(root, items, listing.problems, [""] if listing.problems else [])
+        problems = listing.problems
+        hidden_prefixes = [""] if problems or unreadable else hidden_prefixes
+        problems += [Failure(printable(one.path), "shard_unreadable", one_line(f"{one}.")) for one in unreadable]
+        super().__init__(root, items, problems, hidden_prefixes, files=paths or [root])
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
+def names_photos(path: Path, folder: Path | None = None) -> bool:
+    """True if a file is Parquet and holds photos or has a column of their paths; with `folder`, if it names some there."""
     try:
         with pq.ParquetFile(path) as file:
-            if "image" not in file.schema_arrow.names:
-                found = ", ".join(map(one_line, file.schema_arrow.names))
-                raise UnknownFormat(path, f"it has no column `image` (but {found})", "name the column of paths so")
-            wanted = [field.name for field in file.schema_arrow if field.name == "image" or not _is_binary(field.type)]
-            for batch in file.iter_batches(ROWS_AT_ONCE, columns=wanted):
-                yield from batch.to_pylist(maps_as_pydicts="lossy")
+            column = _path_column(file.schema_arrow)
+            if folder is None or column is None or _photo_column(file.schema_arrow) is not None:
+                return folder is None and (column is not None or _photo_column(file.schema_arrow) is not None)
+            batch = next(file.iter_batches(ROWS_LOOKED_AT, columns=[column]), None)
+            names = [] if batch is None else batch.column(0).to_pylist()
+            return any(isinstance(name, str) and os.path.exists(folder / name) for name in names)
+    except (OSError, pa.ArrowException, ValueError):
+        return False
+
+
+def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a file without what is binary and what is null.
+
+    Raises:
+        UnknownFormat: it can't be read.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            wanted = [name for field in file.schema_arrow for name in leaves(field)]
+            for group in range(file.num_row_groups):
+                for row in _rows(file, group, wanted):
+                    yield _filled(row)
     except (OSError, pa.ArrowException, ValueError) as error:
         raise UnknownFormat(path, f"it can't be read as Parquet ({one_line(str(error))})", "mend that file") from error
+
+
+def _read(path: Path, listing: RecordListing) -> None:
+    """Add the rows of a file.
+
+    Raises:
+        UnknownFormat: it can't be read as Parquet, or has no column of photos.
+    """
+    column = _photo_column_of(path)
+    number = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            wanted = [name for field in file.schema_arrow for name in leaves(field)]
+            for group in range(file.num_row_groups):
+                held = None if column is None else _held(file, group, column)
+                for row_number, row in enumerate(_rows(file, group, wanted)):
+                    number += 1
+                    cell = Cell(group, row_number, column) if column and held is not None and held[row_number] else None
+                    try:
+                        listing.add(_item(path, _filled(row), cell))
+                    except (ValueError, TypeError, RecursionError) as error:
+                        listing.refuse(path, number, one_line(str(error)))
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise UnknownFormat(path, f"it can't be read as Parquet ({one_line(str(error))})", "mend that file") from error
+
+
+def _photo_column_of(path: Path) -> str | None:
+    """The column of a file that holds photos; None if it has one of paths.
+
+    Raises:
+        UnknownFormat: it has neither.
+    """
+    try:
+        schema = pq.read_schema(path)
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise UnknownFormat(path, f"it can't be read as Parquet ({one_line(str(error))})", "mend that file") from error
+    column = _photo_column(schema)
+    if column is None and _path_column(schema) is None:
+        found = ", ".join(map(one_line, schema.names))
+        raise UnknownFormat(path, f"it has no column `image` (but {found})", "name the column of photos or paths so")
+    return column
+
+
+def _photo_column(schema: pa.Schema) -> str | None:
+    structs = [field.name for field in schema if _is_image_struct(field.type)]
+    plain = [field.name for field in schema if _is_binary(field.type) and field.name.lower() in BYTES_KEYS]
+    if schema.get_field_index("image") >= 0 and not {"image"} & {*structs, *plain}:
+        return None
+    named = sorted(structs + plain, key=lambda name: BYTES_KEYS.index(name.lower()) if name.lower() in BYTES_KEYS else 99)
+    return named[0] if named else None
+
+
+def _path_column(schema: pa.Schema) -> str | None:
+    return next((key for key in (*IMAGE_KEYS, "features") if key in schema.names), None)
+
+
+def _is_image_struct(kind: pa.DataType) -> bool:
+    return pa.types.is_struct(kind) and kind.get_field_index(BYTES) >= 0 and _is_binary(kind.field(BYTES).type)
 
 
 def _is_binary(kind: pa.DataType) -> bool:
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
 
 
-def _record(row: dict[str, Any]) -> dict[str, Any]:
-    """A row as a record of a JSON Lines manifest, without its null columns.
+def leaves(field: pa.Field) -> list[str]:
+    """The names of a column's parts that aren't binary, so that photos are not read while rows are listed."""
+    if _is_binary(field.type):
+        return []
+    if not pa.types.is_struct(field.type):
+        return [field.name]
+    return [f"{field.name}.{name}" for inner in field.type for name in leaves(inner)]
+
+
+def _rows(file: pq.ParquetFile, group: int, wanted: list[str]) -> Iterator[dict[str, Any]]:
+    if not wanted:
+        yield from ({} for _ in range(file.metadata.row_group(group).num_rows))
+        return
+    for batch in file.iter_batches(ROWS_AT_ONCE, [group], wanted):
+        yield from batch.to_pylist(maps_as_pydicts="lossy")
+
+
+def _filled(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without its null columns."""
+    return {key: value for key, value in row.items() if value is not None}
+
+
+def _held(file: pq.ParquetFile, group: int, column: str) -> np.ndarray:
+    """Which rows of a row group hold a photo, bool [n]."""
+    name, metadata = leaf(file, column), file.metadata.row_group(group)
+    chunks = [metadata.column(number) for number in range(metadata.num_columns)]
+    statistics = next((chunk.statistics for chunk in chunks if chunk.path_in_schema == name), None)
+    nulls = statistics.null_count if statistics is not None and statistics.has_null_count else 0
+    if nulls in (0, metadata.num_rows):
+        return np.full(metadata.num_rows, not nulls)
+    valid = [_valid(batch.column(0)) for batch in file.iter_batches(16, [group], [name])]
+    return np.concatenate(valid)
+
+
+def _valid(cells: pa.Array) -> np.ndarray:
+    if isinstance(cells, pa.StructArray):
+        cells = cells.flatten()[0]  # unlike `field`, with the nulls of the struct
+    return cells.is_valid().to_numpy(zero_copy_only=False)
+
+
+def _item(path: Path, row: dict[str, Any], cell: Cell | None) -> SourceItem:
+    """The photo of a row.
 
     Raises:
         ValueError: the row can't be used.
     """
-    record = {key: value for key, value in row.items() if value is not None}
-    if not isinstance(record.get("image"), str):
-        raise ValueError('"image" must be the path of a photo (photos inside the Parquet file are not read)')
-    captions = record.pop("captions", {})
-    if isinstance(captions, list):
-        captions = _by_script(captions)
-    captions = {language: texts for language, texts in captions.items() if texts is not None}
-    if "caption" in record:
-        text, language = record.pop("caption"), record.pop("language", None)
-        own = {language: [text]} if language else _by_script([text])
-        captions = {key: captions.get(key, []) + own.get(key, []) for key in {**captions, **own}}
-    return {**{str(key): _json(value) for key, value in record.items()}, "captions": captions}
-
-
-def _by_script(texts: list[Any]) -> dict[str, list[str]]:
-    if not all(isinstance(text, str) for text in texts):
-        raise ValueError('"captions" must hold sentences')
-    by_language: dict[str, list[str]] = {}
-    for caption in captions_from(texts, ORIGIN):
-        by_language.setdefault(caption.language, []).append(caption.text)
-    return by_language
-
-
-def _json(value: object) -> object:
-    """A value of a row as a JSON value.
-
-    Raises:
-        ValueError: JSON has no such value.
-    """
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(key): _json(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_json(one) for one in value]
-    if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
-    if isinstance(value, datetime.timedelta):
-        return value.total_seconds()
-    if isinstance(value, decimal.Decimal):
-        return float(value)
-    raise ValueError(f"a {type(value).__name__} can't be kept as metadata")
+    if cell is None:
+        return item_from(path.parent, row)
+    inside = row.pop(cell.column, None)
+    captions, metadata = read_record(row)
+    name = inside.get("path") if isinstance(inside, dict) else None
+    if isinstance(name, str) and name.strip():
+        metadata.setdefault(FILE_NAME, name)
+    if split := PART_OF_SPLIT.match(path.name):
+        metadata.setdefault("split", split[1])
+    return SourceItem(path, captions, metadata, cell.member)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from encoder.inputs.image_inputs import features_in
 from encoder.inputs.regions import ENDING
 from indexer.errors import EmptySource
-from indexer.items import Failure, SourceItem
+from indexer.items import SourceItem
 from indexer.sources.base import Source
-from indexer.sources.folder import PHOTOS, captions_beside, files_below
+from indexer.sources.listing import PHOTOS, FolderListing, captions_beside
+
+REGIONS = PHOTOS | {ENDING}
 
 
 class RegionsSource(Source):
@@ -23,52 +26,50 @@ class RegionsSource(Source):
 
     format = "regions"
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, exclude: Sequence[str] = ()):
         """List the folder.
 
         Raises:
             EmptySource: it holds no features.
         """
-        problems: list[Failure] = []
-        hidden_prefixes: list[str] = []
-        files = _files_below(root, problems, hidden_prefixes)
-        if not any(_is_features(path) for path in files):
+        listing = FolderListing(root, exclude, REGIONS)
+        files = {Path(file.path): file.texts for file in listing}
+        if not any(map(_is_features, files)):
             raise EmptySource(root, "a detector's features (npz)")
         photo_of = _paired(files)
         features_of = {photo: features for features, photo in photo_of.items()}
         items = (
-            SourceItem(path, captions_beside(text, problems), _metadata(features_of.get(path)))
-            for path, text in files.items()
+            SourceItem(path, captions_beside(texts, listing.problems), _metadata(features_of.get(path)))
+            for path, texts in files.items()
             if path not in photo_of
         )
-        super().__init__(root, items, problems, hidden_prefixes)
+        super().__init__(root, items, listing.problems, listing.hidden_prefixes, listing.unused)
 
 
 def is_features_folder(root: Path) -> bool:
     """True if a folder has features, and features for every photo in it."""
-    files = _files_below(root, [], [])
+    if not any(FolderListing(root, endings=frozenset({ENDING}))):
+        return False
+    files = [Path(file.path) for file in FolderListing(root, endings=REGIONS)]
     features = sum(map(_is_features, files))
     return features > 0 and len(_paired(files)) == len(files) - features
 
 
-def with_features(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
+def with_features(folder: Path, record: dict[str, Any], has_image: bool) -> dict[str, Any]:
     """A manifest's record with the `.npz` that its `features` name as an absolute path.
 
-    That path is the record's `image` if it has none. A record whose `features` name no `.npz` is returned as it is.
+    That path is the record's `image` if it has none, as `has_image` says. A record whose `features` name no `.npz` is returned
+    as it is.
     """
     named = features_in(record)
     if named is None or "\0" in named:
         return record
     path = os.path.abspath(folder / named)
     rest = {key: value for key, value in record.items() if key != "features"}
-    return rest | ({"features": path} if "image" in record else {"image": path})
+    return rest | ({"features": path} if has_image else {"image": path})
 
 
-def _files_below(root: Path, problems: list[Failure], hidden_prefixes: list[str]) -> dict[Path, str | None]:
-    return {Path(path): text for path, text in files_below(root, PHOTOS | {ENDING}, problems, hidden_prefixes)}
-
-
-def _paired(files: dict[Path, str | None]) -> dict[Path, Path]:
+def _paired(files: Iterable[Path]) -> dict[Path, Path]:
     """Features -> their photo, if it exists; a photo belongs to one `.npz` only."""
     by_name: dict[Path, Path] = {}
     for path in files:

@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 
 from encoder.errors import BadGraphs, DeviceLost, NoInt8Graphs
-from indexer.errors import AmbiguousSource, MismatchedLanguages, MissingSource, MostVanished, UnknownFormat
+from indexer.errors import (
+    AmbiguousSource,
+    BadAnnotations,
+    BadManifestLine,
+    BadPattern,
+    EmptySource,
+    MismatchedLanguages,
+    MissingSource,
+    MostVanished,
+    UnknownColumns,
+    UnknownFormat,
+)
 from manage import ROOMS_WITH_HINTS, error_line
 from search.errors import BadRun, ProxyReadsToken, Redirected, StaleIndex, TooFewForProtocol, TooFewPhotos, Unreachable
 from storage.errors import (
@@ -29,6 +40,13 @@ from storage.errors import (
 from web.hints import message_of
 
 HERE = Path("/here")
+
+
+def _with_other(error):
+    error.other_format = "folder"
+    return error
+
+
 EXAMPLES = [
     (
         BadGraphs(HERE, "there are none"),
@@ -53,6 +71,23 @@ EXAMPLES = [
     (UnknownVersion(3, [1, 2]), "(there are 1, 2): `python manage.py versions` lists them"),
     (UnusableHome(HERE, "full"), "Can't write to /here (full): make room there or let it be written to, or name another"),
     (AmbiguousSource(HERE, ["a", "b"]), "2 manifests (a, b): name one, as in `python manage.py build-index /here/a`"),
+    (
+        _with_other(EmptySource(HERE, "photos", "MOV 2")),
+        "(but MOV 2): put photos there, or name another source: or give",
+    ),
+    (EmptySource(HERE, "photos"), "The source /here holds no photo: put photos there, or name another source"),
+    (
+        _with_other(BadAnnotations(HERE, "not JSON")),
+        "indexed): or give --format folder, which fits what is there.",
+    ),
+    (_with_other(BadManifestLine(HERE, 3, "no path")), "(nothing was indexed): or give --format folder, which fits"),
+    (_with_other(UnknownFormat(HERE, "cut", "mend it")), "/here: cut: mend it, or give --format folder, which fits"),
+    (BadPattern("!"), "'!' is no pattern in gitignore's syntax, such as *.bak or /old/: mend --exclude"),
+    (
+        UnknownColumns(HERE),
+        "/here is no table with columns of a photo's name and a caption: name its columns with --image-column",
+    ),
+    (UnknownColumns(HERE, "foto"), "/here is no table with columns of 'foto': name its columns with --image-column"),
     (MismatchedLanguages(2, 3), "2 caption files and 3 languages: give --lang once"),
     (MissingSource(HERE), "The source /here does not exist: name a folder of photos"),
     (MostVanished("/here", 3, 4), "what was encoded is kept): if that is meant, add --drop-missing"),

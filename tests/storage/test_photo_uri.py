@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.photo_uri import PhotoUri, is_damaged, members
+from storage.photo_uri import PhotoUri, tar_listing
 
 NAMES = st.binary(min_size=1, max_size=30).map(lambda name: os.fsdecode(name.replace(b"\0", b"")))
 
@@ -47,7 +47,7 @@ def test_different_photos_have_different_texts(name, member):
 
 def test_members_are_read_where_they_lie(tmp_path):
     shard = tar_of(tmp_path / "a.tar", ("1.jpg", b"one"), ("x/2.jpg", b"two!"), ("1.jpg", b"newer"))
-    assert list(members(shard)) == ["x/2.jpg", "1.jpg"]
+    assert list(tar_listing(shard).members) == ["x/2.jpg", "1.jpg"]
     for member, content in (("1.jpg", b"newer"), ("x/2.jpg", b"two!")):
         photo = PhotoUri(shard, member)
         with photo.open() as file:
@@ -63,15 +63,15 @@ def test_a_file_is_opened_whole(tmp_path):
     photo = PhotoUri(tmp_path / "a.jpg")
     with photo.open() as file:
         assert file.read() == b"abc"
-    assert (photo.span(), photo.exists(), PhotoUri(tmp_path / "b.jpg").exists()) == (None, True, False)
+    assert (photo.part(), photo.exists(), PhotoUri(tmp_path / "b.jpg").exists()) == (None, True, False)
 
 
 def test_a_tar_that_changed_is_read_anew(tmp_path):
     shard = tar_of(tmp_path / "a.tar", ("1.jpg", b"one"))
-    assert list(members(shard)) == ["1.jpg"]
+    assert list(tar_listing(shard).members) == ["1.jpg"]
     tar_of(shard, ("1.jpg", b"one"), ("2.jpg", b"two"))
     os.utime(shard, ns=(1, 1))
-    assert list(members(shard)) == ["1.jpg", "2.jpg"]
+    assert list(tar_listing(shard).members) == ["1.jpg", "2.jpg"]
 
 
 @pytest.mark.parametrize("kept", [0, 300, 512, 520, 1024, 1100, 1536, 2000, 2600])
@@ -79,10 +79,10 @@ def test_the_whole_files_of_a_cut_tar_are_given(tmp_path, kept):
     shard = tar_of(tmp_path / "a.tar", ("1.jpg", b"a" * 600), ("2.jpg", b"b" * 600))
     shard.write_bytes(shard.read_bytes()[:kept])
     try:
-        found = members(shard)
+        found = tar_listing(shard).members
     except tarfile.ReadError:
         assert kept < 512
         return
     assert set(found) <= {"1.jpg", "2.jpg"}
-    assert is_damaged(shard) or kept == 0
+    assert tar_listing(shard).damaged or kept == 0
     assert ("1.jpg" in found) == (kept >= 1112)

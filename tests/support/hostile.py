@@ -76,7 +76,7 @@ def write_manifest(folder: Path) -> dict[str, Case]:
         '{"image": "plain.jpg", "captions": {"en": ["\\ud800"]}}',
         "null",
         "\0",
-        '{"image": "' + "x" * 5000 + '.jpg", "captions": {}, "x": NaN}',
+        '{"image": "' + "x" * 5000 + '.jpg", "captions": {}, "x": -}',
     ]
     mixed = [line for number, own in enumerate(lines) for line in (*bad[number : number + 1], own)]
     (folder / "manifest.jsonl").write_text("\n".join([*mixed, lines[0]]), encoding="utf-8")

@@ -103,6 +103,15 @@ class Build(Run):
     problem: Annotated[str | None, meaning("Why it ended before its time, where this server began it")]
 
 
+class Unused(Exact):
+    """Files of a source that were not used, for one reason."""
+
+    why: Annotated[str, meaning("A code, such as other_kind")]
+    kind: Annotated[str, meaning("Such as HEIC")]
+    count: int
+    example: Annotated[str, meaning("The path of one")]
+
+
 class Source(Exact):
     """What the collection was built from, and the options of `build-index` that it is built with again."""
 
@@ -112,6 +121,12 @@ class Source(Exact):
     languages: Annotated[list[str], meaning("Their languages: one of each or one for all")]
     limit: Annotated[int | None, meaning("Only so many of its photos")]
     keep_missing: Annotated[bool, meaning("Whether photos that it has no more are kept")]
+    exclude: Annotated[list[str] | UnsetType, meaning("Patterns of what is left out, if any")] = UNSET
+    image_column: Annotated[str | UnsetType, meaning("The column of tables of captions that names photos, if it was given")] = (
+        UNSET
+    )
+    caption_column: Annotated[str | UnsetType, meaning("Their column of captions, if it was given")] = UNSET
+    unused: Annotated[list[Unused] | UnsetType, meaning("What it holds and was not used, if anything")] = UNSET
 
 
 class Sources(Exact):

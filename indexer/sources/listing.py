@@ -1,0 +1,277 @@
+"""Lists the files below a folder: photos with the texts beside them, and what else is there."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from encoder.inputs.image_formats import PHOTO_ENDINGS
+from indexer.errors import BadPattern
+from indexer.items import Failure, SourceCaption, one_line, printable
+from indexer.sources import unused
+from indexer.sources.exclusions import IGNORE_FILE, Exclusions, ignore_file_patterns, system_name
+from indexer.sources.photo_pairs import is_motion, second_files
+from indexer.sources.text_files import MAX_TEXT_BYTES, text_captions
+from indexer.sources.text_pairing import TEXTS, PairedText, folded, pair
+from indexer.sources.unused import Unused
+from storage.photo_uri import beginnings
+
+PHOTOS = PHOTO_ENDINGS
+TABLES = frozenset({".csv", ".tsv", ".txt", ".token", ".json", ".jsonl", ".parquet"})
+"""Files that may be a table of captions."""
+METADATA_TABLES = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet"})
+"""Tables that belong to the folder in which they stand, as in Hugging Face's imagefolder."""
+MOST_TABLES = 20
+"""So many files below the top are looked into, whether they hold captions."""
+SIDECARS = frozenset({".xmp", ".aae", ".thm"})
+KEY_END, TEXT_END, PART_END = "\0", "\1", "\2"  # each sorts before every character that may stand in its place
+
+
+class ListedFile(NamedTuple):
+    """A photo, or another wanted file, with the texts that belong to it.
+
+    Attributes:
+        path: the file.
+        texts: the texts beside it; their names are paths.
+    """
+
+    path: str
+    texts: list[PairedText]
+
+
+@dataclass
+class _Folder:
+    """A folder that is being listed.
+
+    Attributes:
+        path: the folder.
+        names: what is left of its sub-folders and wanted files.
+        folders: which of them are sub-folders.
+        texts: the texts of its files.
+        rules: the patterns that count in it.
+    """
+
+    path: str
+    names: Iterator[str]
+    folders: frozenset[str]
+    texts: dict[str, list[PairedText]]
+    rules: tuple[Exclusions, ...]
+
+
+@dataclass
+class FolderListing:
+    """The wanted files below a folder, in natural order (2.jpg before 10.jpg), made while they are iterated.
+
+    Linked folders are entered, each only once. Only the files of one folder at a time are kept in memory.
+
+    Attributes:
+        root: the folder.
+        exclude: patterns in gitignore's syntax of what isn't wanted, relative to `root`.
+        endings: the endings wanted, in lower case.
+        used: paths of files that are used already.
+        problems: gets a failure for each folder that can't be read, and for each text that may belong to several photos.
+        hidden_prefixes: gets how the uris below a folder that can't be read begin.
+        unused: gets what is there and not wanted.
+        tables: gets the files that may be a table of captions and belong to no photo.
+    """
+
+    root: str | Path
+    exclude: Sequence[str] = ()
+    endings: frozenset[str] = PHOTOS
+    used: frozenset[str] = frozenset()
+    problems: list[Failure] = field(default_factory=list)
+    hidden_prefixes: list[str] = field(default_factory=list)
+    unused: Unused = field(default_factory=Unused)
+    tables: list[str] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[ListedFile]:
+        entered: set[str] = set()
+        root = os.fspath(self.root)
+        open_folders = [self._opened(root, (Exclusions(root, self.exclude),), entered)]
+        while open_folders:
+            folder = open_folders[-1]
+            name = next(folder.names, None)
+            if name is None:
+                open_folders.pop()
+            elif name in folder.folders:
+                open_folders.append(self._opened(os.path.join(folder.path, name), folder.rules, entered))
+            else:
+                texts = [text._replace(name=os.path.join(folder.path, text.name)) for text in folder.texts.get(name, ())]
+                yield ListedFile(os.path.join(folder.path, name), texts)
+
+    def _opened(self, path: str, rules: tuple[Exclusions, ...], entered: set[str]) -> _Folder:
+        real = os.path.realpath(path)
+        if real in entered:
+            return _Folder(path, iter(()), frozenset(), {}, rules)
+        entered.add(real)
+        rules += self._ignore_file(path)
+        folders, names = self._entries(path, rules)
+        wanted = [name for name in names if _ending(name) in self.endings]
+        second = second_files(wanted)
+        texts = self._texts_of(path, wanted, names, second)
+        for name in second:
+            self.unused.add(unused.PAIR, os.path.join(path, name))
+        ordered = sorted([*folders, *(name for name in wanted if name not in second)], key=natural_key)
+        return _Folder(path, iter(ordered), frozenset(folders), texts, rules)
+
+    def _entries(self, folder: str, rules: tuple[Exclusions, ...]) -> tuple[list[str], list[str]]:
+        """The names of the sub-folders and files of a folder, without what isn't wanted, in alphabetical order."""
+        folders, names = [], []
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    is_folder = _is_folder(entry)
+                    if self._is_wanted(entry.name, entry.path, is_folder, rules):
+                        (folders if is_folder else names).append(entry.name)
+        except OSError as error:
+            shown = printable(folder)
+            self.problems.append(Failure(shown, "folder_unreadable", f"{shown} can't be read ({error.strerror})."))
+            self.hidden_prefixes.extend(beginnings(Path(folder)))
+        return sorted(folders), sorted(names)
+
+    def _is_wanted(self, name: str, path: str, is_folder: bool, rules: tuple[Exclusions, ...]) -> bool:
+        if name == IGNORE_FILE or path in self.used:
+            return False
+        pattern = system_name(name) or next(filter(None, (rule.pattern_of(path, is_folder) for rule in rules)), None)
+        if pattern is not None:
+            self.unused.add(unused.EXCLUDED, path, printable(pattern))
+        elif name.startswith("."):
+            self.unused.add(unused.HIDDEN, path, "hidden")
+        else:
+            return True
+        return False
+
+    def _ignore_file(self, folder: str) -> tuple[Exclusions, ...]:
+        path, usable = os.path.join(folder, IGNORE_FILE), []
+        try:
+            for pattern in ignore_file_patterns(folder):
+                try:
+                    Exclusions(folder, [pattern])
+                    usable.append(pattern)
+                except BadPattern as error:
+                    raise ValueError(f"{one_line(error.pattern)} is no pattern") from error
+        except (OSError, ValueError) as error:
+            shown = printable(path)
+            why = error.strerror if isinstance(error, OSError) else one_line(str(error))
+            self.problems.append(Failure(shown, "bad_pattern", f"{shown} can't be used as a whole ({why}); mend it."))
+        return (Exclusions(folder, usable),) if usable else ()
+
+    def _texts_of(
+        self, folder: str, wanted: list[str], names: list[str], second: dict[str, str]
+    ) -> dict[str, list[PairedText]]:
+        """The texts of a folder's wanted files. Everything that is neither is counted."""
+        pairing = pair(wanted, [name for name in names if _ending(name) in TEXTS])
+        for text, candidates in pairing.ambiguous.items():
+            self.problems.append(ambiguous_text(os.path.join(folder, text), candidates))
+        others = [name for name in names if _ending(name) not in self.endings and _ending(name) not in TEXTS]
+        stems = {folded(_stem(name)) for name in wanted} if others else set()
+        for name in sorted([*others, *pairing.unmatched]):
+            self._count(folder, name, stems)
+        return with_texts_of_second(pairing.of_photo, second)
+
+    def _count(self, folder: str, name: str, stems: set[str]) -> None:
+        """Note a file that is neither wanted nor the text of a wanted one."""
+        path, ending = os.path.join(folder, name), _ending(name)
+        is_near = folder == os.fspath(self.root) or name.lower() in METADATA_TABLES or len(self.tables) < MOST_TABLES
+        if ending in SIDECARS or (ending == ".json" and _belongs_to(name, stems)):
+            self.unused.add(unused.SIDECAR, path)
+        elif is_motion(name) and folded(_stem(name)) in stems:
+            self.unused.add(unused.PAIR, path)
+        elif ending in TABLES and is_near and len(self.tables) < 50 * MOST_TABLES:
+            self.tables.append(path)
+        else:
+            self.unused.add(unused.NO_PHOTO if ending in TEXTS else unused.OTHER_KIND, path)
+
+
+def photos_below(root: Path, exclude: Sequence[str] = ()) -> Iterator[str]:
+    """The paths of the photos below a folder, without their texts."""
+    return (file.path for file in FolderListing(root, exclude))
+
+
+def captions_beside(texts: Sequence[PairedText], problems: list[Failure]) -> list[SourceCaption]:
+    """The captions of a photo's text files, each once, in the order of the files.
+
+    Args:
+        texts: the text files; their names are paths.
+        problems: gets a failure for each file that can't be read.
+    """
+    captions: dict[tuple[str, str], SourceCaption] = {}
+    for text in texts:
+        try:
+            with open(text.name, "rb") as file:
+                found = text_captions(file.read(MAX_TEXT_BYTES + 1), text.language)
+        except (OSError, ValueError):
+            shown = printable(text.name)
+            sentence = f"{shown} can't be read as UTF-8 text; save it as UTF-8 (its photo was indexed without it)."
+            problems.append(Failure(shown, "caption_unreadable", sentence))
+            continue
+        if len(texts) == 1:
+            return found
+        for caption in found:
+            captions.setdefault((caption.language, caption.text), caption)
+    return list(captions.values())
+
+
+def with_texts_of_second(texts: dict[str, list[PairedText]], second: dict[str, str]) -> dict[str, list[PairedText]]:
+    """The texts of photos, with those of the files of `second_files` given to the photos themselves."""
+    for name, photo in second.items():
+        if name in texts:
+            own = texts.setdefault(photo, [])
+            own += [text for text in texts.pop(name) if text not in own]
+    return texts
+
+
+def ambiguous_text(path: str, photos: Sequence[str]) -> Failure:
+    """The problem of a text that may belong to several photos."""
+    shown = printable(path)
+    names = ", ".join(printable(photo) for photo in photos[:3]) + (", ..." if len(photos) > 3 else "")
+    sentence = f"{shown} may belong to {len(photos)} photos ({names}) and was given to none; name it after its photo."
+    return Failure(shown, "caption_ambiguous", sentence)
+
+
+def natural_key(path: str) -> str:
+    """A sort key under which 2.jpg comes before 10.jpg, in each folder of a path.
+
+    The key is one string: a tuple of parts would take several times the memory.
+    """
+    return "".join(_ordered(part) + PART_END for part in path.split(os.sep)) + KEY_END + path
+
+
+def _ordered(name: str) -> str:
+    pieces = re.split(r"(\d+)", name.casefold())
+    return "".join(_number(int(piece)) if number % 2 else piece + TEXT_END for number, piece in enumerate(pieces))
+
+
+def _number(value: int) -> str:
+    """A number's part of the key: longer numbers sort after shorter ones, and all of them after the end of a name."""
+    digits = str(value)
+    return chr(ord(PART_END) + len(digits)) + digits
+
+
+def _belongs_to(name: str, stems: set[str]) -> bool:
+    """True if a JSON's name begins with that of a file, as `1.jpg.supplemental-metadata.json` does."""
+    stem = folded(_stem(name))
+    while stem not in stems:
+        stem, ending = os.path.splitext(stem)
+        if not ending:
+            return False
+    return True
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _ending(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0]
