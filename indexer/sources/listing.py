@@ -73,6 +73,7 @@ class FolderListing:
         exclude: patterns in gitignore's syntax of what isn't wanted, relative to `root`.
         endings: the endings wanted, in lower case.
         used: paths of files that are used already.
+        within: folders below `root`; where there are any, only what is in them is listed.
         problems: gets a failure for each folder that can't be read, and for each text that may belong to several photos.
         hidden_prefixes: gets how the uris below a folder that can't be read begin.
         unused: gets what is there and not wanted.
@@ -83,6 +84,7 @@ class FolderListing:
     exclude: Sequence[str] = ()
     endings: frozenset[str] = PHOTOS
     used: frozenset[str] = frozenset()
+    within: frozenset[str] = frozenset()
     problems: list[Failure] = field(default_factory=list)
     hidden_prefixes: list[str] = field(default_factory=list)
     unused: Unused = field(default_factory=Unused)
@@ -110,6 +112,9 @@ class FolderListing:
         entered.add(real)
         rules += self._ignore_file(path)
         folders, names = self._entries(path, rules)
+        if self.within:
+            folders = [name for name in folders if self._leads_within(os.path.join(path, name))]
+            names = names if self._is_within(path) else []
         wanted = [name for name in names if _ending(name) in self.endings]
         second = second_files(wanted)
         texts = self._texts_of(path, wanted, names, second)
@@ -117,6 +122,12 @@ class FolderListing:
             self.unused.add(unused.PAIR, os.path.join(path, name))
         ordered = sorted([*folders, *(name for name in wanted if name not in second)], key=natural_key)
         return _Folder(path, iter(ordered), frozenset(folders), texts, rules)
+
+    def _is_within(self, path: str) -> bool:
+        return any(path == folder or path.startswith(os.path.join(folder, "")) for folder in self.within)
+
+    def _leads_within(self, path: str) -> bool:
+        return self._is_within(path) or any(folder.startswith(os.path.join(path, "")) for folder in self.within)
 
     def _entries(self, folder: str, rules: tuple[Exclusions, ...]) -> tuple[list[str], list[str]]:
         """The names of the sub-folders and files of a folder, without what isn't wanted, in alphabetical order."""
