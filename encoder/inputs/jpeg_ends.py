@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from encoder.inputs.containers import segments
+from encoder.inputs.container_parts import jpeg_segments
 
 END_MARK = b"\xff\xd9"
 PROGRESSIVE, SCAN = 0xC2, 0xDA
@@ -46,7 +46,7 @@ def _decoded(content: bytes, at_least: int | None = None) -> Image.Image:
 
 def _has_all_scans(content: bytes) -> bool:
     """Does a progressive JPEG have every bit of every coefficient? Any other one has one scan, or shows what is missing."""
-    frame = next((at for at, marker, _ in segments(io.BytesIO(content)) if marker == PROGRESSIVE), None)
+    frame = next((at for at, marker, _ in jpeg_segments(io.BytesIO(content)) if marker == PROGRESSIVE), None)
     if frame is None:
         return True
     count = content[frame + 9]

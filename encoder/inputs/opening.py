@@ -79,7 +79,9 @@ def _with_info(image: Image.Image, source: Image.Image) -> Image.Image:
 def _open_heif(file: BinaryIO) -> OpenedPhoto:
     import pi_heif
 
-    pi_heif.options.DECODE_THREADS = 1  # photos are decoded side by side already
+    options = pi_heif.options
+    options.DECODE_THREADS = 1  # photos are decoded side by side already
+    options.THUMBNAILS = options.DEPTH_IMAGES = options.AUX_IMAGES = False
     image = pi_heif.HeifImageFile(pixels_of(file, "HEIC"))
     check_pixels(image.size)
     return OpenedPhoto.of(image)

@@ -217,6 +217,15 @@ def test_a_strip_that_is_missing_is_damage():
     assert refusal(bytes(content)).reason == "damaged"
 
 
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+def test_rows_that_no_strip_holds_are_damage(dtype):
+    content = bytearray(as_tiff(whole(RAMP, dtype), photometric=BLACK_IS_ZERO))
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        at = file.pages.first.tags["ImageLength"].valueoffset
+    content[at : at + 4] = (400).to_bytes(4, "little")
+    assert refusal(bytes(content)).reason == "damaged"
+
+
 def test_a_bomb_is_refused_before_it_is_decoded():
     stream = io.BytesIO()
     with tifffile.TiffWriter(stream) as file:
