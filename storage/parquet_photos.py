@@ -78,7 +78,7 @@ def read_cell(path: str | Path, cell: Cell) -> bytes:
         _readers[key] = reader
         while len(_readers) > KEPT_READERS:
             _readers.popitem(last=False)
-    if content is None:
+    if not isinstance(content, bytes):
         raise FileNotFoundError(2, "no photo in this row", str(path))
     return content
 

@@ -18,7 +18,7 @@ from indexer.sources import unused
 from indexer.sources.base import Source
 from indexer.sources.coco_file import CocoFile, is_coco
 from indexer.sources.listing import METADATA_TABLES
-from indexer.sources.photo_finder import PhotoFinder
+from indexer.sources.photo_finder import Match, PhotoFinder
 from indexer.sources.record_files import BY_NAME, Columns, RecordFile, open_records, read_json_file, records_in
 from indexer.sources.records import read_record, take_image
 from indexer.text_index import TextIndex
@@ -121,6 +121,7 @@ class _JoinedFile:
 
     def __init__(self, path: Path, finder: PhotoFinder):
         self.path, self._finder = path, finder
+        self._folder, self._last = os.fspath(path.parent), ("", Match())
         self._positions, self._names, self._exact = array("q"), array("q"), array("b")
         self._rows, self._waiting = TextIndex(), list[str]()
         self._unknown, self._ambiguous = _Counted(), _Counted()
@@ -132,7 +133,9 @@ class _JoinedFile:
 
     def add(self, name: int | str, captions: list[SourceCaption], metadata: dict[str, Any], is_counted: bool = True) -> bool:
         """Add what a record says; False if its photo is not there, which is counted unless `is_counted` is False."""
-        match = self._finder.find(name, os.fspath(self.path.parent))
+        if name != self._last[0]:  # the captions of a photo mostly stand together
+            self._last = name, self._finder.find(name, self._folder)
+        match = self._last[1]
         if match.position is None:
             if match.is_ambiguous:
                 self._ambiguous.add(name, len(captions))
@@ -223,14 +226,14 @@ def _join_coco(file: CocoFile, joined: _JoinedFile, language: str | None, keep_u
 
 
 def _join_records(file: RecordFile, joined: _JoinedFile, language: str | None) -> list[Failure]:
-    path = joined.path
+    path, origin = joined.path, printable(joined.path.name)
     keeps_metadata = path.name.lower() in METADATA_TABLES or file.kind == "record"
     refused, first = 0, ""
     for number, record in _read(path, file):
         try:
             if isinstance(record, ValueError):
                 raise record
-            captions, metadata = read_record(record, printable(path.name), language)
+            captions, metadata = read_record(record, origin, language)
             image = take_image(metadata)
             name = metadata.pop("image_id", None) if image is None else image
             if not isinstance(name, int | str):

@@ -203,6 +203,19 @@ def photos_below(root: Path, exclude: Sequence[str] = ()) -> Iterator[str]:
     return (file.path for file in FolderListing(root, exclude))
 
 
+def names_below(root: Path) -> Iterator[str]:
+    """The names of all files below a folder that may be wanted, in any order. It is much faster than a listing."""
+    entered: set[str] = set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in entered:
+            folders.clear()
+            continue
+        entered.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".") and system_name(name) is None]
+        yield from (name for name in names if not name.startswith("."))
+
+
 def captions_beside(texts: Sequence[PairedText], problems: list[Failure]) -> list[SourceCaption]:
     """The captions of a photo's text files, each once, in the order of the files.
 

@@ -12,6 +12,7 @@ import os
 import re
 from array import array
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -193,6 +194,7 @@ def _captions(rest: dict[str, Any]) -> Iterator[Sentence]:
         yield from ((own or language, text) for own, text in sentences)
 
 
+@lru_cache(4096)
 def _language_in(pattern: re.Pattern[str], key: str) -> str | None:
     """The language that a key of captions ends in, "" if it names none; None if it is no key of captions."""
     match = pattern.fullmatch(key)

@@ -12,7 +12,7 @@ from encoder.inputs.regions import ENDING
 from indexer.errors import EmptySource
 from indexer.items import SourceItem
 from indexer.sources.base import Source
-from indexer.sources.listing import PHOTOS, FolderListing, captions_beside
+from indexer.sources.listing import PHOTOS, FolderListing, captions_beside, names_below
 
 REGIONS = PHOTOS | {ENDING}
 
@@ -48,7 +48,7 @@ class RegionsSource(Source):
 
 def is_features_folder(root: Path) -> bool:
     """True if a folder has features, and features for every photo in it."""
-    if not any(FolderListing(root, endings=frozenset({ENDING}))):
+    if not any(name.lower().endswith(ENDING) for name in names_below(root)):
         return False
     files = [Path(file.path) for file in FolderListing(root, endings=REGIONS)]
     features = sum(map(_is_features, files))

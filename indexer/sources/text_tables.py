@@ -171,6 +171,8 @@ def _begins_row(line: str, form: TableForm, position: int) -> bool:
 
 
 def _is_open(row: str, delimiter: str) -> bool:
+    if '"' not in row:
+        return False
     try:
         list(csv.reader(io.StringIO(row), delimiter=delimiter, skipinitialspace=True, strict=True))
     except csv.Error as error:

@@ -87,3 +87,25 @@ def test_shards_and_parquet(environment, tmp_path):
     assert done.returncode == 3 and "m.parquet, row 2: " in done.stderr
     found = {hit["uri"] for hit in answer("search", "a red wall", "--top", 3, **home)["hits"]}
     assert found == {f"tar://{shard}!a.jpg", f"tar://{shard}!b.jpg", str(tmp_path / "c.jpg")}
+
+
+def test_a_folder_as_people_have_it(environment, tmp_path):
+    photos = tmp_path / "photos"
+    for name in ("Images/1.jpg", "Images/2.jpg", "old/3.jpg", "@eaDir/1.jpg"):
+        save_photo(photos / name)
+    (photos / "captions.txt").write_text("image,caption\n1.jpg,A child in a pink dress .\n")
+    (photos / "film.mov").write_text("x")
+    (photos / "Images" / "said.csv").write_text("image,caption\nelsewhere.jpg,A dog\n")
+    (tmp_path / "more.csv").write_text("foto;titel\n2;ein Hund\n")
+    home = ["--home", tmp_path / "home"]
+    more = ["--captions", tmp_path / "more.csv", "--lang", "de", "--image-column", "foto", "--caption-column", "titel"]
+    done = manage("build-index", photos, *home, *more, "--exclude", "/old/", **environment)
+    assert done.returncode == 0, done.stderr
+    assert "2 images and 2 captions" in done.stdout and "2 files or folders were excluded: /old/ 1, @eaDir 1" in done.stdout
+    assert f"Images/said.csv looks like captions and was not read: --captions {photos}/Images/said.csv\n" in done.stdout
+    report = answer("status", *home, **environment)
+    assert {one["kind"] for one in report["unused"]} == {"Images/said.csv", "/old/", "@eaDir", "MOV"}
+    again = answer("build-index", photos, *home, **environment)
+    assert (again["images"], again["captions"], len(again["unused"])) == (3, 1, 3)
+    wrong = manage("build-index", photos, *home, "--captions", tmp_path / "more.csv", **environment)
+    assert wrong.returncode == 2 and "name its columns with --image-column and --caption-column" in wrong.stderr

@@ -22,6 +22,7 @@ WRITERS = {
     "folder": hostile.write_folder,
     "manifest": hostile.write_manifest,
     "parquet": hostile.write_parquet,
+    "photos in parquet": hostile.write_photos_in_parquet,
     "webdataset": hostile.write_shard,
 }
 

@@ -228,6 +228,26 @@ def test_failures_are_tried_again_with_what_their_sources_say_now(home, photos, 
     assert captions_of(home, photos / "red.png") == [("en", "a red wall")]
 
 
+@pytest.mark.parametrize("name", ["red.zh.txt", "red.png.txt", "RED.TXT", "red.caption"])
+def test_a_text_that_was_mended_is_read_whatever_its_name(home, photos, name):
+    (photos / "red.txt").unlink(missing_ok=True)
+    (photos / name).write_bytes(b"\xff")
+    assert [failure.reason for failure in build(home, photos).failures] == ["caption_unreadable"]
+    (photos / name).write_text("a red wall")
+    assert retry_failures(home, "walls", FakeEncoder())["failures"] == []
+    assert [text for _, text in captions_of(home, photos / "red.png")] == ["a red wall"]
+
+
+def test_a_retry_leaves_out_what_the_source_leaves_out(home, photos):
+    for name in ("bad", "worse"):
+        (photos / f"{name}.png").write_text("no photo")
+    build_index(home, "walls", open_source(photos, exclude=["worse.*"]), FakeEncoder(), workers=0)
+    for name in ("bad", "worse"):
+        add_photo(photos, name, "white")
+    assert retry_failures(home, "walls", FakeEncoder())["failures"] == []
+    assert names(home) == sorted([*NAMES, "bad"])
+
+
 def test_a_retried_photo_gets_the_captions_of_the_separate_file(home, photos, tmp_path):
     more = tmp_path / "more.json"
     more.write_text(

@@ -8,7 +8,7 @@ import os
 import struct
 import tarfile
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 from PIL import Image, PngImagePlugin
 
 from tests.support.fakes import photo
+
+ROWS_A_GROUP = 9
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,19 @@ def write_parquet(folder: Path) -> dict[str, Case]:
     kind = pa.struct([("en", pa.list_(pa.string()))])
     pq.write_table(pa.table({"image": images, "captions": pa.array(captions, kind)}), folder / "manifest.parquet")
     return cases
+
+
+def write_photos_in_parquet(folder: Path) -> dict[str, Case]:
+    """The corpus inside a Parquet file, a few rows a row group, among rows without a photo."""
+    folder.mkdir()
+    cases = [case for own in corpus() for case in (None, own)]
+    images = [None if case is None else {"bytes": case.content, "path": None} for case in cases]
+    captions = [None if case is None else case.captions for case in cases]
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    table = pa.table({"image": pa.array(images, kind), "captions": pa.array(captions, pa.list_(pa.string()))})
+    pq.write_table(table, folder / "photos.parquet", row_group_size=ROWS_A_GROUP)
+    places = (f"{number // ROWS_A_GROUP}/{number % ROWS_A_GROUP}/image" for number in range(len(cases)))
+    return {place: replace(case, name=place) for place, case in zip(places, cases, strict=True) if case is not None}
 
 
 def write_shard(folder: Path) -> dict[str, Case]:

@@ -26,6 +26,12 @@ def name_without_photo(uri: str) -> str | None:
     return path.stem if path.suffix.lower() == WITHOUT_PHOTO else None
 
 
+def file_name(uri: str) -> str:
+    """The name of a photo's file; of one in a Parquet file, that file and the row."""
+    file, mark, row = uri.partition("!") if uri.startswith("parquet://") else (uri, "", "")
+    return file.rsplit("/", 1)[-1] + mark + row
+
+
 def split_captions(captions: Sequence[dict], language: str) -> tuple[list[dict], list[dict]]:
     """The first caption of each language, that of the interface first; and all other captions."""
     first: dict[str, dict] = {}

@@ -100,13 +100,47 @@ def test_any_texts_in_a_shard(tmp_path, value, noise):
     assert len(check(write_shard(tmp_path / "a.tar", *files))) == 2
 
 
+TABLE = st.text(alphabet=st.sampled_from('a1.jpgb/c,;|\t"\n\r #0{}[]:狗\0\ud800'), max_size=80)
+
+
+@FUZZ
+@given(TABLE.map(lambda text: text.encode("utf-8", "surrogatepass")) | st.binary(max_size=80))
+@pytest.mark.parametrize("name", ["captions.txt", "results.csv", "x.tsv", "metadata.csv", "metadata.jsonl", "x.json", "1.txt"])
+def test_any_bytes_beside_photos(tmp_path, name, content):
+    (tmp_path / "1.jpg").write_bytes(b"")
+    (tmp_path / "1.jpg.zh.txt").write_bytes(content[:20])
+    (tmp_path / name).write_bytes(b"image,caption\n" * (len(content) % 2) + content)
+    assert len(check(tmp_path)) == 1
+
+
+@FUZZ
+@given(VALUES | st.fixed_dictionaries({"images": st.lists(VALUES | st.fixed_dictionaries({"filename": TEXT}, optional={
+    "sentences": VALUES, "split": VALUES, "filepath": VALUES, "cocoid": VALUES}), max_size=3)}))  # fmt: skip
+def test_any_json_as_karpathys_file(tmp_path, content):
+    path = tmp_path / "dataset_x.json"
+    path.write_text(json.dumps(content) if not isinstance(content, dict) else json.dumps({"sentids": [], **content}))
+    check(path)
+    check(tmp_path)
+
+
+@FUZZ
+@given(st.lists(TEXT | st.binary(max_size=5).map(repr), max_size=3))
+def test_any_patterns(tmp_path, patterns):
+    (tmp_path / "1.jpg").write_bytes(b"")
+    (tmp_path / ".panoptesignore").write_text("\n".join(patterns), encoding="utf-8", errors="replace")
+    check(tmp_path, exclude=patterns)
+
+
 @FUZZ
 @given(st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 255)), max_size=6), st.none() | st.integers(0, 5000))
-@pytest.mark.parametrize("kind", ["tar", "parquet"])
+@pytest.mark.parametrize("kind", ["tar", "parquet", "photos.parquet"])
 def test_changed_bytes_of_a_container(tmp_path, kind, changes, kept):
     path = tmp_path / f"a.{kind}"
     if kind == "tar":
         write_shard(path, ("1.jpg", jpeg()), ("1.txt", "a dog"), ("2.jpg", jpeg()))
+    elif kind == "photos.parquet":
+        images = [{"bytes": jpeg(), "path": "a.jpg"}, {"bytes": None, "path": "b.jpg"}]
+        pq.write_table(pa.table({"image": images, "captions": [["a dog"], ["狗"]]}), path)
     else:
         pq.write_table(pa.table({"image": ["a.jpg", "b.jpg"], "captions": [["a dog"], ["狗"]]}), path)
     data = bytearray(path.read_bytes())

@@ -35,8 +35,8 @@ def counts(source):
 
 def test_what_systems_make_for_themselves_is_left_out_and_counted(tmp_path):
     tree(tmp_path, "a.jpg", "@eaDir/a.jpg/SYNOPHOTO_THUMB_XL.jpg", "sub/@eaDir/x.jpg", "#recycle/old.jpg",
-         "$RECYCLE.BIN/y.jpg", "__MACOSX/._a.jpg", ".Trash-1000/z.jpg", "lost+found/w.jpg", ".thumbnails/t.jpg",
-         "Thumbs.db", "thumbs.DB")  # fmt: skip
+         "$RECYCLE.BIN/y.jpg", "__MACOSX/._a.jpg", ".Trash-1000/z.jpg", "lost+found/w.jpg", ".thumbnails/t.jpg", "Thumbs.db",
+         "thumbs.DB")  # fmt: skip
     source = FolderSource(tmp_path)
     assert names(source) == ["a.jpg"]
     assert counts(source) == {

@@ -9,8 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from indexer import open_source
+from indexer import build_index, open_source
 from indexer.errors import BadManifestLine, EmptySource, UnknownFormat
+from storage import Home
+from storage.photo_uri import PhotoUri
+from tests.support.fakes import COLOURS, FakeEncoder, jpeg
+from web import create_app
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
@@ -93,6 +97,78 @@ def test_parts_of_one_manifest_are_read_together(tmp_path):
     for part in ("a", "b"):
         write(tmp_path / f"part-{part}.parquet", {"image": [f"{part}.jpg"]})
     assert [item.uri.name for item in open_source(tmp_path)] == ["a.jpg", "b.jpg"]
+
+
+# Photos inside
+
+
+def photos_inside(path, *colours, rows=2, **columns):
+    """Write photos of colours, some rows a row group; None is a row without a photo."""
+    images = [None if colour is None else {"bytes": jpeg(colour), "path": f"{colour}.jpg"} for colour in colours]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({"image": pa.array(images, IMAGE), **columns}), path, row_group_size=rows)
+    return path
+
+
+def test_photos_inside_are_listed_by_row(tmp_path):
+    path = photos_inside(tmp_path / "p.parquet", "red", None, "green", "blue", text=["a red wall", "nothing", "一面墙", None])
+    source = open_source(path)
+    uris = [PhotoUri(item.uri, item.member).uri for item in source]
+    assert uris == [f"parquet://{path}!{place}/image" for place in ("0/0", "1/0", "1/1")]
+    assert [texts(item) for item in source] == [[("en", "a red wall")], [("zh", "一面墙")], []]
+    assert [item.metadata for item in source] == [{"file_name": f"{colour}.jpg"} for colour in ("red", "green", "blue")]
+    assert [problem.uri for problem in source.problems] == [f"{path}, row 2"]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_photos_inside_are_indexed_and_served_from_where_they_are(tmp_path, workers):
+    colours = ["red", "green", "blue", "yellow", "white"]
+    photos_inside(
+        tmp_path / "hf" / "data" / "train-00000-of-00001.parquet", *colours, text=[f"a {one} wall" for one in colours]
+    )
+    home, part = Home(tmp_path / "home"), tmp_path / "hf" / "data" / "train-00000-of-00001.parquet"
+    summary = build_index(home, "walls", open_source(tmp_path / "hf"), FakeEncoder(), workers=workers)
+    assert (summary.images, summary.captions, summary.failures) == (5, 5, [])
+    snapshot = home.collection("walls").open_snapshot()
+    client = create_app(home, FakeEncoder(), "walls").test_client()
+    for image in snapshot.images(snapshot.image_ids()):
+        colour = image.metadata["file_name"].removesuffix(".jpg")
+        assert (snapshot.tokens([image.image_id])[0, 0, :3] * 255).round() == pytest.approx(COLOURS[colour], abs=2)
+        assert snapshot.captions_of([image.image_id])[image.image_id][0].text == f"a {colour} wall"
+        assert image.bytes == len(jpeg(colour))
+        served = client.get(f"/images/{image.image_id}")
+        assert (served.status_code, served.mimetype, served.data) == (200, "image/jpeg", jpeg(colour))
+    again = build_index(home, "walls", open_source(tmp_path / "hf"), FakeEncoder(), workers=0)
+    assert (again.added, again.unchanged) == (0, 5)
+    photos_inside(part, "red", "black", text=["a red wall", "dark"])
+    changed = build_index(home, "walls", open_source(tmp_path / "hf"), FakeEncoder(), workers=0, missing="drop")
+    assert (changed.images, changed.unchanged) == (2, 1)
+
+
+def test_bytes_may_be_a_plain_column_and_paths_may_stand_beside_bytes(tmp_path):
+    path = tmp_path / "p.parquet"
+    pq.write_table(pa.table({"key": ["1", "2"], "jpg": [jpeg("red"), b"no photo"], "caption": ["a", "b"]}), path)
+    assert [(item.member, item.metadata) for item in open_source(path)] == [
+        ("0/0/jpg", {"key": "1"}),
+        ("0/1/jpg", {"key": "2"}),
+    ]
+    mixed = pa.array([{"bytes": None, "path": "a.jpg"}, {"bytes": jpeg(), "path": None}], IMAGE)
+    pq.write_table(pa.table({"picture": mixed}), path)
+    with pytest.raises(BadManifestLine):
+        open_source(write(path, {"picture": [{"bytes": None, "path": "a.jpg"}]}, picture=IMAGE))
+    pq.write_table(pa.table({"image": mixed}), path)
+    assert [(item.uri.name, item.member) for item in open_source(path)] == [("a.jpg", None), ("p.parquet", "0/1/image")]
+
+
+def test_one_damaged_part_does_not_stop_the_others(tmp_path):
+    photos_inside(tmp_path / "data" / "a.parquet", "red")
+    (tmp_path / "data" / "b.parquet").write_bytes(b"PAR1 and no more")
+    source = open_source(tmp_path)
+    assert [item.uri.name for item in source] == ["a.parquet"]
+    assert [(problem.uri, problem.reason) for problem in source.problems] == [
+        (f"{tmp_path}/data/b.parquet", "shard_unreadable")
+    ]
+    assert source.hidden_prefixes == [""]
 
 
 def test_a_file_that_is_no_manifest_is_named(tmp_path):

@@ -334,6 +334,121 @@ def test_captions_of_an_id_that_two_photos_share_are_left_out(tmp_path):
     assert "1 ids are given to several images, whose captions were left out (1)" in problem.sentence
 
 
+@pytest.mark.parametrize("suffix", ["", "_zh", "-cn.v2"])
+def test_same_names_in_two_splits_are_two_photos(tmp_path, suffix):
+    for split in ("train2017", "val2017"):
+        save_photo(tmp_path / split / "1.jpg")
+        write_coco(tmp_path, f"captions_{split}{suffix}.json", [{"id": 1, "file_name": "1.jpg"}], [(1, split)])
+    source = open_source(tmp_path)
+    assert {item.uri.parent.name: texts(item) for item in source} == {
+        "train2017": [("en", "train2017")],
+        "val2017": [("en", "val2017")],
+    }
+    assert source.problems == []
+
+
+def test_a_name_that_two_folders_have_is_nobodys_and_both_photos_are_indexed(tmp_path):
+    for folder in ("a", "b"):
+        save_photo(tmp_path / folder / "1.jpg")
+    save_photo(tmp_path / "b" / "2.jpg")
+    images = [{"id": 1, "file_name": "1.jpg"}, {"id": 2, "file_name": "2.jpg"}, {"id": 3, "file_name": "a/1.jpg"}]
+    source = CocoSource(write_coco(tmp_path, "captions_x.json", images[:2], [(1, "whose?"), (2, "mine")]))
+    assert {str(item.uri.relative_to(tmp_path)): texts(item) for item in source} == {
+        "a/1.jpg": [], "b/1.jpg": [], "b/2.jpg": [("en", "mine")]}  # fmt: skip
+    (problem,) = source.problems
+    assert "1 names are in several folders" in problem.sentence and "(1.jpg is in a and b)" in problem.sentence
+    source = CocoSource(write_coco(tmp_path, "captions_x.json", images[1:], [(3, "of a")]))
+    assert ([texts(item) for item in source], source.problems) == ([[], [("en", "of a")]], [])
+
+
+def test_the_photos_of_a_split_that_is_not_there_are_not_taken_from_another(tmp_path):
+    save_photo(tmp_path / "train2017" / "1.jpg", "red")
+    for split in ("train2017", "val2017"):
+        write_coco(tmp_path, f"captions_{split}.json", [{"id": 1, "file_name": "1.jpg"}], [(1, split)])
+    (tmp_path / "val2017").mkdir()
+    found = {str(item.uri.relative_to(tmp_path)): texts(item) for item in CocoSource(tmp_path)}
+    assert found == {"train2017/1.jpg": [("en", "train2017")], "val2017/1.jpg": [("en", "val2017")]}
+    (tmp_path / "val2017").rmdir()
+    assert [texts(item) for item in CocoSource(tmp_path) if item.uri.exists()] == [[("en", "train2017")]]
+
+
+def test_photos_that_no_annotation_names_are_counted(tmp_path):
+    for name in ("val2017/1.jpg", "val2017/2.jpg", "test2017/3.jpg"):
+        save_photo(tmp_path / name)
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "instances_val2017.json").write_text("{}")
+    write_coco(tmp_path, "captions_val2017.json", [{"id": 1, "file_name": "1.jpg"}])
+    counted = {(one["why"], one["kind"]): one["count"] for one in open_source(tmp_path).unused.as_json()}
+    assert counted == {("not_listed", "JPG"): 2, ("other_kind", "JSON"): 1}
+
+
+# Karpathy's files
+
+
+def write_karpathy(path, *images):
+    """images: (folder or None, name, split, sentences)."""
+    records = []
+    for number, (folder, name, split, sentences) in enumerate(images):
+        own = [{"raw": text, "tokens": text.split(), "imgid": number, "sentid": 9} for text in sentences]
+        record = {"filename": name, "split": split, "sentences": own, "imgid": number, "sentids": [9], "cocoid": number + 100}
+        records.append(record if folder is None else {"filepath": folder, **record})
+    path.write_text(json.dumps({"images": records, "dataset": "coco"}))
+    return path
+
+
+def karpathy_coco(root):
+    for name in ("val2014/b.jpg", "val2014/c.jpg", "train2014/a.jpg"):
+        save_photo(root / name)
+    return write_karpathy(
+        root / "dataset_coco.json",
+        ("train2014", "a.jpg", "train", ["one"]),
+        ("val2014", "b.jpg", "test", ["two", "zwei"]),
+        ("val2014", "c.jpg", "restval", []),
+        ("gone2014", "d.jpg", "val", ["three"]),
+    )
+
+
+def test_karpathys_split_of_coco_has_the_test_photos_first(tmp_path):
+    path = karpathy_coco(tmp_path)
+    for source in (open_source(tmp_path), open_source(path), open_source(tmp_path, "coco")):
+        assert [(item.uri.name, item.metadata, [text for _, text in texts(item)]) for item in source] == [
+            ("b.jpg", {"split": "test", "coco_id": 101}, ["two", "zwei"]),
+            ("c.jpg", {"split": "restval", "coco_id": 102}, []),
+            ("a.jpg", {"split": "train", "coco_id": 100}, ["one"]),
+        ]
+        assert (source.format, source.problems) == ("coco", [])
+        assert [(one["why"], one["kind"], one["count"]) for one in source.unused.as_json()] == [
+            ("not_there", "photos of gone2014", 1)
+        ]
+
+
+def test_karpathys_split_of_flickr_has_no_folders(tmp_path):
+    for name in ("Flicker8k_Dataset/1.jpg", "Flicker8k_Dataset/2.jpg"):
+        save_photo(tmp_path / name)
+    write_karpathy(tmp_path / "dataset_flickr8k.json", (None, "1.jpg", "train", ["one"]), (None, "2.jpg", "test", ["two"]))
+    source = open_source(tmp_path)
+    assert [(item.uri.name, item.metadata["split"]) for item in source] == [("2.jpg", "test"), ("1.jpg", "train")]
+    assert all(item.uri.exists() for item in source)
+
+
+def test_karpathys_file_gives_captions_and_splits_to_any_source(tmp_path):
+    path = karpathy_coco(tmp_path)
+    source = open_source(tmp_path, "folder", captions=[path])
+    assert {item.uri.name: (item.metadata.get("split"), len(item.captions)) for item in source} == {
+        "a.jpg": ("train", 1), "b.jpg": ("test", 2), "c.jpg": ("restval", 0)}  # fmt: skip
+    (problem,) = source.problems
+    assert "1 captions are of photos that are not there (gone2014/d.jpg)" in problem.sentence
+
+
+def test_bad_records_of_karpathys_are_counted(tmp_path):
+    path = karpathy_coco(tmp_path)
+    content = json.loads(path.read_text())
+    content["images"] += [3, {"filename": 4, "sentences": []}, {"filename": "x.jpg", "sentences": [[3]]}]
+    path.write_text(json.dumps(content))
+    source = open_source(tmp_path)
+    assert len(source) == 3 and "3 image records can't be used" in source.problems[0].sentence
+
+
 # Folders
 
 

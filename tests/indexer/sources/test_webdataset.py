@@ -7,11 +7,14 @@ import json
 import os
 import tarfile
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from indexer import WebDatasetSource, build_index, open_source
 from indexer.errors import EmptySource, UnknownFormat
 from storage import Home
+from storage.photo_uri import PhotoUri
 from tests.support.fakes import COLOURS, FakeEncoder, jpeg
 from web import create_app
 
@@ -169,6 +172,98 @@ def test_a_folder_of_shards_is_detected(tmp_path, shards):
     (shards / "photo.jpg").write_bytes(jpeg())
     assert open_source(shards, "folder").format == "folder"
     assert open_source(shards, "webdataset").format == "webdataset"
+
+
+NAMED_BY_DATE = [
+    ("IMG_2023.01.05.jpg", jpeg("red")),
+    ("IMG_2023.01.05.txt", "morning"),
+    ("IMG_2023.01.06.jpg", jpeg("blue")),
+    ("IMG_2023.01.06.txt", "evening"),
+    ("IMG_2023.01.07.jpg", jpeg("green")),
+]
+
+
+def test_names_with_dots_keep_their_own_texts(tmp_path):
+    source = open_source(
+        write_shard(tmp_path / "0.tar", *NAMED_BY_DATE, ("IMG_2023.txt", "whose?"), ("2024.01.txt", "nobody's"))
+    )
+    assert [[text for _, text in texts(item)] for item in source] == [["morning"], ["evening"], []]
+    (problem,) = source.problems
+    assert (problem.uri, problem.reason) == (f"tar://{tmp_path}/0.tar!IMG_2023.txt", "caption_ambiguous")
+    assert [(one["why"], one["count"]) for one in source.unused.as_json()] == [("text_of_no_photo", 1)]
+
+
+def test_several_texts_of_a_sample_add_up(tmp_path):
+    files = [("0.jpg", jpeg()), ("0.txt", "a dog"), ("0.en.txt", "one dog"), ("0.de.txt", "ein Hund"), ("0.caption", "a pet"),
+             ("0.cls", "3"), ("0.json", {"text": "dogs"}), ("0.meta.json", {"rating": 3, "caption": "a dog"})]  # fmt: skip
+    source = open_source(write_shard(tmp_path / "0.tar", *files))
+    (item,) = source
+    assert sorted(texts(item)) == [("de", "ein Hund"), ("en", "a dog"), ("en", "a pet"), ("en", "dogs"), ("en", "one dog")]
+    assert (item.metadata, source.problems) == ({"rating": 3}, [])
+    assert [(one["why"], one["kind"], one["count"]) for one in source.unused.as_json()] == [("other_kind", "CLS", 1)]
+
+
+def add(tar, name, content=b"", **fields):
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    for field, value in fields.items():
+        setattr(info, field, value)
+    tar.addfile(info, io.BytesIO(content))
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
+def test_links_and_odd_names_in_a_tar_are_read_or_told(tmp_path, form):
+    long = "folder/" * 20 + "long.jpg"
+    with tarfile.open(tmp_path / "0.tar", "w", format=form) as tar:
+        add(tar, "./1.jpg", jpeg("red"))
+        add(tar, "./1.txt", b"a red wall")
+        add(tar, "./hard.jpg", type=tarfile.LNKTYPE, linkname="./1.jpg")
+        add(tar, "./sub/soft.jpg", type=tarfile.SYMTYPE, linkname="../1.jpg")
+        add(tar, "./twice.jpg", type=tarfile.SYMTYPE, linkname="sub/soft.jpg")
+        add(tar, "./gone.jpg", type=tarfile.SYMTYPE, linkname="nowhere.jpg")
+        add(tar, "./loop.jpg", type=tarfile.SYMTYPE, linkname="loop.jpg")
+        add(tar, "./early.jpg", type=tarfile.LNKTYPE, linkname="./later.jpg")
+        add(tar, "./pipe.jpg", type=tarfile.FIFOTYPE)
+        add(tar, "./folder.jpg", type=tarfile.DIRTYPE)
+        add(tar, "/absolute.jpg", jpeg("blue"))
+        add(tar, "../up.jpg", jpeg("green"))
+        add(tar, long, jpeg("white"))
+        add(tar, "notes.pdf", type=tarfile.SYMTYPE, linkname="x.pdf")
+    source = open_source(tmp_path / "0.tar")
+    red = PhotoUri(tmp_path / "0.tar", "./1.jpg").part()
+    photos = {item.member: PhotoUri(item.uri, item.member) for item in source}
+    assert {name for name, photo in photos.items() if photo.part() == red} == {
+        "./1.jpg", "./hard.jpg", "./sub/soft.jpg", "./twice.jpg"}  # fmt: skip
+    assert set(photos) - {"./1.jpg", "./hard.jpg", "./sub/soft.jpg", "./twice.jpg"} == {"/absolute.jpg", "../up.jpg", long}
+    assert {problem.uri.rpartition("!")[2]: problem.reason for problem in source.problems} == dict.fromkeys(
+        ["./gone.jpg", "./loop.jpg", "./early.jpg", "./pipe.jpg"], "member_unreadable"
+    )
+    home = Home(tmp_path / "home")
+    summary = build(home, tmp_path / "0.tar")
+    assert (summary.images, len(summary.failures)) == (7, 4)
+
+
+def test_sparse_files_are_told(tmp_path):
+    with tarfile.open(tmp_path / "0.tar", "w", format=tarfile.GNU_FORMAT) as tar:
+        add(tar, "1.jpg", jpeg())
+        add(tar, "2.jpg", bytes(512), type=tarfile.GNUTYPE_SPARSE)
+    source = open_source(tmp_path / "0.tar")
+    assert [item.member for item in source] == ["1.jpg"]
+    assert [problem.reason for problem in source.problems if "2.jpg" in problem.uri] == ["member_unreadable"]
+
+
+def test_what_img2dataset_wrote_beside_a_tar_is_joined_by_key(tmp_path):
+    for shard, names in (("00000", ("000000000", "000000001")), ("00001", ("000010000",))):
+        write_shard(tmp_path / f"{shard}.tar", *((f"{name}.jpg", jpeg()) for name in names), (f"{names[0]}.json", {"width": 9}))
+        rows = [{"key": name, "caption": f"photo {name}", "url": f"http://x/{name}", "width": 5, "similarity": None,
+                 "jpg": b"bytes"} for name in reversed(names)]  # fmt: skip
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / f"{shard}.parquet")
+    source = open_source(tmp_path)
+    assert (source.format, source.problems, source.unused.as_json()) == ("webdataset", [], [])
+    assert [(item.member, [text for _, text in texts(item)], item.metadata) for item in source] == [
+        (f"{key}.jpg", [f"photo {key}"], {"key": key, "url": f"http://x/{key}", "width": width})
+        for key, width in (("000000000", 9), ("000000001", 5), ("000010000", 9))
+    ]
 
 
 def test_a_compressed_tar_is_refused_with_a_remedy(tmp_path):

@@ -110,6 +110,9 @@ def test_a_source_is_opened_as_it_was_before():
     recorded = {"format": "coco", "captions": ["/a.json", "/b.json"], "languages": ["zh"], "limit": 5, "keep_missing": True}
     assert source_options(recorded) == ["--format", "coco", "--captions", "/a.json", "--captions", "/b.json", "--lang", "zh",
                                   "--limit", "5", "--keep-missing"]  # fmt: skip
+    tables = {"image_column": "foto", "caption_column": "titel", "exclude": ["*.bak", "/old/"], "unused": [{"why": "hidden"}]}
+    assert source_options(recorded | tables)[8:-3] == [
+        "--image-column", "foto", "--caption-column", "titel", "--exclude", "*.bak", "--exclude", "/old/"]  # fmt: skip
     assert source_options({"format": None, "captions": [], "languages": [], "limit": None, "keep_missing": False}) == []
 
 

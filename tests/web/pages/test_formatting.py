@@ -70,3 +70,16 @@ def test_a_number_is_within_its_range_or_refused(raw):
         assert "must be a whole number from 1 to 500" in str(refused)
     else:
         assert 1 <= number <= 500
+
+
+@pytest.mark.parametrize(
+    ("uri", "name"),
+    [
+        ("/a/b!/1.jpg", "1.jpg"),
+        ("file:///a/%FF.jpg", "%FF.jpg"),
+        ("tar:///a/0.tar!b/1.jpg", "1.jpg"),
+        ("parquet:///a%21/0.parquet!3/12/image", "0.parquet!3/12/image"),
+    ],
+)
+def test_the_name_of_a_file(uri, name):
+    assert formatting.file_name(uri) == name
