@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from encoder.errors import UnreadableImage
 from encoder.inputs.colour import to_srgb
@@ -134,7 +134,8 @@ def _unreadable(error: Exception, name: str) -> UnreadableImage:
         return UnreadableImage("too_large", f"{name} has {limit}; scale it down.")
     if isinstance(error, Unsupported):
         return UnreadableImage("unsupported", f"{name} {error}; save it with 8 or 16 bits.")
-    return UnreadableImage("damaged", f"{name} is damaged ({_one_line(error)}); replace the file.")
+    problem = "its header can't be read" if isinstance(error, UnidentifiedImageError) else _one_line(error)
+    return UnreadableImage("damaged", f"{name} is damaged ({problem}); replace the file.")
 
 
 def _turn_upright(image: Image.Image) -> None:

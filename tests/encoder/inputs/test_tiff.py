@@ -226,6 +226,17 @@ def test_rows_that_no_strip_holds_are_damage(dtype):
     assert refusal(bytes(content)).reason == "damaged"
 
 
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+@pytest.mark.parametrize("compression", ["zlib", "lzw", "zstd"])
+def test_tiles_far_larger_than_the_picture_take_no_memory(dtype, compression):
+    content = bytearray(as_tiff(whole(RAMP, dtype), photometric=BLACK_IS_ZERO, compression=compression, tile=(16, 16)))
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        places = [file.pages.first.tags[name].valueoffset for name in ("TileWidth", "TileLength")]
+    for at in places:
+        content[at : at + 2] = (16_000).to_bytes(2, "little")
+    assert "tiles are 16000 x 16000" in str(refusal(bytes(content)))
+
+
 def test_a_bomb_is_refused_before_it_is_decoded():
     stream = io.BytesIO()
     with tifffile.TiffWriter(stream) as file:
