@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
 
 NEW_SUBFILE_TYPE, BITS, PHOTOMETRIC, ORIENTATION, PLANAR, SAMPLE_FORMAT = 254, 258, 262, 274, 284, 339
-TILE_WIDTH, TILE_LENGTH = 322, 323
+COMPRESSION, TILE_WIDTH, TILE_LENGTH, SUBSAMPLING = 259, 322, 323, 530
 SMALL_OR_MASK = 1 | 4
 LARGEST_TILE = 4096 * 4096
 JPEG = 7
@@ -87,6 +87,8 @@ def _pillow_reads(image: TiffImageFile) -> bool:
     bits = _as_tuple(tags.get(BITS, 1))
     unsigned = set(_as_tuple(tags.get(SAMPLE_FORMAT, 1))) <= {1, 4}
     chunky = tags.get(PLANAR, 1) == 1 or len(bits) == 1
+    if tags.get(PHOTOMETRIC) == YCBCR and tags.get(COMPRESSION, 1) == 1 and tuple(tags.get(SUBSAMPLING, (2, 2))) != (1, 1):
+        raise Unsupported("has colours at less than its size, and is not compressed")
     return unsigned and chunky and len(set(bits)) == 1 and (bits[0], tags.get(PHOTOMETRIC)) in _FOR_PILLOW
 
 
