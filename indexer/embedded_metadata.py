@@ -31,7 +31,7 @@ _LISTS = ("tags", "people")
 
 
 def read_metadata(source: str | os.PathLike | bytes) -> Columns:
-    """The columns in a photo: in EXIF, XMP and IPTC of JPEG, TIFF, HEIC, AVIF, PNG, WebP, JPEG XL and most raw files.
+    """The columns in a photo: in EXIF, XMP and IPTC of JPEG, TIFF, HEIC, AVIF, PNG, WebP, JPEG XL and raw files.
 
     Where several say the same, what the camera wrote (EXIF) counts for the picture, what people wrote (XMP, then IPTC) for the
     texts; keywords are put together.
@@ -61,8 +61,11 @@ def read_takeout_sidecar(content: bytes | str) -> Columns:
 def _parts(file: BinaryIO) -> tuple[Columns, Columns, Columns]:
     """The columns of EXIF, XMP and IPTC in a file."""
     found: dict[str, Columns] = {blocks.EXIF: {}, blocks.XMP: {}, blocks.IPTC: {}}
-    if blocks.is_tiff(file):
-        found[blocks.EXIF], packet, records = exif.columns_of_tiff(file)
+    tiff, canon = blocks.as_tiff(file), blocks.canon_directories(file)
+    if canon:
+        found[blocks.EXIF] = exif.columns_of_directories(*(canon.get(name, b"") for name in (b"CMT1", b"CMT2", b"CMT4")))
+    elif tiff is not None:
+        found[blocks.EXIF], packet, records = exif.columns_of_tiff(tiff)
         found[blocks.XMP], found[blocks.IPTC] = xmp.columns_of(packet), iptc.columns_of(records)
     else:
         readers = {blocks.EXIF: exif.columns_of, blocks.XMP: xmp.columns_of, blocks.IPTC: iptc.columns_of}

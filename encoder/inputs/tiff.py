@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
 
 NEW_SUBFILE_TYPE, BITS, PHOTOMETRIC, ORIENTATION, PLANAR, SAMPLE_FORMAT = 254, 258, 262, 274, 284, 339
+COMPRESSION, TILE_WIDTH, TILE_LENGTH, SUBSAMPLING = 259, 322, 323, 530
 SMALL_OR_MASK = 1 | 4
+LARGEST_TILE = 4096 * 4096
 JPEG = 7
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, CIELAB, ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
 MOST_PAGES, MOST_CHANNELS, MOST_BYTES = 8, 8, 8
@@ -47,9 +49,16 @@ def open_tiff(file: BinaryIO) -> OpenedPhoto:
         file.seek(0)
         return _open_raw_samples(file)
     check_pixels(image.size)
+    _check_tile(image.size, image.tag_v2.get(TILE_WIDTH, 1), image.tag_v2.get(TILE_LENGTH, 1))
     if not _has_all_parts(image):
         raise ValueError(MISSING)
     return OpenedPhoto.of(image)
+
+
+def _check_tile(size: tuple[int, int], width: int, length: int) -> None:
+    """Check that a tile is not much larger than the picture: memory is taken for all of it."""
+    if width * length > max(4 * size[0] * size[1], LARGEST_TILE):
+        raise ValueError(f"its tiles are {width} x {length} pixels")
 
 
 def _has_all_parts(image: TiffImageFile) -> bool:
@@ -78,6 +87,8 @@ def _pillow_reads(image: TiffImageFile) -> bool:
     bits = _as_tuple(tags.get(BITS, 1))
     unsigned = set(_as_tuple(tags.get(SAMPLE_FORMAT, 1))) <= {1, 4}
     chunky = tags.get(PLANAR, 1) == 1 or len(bits) == 1
+    if tags.get(PHOTOMETRIC) == YCBCR and tags.get(COMPRESSION, 1) == 1 and tuple(tags.get(SUBSAMPLING, (2, 2))) != (1, 1):
+        raise Unsupported("has colours at less than its size, and is not compressed")
     return unsigned and chunky and len(set(bits)) == 1 and (bits[0], tags.get(PHOTOMETRIC)) in _FOR_PILLOW
 
 
@@ -92,6 +103,7 @@ def _open_raw_samples(file: BinaryIO) -> OpenedPhoto:
     page = _full_page(tifffile.TiffFile(file))
     size = page.imagewidth, page.imagelength
     check_pixels(size)
+    _check_tile(size, page.tilewidth, page.tilelength)
     numbers = page.samplesperpixel * page.imagedepth
     if page.imagedepth > 1 or not 0 < numbers <= MOST_CHANNELS:
         raise Unsupported(f"has {numbers} numbers in a pixel")

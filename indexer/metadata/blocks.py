@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from encoder.inputs.container_parts import boxes, heif_items, jpeg_segments, png_chunks, read_at, webp_chunks
+from encoder.inputs.containers import Piece, Pieces
 from encoder.inputs.image_formats import HEAD_BYTES, HEIF, RAW, TIFF, format_of
 
 LARGEST = 4 << 20
@@ -16,6 +17,7 @@ LARGEST = 4 << 20
 EXIF, XMP, IPTC = "exif", "xmp", "iptc"
 _EXIF_HEAD, _XMP_HEAD = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _PHOTOSHOP_HEAD, _PNG_XMP = b"Photoshop 3.0\0", b"XML:com.adobe.xmp\0"
+_TIFF_STARTS = {b"II": b"II*\0", b"MM": b"MM\0*"}
 _IPTC_RESOURCE = 0x0404
 
 
@@ -28,7 +30,7 @@ class Block:
 
 
 def blocks_of(file: BinaryIO) -> Iterator[Block]:
-    """The blocks of metadata in a photo's file. A TIFF is itself one of EXIF: see `is_tiff`."""
+    """The blocks of metadata in a photo's file. A TIFF is itself one of EXIF: see `as_tiff`."""
     found = format_of(read_at(file, 0, HEAD_BYTES))
     reader = _READERS.get(found.name if found else "") or (_in_heif if found and found.reader == HEIF else None)
     for kind, content in reader(file) if reader else ():
@@ -36,11 +38,30 @@ def blocks_of(file: BinaryIO) -> Iterator[Block]:
             yield Block(kind, content)
 
 
-def is_tiff(file: BinaryIO) -> bool:
-    """True if a file is built as a TIFF: a TIFF, or a raw photo of most cameras."""
+def as_tiff(file: BinaryIO) -> BinaryIO | None:
+    """A file that is built as a TIFF, as one: a TIFF, or a raw photo of most cameras; None if it isn't."""
     head = read_at(file, 0, HEAD_BYTES)
     found = format_of(head)
-    return found is TIFF or (found is not None and found.reader == RAW and head[:4] in (b"II*\0", b"MM\0*"))
+    if found is None or (found is not TIFF and found.reader != RAW) or head[:2] not in _TIFF_STARTS:
+        return None
+    size = file.seek(0, io.SEEK_END)  # some begin with a name of their own in place of TIFF's
+    return io.BufferedReader(Pieces(file, [Piece(0, 4, _TIFF_STARTS[head[:2]]), Piece(4, size - 4)]))
+
+
+def canon_directories(file: BinaryIO) -> dict[bytes, bytes]:
+    """The directories of EXIF in Canon's CR3, by the name of their box; each is a TIFF of its own. {} of other files."""
+    if not read_at(file, 4, 8).startswith(b"ftypcrx"):
+        return {}
+    film = [part for part in boxes(file, 0, file.seek(0, io.SEEK_END)) if part[0] == b"moov"]
+    own = [part for _, start, end in film for part in boxes(file, start, end) if part[0] == b"uuid"]
+    inside = [part for _, start, end in own for part in boxes(file, start + 16, end)]
+    return {kind: read_at(file, start, min(LARGEST, end - start)) for kind, start, end in inside if kind.startswith(b"CMT")}
+
+
+def _in_fuji(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
+    """Fuji's RAF says where its preview is, a JPEG."""
+    start, size = (int.from_bytes(read_at(file, at, 4), "big") for at in (84, 88))
+    yield from _in_jpeg(io.BytesIO(read_at(file, start, min(size, LARGEST))))
 
 
 def _in_jpeg(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
@@ -162,4 +183,5 @@ def _locations(table: BinaryIO) -> Iterator[tuple[int, list[tuple[int, int]]]]:
 
 _READERS: dict[str, Callable[[BinaryIO], Iterator[tuple[str, bytes]]]] = {
     "JPEG": _in_jpeg, "PNG": _in_png, "WEBP": _in_webp, "AVIF": _in_heif, "JPEG XL": _in_jpeg_xl,
+    "RAF": _in_fuji,
 }  # fmt: skip

@@ -18,12 +18,22 @@ _NAMED_XMP, _NAMED_IPTC = 0x02BC, 0x83BB
 
 def columns_of(content: bytes) -> dict[str, Any]:
     """The columns in EXIF that begins with TIFF's header. Never raises: what is broken is left out."""
+    exif = _loaded(content)
+    return _columns(_tags(exif), _tags(exif, _EXIF), _tags(exif, _GPS))
+
+
+def columns_of_directories(main: bytes, own: bytes, gps: bytes) -> dict[str, Any]:
+    """The columns in the main directory, EXIF's own and that of the place, each the first of a TIFF. Never raises."""
+    return _columns(*(_tags(_loaded(content)) for content in (main, own, gps)))
+
+
+def _loaded(content: bytes) -> Any:
     from PIL import Image
 
     exif = Image.Exif()
     with suppress(Exception):  # Pillow fails in any way on what is broken
         exif.load(b"Exif\0\0" + content)
-    return _columns(exif)
+    return exif
 
 
 def columns_of_tiff(file: BinaryIO) -> tuple[dict[str, Any], bytes, bytes]:
@@ -34,11 +44,12 @@ def columns_of_tiff(file: BinaryIO) -> tuple[dict[str, Any], bytes, bytes]:
     with suppress(Exception):
         file.seek(0)
         exif.load_from_fp(file)
-    return _columns(exif), _bytes(exif, _NAMED_XMP), _bytes(exif, _NAMED_IPTC)
+    main = _tags(exif)
+    columns = _columns(main, _tags(exif, _EXIF), _tags(exif, _GPS))
+    return columns, _bytes(main.get(_NAMED_XMP)), _bytes(main.get(_NAMED_IPTC))
 
 
-def _columns(exif: Any) -> dict[str, Any]:
-    main, own, gps = _tags(exif), _tags(exif, _EXIF), _tags(exif, _GPS)
+def _columns(main: Mapping[int, Any], own: Mapping[int, Any], gps: Mapping[int, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "taken": _taken(main, own),
         "camera": values.camera(main.get(_MAKE), main.get(_MODEL)),
@@ -70,8 +81,7 @@ def _tags(exif: Any, directory: int | None = None) -> dict[int, Any]:
     return found
 
 
-def _bytes(exif: Any, tag: int) -> bytes:
-    value = _tags(exif).get(tag)
+def _bytes(value: object) -> bytes:
     return value if isinstance(value, bytes) else bytes(value) if isinstance(value, tuple) and _are_bytes(value) else b""
 
 

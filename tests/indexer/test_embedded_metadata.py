@@ -112,6 +112,34 @@ def test_a_raw_file_that_is_built_as_a_tiff():
     assert read_metadata(dng(PHOTO, make="NIKON CORPORATION"))["camera"] == "NIKON Model 1"
 
 
+@pytest.mark.parametrize("start", [b"IIRO", b"IIRS", b"IIU\0"])
+def test_a_raw_file_that_is_a_tiff_by_another_name(start):
+    assert read_metadata(start + dng(PHOTO, make="OLYMPUS CORP")[4:])["camera"] == "OLYMPUS Model 1"
+
+
+def test_a_raf_has_the_exif_of_its_preview():
+    preview = saved("JPEG", exif=FULL)
+    head = b"FUJIFILMCCD-RAW ".ljust(84, b"\0") + struct.pack(">II", 160, len(preview))
+    assert read_metadata(head.ljust(160, b"\0") + preview) == IN_EXIF
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", len(content) + 8, kind) + content
+
+
+def test_a_cr3():
+    directories = (
+        exif_of({0x010F: "Canon", 0x0110: "Canon EOS R5"}),
+        exif_of({0x9003: "2024:05:06 07:08:09", 0x829D: 2.8}),
+        exif_of({1: "S", 2: (33.0, 51.0, 0.0), 3: "E", 4: (151.0, 12.0, 36.0)}),
+    )
+    parts = [box(name, one.tobytes()[6:]) for name, one in zip((b"CMT1", b"CMT2", b"CMT4"), directories, strict=True)]
+    film = box(b"moov", box(b"uuid", bytes(16) + b"".join(parts)) + box(b"mvhd", bytes(20)))
+    assert read_metadata(box(b"ftyp", b"crx \0\0\0\1crx isom") + film) == {
+        "camera": "Canon EOS R5", "taken": "2024-05-06T07:08:09", "aperture": 2.8, "latitude": -33.85, "longitude": 151.21,
+    }  # fmt: skip
+
+
 def test_a_jpeg_xl():
     pixels = bytes(imagecodecs.jpegxl_encode(np.asarray(PHOTO), usecontainer=True))
     exif = FULL.tobytes().removeprefix(b"Exif\0\0")
