@@ -69,7 +69,7 @@ def test_patterns_in_gitignores_syntax(tmp_path, patterns, left):
 
 def test_an_ignore_file_counts_in_its_own_folder(tmp_path):
     tree(tmp_path, "a.jpg", "sub/a.jpg", "sub/b.jpg")
-    (tmp_path / "sub" / ".panoptesignore").write_text("/a.jpg\n!\n")
+    (tmp_path / "sub" / ".panoptesignore").write_text("!\n/a.jpg\n")
     source = FolderSource(tmp_path)
     assert names(source) == ["a.jpg", "sub/b.jpg"]
     (problem,) = source.problems
@@ -118,6 +118,17 @@ def test_the_files_of_one_photo_are_one_photo(tmp_path):
         ("other_kind", "MOV"): 1,
         ("other_kind", "JSON"): 1,
     }
+
+
+def test_every_photo_comes_with_its_sidecars(tmp_path):
+    tree(tmp_path, "1.jpg", "1.xmp", "1.jpg.XMP", "1.jpg.json", "2.JPG", "2.CR2", "2.cr2.xmp", "2.jpg.supplemental-metada.json",
+         "sub/1.aae", "other.json", "11.xmp")  # fmt: skip
+    found = {os.path.basename(one.path): [os.path.basename(own) for own in one.sidecars] for one in FolderListing(tmp_path)}
+    assert found == {
+        "1.jpg": ["1.jpg.XMP", "1.jpg.json", "1.xmp"],
+        "2.JPG": ["2.jpg.supplemental-metada.json", "2.cr2.xmp"],
+    }
+    assert counts(open_source(tmp_path))["sidecar", "XMP"] == 4
 
 
 def test_a_folder_of_other_files_only_says_what_it_holds(tmp_path):
