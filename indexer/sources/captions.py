@@ -25,6 +25,7 @@ from indexer.text_index import TextIndex
 
 NAMED = 5
 ROWS_AT_ONCE = 1024
+MOST_BYTES_LOOKED_AT = 20_000_000
 
 
 class CaptionJoin:
@@ -88,7 +89,7 @@ class CaptionJoin:
                     continue
                 except (BadAnnotations, UnknownColumns):
                     pass
-            if _seems_captions(path):
+            if seems_captions(path):
                 left.add(unused.CAPTIONS, path, printable(os.path.relpath(path, root)))
             else:
                 left.add(unused.NO_PHOTO if path.lower().endswith(".txt") else unused.OTHER_KIND, path)
@@ -270,9 +271,15 @@ def _with_rows(item: SourceItem, rows: list[Row]) -> SourceItem:
     return replace(item, captions=[*item.captions, *new], metadata=metadata)
 
 
-def _seems_captions(path: str) -> bool:
-    """True if a file that was not used may hold captions by photo."""
+def seems_captions(path: str) -> bool:
+    """True if a file that was not used may hold captions by photo. A large JSON is not looked into."""
     try:
+        if path.lower().endswith(".json"):
+            if os.path.getsize(path) > MOST_BYTES_LOOKED_AT:
+                return False
+            content = read_json_file(Path(path))
+            if is_coco(content):
+                return bool(CocoFile(Path(path), content).image_ids)
         for _, record in open_records(Path(path)).records:
             if isinstance(record, ValueError):
                 continue

@@ -174,6 +174,25 @@ def test_every_run_says_what_was_not_used(tmp_path):
     assert {one["kind"]: one["count"] for one in status(home, "default")["unused"]}["MOV"] == 1
 
 
+def test_captions_that_nobody_reads_are_named_in_every_kind_of_source(tmp_path):
+    tree(tmp_path, "val2017/1.jpg")
+    (tmp_path / "annotations").mkdir()
+    coco = '{"images": [{"id": 1, "file_name": "1.jpg"}], "annotations": [{"image_id": 1, "caption": "a dog"}]}'
+    for name in ("annotations/captions_val2017.json", "said.json", "deep/more.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(coco)
+    (tmp_path / "captions.csv").write_text("image,caption\n1.jpg,a cat\n")
+    assert counts(open_source(tmp_path)) == {
+        ("captions_not_read", name): 1 for name in ("said.json", "deep/more.json", "captions.csv")
+    }
+    given = open_source(tmp_path, captions=[tmp_path / "captions.csv"])
+    assert [caption.text for item in given for caption in item.captions] == ["a dog", "a cat"]
+    assert ("captions_not_read", "captions.csv") not in counts(given)
+    assert counts(open_source(tmp_path, "folder")) == {
+        ("captions_not_read", name): 1 for name in ("deep/more.json", "annotations/captions_val2017.json")
+    }
+
+
 def test_a_catalog_of_before_is_read_as_it_is(tmp_path):
     home = Home(tmp_path / "home")
     build_index(home, "default", open_source(tree(tmp_path / "photos", "a.jpg")), FakeEncoder(), workers=0)
