@@ -42,7 +42,8 @@ FORMATS = click.Choice(errors.FORMATS)
     "--exclude",
     metavar="GLOB",
     multiple=True,
-    help="Leave out what fits, in gitignore's syntax and relative to SOURCE, e.g. '*.bak' or /old/; may be given again.",
+    help="Leave out what fits, in gitignore's syntax and relative to SOURCE, e.g. '*.bak' or /old/; may be given again "
+    "(default: as in the last run; '' leaves out nothing).",
 )
 @click.option(
     "--max-ms",
@@ -122,12 +123,14 @@ def build_index(
     from indexer import open_source
     from indexer.report import summary_json, summary_lines
     from indexer.sources.record_files import Columns
+    from indexer.upkeep import kept_exclusions
     from storage import Home
     from storage.vector_index.selection import IndexBudget
 
     if announced is not None or with_parent:
         end_with_parent()
-    reopen = partial(open_source, source, source_format, captions, lang, Columns(image_column, caption_column), exclude)
+    wanted = [pattern for pattern in exclude if pattern] if exclude else kept_exclusions(Home(home), collection, source)
+    reopen = partial(open_source, source, source_format, captions, lang, Columns(image_column, caption_column), wanted)
     if watch:
         with chosen_models(home, model, reranker).opened(device, devices) as encoder:
             watch_source(source, reopen, Home(home), collection, encoder, workers, missing or "guard")

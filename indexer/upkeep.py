@@ -87,6 +87,20 @@ def retry_failures(home: Home, name: str, encoder: BulkEncoder, progress: Progre
     return {"tried": sum(map(len, failed.values())), **failures(home, name)}
 
 
+def kept_exclusions(home: Home, name: str, path: Path) -> list[str]:
+    """The patterns with which a source was last indexed.
+
+    Args:
+        home: the home that has the collection.
+        name: the collection's name.
+        path: the source, or the folder whose manifest it is.
+    """
+    folder = os.path.abspath(path.expanduser())
+    known = home.catalog.sources(name)
+    near = [root for root in known if root == folder or (os.path.dirname(root) == folder and os.path.isfile(root))]
+    return list(known[near[0]].get("exclude", ())) if near else []
+
+
 def encode_again(
     home: Home,
     name: str,

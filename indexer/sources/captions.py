@@ -25,6 +25,7 @@ from indexer.text_index import TextIndex
 
 NAMED = 5
 ROWS_AT_ONCE = 1024
+MOST_BYTES_LOOKED_AT = 20_000_000
 
 
 class CaptionJoin:
@@ -45,14 +46,15 @@ class CaptionJoin:
         self._files: list[_JoinedFile] = []
         self._problems: list[Failure] = []
 
-    def add(self, path: Path, language: str | None = None, columns: Columns = BY_NAME, keep_unknown: bool = True) -> None:
+    def add(self, path: Path, language: str | None = None, columns: Columns = BY_NAME, is_found: bool = False) -> None:
         """Read a file.
 
         Args:
             path: the file.
             language: the language of captions that don't say theirs; None detects it by script.
             columns: of a table.
-            keep_unknown: False leaves out of the problems that captions are of photos which are not there.
+            is_found: True if nobody named the file: it must have a header, and captions of photos that are not there are no
+                problem.
 
         Raises:
             BadAnnotations: the file can't be used, or none of its captions belongs to a photo of the source.
@@ -61,15 +63,17 @@ class CaptionJoin:
         joined = _JoinedFile(path, self._finder)
         content = read_json_file(path) if path.suffix.lower() == ".json" else None
         if is_coco(content):
-            problems = _join_coco(CocoFile(path, content), joined, language, keep_unknown)
+            problems = _join_coco(CocoFile(path, content), joined, language, is_found)
         else:
             file = open_records(path, columns) if content is None else records_in(path, content)
+            if is_found and not file.is_sure:
+                raise UnknownColumns(path)
             problems = _join_records(file, joined, language)
         if not joined.has_rows:
             raise BadAnnotations(path, f"none of its captions is of a photo in {self._source.root}")
         joined.settle()
         self._files.append(joined)
-        self._problems += problems + joined.problems(keep_unknown)
+        self._problems += problems + joined.problems(is_found)
 
     def add_found(self, paths: list[str]) -> None:
         """Read those files that hold captions and stand where they are of the whole source; count the others as not used.
@@ -81,11 +85,11 @@ class CaptionJoin:
         for path in paths:
             if os.path.dirname(path) == root or os.path.basename(path).lower() in METADATA_TABLES:
                 try:
-                    self.add(Path(path), keep_unknown=False)
+                    self.add(Path(path), is_found=True)
                     continue
                 except (BadAnnotations, UnknownColumns):
                     pass
-            if _seems_captions(path):
+            if seems_captions(path):
                 left.add(unused.CAPTIONS, path, printable(os.path.relpath(path, root)))
             else:
                 left.add(unused.NO_PHOTO if path.lower().endswith(".txt") else unused.OTHER_KIND, path)
@@ -166,11 +170,11 @@ class _JoinedFile:
         captions, metadata = json.loads(self._rows[number])
         return captions, metadata
 
-    def problems(self, keep_unknown: bool) -> list[Failure]:
+    def problems(self, is_found: bool) -> list[Failure]:
         """What could not be given to a photo."""
         file = printable(self.path)
         found = []
-        if self._unknown.captions and keep_unknown:
+        if self._unknown.captions and not is_found:
             found.append(("unknown", f"{self._unknown.captions} captions are of photos that are not there ({self._unknown})"))
         if self._ambiguous.captions:
             sentence = f"{self._ambiguous.captions} captions may be of several photos and are nobody's ({self._ambiguous})"
@@ -216,11 +220,11 @@ class _Counted:
         return ", ".join(self._names) + (", ..." if self._has_more else "")
 
 
-def _join_coco(file: CocoFile, joined: _JoinedFile, language: str | None, keep_unknown: bool) -> list[Failure]:
+def _join_coco(file: CocoFile, joined: _JoinedFile, language: str | None, is_found: bool) -> list[Failure]:
     names = {image["id"]: image["file_name"] for image in file.images}
     for image_id in file.image_ids:
         captions = file.captions_of(image_id, language)
-        if joined.add(names.get(image_id, image_id), captions, {}, is_counted=False) or not keep_unknown:
+        if joined.add(names.get(image_id, image_id), captions, {}, is_counted=False) or is_found:
             file.take(image_id)
     return file.problems()
 
@@ -267,9 +271,15 @@ def _with_rows(item: SourceItem, rows: list[Row]) -> SourceItem:
     return replace(item, captions=[*item.captions, *new], metadata=metadata)
 
 
-def _seems_captions(path: str) -> bool:
-    """True if a file that was not used may hold captions by photo."""
+def seems_captions(path: str) -> bool:
+    """True if a file that was not used may hold captions by photo. A large JSON is not looked into."""
     try:
+        if path.lower().endswith(".json"):
+            if os.path.getsize(path) > MOST_BYTES_LOOKED_AT:
+                return False
+            content = read_json_file(Path(path))
+            if is_coco(content):
+                return bool(CocoFile(Path(path), content).image_ids)
         for _, record in open_records(Path(path)).records:
             if isinstance(record, ValueError):
                 continue

@@ -14,7 +14,8 @@ from indexer.errors import BadPattern
 from indexer.items import Failure, SourceCaption, one_line, printable
 from indexer.sources import unused
 from indexer.sources.exclusions import IGNORE_FILE, Exclusions, ignore_file_patterns, system_name
-from indexer.sources.photo_pairs import is_motion, second_files
+from indexer.sources.photo_pairs import given_to_photos, is_motion, second_files
+from indexer.sources.sidecars import SIDECARS, sidecars_of
 from indexer.sources.text_files import MAX_TEXT_BYTES, text_captions
 from indexer.sources.text_pairing import TEXTS, PairedText, folded, pair
 from indexer.sources.unused import Unused
@@ -27,20 +28,21 @@ METADATA_TABLES = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet
 """Tables that belong to the folder in which they stand, as in Hugging Face's imagefolder."""
 MOST_TABLES = 20
 """So many files below the top are looked into, whether they hold captions."""
-SIDECARS = frozenset({".xmp", ".aae", ".thm"})
 KEY_END, TEXT_END, PART_END = "\0", "\1", "\2"  # each sorts before every character that may stand in its place
 
 
 class ListedFile(NamedTuple):
-    """A photo, or another wanted file, with the texts that belong to it.
+    """A photo, or another wanted file, with what belongs to it.
 
     Attributes:
         path: the file.
         texts: the texts beside it; their names are paths.
+        sidecars: the paths of other files about it, which nobody reads yet.
     """
 
     path: str
     texts: list[PairedText]
+    sidecars: list[str]
 
 
 @dataclass
@@ -52,6 +54,7 @@ class _Folder:
         names: what is left of its sub-folders and wanted files.
         folders: which of them are sub-folders.
         texts: the texts of its files.
+        sidecars: their sidecars.
         rules: the patterns that count in it.
     """
 
@@ -59,7 +62,14 @@ class _Folder:
     names: Iterator[str]
     folders: frozenset[str]
     texts: dict[str, list[PairedText]]
+    sidecars: dict[str, list[str]]
     rules: tuple[Exclusions, ...]
+
+    def file(self, name: str) -> ListedFile:
+        """One of its files, with paths."""
+        texts = [text._replace(name=os.path.join(self.path, text.name)) for text in self.texts.get(name, ())]
+        sidecars = [os.path.join(self.path, sidecar) for sidecar in self.sidecars.get(name, ())]
+        return ListedFile(os.path.join(self.path, name), texts, sidecars)
 
 
 @dataclass
@@ -102,13 +112,12 @@ class FolderListing:
             elif name in folder.folders:
                 open_folders.append(self._opened(os.path.join(folder.path, name), folder.rules, entered))
             else:
-                texts = [text._replace(name=os.path.join(folder.path, text.name)) for text in folder.texts.get(name, ())]
-                yield ListedFile(os.path.join(folder.path, name), texts)
+                yield folder.file(name)
 
     def _opened(self, path: str, rules: tuple[Exclusions, ...], entered: set[str]) -> _Folder:
         real = os.path.realpath(path)
         if real in entered:
-            return _Folder(path, iter(()), frozenset(), {}, rules)
+            return _Folder(path, iter(()), frozenset(), {}, {}, rules)
         entered.add(real)
         rules += self._ignore_file(path)
         folders, names = self._entries(path, rules)
@@ -117,11 +126,15 @@ class FolderListing:
             names = names if self._is_within(path) else []
         wanted = [name for name in names if _ending(name) in self.endings]
         second = second_files(wanted)
-        texts = self._texts_of(path, wanted, names, second)
+        sidecars = given_to_photos(sidecars_of(wanted, names), second)
+        known = {name for own in sidecars.values() for name in own}
+        texts = given_to_photos(self._texts_of(path, wanted, names, known), second)
+        for name in sorted(known):
+            self.unused.add(unused.SIDECAR, os.path.join(path, name))
         for name in second:
             self.unused.add(unused.PAIR, os.path.join(path, name))
         ordered = sorted([*folders, *(name for name in wanted if name not in second)], key=natural_key)
-        return _Folder(path, iter(ordered), frozenset(folders), texts, rules)
+        return _Folder(path, iter(ordered), frozenset(folders), texts, sidecars, rules)
 
     def _is_within(self, path: str) -> bool:
         return any(path == folder or path.startswith(os.path.join(folder, "")) for folder in self.within)
@@ -157,41 +170,42 @@ class FolderListing:
         return False
 
     def _ignore_file(self, folder: str) -> tuple[Exclusions, ...]:
-        path, usable = os.path.join(folder, IGNORE_FILE), []
+        """The patterns of a folder's own file, without those that are none."""
+        path, usable, bad = os.path.join(folder, IGNORE_FILE), [], []
         try:
             for pattern in ignore_file_patterns(folder):
                 try:
                     Exclusions(folder, [pattern])
                     usable.append(pattern)
-                except BadPattern as error:
-                    raise ValueError(f"{one_line(error.pattern)} is no pattern") from error
+                except BadPattern:
+                    bad.append(f"{one_line(pattern)} is no pattern")
         except (OSError, ValueError) as error:
+            bad.append((error.strerror if isinstance(error, OSError) else None) or one_line(str(error)))
+        if bad:
             shown = printable(path)
-            why = error.strerror if isinstance(error, OSError) else one_line(str(error))
-            self.problems.append(Failure(shown, "bad_pattern", f"{shown} can't be used as a whole ({why}); mend it."))
+            sentence = f"{shown}: {len(bad)} of its lines can't be used ({bad[0]}); mend it."
+            self.problems.append(Failure(shown, "bad_pattern", sentence))
         return (Exclusions(folder, usable),) if usable else ()
 
-    def _texts_of(
-        self, folder: str, wanted: list[str], names: list[str], second: dict[str, str]
-    ) -> dict[str, list[PairedText]]:
-        """The texts of a folder's wanted files. Everything that is neither is counted."""
+    def _texts_of(self, folder: str, wanted: list[str], names: list[str], known: set[str]) -> dict[str, list[PairedText]]:
+        """The texts of a folder's wanted files. Everything that is neither, nor `known`, is counted."""
         pairing = pair(wanted, [name for name in names if _ending(name) in TEXTS])
         for text, candidates in pairing.ambiguous.items():
             self.problems.append(ambiguous_text(os.path.join(folder, text), candidates))
-        others = [name for name in names if _ending(name) not in self.endings and _ending(name) not in TEXTS]
-        stems = {folded(_stem(name)) for name in wanted} if others else set()
+        others = [name for name in names if _ending(name) not in self.endings | TEXTS and name not in known]
+        stems = {folded(_stem(name)) for name in wanted} if any(map(is_motion, others)) else set()
         for name in sorted([*others, *pairing.unmatched]):
-            self._count(folder, name, stems)
-        return with_texts_of_second(pairing.of_photo, second)
+            self._count(folder, name, is_motion(name) and folded(_stem(name)) in stems)
+        return pairing.of_photo
 
-    def _count(self, folder: str, name: str, stems: set[str]) -> None:
-        """Note a file that is neither wanted nor the text of a wanted one."""
+    def _count(self, folder: str, name: str, is_motion_of_photo: bool) -> None:
+        """Note a file that belongs to no wanted one."""
         path, ending = os.path.join(folder, name), _ending(name)
         is_near = folder == os.fspath(self.root) or name.lower() in METADATA_TABLES or len(self.tables) < MOST_TABLES
-        if ending in SIDECARS or (ending == ".json" and _belongs_to(name, stems)):
-            self.unused.add(unused.SIDECAR, path)
-        elif is_motion(name) and folded(_stem(name)) in stems:
+        if is_motion_of_photo:
             self.unused.add(unused.PAIR, path)
+        elif ending in SIDECARS:
+            self.unused.add(unused.SIDECAR, path)
         elif ending in TABLES and is_near and len(self.tables) < 50 * MOST_TABLES:
             self.tables.append(path)
         else:
@@ -240,15 +254,6 @@ def captions_beside(texts: Sequence[PairedText], problems: list[Failure]) -> lis
     return list(captions.values())
 
 
-def with_texts_of_second(texts: dict[str, list[PairedText]], second: dict[str, str]) -> dict[str, list[PairedText]]:
-    """The texts of photos, with those of the files of `second_files` given to the photos themselves."""
-    for name, photo in second.items():
-        if name in texts:
-            own = texts.setdefault(photo, [])
-            own += [text for text in texts.pop(name) if text not in own]
-    return texts
-
-
 def ambiguous_text(path: str, photos: Sequence[str]) -> Failure:
     """The problem of a text that may belong to several photos."""
     shown = printable(path)
@@ -274,16 +279,6 @@ def _number(value: int) -> str:
     """A number's part of the key: longer numbers sort after shorter ones, and all of them after the end of a name."""
     digits = str(value)
     return chr(ord(PART_END) + len(digits)) + digits
-
-
-def _belongs_to(name: str, stems: set[str]) -> bool:
-    """True if a JSON's name begins with that of a file, as `1.jpg.supplemental-metadata.json` does."""
-    stem = folded(_stem(name))
-    while stem not in stems:
-        stem, ending = os.path.splitext(stem)
-        if not ending:
-            return False
-    return True
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

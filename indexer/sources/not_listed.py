@@ -14,6 +14,7 @@ from indexer.errors import BadPattern
 from indexer.items import SourceItem, printable
 from indexer.sources import unused
 from indexer.sources.base import Source
+from indexer.sources.captions import seems_captions
 from indexer.sources.exclusions import Exclusions, ignore_file_patterns
 from indexer.sources.listing import FolderListing
 
@@ -59,7 +60,10 @@ def count_rest(source: Source, folder: Path, exclude: Sequence[str], used: Seque
         if at == len(named) or named[at] != hash(file.path):
             source.unused.add(unused.NOT_LISTED, file.path)
     for table in listing.tables:
-        source.unused.add(unused.OTHER_KIND, table)
+        if seems_captions(table):
+            source.unused.add(unused.CAPTIONS, table, printable(os.path.relpath(table, folder)))
+        else:
+            source.unused.add(unused.OTHER_KIND, table)
     source.unused.extend(listing.unused)
 
 

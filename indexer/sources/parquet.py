@@ -83,8 +83,8 @@ def names_photos(path: Path, folder: Path | None = None) -> bool:
         return False
 
 
-def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a file without what is binary and what is null.
+def parquet_rows(path: Path) -> Iterator[dict[str, Any] | ValueError]:
+    """The rows of a file without what is binary and what is null; in place of one that can't be used, why.
 
     Raises:
         UnknownFormat: it can't be read.
@@ -94,7 +94,7 @@ def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
             wanted = [name for field in file.schema_arrow for name in leaves(field)]
             for group in range(file.num_row_groups):
                 for row in _rows(file, group, wanted):
-                    yield _filled(row)
+                    yield row if isinstance(row, ValueError) else _filled(row)
     except (OSError, pa.ArrowException, ValueError) as error:
         raise UnknownFormat(path, f"it can't be read as Parquet ({one_line(str(error))})", "mend that file") from error
 
@@ -116,6 +116,8 @@ def _read(path: Path, listing: RecordListing) -> None:
                     number += 1
                     cell = Cell(group, row_number, column) if column and held is not None and held[row_number] else None
                     try:
+                        if isinstance(row, ValueError):
+                            raise row
                         listing.add(_item(path, _filled(row), cell))
                     except (ValueError, TypeError, RecursionError) as error:
                         listing.refuse(path, number, one_line(str(error)))
@@ -163,19 +165,38 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 def leaves(field: pa.Field) -> list[str]:
     """The names of a column's parts that aren't binary, so that photos are not read while rows are listed."""
-    if _is_binary(field.type):
-        return []
-    if not pa.types.is_struct(field.type):
+    if not _holds_binary(field.type):
         return [field.name]
-    return [f"{field.name}.{name}" for inner in field.type for name in leaves(inner)]
+    return [f"{field.name}.{name}" for inner in _fields(field.type) for name in leaves(inner)]
 
 
-def _rows(file: pq.ParquetFile, group: int, wanted: list[str]) -> Iterator[dict[str, Any]]:
+def _holds_binary(kind: pa.DataType) -> bool:
+    inner = [kind.field(number).type for number in range(kind.num_fields)]
+    return _is_binary(kind) or any(map(_holds_binary, inner))
+
+
+def _fields(kind: pa.DataType) -> list[pa.Field]:
+    """The fields of a struct; a list of binary values has no part that could be read by itself."""
+    return list(kind) if pa.types.is_struct(kind) else []
+
+
+def _rows(file: pq.ParquetFile, group: int, wanted: list[str]) -> Iterator[dict[str, Any] | ValueError]:
+    """The rows of a row group; in place of one that Python has no values for, why."""
     if not wanted:
         yield from ({} for _ in range(file.metadata.row_group(group).num_rows))
         return
     for batch in file.iter_batches(ROWS_AT_ONCE, [group], wanted):
-        yield from batch.to_pylist(maps_as_pydicts="lossy")
+        try:
+            yield from batch.to_pylist(maps_as_pydicts="lossy")
+        except (ValueError, OverflowError, pa.ArrowException):
+            yield from (_row(batch.slice(number, 1)) for number in range(batch.num_rows))
+
+
+def _row(batch: pa.RecordBatch) -> dict[str, Any] | ValueError:
+    try:
+        return batch.to_pylist(maps_as_pydicts="lossy")[0]
+    except (ValueError, OverflowError, pa.ArrowException) as error:
+        return ValueError(one_line(str(error)))
 
 
 def _filled(row: dict[str, Any]) -> dict[str, Any]:

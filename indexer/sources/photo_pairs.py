@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import TypeVar
 
 from encoder.inputs.image_formats import MOTION_ENDINGS, PHOTO_ENDINGS, is_second_file
 from indexer.sources.text_pairing import folded
 
+_T = TypeVar("_T")
 SECOND_ENDINGS = frozenset(ending for ending in PHOTO_ENDINGS if is_second_file(ending, PHOTO_ENDINGS))
 
 
@@ -29,6 +31,15 @@ def second_files(names: Sequence[str]) -> dict[str, str]:
         group = of_key[_key(name)]
         if is_second_file(_ending(name), map(_ending, group)):
             found[name] = next(one for one in group if not is_second_file(_ending(one), map(_ending, group)))
+    return found
+
+
+def given_to_photos(found: dict[str, list[_T]], second: dict[str, str]) -> dict[str, list[_T]]:
+    """What belongs to photos, by name, with what belongs to the files of `second_files` given to the photos themselves."""
+    for name, photo in second.items():
+        if name in found:
+            own = found.setdefault(photo, [])
+            own += [one for one in found.pop(name) if one not in own]
     return found
 
 

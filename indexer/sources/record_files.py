@@ -32,10 +32,12 @@ class RecordFile:
         kind: what messages call a record: "line", "row" or "record".
         records: the number of each record in its file, and the record or a ValueError that says why it is none; read while
             they are iterated.
+        is_sure: False for a table without a header, which may as well be something else.
     """
 
     kind: str
     records: Iterable[tuple[int, Any]]
+    is_sure: bool = True
 
 
 BY_NAME = Columns()
@@ -61,7 +63,7 @@ def open_records(path: Path, columns: Columns = BY_NAME) -> RecordFile:
         raise BadAnnotations(path, f"can't be read ({error.strerror})") from error
     if form is None:
         raise UnknownColumns(path, columns.image, columns.caption)
-    return RecordFile("row", table_rows(path, form))
+    return RecordFile("row", table_rows(path, form), form.is_sure)
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, Any]]:

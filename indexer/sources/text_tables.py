@@ -39,6 +39,7 @@ class TableForm:
         has_header: whether the first row holds them.
         quoted: whether a value may stand in quotes, with delimiters and line ends in it.
         encoding: of the file.
+        is_sure: False if only the values look like photos and captions.
     """
 
     delimiter: str
@@ -46,6 +47,7 @@ class TableForm:
     has_header: bool
     quoted: bool
     encoding: str
+    is_sure: bool = True
 
 
 def form_of(path: Path, image_column: str | None = None, caption_column: str | None = None) -> TableForm | None:
@@ -137,7 +139,8 @@ def _without_header(lines: list[str], encoding: str) -> TableForm | None:
             continue
         said = [row[-1] for row in rows]
         if sum(any(c.isalpha() for c in one) and (" " in one or not one.isascii()) for one in said) * 2 >= len(said):
-            return TableForm(delimiter, [IMAGE, CAPTION], False, delimiter in ",;", encoding)
+            is_sure = all(NUMBERED.fullmatch(row[0]) for row in rows)
+            return TableForm(delimiter, [IMAGE, CAPTION], False, delimiter in ",;", encoding, is_sure)
     return None
 
 

@@ -13,9 +13,9 @@ from indexer.errors import EmptySource, UnknownFormat
 from indexer.items import Failure, SourceCaption, SourceItem, one_line, printable, read_json
 from indexer.sources import unused
 from indexer.sources.base import Source
-from indexer.sources.listing import PHOTOS, ambiguous_text, with_texts_of_second
+from indexer.sources.listing import PHOTOS, ambiguous_text
 from indexer.sources.packed import PackedItems
-from indexer.sources.photo_pairs import second_files
+from indexer.sources.photo_pairs import given_to_photos, second_files
 from indexer.sources.records import Record, read_record
 from indexer.sources.text_files import MAX_TEXT_BYTES, text_captions
 from indexer.sources.text_pairing import TEXTS, PairedText, pair
@@ -116,7 +116,7 @@ def _samples(shard: Path, listing: TarListing, problems: list[Failure], left: Un
         left.add(unused.NO_PHOTO, PhotoUri(shard, name).uri, unused.kind_of(name))
     table = _sample_table(shard, problems)
     second = second_files(all_photos)
-    of_photo = with_texts_of_second(pairing.of_photo, second)
+    of_photo = given_to_photos(pairing.of_photo, second)
     for name in second:
         left.add(unused.PAIR, PhotoUri(shard, name).uri, unused.kind_of(name))
     with open(shard, "rb") as file:

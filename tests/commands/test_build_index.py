@@ -106,6 +106,7 @@ def test_a_folder_as_people_have_it(environment, tmp_path):
     report = answer("status", *home, **environment)
     assert {one["kind"] for one in report["unused"]} == {"Images/said.csv", "/old/", "@eaDir", "MOV"}
     again = answer("build-index", photos, *home, **environment)
-    assert (again["images"], again["captions"], len(again["unused"])) == (3, 1, 3)
+    assert (again["images"], again["captions"], len(again["unused"])) == (2, 1, 4)
+    assert answer("build-index", photos, *home, "--exclude", "", **environment)["images"] == 3
     wrong = manage("build-index", photos, *home, "--captions", tmp_path / "more.csv", **environment)
     assert wrong.returncode == 2 and "name its columns with --image-column and --caption-column" in wrong.stderr

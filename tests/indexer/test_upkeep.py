@@ -12,7 +12,7 @@ import pytest
 from indexer import build_index, open_source
 from indexer.errors import MissingPhoto, MostVanished
 from indexer.items import captions_from
-from indexer.upkeep import added_photos, added_summary, check_sample, encode_again, retry_failures
+from indexer.upkeep import added_photos, added_summary, check_sample, encode_again, kept_exclusions, retry_failures
 from storage import Home
 from storage.errors import OtherWeights
 from storage.maintenance import versions
@@ -246,6 +246,19 @@ def test_a_retry_leaves_out_what_the_source_leaves_out(home, photos):
         add_photo(photos, name, "white")
     assert retry_failures(home, "walls", FakeEncoder())["failures"] == []
     assert names(home) == sorted([*NAMES, "bad"])
+
+
+def test_the_patterns_of_a_source_are_kept_with_it_alone(home, photos, tmp_path):
+    (photos / "sub").mkdir()
+    add_photo(photos / "sub", "deep", "white")
+    build_index(home, "walls", open_source(photos / "sub", exclude=["x"]), FakeEncoder(), workers=0)
+    listed = tmp_path / "listed" / "manifest.jsonl"
+    listed.parent.mkdir()
+    listed.write_text(json.dumps({"image": str(photos / "red.png")}))
+    build_index(home, "walls", open_source(listed.parent, exclude=["y"]), FakeEncoder(), workers=0)
+    kept = [kept_exclusions(home, "walls", path) for path in (photos, photos / "sub", listed, listed.parent, tmp_path)]
+    assert kept == [[], ["x"], ["y"], ["y"], []]
+    assert kept_exclusions(home, "nothing", photos) == []
 
 
 def test_a_retried_photo_gets_the_captions_of_the_separate_file(home, photos, tmp_path):

@@ -65,6 +65,9 @@ def test_a_table_at_the_top_of_a_folder_is_found(photos, kind, encoding):
         pytest.skip("JSON Lines are UTF-8")
     (photos / name).write_bytes(content.encode(encoding))
     source = open_source(photos)
+    if kind == "without a header":  # it may be anything
+        assert [one["why"] for one in source.unused.as_json()] == ["captions_not_read"]
+        return
     assert (said(source), source.problems, source.unused.as_json()) == (EXPECTED, [], [])
 
 

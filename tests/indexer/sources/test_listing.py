@@ -69,7 +69,7 @@ def test_patterns_in_gitignores_syntax(tmp_path, patterns, left):
 
 def test_an_ignore_file_counts_in_its_own_folder(tmp_path):
     tree(tmp_path, "a.jpg", "sub/a.jpg", "sub/b.jpg")
-    (tmp_path / "sub" / ".panoptesignore").write_text("/a.jpg\n!\n")
+    (tmp_path / "sub" / ".panoptesignore").write_text("!\n/a.jpg\n")
     source = FolderSource(tmp_path)
     assert names(source) == ["a.jpg", "sub/b.jpg"]
     (problem,) = source.problems
@@ -120,6 +120,17 @@ def test_the_files_of_one_photo_are_one_photo(tmp_path):
     }
 
 
+def test_every_photo_comes_with_its_sidecars(tmp_path):
+    tree(tmp_path, "1.jpg", "1.xmp", "1.jpg.XMP", "1.jpg.json", "2.JPG", "2.CR2", "2.cr2.xmp", "2.jpg.supplemental-metada.json",
+         "sub/1.aae", "other.json", "11.xmp")  # fmt: skip
+    found = {os.path.basename(one.path): [os.path.basename(own) for own in one.sidecars] for one in FolderListing(tmp_path)}
+    assert found == {
+        "1.jpg": ["1.jpg.XMP", "1.jpg.json", "1.xmp"],
+        "2.JPG": ["2.jpg.supplemental-metada.json", "2.cr2.xmp"],
+    }
+    assert counts(open_source(tmp_path))["sidecar", "XMP"] == 4
+
+
 def test_a_folder_of_other_files_only_says_what_it_holds(tmp_path):
     with pytest.raises(EmptySource, match=r"holds no photo \(but MOV 2, hidden 1\)"):
         open_source(tree(tmp_path, "a.mov", "b.MOV", ".x"))
@@ -161,6 +172,25 @@ def test_every_run_says_what_was_not_used(tmp_path):
     (photos / "b.mov").unlink()
     build_index(home, "default", open_source(photos), FakeEncoder(), workers=0)
     assert {one["kind"]: one["count"] for one in status(home, "default")["unused"]}["MOV"] == 1
+
+
+def test_captions_that_nobody_reads_are_named_in_every_kind_of_source(tmp_path):
+    tree(tmp_path, "val2017/1.jpg")
+    (tmp_path / "annotations").mkdir()
+    coco = '{"images": [{"id": 1, "file_name": "1.jpg"}], "annotations": [{"image_id": 1, "caption": "a dog"}]}'
+    for name in ("annotations/captions_val2017.json", "said.json", "deep/more.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(coco)
+    (tmp_path / "captions.csv").write_text("image,caption\n1.jpg,a cat\n")
+    assert counts(open_source(tmp_path)) == {
+        ("captions_not_read", name): 1 for name in ("said.json", "deep/more.json", "captions.csv")
+    }
+    given = open_source(tmp_path, captions=[tmp_path / "captions.csv"])
+    assert [caption.text for item in given for caption in item.captions] == ["a dog", "a cat"]
+    assert ("captions_not_read", "captions.csv") not in counts(given)
+    assert counts(open_source(tmp_path, "folder")) == {
+        ("captions_not_read", name): 1 for name in ("deep/more.json", "annotations/captions_val2017.json")
+    }
 
 
 def test_a_catalog_of_before_is_read_as_it_is(tmp_path):

@@ -160,6 +160,19 @@ def test_bytes_may_be_a_plain_column_and_paths_may_stand_beside_bytes(tmp_path):
     assert [(item.uri.name, item.member) for item in open_source(path)] == [("a.jpg", None), ("p.parquet", "0/1/image")]
 
 
+def test_what_python_has_no_values_for_is_a_bad_row_and_lists_of_photos_are_not_read(tmp_path):
+    late = pa.array([0, 2**60], pa.int64()).cast(pa.timestamp("us"))
+    several = [[{"bytes": b"x", "path": "a"}]] * 2
+    odd = pa.Array.from_buffers(pa.string(), 2, [None, *pa.array([b"\xff", b"ok"]).buffers()[1:]])
+    columns = {"image": ["a.jpg", "b.jpg"], "images": several}
+    pq.write_table(pa.table({**columns, "taken": late}), tmp_path / "late.parquet")
+    pq.write_table(pa.table({**columns, "caption": odd}), tmp_path / "odd.parquet")
+    for name, left in (("late", "a.jpg"), ("odd", "b.jpg")):
+        source = open_source(tmp_path / f"{name}.parquet")
+        assert ([item.uri.name for item in source], len(source.problems)) == ([left], 1)
+        assert "images" not in next(iter(source)).metadata
+
+
 def test_one_damaged_part_does_not_stop_the_others(tmp_path):
     photos_inside(tmp_path / "data" / "a.parquet", "red")
     (tmp_path / "data" / "b.parquet").write_bytes(b"PAR1 and no more")
