@@ -20,7 +20,7 @@ from indexer.items import SourceItem
 from indexer.sources.base import Source
 from indexer.sources.exclusions import IGNORE_FILE
 from indexer.sources.folder import FolderSource
-from indexer.sources.listing import PHOTOS, TABLES, FolderListing, captions_beside
+from indexer.sources.listing import PHOTOS, TABLES, FolderListing, listed_item
 from indexer.sources.text_pairing import folded, names_of_photo
 from storage.errors import CollectionBusy, EmptyCollection, UnfinishedRun, UnknownCollection
 from storage.maintenance import delete_images
@@ -209,8 +209,8 @@ def changed_photos(root: Path, exclude: Iterable[str], changed: set[str]) -> Sou
 
     def items() -> Iterator[SourceItem]:
         for file in listing:
-            if concerned(file.path, [text.name for text in file.texts]):
-                yield SourceItem(Path(file.path), captions_beside(file.texts, listing.problems))
+            if concerned(file.path, [*(text.name for text in file.texts), *file.sidecars]):
+                yield listed_item(file, listing)
 
     return Source(root, items(), listing.problems)
 

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from encoder.inputs.image_formats import PHOTO_ENDINGS
 from indexer.errors import BadPattern
-from indexer.items import Failure, SourceCaption, one_line, printable
+from indexer.items import Failure, SourceCaption, SourceItem, one_line, printable
 from indexer.sources import unused
 from indexer.sources.exclusions import IGNORE_FILE, Exclusions, ignore_file_patterns, system_name
 from indexer.sources.photo_pairs import given_to_photos, is_motion, second_files
-from indexer.sources.sidecars import SIDECARS, sidecars_of
+from indexer.sources.sidecars import SIDECARS, read_sidecars, sidecars_of
 from indexer.sources.text_files import MAX_TEXT_BYTES, text_captions
 from indexer.sources.text_pairing import TEXTS, PairedText, folded, pair
 from indexer.sources.unused import Unused
@@ -37,7 +37,7 @@ class ListedFile(NamedTuple):
     Attributes:
         path: the file.
         texts: the texts beside it; their names are paths.
-        sidecars: the paths of other files about it, which nobody reads yet.
+        sidecars: the paths of other files about it.
     """
 
     path: str
@@ -129,8 +129,6 @@ class FolderListing:
         sidecars = given_to_photos(sidecars_of(wanted, names), second)
         known = {name for own in sidecars.values() for name in own}
         texts = given_to_photos(self._texts_of(path, wanted, names, known), second)
-        for name in sorted(known):
-            self.unused.add(unused.SIDECAR, os.path.join(path, name))
         for name in second:
             self.unused.add(unused.PAIR, os.path.join(path, name))
         ordered = sorted([*folders, *(name for name in wanted if name not in second)], key=natural_key)
@@ -228,6 +226,16 @@ def names_below(root: Path) -> Iterator[str]:
         entered.add(real)
         folders[:] = [name for name in folders if not name.startswith(".") and system_name(name) is None]
         yield from (name for name in names if not name.startswith("."))
+
+
+def listed_item(file: ListedFile, listing: FolderListing) -> SourceItem:
+    """A listed photo with what its texts and sidecars say of it."""
+    captions = captions_beside(file.texts, listing.problems)
+    if not file.sidecars:
+        return SourceItem(Path(file.path), captions)
+    metadata, described = read_sidecars(file.path, file.sidecars, listing.unused)
+    known = {caption.text for caption in captions}
+    return SourceItem(Path(file.path), [*captions, *(one for one in described if one.text not in known)], metadata)
 
 
 def captions_beside(texts: Sequence[PairedText], problems: list[Failure]) -> list[SourceCaption]:
