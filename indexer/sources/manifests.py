@@ -57,7 +57,10 @@ def open_manifest(root: Path) -> Source:
     if usual or len(names) == 1:
         return _open_file(root / (usual or names)[0])
     if all(name.endswith(".parquet") for name in names):
-        return _parquet(root, [root / name for name in names])
+        from indexer.sources.parquet import lacks_photos
+
+        parts = [root / name for name in names]
+        return _parquet(root, [part for part in parts if not lacks_photos(part)] or parts)
     raise AmbiguousSource(root, names)
 
 

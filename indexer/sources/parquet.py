@@ -83,6 +83,15 @@ def names_photos(path: Path, folder: Path | None = None) -> bool:
         return False
 
 
+def lacks_photos(path: Path) -> bool:
+    """True if a file is Parquet and has no column of photos or of their paths: it is of something else."""
+    try:
+        schema = pq.read_schema(path)
+    except (OSError, pa.ArrowException, ValueError):
+        return False
+    return _photo_column(schema) is None and _path_column(schema) is None
+
+
 def parquet_rows(path: Path) -> Iterator[dict[str, Any] | ValueError]:
     """The rows of a file without what is binary and what is null; in place of one that can't be used, why.
 

@@ -60,10 +60,17 @@ def form_of(path: Path, image_column: str | None = None, caption_column: str | N
 
     Raises:
         OSError: the file can't be read.
+        BadAnnotations: it is no text.
     """
     with open(path, "rb") as file:
         head = file.read(HEAD_BYTES)
-    encoding, text = _decoded_head(head)
+    try:
+        encoding = encoding_of(head)
+        text = codecs.getincrementaldecoder(encoding)().decode(head)
+    except UnicodeDecodeError as error:
+        raise BadAnnotations(path, "it is no UTF-8 text; save it as UTF-8") from error
+    if "\0" in text:
+        return None
     lines = [line for line in text.splitlines() if line.strip()][:HEAD_ROWS]
     if not lines:
         return None
@@ -92,16 +99,6 @@ def table_rows(path: Path, form: TableForm) -> Iterator[tuple[int, dict[str, Any
                     yield number, _record(line, form)
     except UnicodeDecodeError as error:
         raise BadAnnotations(path, f"it is no {form.encoding.upper()} text") from error
-
-
-def _decoded_head(head: bytes) -> tuple[str, str]:
-    """The encoding of a file, and its beginning as text; "" if it is no text."""
-    encoding = encoding_of(head)
-    try:
-        text = codecs.getincrementaldecoder(encoding)().decode(head)
-    except UnicodeDecodeError:
-        return encoding, ""
-    return encoding, "" if "\0" in text else text
 
 
 def _split(line: str, delimiter: str) -> list[str]:

@@ -191,9 +191,10 @@ def test_a_table_of_other_things_is_no_table_of_captions(tmp_path, photos, conte
 
 
 def test_text_in_another_encoding_is_refused(tmp_path, photos):
-    (tmp_path / "x.csv").write_bytes("image,caption\n1.jpg,红色的墙\n".encode("gb18030"))
-    with pytest.raises((UnknownColumns, BadAnnotations), match="x.csv"):
-        open_source(photos, captions=[tmp_path / "x.csv"])
+    (photos / "captions.csv").write_bytes("image,caption\n1.jpg,红色的墙\n".encode("gb18030"))
+    with pytest.raises(BadAnnotations, match=r"captions.csv: it is no UTF-8 text; save it as UTF-8"):
+        open_source(photos, captions=[photos / "captions.csv"])
+    assert [one["why"] for one in open_source(photos).unused.as_json()] == ["captions_not_read"]
 
 
 # Hugging Face's imagefolder

@@ -83,6 +83,15 @@ def test_tars_and_parquet_in_sub_folders_are_found(tmp_path):
     assert (item.metadata, [one.text for one in item.captions]) == ({"file_name": "1.jpg", "split": "train"}, ["a dog"])
 
 
+def test_parquet_of_something_else_beside_a_manifest_is_counted(tmp_path):
+    save_photo(tmp_path / "sub" / "1.jpg")
+    parquet(tmp_path / "a.parquet", image=["sub/1.jpg"])
+    parquet(tmp_path / "b.parquet", vector=[[0.5]])
+    source = open_source(tmp_path)
+    assert (names(source), source.problems) == (["1.jpg"], [])
+    assert [(one["kind"], one["count"]) for one in source.unused.as_json()] == [("PARQUET", 1)]
+
+
 def test_hidden_and_excluded_photos_make_no_folder_of_photos(tmp_path):
     write_shard(tmp_path / "0.tar", ("1.jpg", jpeg()))
     save_photo(tmp_path / "@eaDir" / "1.jpg")
