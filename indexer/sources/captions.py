@@ -148,6 +148,8 @@ class _JoinedFile:
             elif is_counted:
                 self._unknown.add(name, len(captions))
             return match.is_ambiguous
+        if not captions and not metadata:
+            return True
         self._positions.append(match.position)
         self._names.append(hash(name))
         self._exact.append(match.is_exact)

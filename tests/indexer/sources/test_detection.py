@@ -21,7 +21,7 @@ def names(source):
     return [item.member or item.uri.name for item in source]
 
 
-def parquet(path, **columns):
+def parquet(path, /, **columns):
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(columns), path)
 
@@ -31,6 +31,8 @@ STRAY = {
     "a broken tar": lambda root: (root / "backup.tar").write_bytes(b"no tar"),
     "a log": lambda root: (root / "log.jsonl").write_text('{"time": 3}\n{"path": "/gone/x.jpg"}'),
     "no JSON Lines": lambda root: (root / "x.jsonl").write_text("nonsense"),
+    "a log of these photos": lambda root: (root / "x.jsonl").write_text('{"path": "sub/1.jpg", "sha256": "ab"}'),
+    "hashes of these photos": lambda root: parquet(root / "x.parquet", path=["sub/1.jpg"], sha256=["ab"]),
     "a list of other photos": lambda root: (root / "x.jsonl").write_text('{"image": "elsewhere.jpg"}'),
     "a manifest without photos": lambda root: (root / "manifest.jsonl").write_text('{"time": 3}'),
     "features": lambda root: parquet(root / "features.parquet", id=[1], vector=[[0.5]]),
@@ -63,6 +65,16 @@ def test_a_list_that_names_photos_there_makes_a_dataset(tmp_path):
     (tmp_path / "photos.jsonl").unlink()
     parquet(tmp_path / "photos.parquet", file_name=["sub/2.jpg"])
     assert names(open_source(tmp_path)) == ["2.jpg"]
+
+
+def test_of_several_lists_the_one_that_names_photos_there_counts(tmp_path):
+    save_photo(tmp_path / "1.jpg")
+    (tmp_path / "a.jsonl").write_text('{"time": 3}')
+    (tmp_path / "photos.jsonl").write_text('{"image": "1.jpg"}')
+    parquet(tmp_path / "scores.parquet", score=[1.5])
+    source = open_source(tmp_path)
+    assert (source.format, source.root.name) == ("manifest", "photos.jsonl")
+    assert {one["kind"]: one["count"] for one in source.unused.as_json()} == {"JSONL": 1, "PARQUET": 1}
 
 
 def test_a_manifest_of_the_usual_name_counts_even_if_its_photos_are_gone(tmp_path):
