@@ -133,6 +133,18 @@ class EncoderConfig(ImageConfig, Protocol):
         ...
 
 
+class Vocabulary(Protocol):
+    """What a model can read."""
+
+    def has_word(self, word: str) -> bool:
+        """Whether a word is a single piece of the vocabulary."""
+        ...
+
+    def unknown_in(self, text: str) -> tuple[list[str], bool]:
+        """The parts of a text that the vocabulary has no piece for, and whether these are all that there is but signs."""
+        ...
+
+
 class BulkEncoder(Protocol):
     """The calls that indexing needs. Any thread may make them."""
 
@@ -174,6 +186,11 @@ class Encoder(BulkEncoder, Protocol):
     @property
     def query_bank(self) -> QueryBank | None:
         """Vectors of many queries, by which hubs are found; None where the model has none."""
+        ...
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What sentences are read by in the first stage."""
         ...
 
     @property

@@ -1,8 +1,9 @@
-"""The commands that fill and mend a collection: build-index, add, retry-failures, verify, repair, download."""
+"""The commands that fill and mend a collection: build-index, add, read-text, retry-failures, verify, repair, download."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,8 @@ FORMATS = click.Choice(errors.FORMATS)
     show_default=True,
     help="Processes that encode, each on a card of its own; on CPU they share the cores, and each takes its memory.",
 )
+@click.option("--dry-run", is_flag=True, help="Only say what would be added, replaced and removed; needs no model.")
+@click.option("--read-text", "reads_text", is_flag=True, help="Then read the text in the photos, as `read-text` does.")
 @click.option("--announced", type=int, hidden=True, help="The run's id, where a server has noted it already.")
 @MODEL
 @RERANKER
@@ -93,6 +96,8 @@ def build_index(
     workers: int | None,
     device: str | None,
     devices: int,
+    dry_run: bool,
+    reads_text: bool,
     announced: int | None,
     model: str | None,
     reranker: str | None,
@@ -108,7 +113,7 @@ def build_index(
     detector's features (name.npz, beside name.jpg or alone); docs/sources.md shows each. What fits --exclude or a
     .panoptesignore is left out. Writes HOME/collections/COLLECTION. Run again, it adds what is new, replaces what changed,
     removes what SOURCE has no more (nothing with --limit), and encodes nothing twice; it refuses to remove more than half.
-    Exits with 3 when some photos or captions could not be read; `failures` lists them.
+    Exits with 3 when some photos or captions could not be read; `failures` lists them. With --dry-run it writes nothing.
     """
     from indexer import open_source
     from indexer.report import summary_json, summary_lines
@@ -121,6 +126,9 @@ def build_index(
         end_with_parent()
     wanted = [pattern for pattern in exclude if pattern] if exclude else kept_exclusions(Home(home), collection, source)
     opened = open_source(source, source_format, captions, lang, Columns(image_column, caption_column), wanted)
+    if dry_run:
+        say_preview(Home(home), collection, opened, limit, missing or "guard", as_json)
+        return
     with chosen_models(home, model, reranker).opened(device, devices) as encoder:
         summary = index_source(
             opened,
@@ -135,10 +143,13 @@ def build_index(
             budget=IndexBudget.of(max_ms, max_memory),
             announced=announced,
         )
-    say(summary_json(summary), lambda _: summary_lines(summary, collection), as_json)
+    read = text_read(Home(home), collection, as_json) if reads_text and summary.version else None
+    answer = summary_json(summary) if read is None else summary_json(summary) | {"text": read}
+    say(answer, lambda _: [*summary_lines(summary, collection), *(text_report(read) if read else ())], as_json)
     if not as_json:
         print_failures(summary)
     exit_with_failures(summary)
+    sys.exit(3 if read and read["failures"] else 0)
 
 
 @click.command()
@@ -182,6 +193,27 @@ def add(
     if not as_json:
         print_lines((f"  {one['reason']}: {one['sentence']}" for one in answer["failures"]), err=True)
     sys.exit(3 if answer["failures"] else 0)
+
+
+@click.command("read-text")
+@click.option("--limit", type=click.IntRange(1), help="Read only the first N of the photos that were not read yet.")
+@HOME
+@COLLECTION
+@JSON
+def read_text(limit: int | None, home: Path, collection: str, as_json: bool) -> None:
+    """Read the text in the photos of a collection, such as signs and book covers, in Chinese and English.
+
+    Reads the photos that were not read yet. Writes HOME/collections/COLLECTION: each line with its place in the photo, found
+    by search in the modes lexical and hybrid. Stopped, it goes on where it was. `rollback` undoes it. Exits with 3 when some
+    photos could not be read.
+    """
+    from storage import Home
+
+    report = text_read(Home(home), collection, as_json, limit)
+    say(report, text_report, as_json)
+    if not as_json:
+        print_lines((f"  {one['reason']}: {one['sentence']}" for one in report["failures"]), err=True)
+    sys.exit(3 if report["failures"] else 0)
 
 
 @click.command("retry-failures")
@@ -336,6 +368,31 @@ def index_source(
         )
 
 
+def say_preview(home: Home, collection: str, source: Source, limit: int | None, missing: str, as_json: bool) -> None:
+    """Print what `build-index` would do; exit with 2 if it would refuse, with 3 if something in the source can't be used."""
+    from indexer.preview import preview, preview_json, preview_lines
+
+    found = preview(home, collection, source, limit, missing)
+    say(preview_json(found, collection), lambda _: preview_lines(found, collection), as_json)
+    sys.exit(2 if found.refused else 3 if found.problems or found.missing.count else 0)
+
+
+def text_read(home: Home, collection: str, quiet: bool, limit: int | None = None) -> dict[str, Any]:
+    """Read the text in photos with a progress bar, which `quiet` leaves out; the report."""
+    from indexer.text_reader import TextReader
+    from indexer.text_reading import read_texts
+
+    with bar("photos", quiet) as progress:
+        return read_texts(home, collection, TextReader, progress, limit)
+
+
+def text_report(report: dict[str, Any]) -> Iterable[str]:
+    """The lines of a report of `text_read`."""
+    from indexer.text_reading import text_lines
+
+    return text_lines(report)
+
+
 def print_summary(summary: BuildSummary, collection: str) -> None:
     """Print what an index run did."""
     from indexer.report import summary_lines
@@ -367,4 +424,4 @@ def exit_with_failures(summary: BuildSummary) -> None:
         sys.exit(3)
 
 
-COMMANDS = [build_index, add, retry_failures, verify, repair, download]
+COMMANDS = [build_index, add, read_text, retry_failures, verify, repair, download]

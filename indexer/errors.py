@@ -32,6 +32,14 @@ class MissingGallery(IndexerError):
         super().__init__("The sample gallery comes inside scikit-image: run `pip install -r requirements.txt`")
 
 
+class MissingTextRecognition(IndexerError):
+    """The package that reads text in photos isn't installed, or can't be loaded. `problem` is what the import says."""
+
+    def __init__(self, problem: str):
+        self.problem = problem
+        super().__init__(f"The text in photos can't be read ({problem}): run `pip install -r requirements.txt`")
+
+
 class EmptySource(IndexerError):
     """The source holds no photo. `wanted` says what it should hold, `found` what it holds instead."""
 

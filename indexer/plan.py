@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 from indexer.items import SourceCaption
 from indexer.known_images import KnownImage, KnownImages, KnownUris
@@ -12,8 +13,34 @@ from indexer.sources.base import Source
 from indexer.work import PreviousVersion, WorkItem, WorkList
 from storage.catalog.catalog import FileRecord
 from storage.collection import Collection
+from storage.manifest import Manifest
 from storage.photo_uri import PhotoUri
-from storage.writer import Writer
+from storage.segments.builder import SegmentBuilder
+from storage.segments.segment_set import SegmentSet
+
+
+class PlanWriter(Protocol):
+    """What a plan needs of a writer; `storage.writer.Writer` has it."""
+
+    manifest: Manifest
+    unfinished: SegmentBuilder | None
+
+    @property
+    def adopted(self) -> SegmentSet:
+        """The segments that an interrupted run finished."""
+        ...
+
+    def tombstone(self, image_id: int) -> None:
+        """Delete an image with the next publication."""
+        ...
+
+    def new_image_id(self) -> int:
+        """Take an id that no image ever had."""
+        ...
+
+    def new_caption_id(self) -> int:
+        """Take an id that no caption ever had."""
+        ...
 
 
 class Plan:
@@ -31,7 +58,7 @@ class Plan:
         removed: published images that are removed because their source has them no more.
     """
 
-    def __init__(self, collection: Collection, writer: Writer, rebuild: bool):
+    def __init__(self, collection: Collection, writer: PlanWriter, rebuild: bool):
         """Read what the collection holds."""
         self._writer, self._rebuild = writer, rebuild
         self._previous: PreviousVersion | None = None

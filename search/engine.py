@@ -12,11 +12,12 @@ from search.hit_builder import build_hits
 from search.query.cursor import digest_of, read_cursor, write_cursor
 from search.query.encoding import encode_query
 from search.query.query import Query
+from search.query.terms import positive_words
 from search.query.translation import Translate
 from search.result import SearchResult
 from search.result_cache import MOST, ResultCache
 from search.retrieval.calibration import relevance
-from search.retrieval.lexical import warm_words
+from search.retrieval.lexical import tokens, warm_words
 from search.retrieval.pipeline import Pipeline, RankedResults, request_of
 from search.retrieval.rerank_budget import LatencyModel
 from search.retrieval.timing import Stopwatch
@@ -119,7 +120,8 @@ class Engine:
         with watch.stage("fetch"):
             probabilities = pipeline.match_probabilities(whole)
             page = ranking.page(query.offset, query.top)
-            hits = build_hits(page, query.offset, query.to, snapshot, probabilities, duplicates, pipeline.caption_scores)
+            words = {*tokens(positive_words(query.terms))}
+            hits = build_hits(page, query.offset, query.to, snapshot, probabilities, duplicates, pipeline.caption_scores, words)
         result = SearchResult(
             query=query,
             version=snapshot.version,

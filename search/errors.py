@@ -127,6 +127,14 @@ class Unreachable(SearchError):
         super().__init__(f"Can't ask {server} ({problem})")
 
 
+class ProxyReadsToken(SearchError):
+    """A token would be sent to a server by plain HTTP through a proxy, which could read it. `proxy` has no password."""
+
+    def __init__(self, server: str, proxy: str) -> None:
+        self.server, self.proxy = server, proxy
+        super().__init__(f"The token is not sent to {server}, for the proxy {proxy} on the way could read it")
+
+
 class Redirected(SearchError):
     """A server redirects to another one, which must not get the token or the photo."""
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from encoder.api import Encoder
 from encoder.errors import NoAttention
-from encoder.inputs.languages import HAN
+from encoder.inputs.chinese import HAN
 from search.errors import NoHeatMap, NothingToExplain
 from search.heat_map import heat_map, sentence_attention, token_attention
 from search.query.encoding import encode_query

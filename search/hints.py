@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from search.errors import BadRun, Redirected, StaleIndex, TooFewForProtocol, TooFewPhotos, Unreachable
+from search.errors import BadRun, ProxyReadsToken, Redirected, StaleIndex, TooFewForProtocol, TooFewPhotos, Unreachable
 
 
 def _stale_index(error: StaleIndex) -> str:
@@ -21,6 +21,7 @@ def _stale_index(error: StaleIndex) -> str:
 
 HINTS: dict[type[Exception], Callable[[Any], str]] = {
     BadRun: lambda error: "take files that `evaluate --run FILE --qrels FILE` wrote",
+    ProxyReadsToken: lambda error: "ask by https://, or name the server's host in no_proxy to ask it directly",
     Redirected: lambda error: "give that address with --server if it is yours",
     StaleIndex: _stale_index,
     TooFewForProtocol: lambda error: "measure with --protocol all",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 import numpy as np
 
 from search.result import CaptionHit, CaptionText, Hit, ImageHit, Photo, number_or_none
+from search.retrieval.lexical import tokens
 from search.retrieval.ranking import Ranking
 from storage import CaptionRecord
+from storage.photo_texts import PhotoTexts, TextLine
 from storage.snapshot import Snapshot
 
 ScoreCaptions = Callable[[np.ndarray], np.ndarray]
@@ -24,6 +27,7 @@ def build_hits(
     probabilities: Mapping[int, float],
     duplicates: Mapping[int, Sequence[int]],
     caption_scores: ScoreCaptions,
+    words: AbstractSet[str] = frozenset(),
 ) -> list[Hit]:
     """Build the hits of one page.
 
@@ -35,14 +39,17 @@ def build_hits(
         probabilities: the match probability of each id that has one.
         duplicates: the ids that are collapsed into each id; empty if none are.
         caption_scores: chooses the best caption of an image.
+        words: index tokens of the query, which choose the lines of text in an image.
     """
     ranks = [_rank_fields(page, i, offset, probabilities, duplicates) for i in range(len(page))]
     if to == "captions":
         return [*_caption_hits(page, ranks, snapshot)]
-    return [*_image_hits(page, ranks, snapshot, caption_scores)]
+    return [*_image_hits(page, ranks, snapshot, caption_scores, words)]
 
 
-def _image_hits(page: Ranking, ranks: list[dict], snapshot: Snapshot, caption_scores: ScoreCaptions) -> list[ImageHit]:
+def _image_hits(
+    page: Ranking, ranks: list[dict], snapshot: Snapshot, caption_scores: ScoreCaptions, words: AbstractSet[str]
+) -> list[ImageHit]:
     captions = snapshot.captions_of(page.ids)
     best = _best_captions(captions, caption_scores)
     return [
@@ -54,9 +61,16 @@ def _image_hits(page: Ranking, ranks: list[dict], snapshot: Snapshot, caption_sc
             metadata=image.metadata,
             captions=[CaptionText(c.caption_id, c.text, c.language) for c in captions.get(image.image_id, [])],
             best_caption=best.get(image.image_id),
+            texts=matching_lines(snapshot.texts, image.sha256, words),
         )
         for fields, image in zip(ranks, snapshot.images(page.ids), strict=True)
     ]
+
+
+def matching_lines(texts: PhotoTexts, sha256: str, words: AbstractSet[str]) -> list[TextLine]:
+    """The lines of a photo, by its content, that have one of these index tokens."""
+    found = texts.of(sha256) if words else None
+    return [] if found is None else [line for line in found.lines if not words.isdisjoint(tokens(line.text))]
 
 
 def _best_captions(captions: Mapping[int, Sequence[CaptionRecord]], caption_scores: ScoreCaptions) -> dict[int, int]:

@@ -9,6 +9,7 @@ from typing import Any
 from search.query.query import Query
 from search.query.translation import Notice
 from search.retrieval.calibration import Relevance
+from storage.photo_texts import TextLine
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class ImageHit(Hit):
         metadata: what its source says of it.
         captions: all of them.
         best_caption: the id of the caption that fits the query best by itself; None if there is none.
+        texts: the lines of text in the photo that share a word with the query.
     """
 
     uri: str
@@ -84,6 +86,7 @@ class ImageHit(Hit):
     metadata: dict
     captions: list[CaptionText]
     best_caption: int | None
+    texts: list[TextLine] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

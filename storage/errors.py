@@ -142,6 +142,14 @@ class BrokenIndex(StorageError):
         super().__init__(f"The index {path} is damaged ({problem})")
 
 
+class BrokenTexts(StorageError):
+    """A file of texts read in photos that is missing or can't be read."""
+
+    def __init__(self, path: Path, problem: str):
+        self.path, self.problem = path, problem
+        super().__init__(f"The texts of photos {path} are damaged ({problem})")
+
+
 class UnknownId(StorageError):
     """An id that this version of the collection doesn't hold."""
 

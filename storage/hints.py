@@ -9,6 +9,7 @@ from storage.errors import (
     BrokenIndex,
     BrokenManifest,
     BrokenSegment,
+    BrokenTexts,
     CatalogError,
     EmptyCollection,
     OtherWeights,
@@ -35,6 +36,7 @@ HINTS: dict[type[Exception], Callable[[Any], str]] = {
     BrokenIndex: lambda error: _repair("file"),
     BrokenManifest: lambda error: _repair("file"),
     BrokenSegment: lambda error: _repair("folder"),
+    BrokenTexts: lambda error: "run `python manage.py repair`, then `python manage.py read-text`",
     CatalogError: lambda error: (
         f"check PANOPTES_CATALOG, or move that database away and run `{BUILD}` (what is indexed stays and is not encoded anew)"
     ),
@@ -44,5 +46,5 @@ HINTS: dict[type[Exception], Callable[[Any], str]] = {
     UnknownCollection: lambda error: f"make it with `{BUILD} --collection {error.name}`",
     UnknownId: lambda error: "ids come from `python manage.py search QUERY --json`",
     UnknownVersion: lambda error: "`python manage.py versions` lists them",
-    UnusableHome: lambda error: "make room there, or name another folder with `--home FOLDER`",
+    UnusableHome: lambda error: "make room there or let it be written to, or name another folder with `--home FOLDER`",
 }

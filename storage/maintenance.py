@@ -14,6 +14,7 @@ from storage.files import TEMPORARY
 from storage.history import KEPT_VERSIONS, History
 from storage.home import Home
 from storage.manifest import Manifest
+from storage.photo_texts import PhotoTexts, write_texts
 from storage.segments.builder import MERGE, REBUILD, SegmentInfo
 from storage.segments.journal import ENDING, ImageBatch, Journal
 from storage.segments.merging import needs_compaction
@@ -49,21 +50,40 @@ class Maintenance(Writer):
             return self.manifest
         return self._commit(self._merged(segments, rewritten), True, "compacted")
 
-    def mend(self, damaged: set[str], change: str) -> Manifest:
+    def mend(self, damaged: set[str], change: str, keep_texts: bool = True) -> Manifest:
         """Publish the collection without its damaged segments, and with new index files.
 
-        Versions that hold a damaged segment are forgotten.
+        Versions that hold a damaged segment, or texts that are left out, are forgotten.
 
         Args:
             damaged: The names of segments, which are not read.
             change: What the new version changes, in words.
+            keep_texts: False leaves out the texts that were read in photos.
         """
+        lost_texts = "" if keep_texts else self.manifest.texts
+        if lost_texts:
+            self.manifest = replace(self.manifest, texts="")
         names = [name for name in self.manifest.segments if name not in damaged]
         if not names:
             names = [self._builder(self.manifest.dim, self.manifest.token_shape, MERGE).finish()]
         manifest = self._commit(self._opened(names), True, change)
-        self.forget([old.version for old in self._history.manifests() if damaged & set(old.segments)])
+        kept = self._history.manifests()
+        lost = [old.version for old in kept if damaged & set(old.segments) or (lost_texts and old.texts == lost_texts)]
+        self.forget(lost)
         return manifest
+
+    def put_texts(self, newer: PhotoTexts, older: PhotoTexts, change: str) -> Manifest:
+        """Publish the texts of photos as a new version with the same photos.
+
+        Args:
+            newer: What was read since the last publication.
+            older: The texts of the version that is published.
+            change: What the new version changes, in words.
+        """
+        version = self.manifest.version + 1
+        living = rows_of(self._folder, self.manifest).image_table()["sha256"].to_pylist()
+        texts = write_texts(self._folder, str(version), newer, older, living)
+        return self._save(replace(self.manifest, version=version, texts=texts, published_at=now(), change=change))
 
     def roll_back(self, version: int) -> Manifest:
         """Publish the state of an old version as a new version.

@@ -10,7 +10,7 @@ from storage.errors import BrokenManifest
 from storage.files import replace_json
 
 FORMAT = 1
-LATER = ("images", "captions", "change")
+LATER = ("images", "captions", "change", "texts")
 """Fields that the manifests of older programs lack."""
 
 
@@ -32,6 +32,7 @@ class Manifest:
         images: The number of living images; 0 in old manifests.
         captions: The number of their captions; 0 in old manifests.
         change: What this version changed, in words; empty in old manifests.
+        texts: The name of a folder under `ocr/` with the texts that were read in photos; empty if none were.
     """
 
     version: int = 0
@@ -47,6 +48,7 @@ class Manifest:
     images: int = 0
     captions: int = 0
     change: str = ""
+    texts: str = ""
 
     def save(self, path: Path) -> None:
         """Publish this version: readers see it when this has returned."""

@@ -30,7 +30,7 @@ from storage.segments.schemas import (
     table_to_images,
 )
 from storage.snapshot import Snapshot
-from storage.verification import history_problems, id_problems, index_problems, living_ids, read_segments
+from storage.verification import history_problems, id_problems, index_problems, living_ids, read_segments, text_problems
 
 Lost = list[tuple[ImageRecord, list[CaptionRecord]]]
 """Images of damaged segments whose rows can still be read, with their captions."""
@@ -78,7 +78,8 @@ class _Diagnosis:
         whole: Its segments that are whole.
         damaged: What is wrong with its other segments, by name.
         lost: The images of damaged segments.
-        wrong: What else is wrong.
+        wrong: What else is wrong with ids and index files.
+        texts: What is wrong with the texts that were read in photos.
     """
 
     manifest: Manifest
@@ -86,6 +87,7 @@ class _Diagnosis:
     damaged: dict[str, str]
     lost: Lost
     wrong: list[str]
+    texts: list[str]
 
 
 def _diagnosis(folder: Path) -> _Diagnosis:
@@ -94,7 +96,7 @@ def _diagnosis(folder: Path) -> _Diagnosis:
     whole, damaged = read_segments(folder, manifest)
     lost = [row for segment in damaged for row in _rows_of(folder / "segments" / segment, set(manifest.tombstones))]
     wrong = [] if damaged else [*id_problems(whole, manifest), *index_problems(folder, manifest, whole)]
-    return _Diagnosis(manifest, whole, damaged, lost, wrong)
+    return _Diagnosis(manifest, whole, damaged, lost, wrong, [*text_problems(folder, manifest)])
 
 
 def _mend(home: Home, name: str, found: _Diagnosis, did: list[str], writer: Maintenance) -> Manifest:
@@ -110,11 +112,13 @@ def _mend(home: Home, name: str, found: _Diagnosis, did: list[str], writer: Main
     did += [f"forgot a version: {what}" for what in broken.values()]
     did += [f"left out a segment: {what}" for what in found.damaged.values()]
     did += [f"made the index files anew: {what}" for what in found.wrong]
+    did += [f"left out the texts of photos, `read-text` reads them again: {what}" for what in found.texts]
     orphaned = _note_lost(home, name, found)
     did += [f"corrected the catalog: {orphaned} files"] if orphaned and not found.damaged else []
-    if not (found.damaged or found.wrong):
+    if not (found.damaged or found.wrong or found.texts):
         return writer.manifest
-    return writer.mend(set(found.damaged), f"repaired, {len(found.damaged)} segments left out" if found.damaged else "repaired")
+    change = f"repaired, {len(found.damaged)} segments left out" if found.damaged else "repaired"
+    return writer.mend(set(found.damaged), change, keep_texts=not found.texts)
 
 
 def repair_lines(report: dict) -> Iterator[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from storage.errors import BrokenManifest, BrokenSegment
 from storage.files import TEMPORARY
 from storage.manifest import Manifest
+from storage.photo_texts import FOLDER as TEXTS
 from storage.segments.builder import SegmentInfo
 from storage.segments.reader import Segment
 from storage.segments.segment_set import SegmentSet
@@ -32,16 +33,17 @@ def salvaged(folder: Path) -> SegmentSet:
 
 
 def guessed_manifest(folder: Path) -> Manifest:
-    """A manifest to replace a damaged one: without content, and with numbers higher than any in the collection's files."""
+    """A manifest to replace a damaged one: without images, and with numbers higher than any in the collection's files."""
     infos = []
     for name in _names(folder):
         with suppress(BrokenSegment):
             infos.append(SegmentInfo.load(folder / "segments" / name))
-    versions = [int(path.name) for path in (folder / "index").glob("*") if path.name.isdigit()]
+    versions, texts = ([int(p.name) for p in (folder / kind).glob("*") if p.name.isdigit()] for kind in ("index", TEXTS))
     return Manifest(
-        version=max([1, *versions, *(info.base_version + 1 for info in infos)]),
+        version=max([1, *versions, *texts, *(info.base_version + 1 for info in infos)]),
         next_image_id=max([1, *(info.last_image_id + 1 for info in infos)]),
         next_caption_id=max([1, *(info.last_caption_id + 1 for info in infos)]),
+        texts=str(max(texts)) if texts else "",
     )
 
 

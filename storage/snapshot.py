@@ -8,6 +8,7 @@ import numpy as np
 
 from storage.errors import BrokenIndex, BrokenSegment
 from storage.manifest import Manifest
+from storage.photo_texts import PhotoTexts
 from storage.segments.reader import Segment
 from storage.segments.segment_set import SegmentSet
 from storage.vector_index.base import LiveIndex, VectorIndex
@@ -31,11 +32,13 @@ class Snapshot(SegmentSet):
         image_index: The vector index of the images.
         caption_index: The vector index of the captions.
         index_choices: What each index is and why: an `IndexChoice` as JSON values, by "images" and "captions".
+        texts: The texts that were read in photos.
     """
 
     image_index: VectorIndex
     caption_index: VectorIndex
     index_choices: dict[str, dict]
+    texts: PhotoTexts
 
     def __init__(self, folder: Path, manifest: Manifest):
         """Open a version.
@@ -48,6 +51,7 @@ class Snapshot(SegmentSet):
             BrokenSegment: A segment is damaged, or a newer version has removed it.
             UnreadableSegment: The system refuses to read a segment at the moment.
             BrokenIndex: An index file is damaged, or a newer version has removed it.
+            BrokenTexts: The file of texts is damaged, or a newer version has removed it.
         """
         self._manifest = manifest
         super().__init__([Segment(folder / "segments" / name) for name in manifest.segments], manifest.tombstones)
@@ -58,6 +62,7 @@ class Snapshot(SegmentSet):
         self.index_choices = read_choices(index)
         self.image_index = self._open_index(index, "images", self._dead_images, self.image_count)
         self.caption_index = self._open_index(index, "captions", self._dead_captions, self.caption_count)
+        self.texts = PhotoTexts.open(folder, manifest.texts)
 
     @property
     def version(self) -> int:

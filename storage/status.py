@@ -31,7 +31,7 @@ def status(home: Home, name: str) -> dict:
     """
     collection = home.collection(name)
     manifest = collection.manifest
-    counts = {"images": 0, "captions": 0, "languages": [], "index": {}}
+    counts = {"images": 0, "captions": 0, "languages": [], "index": {}, "texts_read": 0}
     if manifest.version:
         snapshot = collection.open_snapshot()
         counts = {
@@ -39,6 +39,7 @@ def status(home: Home, name: str) -> dict:
             "captions": snapshot.caption_count,
             "languages": list(snapshot.languages),
             "index": snapshot.index_choices,
+            "texts_read": int((snapshot.texts.rows_of(snapshot.image_table()["sha256"].to_pylist()) >= 0).sum()),
         }
     failures = [{"uri": f.uri, "reason": f.reason, "sentence": f.sentence} for f in home.catalog.failures(name)]
     unused = [
@@ -72,6 +73,8 @@ def status_lines(report: dict) -> Iterator[str]:
         )
     for name, choice in report["index"].items():
         yield f"  search in {name}: {_described(choice)}"
+    if report["texts_read"]:
+        yield f"  text was looked for in {report['texts_read']} images"
     for failure in report["failures"]:
         yield f"  {failure['reason']}: {failure['sentence']}"
     for source in dict.fromkeys(files["source"] for files in report["unused"]):

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from storage.errors import BrokenIndex, BrokenManifest, BrokenSegment, EmptyCollection
+from storage.errors import BrokenIndex, BrokenManifest, BrokenSegment, BrokenTexts, EmptyCollection
 from storage.files import give_back, sha256_of
 from storage.history import History
 from storage.home import Home
 from storage.index_files import CAPTIONS, IMAGES, living_rows
 from storage.manifest import Manifest
+from storage.photo_texts import FILE, PhotoTexts
+from storage.photo_texts import FOLDER as TEXTS
 from storage.segments.reader import Segment
 from storage.vector_index.approximate import ApproximateIndex
 from storage.vector_index.flat import FaissFlatIndex
@@ -28,8 +30,8 @@ def verify(home: Home, name: str) -> dict:
     If another version was published meanwhile, that one is read and reported instead.
 
     Returns:
-        Counts and `problems`, as JSON values. A problem has "where" ("manifest", "segment", "index", "versions" or "catalog")
-        and "what", a sentence.
+        Counts and `problems`, as JSON values. A problem has "where" ("manifest", "segment", "index", "texts",
+        "versions" or "catalog") and "what", a sentence.
 
     Raises:
         UnknownCollection: There is no such collection.
@@ -61,6 +63,7 @@ def _examined(home: Home, name: str, manifest: Manifest) -> tuple[list[Segment],
         # Ids from the next one on are of a run that ended before it could publish them: the next run goes on with it.
         orphaned = home.catalog.orphaned_files(name, living_ids(whole, manifest), below=manifest.next_image_id)
         problems += [_problem("catalog", f"{uri} is noted as indexed, and isn't in the collection") for uri in orphaned]
+    problems += [_problem("texts", what) for what in text_problems(folder, manifest)]
     return whole, problems + [_problem("versions", what) for what in history_problems(folder, manifest).values()]
 
 
@@ -118,12 +121,21 @@ def index_problems(folder: Path, manifest: Manifest, segments: list[Segment]) ->
             yield f"{path}: is gone"
 
 
+def text_problems(folder: Path, manifest: Manifest) -> Iterator[str]:
+    """Say what is wrong with the texts that were read in photos."""
+    try:
+        PhotoTexts.open(folder, manifest.texts)
+    except BrokenTexts as error:
+        yield str(error)
+
+
 def history_problems(folder: Path, manifest: Manifest) -> dict[int, str]:
     """Older versions that can't be rolled back to, and why, by version."""
     found = {}
     for old in History(folder).manifests():
         missing = [name for name in old.segments if not (folder / "segments" / name / "segment.json").is_file()]
         missing += [old.index] if not (folder / "index" / old.index / IMAGES).is_file() else []
+        missing += [old.texts] if old.texts and not (folder / TEXTS / old.texts / FILE).is_file() else []
         if old.version < manifest.version and missing:
             found[old.version] = f"version {old.version} can't be gone back to: {missing[0]} is gone"
     return found

@@ -8,7 +8,6 @@ import uuid
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -20,6 +19,8 @@ from storage.history import KEPT_VERSIONS, History
 from storage.index_files import living_rows, write_index
 from storage.locking import take_lock
 from storage.manifest import Manifest
+from storage.photo_texts import FOLDER as TEXTS
+from storage.photo_texts import PENDING
 from storage.salvage import guessed_manifest
 from storage.segments.builder import ADD, MERGE, REBUILD, SegmentBuilder, SegmentData, SegmentInfo
 from storage.segments.journal import ENDING, ImageBatch, Journal
@@ -169,10 +170,10 @@ class Writer:
         self._history.prune(self.manifest.version, old)
         self._sweep()
 
-    @cached_property
+    @property
     def adopted(self) -> SegmentSet:
         """The segments that a killed run finished; they are published with the rest."""
-        return SegmentSet(self._finished_before)
+        return self._adopted
 
     @property
     def _segments(self) -> Path:
@@ -210,6 +211,7 @@ class Writer:
 
     def _adopt(self) -> None:
         self._finished_before = self._opened(self._pending())
+        self._adopted = SegmentSet(self._finished_before)
         infos = [segment.info for segment in self._finished_before]
         self._next_image, self._next_caption = self.manifest.next_image_id, self.manifest.next_caption_id
         self._next_image, self._next_caption = self._beyond(infos)
@@ -273,6 +275,7 @@ class Writer:
                 images=sum(images for images, _ in living),
                 captions=sum(captions for _, captions in living),
                 change=change,
+                texts=self.manifest.texts,
             )
         )
 
@@ -349,9 +352,11 @@ class Writer:
             if path.name not in keep:
                 remove(path)
         indexes = {manifest.index for manifest in kept}
-        for path in (self._folder / "index").glob("*"):
-            if path.name not in indexes:
-                remove(path)
+        texts = {PENDING, *(manifest.texts for manifest in kept)}
+        for folder, names in (("index", indexes), (TEXTS, texts)):
+            for path in (self._folder / folder).glob("*"):
+                if path.name not in names:
+                    remove(path)
 
 
 def now() -> str:

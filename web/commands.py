@@ -125,12 +125,15 @@ def _serve(
     from web.editing import HomeEditor
     from web.errors import PortTaken
     from web.serving.auth import Tokens
+    from web.serving.server import host_and_port
 
     end_by_itself()
     translate, tokens, stored = translator(), Tokens.of(os.environ), Home(home)
     builds = CommandBuilds(stored, build_options or [])
     editor = None if build_options is None else HomeEditor(stored, builds)
-    greeting = f"Serving http://{host}:{port} (Ctrl+C stops it); the first answer waits until the model is loaded."
+    greeting = (
+        f"Serving http://{host_and_port(host, port)} (Ctrl+C stops it); the first answer waits until the model is loaded."
+    )
     code = 0
     try:
         app = create_app(

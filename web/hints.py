@@ -8,6 +8,7 @@ from storage.errors import (
     BrokenIndex,
     BrokenManifest,
     BrokenSegment,
+    BrokenTexts,
     CatalogError,
     EmptyCollection,
     OtherWeights,
@@ -24,6 +25,7 @@ HINTS: dict[type[Exception], str] = {
     BrokenIndex: REPAIR,
     BrokenManifest: REPAIR,
     BrokenSegment: REPAIR,
+    BrokenTexts: REPAIR,
     CatalogError: "whoever runs this server has to look at its catalog",
     EmptyCollection: "whoever runs this server can index photos with `python manage.py build-index SOURCE`",
     NoInt8Graphs: "whoever runs this server can make them with `python manage.py model quantize MODEL`",
@@ -32,7 +34,7 @@ HINTS: dict[type[Exception], str] = {
     UnfinishedRun: "build its source again to finish it",
     UnknownCollection: "see the collections that there are, or make it with `python manage.py build-index SOURCE`",
     UnknownId: "it may have been deleted; search again",
-    UnusableHome: "whoever runs this server has to make room there",
+    UnusableHome: "whoever runs this server has to make room there, or let it be written to",
 }
 
 

@@ -11,13 +11,7 @@ def browser_type(head: bytes) -> str | None:
     return kind.media_type if kind is not None and kind.in_browsers else None
 
 
-def upload_format(head: bytes) -> str | None:
-    """The name of the format of a file that may be searched with, such as "JPEG"; None for all others."""
-    kind = format_of(head)
-    return kind.name if kind is not None else None
-
-
 def upload_ending(head: bytes) -> str:
-    """The ending of such a file's name, such as ".jpg"; "" for all others."""
+    """The ending for the name of a file that was sent, such as ".jpg"; "" if it is no photo."""
     kind = format_of(head)
     return kind.endings[0] if kind is not None else ""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from werkzeug.datastructures import MultiDict
 
+from encoder.inputs.image_formats import READABLE
 from search.query import cursor
 from search.query.query import LARGEST_ID, LONGEST_TEXT, MODES, TARGETS
 from search.retrieval.near_duplicates import SAME
@@ -227,7 +228,7 @@ FOLD = Cosine("fold_duplicates", "Show near-duplicates once: true, or the cosine
 OPTIONS = (TO, TOP, RERANK, BUDGET, MODE, WHERE, OFFSET, CURSOR, FOLD)
 """The options of every search."""
 
-IMAGE = File("image", "JPEG, PNG, WebP, GIF, BMP or TIFF, at most 20 MB", required=True)
+IMAGE = File("image", f"A photo of at most 20 MB: {READABLE}", required=True)
 ADDED_WORDS = Text("q", "Words that are added to the photo, which they may call `photo`, as in `2*snow + photo`", LONGEST_TEXT)
 ADDED_PHOTO = Integer("image_id", "A photo of the collection that is added to the photo")
 SENTENCE = Text(

@@ -6,7 +6,6 @@ import multiprocessing
 import signal
 from contextlib import suppress
 from dataclasses import dataclass
-from io import BytesIO
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Lock
@@ -16,7 +15,6 @@ import numpy as np
 
 from search import UnreadablePhoto
 from web.errors import Busy
-from web.image_types import upload_format
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection, PipeConnection
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     _Connection = Connection[Any, Any] | PipeConnection[Any, Any]
 
 LARGEST_PIXELS = 64_000_000
+TOO_LARGE = f"the uploaded photo has more than the {LARGEST_PIXELS // 10**6} million pixels that are read; scale it down."
 DECODE_TIMEOUT_S = 20.0
 MEMORY_BYTES = 1_500_000_000
 START_TIMEOUT_S = 120.0
@@ -162,25 +161,15 @@ def check_upload(content: bytes) -> None:
     Raises:
         UnreadablePhoto: The format is none that is taken, or there are more than LARGEST_PIXELS pixels.
     """
-    from PIL import Image
+    from encoder.errors import UnreadableImage
+    from encoder.inputs.pixels import size_of
 
-    from encoder.inputs.image_formats import HEAD_BYTES, READABLE
-    from encoder.inputs.pixels import GUARD
-
-    kind = upload_format(content[:HEAD_BYTES])
-    if kind is None:
-        raise UnreadablePhoto(f"the uploaded photo is not an image that can be read ({READABLE} can).")
     try:
-        with GUARD, Image.open(BytesIO(content), formats=[kind]) as image:
-            pixels = image.width * image.height
-    except Image.DecompressionBombError:
-        pixels = LARGEST_PIXELS + 1
-    except Exception as error:  # a decoder may fail in any way on what a stranger sends
-        raise UnreadablePhoto(f"the uploaded photo is damaged ({type(error).__name__}): try another file.") from error
-    if pixels > LARGEST_PIXELS:
-        raise UnreadablePhoto(
-            f"the uploaded photo has more than the {LARGEST_PIXELS // 10**6} million pixels that are read; scale it down."
-        )
+        width, height = size_of(content)
+    except UnreadableImage as error:
+        raise UnreadablePhoto(TOO_LARGE if error.reason == "too_large" else str(error)) from error
+    if width * height > LARGEST_PIXELS:
+        raise UnreadablePhoto(TOO_LARGE)
 
 
 def _limit_memory(more: int) -> None:

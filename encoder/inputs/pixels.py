@@ -4,52 +4,20 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
-from pathlib import Path
-from threading import Lock
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from encoder.errors import UnreadableImage
-from encoder.inputs.image_formats import FORMATS as IMAGE_FORMATS
-from encoder.inputs.image_formats import PILLOW, READABLE
+from encoder.inputs.colour import to_srgb
+from encoder.inputs.image_formats import HEAD_BYTES, READABLE, format_of
+from encoder.inputs.limits import GUARD, MAX_PIXELS, Unsupported
+from encoder.inputs.opened import OpenedPhoto
+from encoder.inputs.opening import open_photo
 
 PREPROCESSINGS = ("squash", "center_crop", "resize_crop")
-FORMATS = tuple(one.name for one in IMAGE_FORMATS if one.reader == PILLOW)
-MAX_PIXELS = 200_000_000
-
-
-class _Guard:
-    """Sets the limit of Pillow's guard against decompression bombs to MAX_PIXELS for a `with`.
-
-    The limit is one for the whole process: it is set while any thread is inside, and put back when the last one leaves. A
-    photo above it is refused before memory is taken for it.
-    """
-
-    def __init__(self) -> None:
-        self._lock, self._inside = Lock(), 0
-        self._limit: int | None = None
-        self._warnings = warnings.catch_warnings()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._inside:
-                self._limit, self._warnings = Image.MAX_IMAGE_PIXELS, warnings.catch_warnings()
-                self._warnings.__enter__()
-                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # it warns from here on, and refuses more than twice as many
-            self._inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                Image.MAX_IMAGE_PIXELS = self._limit
-                self._warnings.__exit__(None, None, None)
-
-
-GUARD = _Guard()
 
 
 def decode(source: str | os.PathLike | bytes, at_least: int | None = None, name: str | None = None) -> Image.Image:
@@ -72,16 +40,23 @@ def decode_sized(
 ) -> tuple[Image.Image, tuple[int, int]]:
     """Decode a photo as `decode` does; gives also the (width, height) of the whole upright photo, in pixels."""
     name = name or ("the uploaded photo" if isinstance(source, bytes) else str(source))
-    with GUARD, _opened(source, name) as image:
-        full = image.size
-        try:
-            if at_least and image.format == "JPEG":
-                image.draft("RGB", (at_least, at_least))
-            drafted = image.size
-            upright = _upright(image)
-            return _rgb(upright), full if upright.size == drafted else (full[1], full[0])
-        except Exception as error:  # Pillow's decoders fail in any way on what is damaged
-            raise UnreadableImage("damaged", f"{name} is damaged ({_one_line(error)}); replace the file.") from error
+    with GUARD, _opened(source, name) as photo:
+        image = photo.load(at_least)
+        stored = image.size
+        _turn_upright(image)
+        picture = to_srgb(image)
+    width, height = photo.size
+    return picture, (width, height) if picture.size == stored else (height, width)
+
+
+def size_of(content: bytes, name: str = "the uploaded photo") -> tuple[int, int]:
+    """The (width, height) of a photo as it is stored, in pixels. Its pixels are not decoded.
+
+    Raises:
+        UnreadableImage: as `decode` does.
+    """
+    with GUARD, _opened(content, name) as photo:
+        return photo.size
 
 
 def prepare(image: Image.Image, size: int, preprocessing: str = "squash") -> np.ndarray:
@@ -130,46 +105,41 @@ def _neighbours(side: int, scaled: int, size: int) -> tuple[np.ndarray, np.ndarr
     return before, np.minimum(before + 1, side - 1), (at - before).astype(np.float32)
 
 
-def _opened(source: str | os.PathLike | bytes, name: str) -> Image.Image:
+@contextmanager
+def _opened(source: str | os.PathLike | bytes, name: str) -> Iterator[OpenedPhoto]:
+    """The photo in a file, open for the `with`. Whatever fails meanwhile is raised as UnreadableImage."""
     try:
-        data = source if isinstance(source, bytes) else Path(source)
-        if (len(data) if isinstance(data, bytes) else data.stat().st_size) == 0:
+        if not (len(source) if isinstance(source, bytes) else os.stat(source).st_size):  # a pipe would be waited for
             raise UnreadableImage("empty", f"{name} is empty; replace the file.")
-        return Image.open(io.BytesIO(data) if isinstance(data, bytes) else data, formats=FORMATS)
-    except FileNotFoundError as error:
-        raise UnreadableImage("missing", f"{name} does not exist; check the path.") from error
-    except UnidentifiedImageError as error:
-        raise UnreadableImage("not_an_image", f"{name} is not an image that can be read ({READABLE} can).") from error
-    except Image.DecompressionBombError as error:
-        raise UnreadableImage(
-            "too_large", f"{name} has more than the {MAX_PIXELS // 10**6} million pixels that are read; scale it down."
-        ) from error
+        with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
+            kind = format_of(file.read(HEAD_BYTES))
+            if kind is None:
+                raise UnreadableImage("not_an_image", f"{name} is not an image that can be read ({READABLE} can).")
+            file.seek(0)
+            yield open_photo(file, kind)
     except UnreadableImage:
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno:
-            raise UnreadableImage("unreadable", f"{name} cannot be read ({error.strerror}).") from error
-        raise UnreadableImage("damaged", f"{name} is damaged ({_one_line(error)}); replace the file.") from error
+        raise _unreadable(error, name) from error
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    image.load()
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:
-        return image  # broken EXIF doesn't make the pixels wrong
+def _unreadable(error: Exception, name: str) -> UnreadableImage:
+    """What is wrong with a photo, by what was raised: decoders fail in any way on what is damaged."""
+    if isinstance(error, FileNotFoundError):
+        return UnreadableImage("missing", f"{name} does not exist; check the path.")
+    if isinstance(error, OSError) and error.errno:
+        return UnreadableImage("unreadable", f"{name} cannot be read ({error.strerror}).")
+    if isinstance(error, Image.DecompressionBombError):
+        limit = f"more than the {MAX_PIXELS // 10**6} million pixels that are read"
+        return UnreadableImage("too_large", f"{name} has {limit}; scale it down.")
+    if isinstance(error, Unsupported):
+        return UnreadableImage("unsupported", f"{name} {error}; save it with 8 or 16 bits.")
+    return UnreadableImage("damaged", f"{name} is damaged ({_one_line(error)}); replace the file.")
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, dtype=np.float64)
-        largest = 255.0 if values.max(initial=0) <= 255 else 65535.0
-        return Image.fromarray((np.clip(values / largest, 0, 1) * 255).astype(np.uint8)).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
+def _turn_upright(image: Image.Image) -> None:
+    with suppress(Exception):  # broken EXIF doesn't make the pixels wrong
+        ImageOps.exif_transpose(image, in_place=True)
 
 
 def _one_line(error: Exception) -> str:

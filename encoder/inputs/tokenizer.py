@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import unicodedata
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import tokenizers
 
 from encoder.errors import BadCheckpoint
+from encoder.inputs.chinese import HAN, simplified
 
 PAD = 0
+BLANK = "▁"
+"""The piece that stands for a blank before a word."""
+UNKNOWN = ("[UNK]", "<unk>")
+EMOJI = "So"
+"""The category in Unicode of what stands for a thing, and is neither a letter nor a punctuation mark."""
 FEW = 8
 """The most texts that are encoded one by one: for so few, waking the threads of `encode_batch` takes longer."""
 
 
 class Tokenizer:
     """Turns texts into token ids with a start and an end mark; id 0 is padding.
+
+    A traditional character that the vocabulary doesn't have is read as the simplified one, if it has that.
 
     Args:
         path: a `tokenizer.json` of Hugging Face tokenizers, or a WordPiece vocabulary with one piece a line (`vocab.txt`,
@@ -41,17 +51,74 @@ class Tokenizer:
 
     def ids(self, texts: list[str]) -> list[list[int]]:
         """The token ids of each text, marks included; no list is empty."""
+        texts = [self._readable(text) for text in texts]
         if len(texts) <= FEW:
             return [self._tokenizer.encode(text).ids for text in texts]
-        return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
+        return [encoding.ids for encoding in self._tokenizer.encode_batch(texts)]
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """The characters [start, end) of the text that each token comes from; empty for marks."""
-        return self._tokenizer.encode(text).offsets
+        return self._tokenizer.encode(self._readable(text)).offsets
 
     def pieces(self, text: str) -> list[str]:
         """The pieces of one text, marks included."""
-        return self._tokenizer.encode(text).tokens
+        return self._tokenizer.encode(self._readable(text)).tokens
+
+    def has_word(self, word: str) -> bool:
+        """Whether a word is a single piece of the vocabulary."""
+        ids = self._tokenizer.encode(word, add_special_tokens=False).ids
+        return len(ids) == 1 and ids[0] not in self._unknown
+
+    def unknown_in(self, text: str) -> tuple[list[str], bool]:
+        """The parts of a text that the vocabulary has no piece for, and whether these are all that there is but signs."""
+        encoding = self._tokenizer.encode(self._readable(text), add_special_tokens=False)
+        unknown, known = [], False
+        for number, piece, (start, end) in zip(encoding.ids, encoding.tokens, encoding.offsets, strict=True):
+            if piece == BLANK or not any(map(_has_meaning, text[start:end])):
+                continue
+            if number in self._unknown:
+                unknown.append(_with_its_word(text, start, end))
+            else:
+                known = True
+        return list(dict.fromkeys(unknown)), bool(unknown) and not known
+
+    def _readable(self, text: str) -> str:
+        """The text with simplified characters for those that the vocabulary lacks."""
+        if text.isascii():
+            return text
+        lacking = {character for character in text if HAN.match(character)} - self._characters
+        if not lacking:
+            return text
+        pairs = zip(text, simplified(text), strict=True)
+        return "".join(new if old in lacking and new in self._characters else old for old, new in pairs)
+
+    @cached_property
+    def _characters(self) -> frozenset[str]:
+        """All characters of the vocabulary."""
+        return frozenset("".join(self._tokenizer.get_vocab()))
+
+    @cached_property
+    def _unknown(self) -> frozenset[int]:
+        """The ids that stand for what the vocabulary doesn't have."""
+        ids = (self._tokenizer.token_to_id(mark) for mark in UNKNOWN)
+        return frozenset(number for number in ids if number is not None)
+
+
+def _with_its_word(text: str, start: int, end: int) -> str:
+    """The characters [start, end) of a text, and the word around them; a Chinese character is a word by itself."""
+    while start and _continues_word(text[start - 1]):
+        start -= 1
+    while end < len(text) and _continues_word(text[end]):
+        end += 1
+    return text[start:end].strip()
+
+
+def _has_meaning(character: str) -> bool:
+    return character.isalnum() or unicodedata.category(character) == EMOJI
+
+
+def _continues_word(character: str) -> bool:
+    return character.isalnum() and not HAN.match(character)
 
 
 def pad(ids: list[list[int]], length: int) -> np.ndarray:

@@ -57,6 +57,11 @@ class OptEncoder:
         """Called after each batch with "images", "texts" or "pairs" and the number of rows without padding."""
         self._tokenizer = Tokenizer(model_folder.vocabulary_path(folder), self.config.text_length)
 
+    @property
+    def vocabulary(self) -> Tokenizer:
+        """What sentences are read by."""
+        return self._tokenizer
+
     def encode_images(self, images: np.ndarray) -> ImageEncodings:
         """Encode n images, each an array that `config.inputs.make` gave; pixels are uint8 [n, S, S, 3].
 

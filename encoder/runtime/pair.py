@@ -122,6 +122,7 @@ class PairedEncoder:
         self.device = first.device
         self.config = PairedConfig(first.config, second.config)
         self.query_bank = first.query_bank
+        self.vocabulary = first.vocabulary
         self.match_batches = second.match_batches
         self.fingerprint = paired_fingerprint(first.fingerprint, second.fingerprint)
 

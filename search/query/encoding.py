@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from encoder.api import Encoder, ImageEncodings, TextEncodings
-from encoder.inputs.languages import query_language
+from encoder.inputs.languages import bank_language
 from search.query.query import Query
 from search.query.terms import Term
 from search.query.translation import Notice, Translate, TranslatedQuery, translate_query
@@ -24,7 +24,7 @@ class EncodedQuery:
         vector: float32 [D], of unit length.
         text: the encoding of `sentence`; None if the cross-modal encoder has no sentence to read.
         tokens: float16 [1, L, W], the tokens of the query's photo; None if it has no single photo.
-        language: the language of `sentence`.
+        language: the language of the query bank's sentences to compare with.
         sentence: what to look for in words.
     """
 
@@ -38,7 +38,7 @@ class EncodedQuery:
 def encode_sentence(encoder: Encoder, text: str) -> EncodedQuery:
     """Encode one sentence."""
     encodings = encoder.encode_texts([text])
-    return EncodedQuery(encodings.vectors[0], text=encodings, language=query_language(text), sentence=text)
+    return EncodedQuery(encodings.vectors[0], text=encodings, language=bank_language(text), sentence=text)
 
 
 def encode_photo(encoder: Encoder, image: np.ndarray) -> EncodedQuery:
@@ -62,7 +62,11 @@ def encode_query(
         EncoderError: the encoder failed.
     """
     terms = query.terms
-    translated = {term: translate_query(term.text, encoder.config, translate) for term in terms if term.kind == "words"}
+    translated = {
+        term: translate_query(term.text, encoder.config, translate, encoder.vocabulary)
+        for term in terms
+        if term.kind == "words"
+    }
     texts = list(dict.fromkeys(one.text for one in translated.values()))
     encodings = encoder.encode_texts(texts) if texts else None
     photo = encoder.encode_images(query.image[np.newaxis]) if query.image is not None else None
@@ -76,7 +80,7 @@ def encode_query(
     text = None
     if sentence:
         text = encodings if texts == [sentence] else encoder.encode_texts([sentence])
-    return EncodedQuery(vector, text=text, language=query_language(sentence), sentence=sentence), notices
+    return EncodedQuery(vector, text=text, language=bank_language(sentence), sentence=sentence), notices
 
 
 def _vector(

@@ -8,6 +8,10 @@ A text is one sentence unless a word begins with one of these signs:
     @17  @c17                 the photo, or the caption, with this id
     photo                     alone between signs: the photo that was given with the query, if there is one
 
+The signs of other keyboards mean the same: full-width ones and other dashes (U+2212, U+2013 and so on) wherever the one above
+would be a sign, and the quotation marks of other languages. Single ones quote too, a straight one only after a minus or a
+weight, for elsewhere it is an apostrophe. The text of a term keeps the characters that were written.
+
 A word after a minus or a weight begins with a letter and has only letters, digits, hyphens and apostrophes, up to the next
 blank. In a quotation \\" and \\\\ are a quotation mark and a backslash. A backslash before a sign makes it a plain character.
 """
@@ -25,12 +29,38 @@ Kind = Literal["words", "photo", "image", "caption"]
 LARGEST_WEIGHT = 100.0
 MOST_TERMS = 32
 
+_FOLDED = str.maketrans(
+    {character: sign for sign, others in
+     {"-": "－﹣−‐‑‒–—―", "*": "＊﹡∗", "+": "＋﹢", "@": "＠﹫", ".": "．", "c": "ｃ"}.items() for character in others}
+    | {chr(ord("０") + digit): str(digit) for digit in range(10)}
+)  # fmt: skip
+"""One character for one, so that positions stay."""
+_BACKSLASHES = "\\＼﹨"
+_QUOTATION_MARKS = {
+    '"': '"', "＂": '＂"', "“": "”“\"", "”": "”", "„": "“”„\"", "«": "»", "»": "«»", "‹": "›", "「": "」", "『": "』", "｢": "｣",
+    "‘": "’‘'", "‚": "‘’",
+}  # fmt: skip
+"""What may end a quotation, by the mark that begins it."""
+_APOSTROPHES = "'’"
+_WEIGHT = r"\d+(?:\.\d+)?\*"
+
+
+def _quotation_pattern(first: str, ends: str) -> str:
+    """The pattern of a quotation; an apostrophe within a word does not end one in single marks."""
+    apostrophes = "".join(one for one in ends if one in _APOSTROPHES)
+    within = rf"|[{apostrophes}](?=\w)" if apostrophes else ""
+    return rf"{first}(?:[^{ends}\\]|\\.{within})*[{ends}]"
+
+
+_QUOTED = "|".join(
+    [*map(_quotation_pattern, _QUOTATION_MARKS, _QUOTATION_MARKS.values()), "(?<=[-*])" + _quotation_pattern("'", "'’")]
+)
 _SIGNED = re.compile(
-    r"""(?P<minus>-)? (?:(?P<weight>\d+(?:\.\d+)?)\*)?
-    (?: "(?P<quoted>(?:[^"\\]|\\.)*)" | @(?P<caption>c?)(?P<id>[0-9]+) | (?P<word>[^\W\d_](?:[\w'’-]*\w)?) ) (?!\S)""",
+    rf"""(?P<minus>-)? (?:(?P<weight>\d+(?:\.\d+)?)\*)?
+    (?: (?P<quoted>{_QUOTED}) | @(?P<caption>c?)(?P<id>[0-9]+) | (?P<word>[^\W\d_](?:[\w'’-]*\w)?) ) (?!\S)""",
     re.VERBOSE | re.DOTALL,
 )
-_OPEN_QUOTATION = re.compile(r'(?:-(?:\d+(?:\.\d+)?\*)?|\d+(?:\.\d+)?\*)"')
+_OPEN_QUOTATION = re.compile(rf"(?:-(?:{_WEIGHT})?|{_WEIGHT})[{''.join(_QUOTATION_MARKS)}]")
 _PLUS = re.compile(r"\+(?!\S)")
 _CHUNK = re.compile(r"\S+")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
@@ -75,7 +105,8 @@ class _Piece:
         at: where it begins.
         text: what it says, if it is no term.
         term: the term that it is.
-        plus: True for a plus between blanks.
+        plus: True for a plus between blanks; its text is the sign as it was written.
+        stray: True for such a plus that has nothing to add.
         quoted: True for text in quotation marks.
     """
 
@@ -83,6 +114,7 @@ class _Piece:
     text: str = ""
     term: Term | None = None
     plus: bool = False
+    stray: bool = False
     quoted: bool = False
 
 
@@ -131,36 +163,36 @@ def positive_words(terms: Iterable[Term]) -> str:
 
 
 def _pieces(text: str) -> Iterator[_Piece]:
-    at = 0
+    at, folded = 0, text.translate(_FOLDED)
     while chunk := _CHUNK.search(text, at):
-        piece, at = _piece(text, chunk.start(), chunk.end())
+        piece, at = _piece(text, folded, chunk.start(), chunk.end())
         yield piece
 
 
-def _piece(text: str, start: int, end: int) -> tuple[_Piece, int]:
-    """The piece that begins at `start`, and where it ends. The next blank is at `end`."""
-    if text[start] == "\\" and _is_sign(text, start + 1):
+def _piece(text: str, folded: str, start: int, end: int) -> tuple[_Piece, int]:
+    """The piece that begins at `start`, and where it ends. The next blank is at `end`; `folded` has the signs of ASCII."""
+    if text[start] in _BACKSLASHES and _is_sign(folded, start + 1):
         return _Piece(start, text[start + 1 : end]), end
-    if _PLUS.match(text, start):
-        return _Piece(start, "+", plus=True), end
-    signed = _SIGNED.match(text, start)
+    if _PLUS.match(folded, start):
+        return _Piece(start, text[start], plus=True), end
+    signed = _SIGNED.match(folded, start)
     if signed is None:
-        if _OPEN_QUOTATION.match(text, start):
+        if _OPEN_QUOTATION.match(folded, start):
             raise BadTerm(text, start, "the quotation that begins here does not end before a blank")
         return _Piece(start, text[start:end]), end
     if signed["minus"] or signed["weight"] or signed["id"]:
         return _Piece(start, term=_term(signed, text)), signed.end()
-    return _Piece(start, signed[0], quoted=signed["quoted"] is not None), signed.end()
+    return _Piece(start, text[start : signed.end()], quoted=signed["quoted"] is not None), signed.end()
 
 
-def _is_sign(text: str, at: int) -> bool:
+def _is_sign(folded: str, at: int) -> bool:
     """True if what begins at `at` would not be read as plain text."""
-    while text[at : at + 1] == "\\":
+    while folded[at : at + 1] and folded[at] in _BACKSLASHES:
         at += 1
-    if not text[at : at + 1].strip():
+    if not folded[at : at + 1].strip():
         return False
-    signed = _SIGNED.match(text, at)
-    return bool(_PLUS.match(text, at) or _OPEN_QUOTATION.match(text, at) or (signed and signed["word"] != signed[0]))
+    signed = _SIGNED.match(folded, at)
+    return bool(_PLUS.match(folded, at) or _OPEN_QUOTATION.match(folded, at) or (signed and signed["word"] != signed[0]))
 
 
 def _term(signed: re.Match, text: str) -> Term:
@@ -171,7 +203,8 @@ def _term(signed: re.Match, text: str) -> Term:
         weight = -weight
     if signed["id"]:
         return Term("caption" if signed["caption"] else "image", _id(signed, text), weight)
-    words = signed["word"] or _ESCAPED.sub(r"\1", signed["quoted"])
+    quoted, word = (text[slice(*signed.span(group))] for group in ("quoted", "word"))
+    words = word or _ESCAPED.sub(r"\1", quoted[1:-1])
     if not words.strip():
         raise BadTerm(text, signed.start(), "there is nothing in the quotation")
     return Term("words", words, weight)
@@ -185,7 +218,10 @@ def _id(signed: re.Match, text: str) -> int:
 
 def _resolve_pluses(pieces: list[_Piece]) -> list[_Piece]:
     """Turn pluses that add nothing into text; in a query with other signs that is a mistake."""
-    return [_Piece(piece.at, piece.text) if piece.plus and not _adds_up(pieces, i) else piece for i, piece in enumerate(pieces)]
+    return [
+        _Piece(piece.at, piece.text, stray=True) if piece.plus and not _adds_up(pieces, i) else piece
+        for i, piece in enumerate(pieces)
+    ]
 
 
 def _adds_up(pieces: list[_Piece], at: int) -> bool:
@@ -203,7 +239,7 @@ def _terms(pieces: list[_Piece], text: str) -> Iterator[Term]:
             if piece.term is not None:
                 yield piece.term
             elif piece is words[0]:
-                stray = next((word for word in words if word.text == "+" and text[word.at] == "+"), None)
+                stray = next((word for word in words if word.stray), None)
                 if stray is not None:
                     raise BadTerm(text, stray.at, "this plus has nothing to add")
                 yield Term("words", _sentence(words, None))

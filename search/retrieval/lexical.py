@@ -1,4 +1,4 @@
-"""Lexical search in captions: BM25 over English stems, Chinese characters and Chinese bigrams."""
+"""Lexical search in captions and in the text read in photos: BM25 over English stems, Chinese characters and bigrams."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ import bm25s
 import numpy as np
 import Stemmer
 
-from encoder.inputs.languages import HAN
+from encoder.inputs.chinese import HAN, simplified
 from search.query.query import Target
 from search.query.terms import Term
 from search.retrieval.ranking import best_first
-from storage.segments.segment_set import SegmentSet
 from storage.snapshot import Snapshot
 from storage.snapshot_memo import SnapshotMemo
 
@@ -24,8 +23,8 @@ _CHINESE = re.compile(f"{HAN.pattern}+")
 
 
 def tokens(text: str) -> list[str]:
-    """Split a text into index tokens: stems of English words, Chinese characters and Chinese bigrams."""
-    text = unicodedata.normalize("NFKC", text).lower()
+    """Split a text into index tokens: stems of English words, simplified Chinese characters and bigrams of these."""
+    text = simplified(unicodedata.normalize("NFKC", text).lower())
     found = Stemmer.Stemmer("english").stemWords(_WORD.findall(_CHINESE.sub(" ", text)))
     for stretch in _CHINESE.findall(text):
         found += [*stretch, *(stretch[i : i + 2] for i in range(len(stretch) - 1))]
@@ -93,15 +92,20 @@ class LexicalMatches:
 
 
 class CaptionWords:
-    """A lexical index of one version's captions. It finds captions, or images by the best of their captions."""
+    """A lexical index of one version's captions and of the texts read in its photos.
 
-    def __init__(self, rows: SegmentSet) -> None:
-        table = rows.caption_table()
+    It finds captions; or images, by the best of their captions or by the text read in them, which counts as one more caption.
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        table = snapshot.caption_table()
         self._ids = table["caption_id"].to_numpy()
-        owners = table["image_id"].to_numpy()
+        images, read = _texts_in_photos(snapshot)
+        owners = np.concatenate([table["image_id"].to_numpy(), images])
         self._by_owner = np.argsort(owners, kind="stable")
         self._image_ids, self._starts = np.unique(owners[self._by_owner], return_index=True)
-        self._index = LexicalIndex(table["text"].to_pylist())
+        self._index = LexicalIndex([*table["text"].to_pylist(), *read])
+        self._read_in_photo = np.arange(len(owners)) >= len(self._ids)
 
     def find(
         self,
@@ -121,15 +125,20 @@ class CaptionWords:
             left_out: ids that may not be found.
             hidden: ids of captions to ignore, as if the collection did not have them.
         """
-        shown = ~np.isin(self._ids, np.asarray(hidden, np.int64))
-        caption_scores, searchable, avoided = self._score_captions(terms)
-        caption_scores, searchable = caption_scores * shown, searchable & shown
-        ids, scores = self._ids, caption_scores
-        if to == "images" and len(ids):
+        own = len(self._ids)
+        hides = np.zeros(len(self._read_in_photo), bool)
+        hides[:own] = np.isin(self._ids, np.asarray(hidden, np.int64))
+        scores, searchable, avoided = self._score_texts(terms)
+        scores, searchable = scores * ~hides, searchable & ~hides
+        caption_scores = scores[:own]
+        if to == "images" and len(scores):
             ids = self._image_ids
+            # A sign in a photo that says something else doesn't speak against the photo, as its captions do.
+            searchable = self._of_images(np.logical_or, searchable & (~self._read_in_photo | (scores > 0)))
             scores = self._of_images(np.maximum, scores)
             avoided = self._of_images(np.logical_or, avoided)
-            searchable = self._of_images(np.logical_or, searchable)
+        else:
+            ids, scores, avoided, searchable = self._ids, caption_scores, avoided[:own], searchable[:own]
         found = (scores > 0) & ~avoided & ~np.isin(ids, np.asarray(left_out, np.int64))
         if allowed is not None:
             found &= np.isin(ids, allowed)
@@ -141,10 +150,11 @@ class CaptionWords:
         """The scores of these captions, float32 [n]."""
         return matches.caption_scores[np.searchsorted(self._ids, caption_ids)]
 
-    def _score_captions(self, terms: Iterable[Term]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of each caption: its score, float32; whether it is searchable; whether the query avoids it."""
-        scores = np.zeros(len(self._ids), np.float32)
-        searchable, avoided = np.zeros((2, len(self._ids)), bool)
+    def _score_texts(self, terms: Iterable[Term]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of each caption, then of each photo's text: its score, float32; whether it is searchable; whether it is avoided."""
+        count = len(self._read_in_photo)
+        scores = np.zeros(count, np.float32)
+        searchable, avoided = np.zeros((2, count), bool)
         for term in terms:
             if term.kind == "words" and term.weight > 0:
                 scores += term.weight * self._index.scores(term.text)
@@ -153,9 +163,18 @@ class CaptionWords:
                 avoided |= self._index.with_all_words(term.text)
         return scores, searchable, avoided
 
-    def _of_images(self, combine: np.ufunc, of_captions: np.ndarray) -> np.ndarray:
-        """Combine the values of the captions of each image that has any."""
-        return combine.reduceat(of_captions[self._by_owner], self._starts)
+    def _of_images(self, combine: np.ufunc, of_texts: np.ndarray) -> np.ndarray:
+        """Combine the values of the texts of each image that has any."""
+        return combine.reduceat(of_texts[self._by_owner], self._starts)
+
+
+def _texts_in_photos(snapshot: Snapshot) -> tuple[np.ndarray, list[str]]:
+    """The ids of the images in which text was read, int64 [n], and all text of each."""
+    if not len(snapshot.texts):
+        return np.empty(0, np.int64), []
+    table = snapshot.image_table()
+    positions, texts = snapshot.texts.documents(table["sha256"].to_pylist())
+    return table["image_id"].to_numpy()[positions], texts
 
 
 _words = SnapshotMemo(lambda snapshot: CaptionWords(snapshot))

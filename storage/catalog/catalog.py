@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
@@ -23,25 +21,25 @@ from sqlalchemy import (
     Table,
     create_engine,
     delete,
-    event,
     func,
     insert,
+    inspect,
     make_url,
     select,
     update,
 )
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from storage.catalog.sqlite import open_with, refuses_writing
 from storage.catalog.tables import collections, files, metadata, runs, sources, versions
-from storage.errors import CatalogError, UnknownRun
+from storage.errors import CatalogError, UnknownRun, UnusableHome
 
 STARTING, RUNNING, DONE, FAILED, INTERRUPTED = "starting", "running", "done", "failed", "interrupted"
 INDEXED = "indexed"
 SEGMENT_DAMAGED = "segment_damaged"
 OLD_REASONS = {"segment-damaged": SEGMENT_DAMAGED}
 """Reason codes that old catalogs may hold, and what they are called now."""
-BUSY_MS = 10_000
 ROWS_A_STATEMENT = 400
 ROWS_AT_ONCE = 8192
 
@@ -123,7 +121,8 @@ _Record = TypeVar("_Record", FileRecord, RunRecord, VersionRecord)
 class Catalog:
     """Files, runs and versions of all collections of a home. Thread safe; each call is one transaction.
 
-    Every method raises CatalogError if the database refuses.
+    Every method raises CatalogError if the database refuses. Where the file can't be written, what only reads works all the
+    same, and what writes raises UnusableHome.
     """
 
     def __init__(self, home: Path, url: str | URL | None = None):
@@ -297,6 +296,8 @@ class Catalog:
         joined = select(*wanted).select_from(table).join(collections, collections.c.collection_id == table.c.collection_id)
         mine = joined.where(collections.c.home == self._home, collections.c.name == collection, *conditions)
         with self._transaction() as connection:
+            if self._opened is None and not inspect(connection).has_table(table.name):
+                return  # a catalog of an older Panoptes that can't be written
             parts = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(mine.order_by(order).limit(limit))
             yield from parts.partitions()
 
@@ -326,15 +327,21 @@ class Catalog:
             with self._engine().execution_options(writing=writing).begin() as connection:
                 yield connection
         except (SQLAlchemyError, ImportError) as error:
+            if refuses_writing(getattr(error, "orig", None)):
+                raise UnusableHome(Path(make_url(self._url).database or ""), "it is read-only") from error
             raise CatalogError(_without_password(self._url), _first_line(error)) from error
 
     def _engine(self) -> Engine:
         if self._opened is None:
             engine = create_engine(self._url, poolclass=NullPool if str(self._url).startswith("sqlite") else None)
             if engine.dialect.name == "sqlite":
-                event.listen(engine, "connect", _configure_sqlite)
-                event.listen(engine, "begin", _begin_sqlite)
-            metadata.create_all(engine.execution_options(writing=True))
+                open_with(engine)
+            try:
+                metadata.create_all(engine.execution_options(writing=True))
+            except OperationalError as error:
+                if not refuses_writing(error.orig):
+                    raise
+                return engine  # what can't be written is read as it is
             self._opened = engine
         return self._opened
 
@@ -342,37 +349,6 @@ class Catalog:
 def file_url(path: Path) -> URL:
     """The URL of a SQLite file. Its path may hold `?` and `#`, which mean something else in a URL's text."""
     return URL.create("sqlite", database=str(path))
-
-
-def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    """Set up a connection so that readers and the writer don't wait for each other, and a second writer waits."""
-    connection.isolation_level = None  # transactions begin below, not in the driver
-    connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
-    _switch_to_wal(connection)
-    connection.execute("PRAGMA synchronous = NORMAL")
-
-
-def _switch_to_wal(connection: sqlite3.Connection) -> None:
-    """Switch a new file to write-ahead logging; a file that has it stays as it is.
-
-    This is tried again and again: SQLite refuses at once if another connection writes, and doesn't wait for it.
-    """
-    deadline = time.monotonic() + BUSY_MS / 1000
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-            if not busy or time.monotonic() > deadline:
-                raise
-        time.sleep(0.01)
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    """Take the write lock at the start: a writer that first reads could not go on once another has written."""
-    writing = connection.get_execution_options().get("writing")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
 
 def _file_record(row: Row) -> FileRecord:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from storage.arrow_compute import pc
 from storage.segments.segment_set import SegmentSet
 from storage.snapshot_memo import SnapshotMemo
 
-Kind = Literal["text", "number", "truth"]
+Kind = Literal["text", "number", "truth", "nested"]
+"""The kind of a value. "nested" stands for what has its values further inside: an object, or a list of objects."""
 Of = Literal["images", "captions"]
 METADATA = "metadata."
 _Gathered = dict[str, dict[Kind, tuple[list[int], list[Any]]]]
@@ -35,7 +37,7 @@ class Values:
 
     Attributes:
         rows: Int64 [m], sorted upwards: the row of each value.
-        values: An Arrow array [m].
+        values: An Arrow array [m]; of nulls, if the values are nested.
     """
 
     rows: np.ndarray
@@ -59,7 +61,8 @@ class Columns:
 
     def names(self) -> list[str]:
         """The names of all columns, in alphabetical order."""
-        return sorted({*self._own, *self._metadata, *(METADATA + name for name in self._metadata if name in self._own)})
+        named = [name for name in self._metadata if name]
+        return sorted({*self._own, *named, *(METADATA + name for name in named if name in self._own)})
 
     def find(self, name: str) -> dict[Kind, Values] | None:
         """The values of a column by kind. An empty column has no kind; None means that there is no such column."""
@@ -86,7 +89,7 @@ class Columns:
     def _load(self, name: str) -> dict[Kind, Values] | None:
         if name in self._own:
             return self._own[name]()
-        return self._metadata.get(name.removeprefix(METADATA))
+        return self._metadata.get(name, self._metadata.get(name.removeprefix(METADATA)))
 
     @cached_property
     def _own(self) -> dict[str, Callable[[], dict[Kind, Values]]]:
@@ -129,7 +132,7 @@ class Columns:
         """The columns of the metadata; a nested key is a path with dots."""
         gathered: _Gathered = {}
         for row, text in enumerate(self._images["metadata"].to_pylist()):
-            _gather(json.loads(text), "", row, gathered, MAX_DEPTH)
+            _gather(json.loads(text), None, row, gathered, MAX_DEPTH)
         return {
             name: {kind: self._spread(rows, _arrow(kind, values)) for kind, (rows, values) in kinds.items()}
             for name, kinds in gathered.items()
@@ -170,38 +173,72 @@ def _photo_of_each_caption(snapshot: SegmentSet) -> np.ndarray:
     return np.searchsorted(snapshot.image_ids(), snapshot.caption_table()["image_id"].to_numpy())
 
 
-def _gather(value: object, name: str, row: int, gathered: _Gathered, depth: int) -> None:
+def _gather(value: object, name: str | None, row: int, gathered: _Gathered, depth: int) -> bool:
     """Sort all values inside a JSON value into columns.
 
     Args:
         value: The JSON value.
-        name: The path to it, with dots.
+        name: The path to it, with dots; None for the whole.
         row: The row of the image it belongs to.
         gathered: The columns so far.
-        depth: How many levels to go down; what is nested deeper is no column.
+        depth: How many levels to go down; what is nested deeper has no column of its own.
+
+    Returns:
+        True if there is a value: a text, a number or a truth, however deep.
     """
-    if isinstance(value, dict) and depth:
-        for key, inner in value.items():
-            _gather(inner, f"{name}.{key}" if name else key, row, gathered, depth - 1)
-    elif isinstance(value, list) and depth:
-        for inner in value:
-            _gather(inner, name, row, gathered, depth - 1)
-    elif isinstance(value, (str, bool, int, float)):
+    column = {} if name is None else gathered.setdefault(name, {})
+    if not isinstance(value, (dict, list)):
         kind: Kind = "text" if isinstance(value, str) else "truth" if isinstance(value, bool) else "number"
-        rows, values = gathered.setdefault(name, {}).setdefault(kind, ([], []))
-        rows.append(row)
-        values.append(value)
-    elif name and not isinstance(value, (dict, list)):
-        gathered.setdefault(name, {})
+        if value is not None:
+            _append(column, kind, row, value)
+        return value is not None
+    if not depth:
+        found = _has_value(value)
+    elif isinstance(value, dict):
+        inner = [_gather(one, key if name is None else f"{name}.{key}", row, gathered, depth - 1) for key, one in value.items()]
+        found = any(inner)
+    else:
+        return any([_gather(one, name, row, gathered, depth - 1) for one in value])  # each says what it is itself
+    if found:
+        _append(column, "nested", row, None)
+    return found
+
+
+def _append(column: dict[Kind, tuple[list[int], list[Any]]], kind: Kind, row: int, value: object) -> None:
+    rows, values = column.setdefault(kind, ([], []))
+    rows.append(row)
+    values.append(value)
+
+
+def _has_value(value: object) -> bool:
+    """True if there is a text, a number or a truth somewhere inside a JSON value, however deep."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, (dict, list)):
+            waiting += one.values() if isinstance(one, dict) else one
+        elif one is not None:
+            return True
+    return False
 
 
 def _arrow(kind: Kind, values: list[Any]) -> pa.Array:
+    if kind == "nested":
+        return pa.nulls(len(values))
     if kind == "text":
         return pa.array([value.encode("utf-8", "replace").decode("utf-8") for value in values], pa.string())
     if kind == "truth":
         return pa.array(values, pa.bool_())
     whole = all(isinstance(value, int) and abs(value) < 2**63 for value in values)
-    return pa.array(values if whole else [float(value) for value in values], pa.int64() if whole else pa.float64())
+    return pa.array(values if whole else [_as_float(value) for value in values], pa.int64() if whole else pa.float64())
+
+
+def _as_float(number: float) -> float:
+    """The nearest float; infinity for a whole number beyond all of them."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
 
 
 def no_values(kinds: dict[Kind, Values]) -> bool:

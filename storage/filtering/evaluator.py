@@ -2,6 +2,9 @@
 
 A row without a value in a column fits no comparison with it. `not` inverts that; `!=` is the opposite of `=`, and `not in` of
 `in`. If a row has several values, as with tags, one that fits is enough.
+
+A column is null in a row where there is no value: the key is missing, or holds null, an empty list or an empty object, or
+nothing but these inside. A list is its members; an object has a value if one of its keys has, however deep.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from storage.filtering.grammar import BoolOp, Column, Compare, Expression, In, I
 from storage.segments.segment_set import SegmentSet
 
 _COMPARE = {"=": pc.equal, "<": pc.less, "<=": pc.less_equal, ">": pc.greater, ">=": pc.greater_equal}
-_KIND_NAMES = {"text": "text", "number": "numbers", "truth": "true or false", "date": "dates"}
+_KIND_NAMES = {"text": "text", "number": "numbers", "truth": "true or false", "date": "dates", "nested": "objects"}
 
 
 def ids_where(snapshot: SegmentSet, expression: str, of: Of = "images") -> np.ndarray:

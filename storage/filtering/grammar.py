@@ -6,7 +6,7 @@ condition  = column (= | != | < | <= | > | >=) (value | column)
            | column [not] contains 'text'       column is [not] null
 value      = 'text' or "text" (the quotation mark doubled inside)   640  -1.5  2MB   true  false
            | 2024  2024-05  2024-05-01  2024-05-01 12:30   (dates: all of that month, day or minute)
-column     = name, or `any name` in backticks
+column     = name, or `any name` in backticks (a backtick doubled inside)
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ DATE.2: /\d{4}-\d{2}(-\d{2}([T ]\d{2}:\d{2}(:\d{2})?)?)?(?![\w-])/
 NUMBER.1: /-?\d+(\.\d+)?([eE][+-]?\d+)?([kKmMgG][bB])?(?![\w.])/
 STRING: /'(?:[^']|'')*'|"(?:[^"]|"")*"/
 NAME: /[^\W\d]\w*(\.\w+)*/
-QUOTED_NAME: /`[^`]+`/
+QUOTED_NAME: /`(?:[^`]|``)+`/
 %import common.WS
 %ignore WS
 """
@@ -212,7 +212,8 @@ class _Builder(lark.Transformer):
 
     def column(self, parts: list[lark.Token]) -> Column:
         (token,) = parts
-        return Column(str(token[1:-1] if token.type == "QUOTED_NAME" else token), _position(token))
+        name = token[1:-1].replace("``", "`") if token.type == "QUOTED_NAME" else str(token)
+        return Column(name, _position(token))
 
     def string(self, parts: list[lark.Token]) -> Value:
         (token,) = parts

@@ -22,11 +22,12 @@ from indexer.errors import (
     UnknownFormat,
 )
 from manage import ROOMS_WITH_HINTS, error_line
-from search.errors import BadRun, Redirected, StaleIndex, TooFewForProtocol, TooFewPhotos, Unreachable
+from search.errors import BadRun, ProxyReadsToken, Redirected, StaleIndex, TooFewForProtocol, TooFewPhotos, Unreachable
 from storage.errors import (
     BrokenIndex,
     BrokenManifest,
     BrokenSegment,
+    BrokenTexts,
     CatalogError,
     EmptyCollection,
     OtherWeights,
@@ -53,6 +54,7 @@ EXAMPLES = [
     ),
     (NoInt8Graphs(HERE, "are not there"), "are not there: `python manage.py model quantize /here --data MANIFEST` makes them"),
     (DeviceLost(1, -9), "on device 1 ended (exit code -9): run the same command again to go on; with fewer --devices"),
+    (BrokenTexts(HERE, "cut"), "are damaged (cut): run `python manage.py repair`, then `python manage.py read-text`"),
     (BrokenIndex(HERE, "missing"), "The index /here is damaged (missing): restore that file, or run `python manage.py repair`"),
     (BrokenManifest(HERE, "no JSON"), "is damaged (no JSON): restore that file, or run `python manage.py repair`"),
     (BrokenSegment(HERE, "cut"), "is damaged (cut): restore that folder, or run `python manage.py repair`"),
@@ -67,7 +69,7 @@ EXAMPLES = [
     ),
     (UnknownId("image", 7), "No image has the id 7 in this collection: ids come from"),
     (UnknownVersion(3, [1, 2]), "(there are 1, 2): `python manage.py versions` lists them"),
-    (UnusableHome(HERE, "full"), "Can't write to /here (full): make room there, or name another folder with `--home FOLDER`"),
+    (UnusableHome(HERE, "full"), "Can't write to /here (full): make room there or let it be written to, or name another"),
     (AmbiguousSource(HERE, ["a", "b"]), "2 manifests (a, b): name one, as in `python manage.py build-index /here/a`"),
     (
         _with_other(EmptySource(HERE, "photos", "MOV 2")),
@@ -93,6 +95,7 @@ EXAMPLES = [
     (UnknownFormat(HERE, "it is a photo", "name its folder"), "it is a photo: name its folder"),
     (BadRun(HERE, 3, "no number"), "/here, line 3: no number: take files that `evaluate --run FILE --qrels FILE` wrote"),
     (Redirected("http://a/x", "http://b/x"), "http://a sends the question on to http://b, which was not asked for: give that"),
+    (ProxyReadsToken("http://a", "http://p:1"), "the proxy http://p:1 on the way could read it: ask by https://, or name"),
     (StaleIndex("a", "b"), "those in use are b: choose their model with --model, or run"),
     (StaleIndex("a+c", "b"), "choose their model with --model and their re-ranker with --reranker, or run"),
     (StaleIndex("a", "b+c"), "choose their model with --model and no --reranker, or run"),

@@ -21,7 +21,7 @@ from tests.support.galleries import build_gallery, ids_by_name
 from tests.support.small_models import write_small_model
 from web import create_app
 
-COMMANDS = ["add", "delete", "compact", "versions", "rollback", "verify", "repair", "failures", "retry-failures"]
+COMMANDS = ["add", "read-text", "delete", "compact", "versions", "rollback", "verify", "repair", "failures", "retry-failures"]
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +174,17 @@ def test_help_says_what_is_read_and_written(command):
 
 @pytest.mark.parametrize(
     "command",
-    [["delete", 1], ["compact"], ["versions"], ["rollback", 1], ["verify"], ["repair"], ["failures"], ["retry-failures"]],
+    [
+        ["delete", 1],
+        ["compact"],
+        ["versions"],
+        ["rollback", 1],
+        ["verify"],
+        ["repair"],
+        ["failures"],
+        ["retry-failures"],
+        ["read-text"],
+    ],
 )
 def test_a_collection_that_is_not_there_is_one_line(tmp_path, command):
     done = manage(*command, "--home", tmp_path)

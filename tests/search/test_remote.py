@@ -101,10 +101,22 @@ def test_a_missing_server_gives_a_one_line_error():
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("address", ["localhost:8000", "ftp://x", "http://", "", "file:///etc/passwd"])
+@pytest.mark.parametrize(
+    "address", ["localhost:8000", "ftp://x", "http://", "", "file:///etc/passwd", "http://a:b", "http://[::1", "http://:8000"]
+)
 def test_a_bad_server_address_is_refused(address):
     with pytest.raises(Unreachable, match="no address such as"):
         search(address, {"q": "red"})
+
+
+@pytest.mark.parametrize(
+    ("address", "meant"),
+    [("http://::1:8000", "http://[::1]:8000"), ("http://fe80::1", "http://[fe80::1]"), ("http://::1:80", "http://[::1:80]")],
+)
+def test_an_ipv6_address_without_brackets_is_written_as_it_was_meant(address, meant):
+    with pytest.raises(Unreachable) as raised:
+        search(address, {"q": "red"})
+    assert str(raised.value).endswith(f"stands in brackets: {meant})")
 
 
 def test_a_token_of_the_environment_is_sent(gallery):

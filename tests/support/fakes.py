@@ -51,6 +51,17 @@ class FakeConfig:
         return PixelInput(self.image_size, self.preprocessing)
 
 
+class FakeVocabulary:
+    """Has every word as a whole, but no emoji."""
+
+    def has_word(self, word: str) -> bool:
+        return True
+
+    def unknown_in(self, text: str) -> tuple[list[str], bool]:
+        unknown = [character for character in text if character >= "\U0001f000"]
+        return unknown, bool(unknown) and not any(character.isalnum() for character in text)
+
+
 class FakeEncoder:
     """Finds photos by their mean colour: a text's vector is that of the colour it names, in English or in Chinese.
 
@@ -59,6 +70,7 @@ class FakeEncoder:
 
     device = "CPU"
     match_batches: tuple[int, ...] = (8, 32)
+    vocabulary = FakeVocabulary()
 
     def __init__(
         self,

@@ -157,7 +157,7 @@ def _odd_photos() -> list[Case]:
         Case("cmyk.jpg", _bytes(photo((200, 150, 100)).convert("CMYK"), "JPEG", quality=95), (200, 150, 100)),
         Case("cmyk.tiff", _bytes(photo((100, 150, 200)).convert("CMYK"), "TIFF"), (100, 150, 200)),
         Case("sixteen.png", _bytes(grey16), (40, 40, 40)),
-        Case("float.tiff", _bytes(Image.fromarray(np.full((32, 48), 70, np.float32)), "TIFF"), (70, 70, 70)),
+        Case("float.tiff", _bytes(Image.fromarray(np.full((32, 48), 70 / 255, np.float32)), "TIFF"), (70, 70, 70)),
         Case("palette.png", _bytes(palette, transparency=palette.getpixel((0, 0))), (255, 255, 255)),
         Case("clear.webp", _bytes(Image.new("RGBA", (48, 32), (9, 9, 9, 128)), "WEBP", lossless=True), (132, 132, 132)),
         Case("moving.gif", _bytes(frames[0], "GIF", save_all=True, append_images=frames[1:]), (0, 30, 90)),
@@ -188,6 +188,7 @@ def _bad_files() -> list[Case]:
         Case("screen.gif", b"GIF89a" + struct.pack("<HH", 65_535, 65_535) + _bytes(photo(), "GIF")[10:], reason="too_large"),
         Case("drawing.jpg", scripted, reason="not_an_image"),
         Case("page.jpg", b"<!doctype html><p>404 Not Found</p>", reason="not_an_image"),
+        Case("heights.tiff", _bytes(Image.fromarray(np.full((32, 48), 70, np.float32)), "TIFF"), reason="unsupported"),
         Case("zeros.jpg", bytes(5000), reason="not_an_image"),
     ]
 

@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoder.inputs.pixels import FORMATS
+from encoder.inputs.image_formats import FORMATS, PILLOW
 from search import UnreadablePhoto
 from search.query.query_photo import read_photo_with_preview
+from tests.support.commands import ROOT
 from tests.support.fakes import FakeConfig, jpeg, photo
 from web.errors import Busy
-from web.image_types import upload_format
 from web.photo_decoder import PhotoDecoder, check_upload
 
 CONFIG = FakeConfig()
@@ -63,15 +63,21 @@ def png(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("kind", [one.name for one in FORMATS if one.reader == PILLOW])
 def test_the_decoder_gives_the_same_as_decoding_in_this_process(decoder, kind):
     content = saved(kind)
 
     prepared, preview = decoder.read(content, CONFIG)
 
-    assert upload_format(content[:16]) == kind
     expected, _ = read_photo_with_preview(content, CONFIG)
     assert np.array_equal(prepared, expected) and Image.open(io.BytesIO(preview)).format == "JPEG"
+
+
+@pytest.mark.parametrize("name", ["plain", "turned"])
+def test_a_heic_is_decoded_in_the_process_too(decoder, name):
+    content = (ROOT / "tests" / "data" / "heic" / f"{name}.heic").read_bytes()
+
+    assert np.array_equal(decoder.read(content, CONFIG)[0], read_photo_with_preview(content, CONFIG)[0])
 
 
 @pytest.mark.parametrize("kind", ["PPM", "ICO", "PCX", "TGA", "PDF", "EPS", "ICNS"])
@@ -93,6 +99,15 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(decoder, size):
         check_upload(png(width, height))
     with pytest.raises(UnreadablePhoto):
         decoder.read(png(width, height), CONFIG)
+
+
+def test_too_many_pixels_of_a_jpeg_xl_and_a_heic_are_refused_before_they_are_decoded():
+    bits = 3 << 1 | (8_001 - 1) << 3 | 1 << 33  # 30 bits of height, as wide as high
+    heic = bytearray((ROOT / "tests" / "data" / "heic" / "deep.heic").read_bytes().replace(b"clap", b"free"))
+    struct.pack_into(">II", heic, heic.index(b"ispe") + 8, 8001, 8001)
+    for content in (b"\xff\x0a" + bits.to_bytes(12, "little"), bytes(heic)):
+        with pytest.raises(UnreadablePhoto, match="has more than the 64 million pixels"):
+            check_upload(content)
 
 
 def test_a_signature_of_one_kind_and_the_rest_of_another_is_damaged(decoder):

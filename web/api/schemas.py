@@ -304,6 +304,18 @@ class Caption(Exact):
     language: str
 
 
+class TextLine(Exact):
+    """A line of text that was read in a photo."""
+
+    text: str
+    language: str
+    confidence: float
+    box: Annotated[
+        tuple[float, float, float, float, float, float, float, float],
+        meaning("x and y of its four corners, as parts of the upright photo's width and height"),
+    ]
+
+
 class ImageHit(RankedHit):
     """A photo that was found, with all of its captions."""
 
@@ -315,6 +327,7 @@ class ImageHit(RankedHit):
     best_caption: Annotated[
         int | None, meaning("The id of the caption that fits the query best by itself; null where there is none")
     ]
+    texts: Annotated[list[TextLine], meaning("The lines of text in the photo that share a word with the query")]
     thumbnail_url: str
     image_url: str
 

@@ -13,6 +13,7 @@ from search.query.query import LARGEST_ID
 from search.retrieval.calibration import relevance
 from storage import ImageRecord
 from storage.errors import UnknownId
+from storage.photo_texts import PhotoText
 from web.errors import ModelFailed, ModelLoading
 from web.pages.attention_overlay import AttentionOverlay, attention_overlays
 from web.pages.formatting import captions_by_language, flat
@@ -76,6 +77,7 @@ def photo(image_id: int) -> str:
         photo=photo_urls(image_id),
         captions=captions_by_language(snapshot.captions_of([image_id])[image_id], interface_language()),
         metadata=flat(record.metadata),
+        texts=_texts(snapshot.texts.of(record.sha256), record, found),
         page_query=page_query,
         found=found,
         overlays=overlays,
@@ -83,6 +85,36 @@ def photo(image_id: int) -> str:
         back=page_query.address(**_list_options()) if page_query else None,
         neighbour=lambda other: url_for("photo_page.photo", image_id=other[0], at=other[1], **_all_parameters(page_query)),
     )
+
+
+@dataclass(frozen=True)
+class ShownText:
+    """A line of text in the photo.
+
+    Attributes:
+        text: What it says.
+        language: A code such as "en" or "zh".
+        corners: The four corners in pixels of the photo, as an SVG polygon has them.
+        found: True if the query has one of its words.
+    """
+
+    text: str
+    language: str
+    corners: str
+    found: bool
+
+
+def _texts(read: PhotoText | None, record: ImageRecord, found: FoundPhoto | None) -> list[ShownText]:
+    """The lines of text in a photo, in their order."""
+    matching = {tuple(line["box"]) for line in found.hit["texts"]} if found else set()
+    return [
+        ShownText(line.text, line.language, _corners(line.box, record.width, record.height), line.box in matching)
+        for line in (read.lines if read else ())
+    ]
+
+
+def _corners(box: tuple[float, ...], width: int, height: int) -> str:
+    return " ".join(f"{x * width:.1f},{y * height:.1f}" for x, y in zip(box[::2], box[1::2], strict=True))
 
 
 def _all_parameters(page_query: PageQuery) -> dict[str, Any]:

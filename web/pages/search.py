@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, current_app, g, redirect, render_template, request
 from werkzeug.wrappers import Response as BaseResponse
 
+from encoder.inputs.image_formats import PHOTO_ENDINGS
 from search.query.terms import as_plain
 from search.report import percent
 from storage.errors import EmptyCollection, UnknownCollection
@@ -47,6 +48,7 @@ def _template_globals() -> dict:
         "first_page": FIRST_PAGE,
         "most_top": MOST_TOP,
         "nonce": g.get("nonce", ""),
+        "photo_endings": ",".join(sorted(PHOTO_ENDINGS)),
         "model_state": state().service.state,
     }
 

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 from flask import has_request_context, request
 
+from search.query.translation import NAMES
+from web.pages.language_names import CHINESE_NAMES
+
 if TYPE_CHECKING:
     from search.query.translation import Notice
 
@@ -90,6 +93,14 @@ _PHRASES: dict[str, tuple[str, str]] = {
         "{model} was trained on {known} only, you asked in {language}, and the translator failed: searched for it as it is.",
         "{model} 只用{known}训练过，查询是{language}，而翻译失败了：已按原文搜索。",
     ),
+    "notice_nothing_known": (
+        "{model} knows nothing of {words}: what it finds has nothing to do with your query.",
+        "{model} 完全不认识 {words}：结果与查询无关。",
+    ),
+    "notice_some_unknown": (
+        "{model} does not know {words}: what it finds may not fit that part of your query.",
+        "{model} 不认识 {words}：结果可能与这一部分无关。",
+    ),
     "similarity": ("similarity", "相似度"),
     "similarity_title": ("Cosine of the two vectors, from the first stage", "初筛的向量余弦"),
     "more_like_this": ("More like this", "更多相似"),
@@ -130,8 +141,6 @@ _PHRASES: dict[str, tuple[str, str]] = {
     "back": ("Back to the start", "返回首页"),
     "searching": ("Searching…", "搜索中…"),
     "version": ("version {n}", "版本 {n}"),
-    "language_en": ("English", "英文"),
-    "language_zh": ("Chinese", "中文"),
     "api": ("API", "API"),
     "filters": ("Filters", "筛选"),
     "add_filter": ("Add:", "添加："),
@@ -185,6 +194,8 @@ _PHRASES: dict[str, tuple[str, str]] = {
     "attention_only": ("Bright is where the cross-modal encoder looked most.", "越亮之处，跨模态编码器关注越多。"),
     "its_captions": ("Its captions", "照片描述"),
     "has_no_captions": ("Nobody has described this photo.", "这张照片没有描述。"),
+    "text_in_photo": ("Text in the photo", "照片中的文字"),
+    "show_texts": ("Show where it is", "在照片上标出"),
     "captions_that_fit": ("Captions of the collection that fit", "图库中相符的描述"),
     "its_own": ("its own", "原有"),
     "about_photo": ("About the photo", "照片信息"),
@@ -273,4 +284,5 @@ def notice(about: Notice) -> str:
 
 def language_name(code: str) -> str:
     """The name of a language, in the language of the interface; its code if it has no name here."""
-    return say(f"language_{code}") if f"language_{code}" in _PHRASES else code
+    names = CHINESE_NAMES if interface_language() == "zh" else NAMES
+    return names.get(code, code)

@@ -32,6 +32,17 @@ MOST_CONNECTIONS = 1000
 hundreds of clients that don't take their answers."""
 
 
+def host_and_port(host: str, port: int) -> str:
+    """A host and a port as they stand in an address: an IPv6 address in brackets, so that its end can be told."""
+    bare = bare_host(host)
+    return f"[{bare.replace('%', '%25')}]:{port}" if ":" in bare else f"{bare}:{port}"
+
+
+def bare_host(host: str) -> str:
+    """A host without the brackets in which an IPv6 address may be given."""
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
+
+
 def run(
     app: Flask,
     host: str = "127.0.0.1",
@@ -53,6 +64,7 @@ def run(
     Raises:
         PortTaken: The server can't listen on `host:port`.
     """
+    host = bare_host(host)
     sockets: dict[int, Any] = {}
     try:
         server = create_server(
@@ -72,7 +84,7 @@ def run(
     except OSError as error:
         raise _port_taken(host, port, error.strerror or str(error)) from error
     except ValueError as error:  # what waitress makes of a host that can't be resolved
-        raise PortTaken(f"Can't listen on {host}:{port}: name an address of this machine with --host.") from error
+        raise PortTaken(f"Can't listen on {host_and_port(host, port)}: name an address of this machine with --host.") from error
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # else a line for each request that has to wait
     limit_slow_clients(sockets.values(), limits)
     on_listening()
@@ -89,7 +101,7 @@ def check_port(host: str, port: int) -> None:
         PortTaken: Another process listens on `host:port`, or this one may not.
     """
     try:
-        for family, *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        for family, *_, address in socket.getaddrinfo(bare_host(host), port, type=socket.SOCK_STREAM):
             socket.create_server(address[:2], family=family).close()
     except OSError as error:
         if error.errno in (errno.EADDRINUSE, errno.EACCES):
@@ -97,4 +109,6 @@ def check_port(host: str, port: int) -> None:
 
 
 def _port_taken(host: str, port: int, why: str) -> PortTaken:
-    return PortTaken(f"Can't listen on {host}:{port} ({why}): choose another port with --port (`make demo PORT=8001`).")
+    return PortTaken(
+        f"Can't listen on {host_and_port(host, port)} ({why}): choose another port with --port (`make demo PORT=8001`)."
+    )

@@ -24,7 +24,7 @@ function wantedTarget() {
 }
 
 function searchWith(file) {
-  if (!file.type.startsWith("image/")) return say(notice.dataset.notAPhoto, 4000);
+  if (file.type && !file.type.startsWith("image/")) return say(notice.dataset.notAPhoto, 4000);
   if (file.size > LARGEST_UPLOAD) return say(notice.dataset.tooLarge, 4000);
   const files = new DataTransfer();
   files.items.add(file);

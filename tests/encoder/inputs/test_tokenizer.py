@@ -87,3 +87,52 @@ def test_opt_v2_reads_48_pieces_between_its_marks(tmp_path):
     path.write_text("\n".join(WORDPIECES), encoding="utf-8")
     (ids,) = Tokenizer(path, PRESETS["opt-v2-base"].text_length).ids(["狗" * 60 + "跑"])
     assert ids == [2, *[6] * 48, 3]
+
+
+@pytest.mark.parametrize(
+    ("traditional", "simple"),
+    [
+        ("貓", "猫"),
+        ("汽車", "汽车"),
+        ("火車", "火车"),
+        ("一隻狗", "一只狗"),
+        ("頭髮", "头发"),
+        ("a 紅色的 bus", "a 红色的 bus"),
+    ],
+)
+def test_traditional_characters_are_read_as_simplified_ones(shipped, traditional, simple):
+    assert shipped.ids([traditional]) == shipped.ids([simple])
+    assert shipped.ids([traditional] * 20) == [shipped.ids([simple])[0]] * 20
+    assert shipped.pieces(traditional) == shipped.pieces(simple) and shipped.spans(traditional) == shipped.spans(simple)
+
+
+def test_a_character_that_the_vocabulary_has_is_left_alone(tmp_path):
+    path = tmp_path / "vocab.txt"
+    path.write_text("\n".join([*WORDPIECES, "貓", "猫", "车"]), encoding="utf-8")
+    assert Tokenizer(path, 50).pieces("貓猫車馬") == ["[CLS]", "貓", "猫", "车", "[UNK]", "[SEP]"]
+
+
+def test_the_vocabulary_tells_words_that_it_has_whole(shipped):
+    assert all(map(shipped.has_word, ["dog", "Dog", "the"]))
+    assert not any(map(shipped.has_word, ["perro", "🐶", "собака", "a dog", ""]))
+
+
+@pytest.mark.parametrize(
+    ("text", "unknown", "nothing"),
+    [
+        ("a dog", [], False),
+        ("", [], False),
+        ("?!", [], False),
+        ("🐶", ["🐶"], True),
+        ("🐶!?", ["🐶"], True),
+        ("собака", ["собака"], True),
+        ("a 🐶 on grass, 🐶 and собака", ["🐶", "собака"], False),
+        ("ñandúß", ["ñandúß"], False),
+        ("草地上的貓", [], False),
+        ("一只貔貅", ["貔", "貅"], False),
+        ("= ~ —", [], False),
+    ],
+)
+def test_what_the_vocabulary_has_no_piece_for_is_named(shipped, text, unknown, nothing):
+    found, all_of_it = shipped.unknown_in(text)
+    assert "".join(found) == "".join(unknown) and all_of_it == nothing

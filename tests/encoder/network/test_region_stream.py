@@ -22,6 +22,7 @@ from encoder.runtime.encoder import OptEncoder
 from tests.support.masks import mask_nothing
 from tests.support.numpy_regions import NumpyRegions
 from tests.support.published_single_stream import detections
+from tests.support.runtimes import counting_shapes
 from tests.support.small_models import SMALL, WORDS, random_weights, write_small_model
 
 VECTORS, LOGITS = 1e-4, 1e-3
@@ -128,8 +129,8 @@ def test_the_order_of_regions_changes_no_vector(encoder, expected):
     np.testing.assert_allclose(encoder.encode_images(reversed_rows).vectors, expected.image_vectors, atol=VECTORS)
 
 
-def test_after_warm_up_no_number_of_regions_compiles_anything(opened, expected):
-    encoder = opened("mindspore")
+def test_after_warm_up_no_number_of_regions_compiles_anything(model, expected):
+    encoder = counting_shapes(model)
     encoder.warm_up()
     compiled = encoder.graphs.compiled
     for sentence in SENTENCES:

@@ -38,6 +38,7 @@ from tests.support.published_single_stream import (
     write_single_stream,
     zoo_weights,
 )
+from tests.support.runtimes import counting_shapes
 from tests.support.small_models import add_graphs
 
 TOKENS, LOGITS = 2e-3, 1e-3
@@ -141,8 +142,8 @@ def test_neither_padding_nor_batch_nor_bucket_changes_a_score(encoder, form, pla
         np.testing.assert_allclose(found, expected, atol=LOGITS)
 
 
-def test_after_warm_up_no_pair_compiles_anything(opened, form):
-    encoder = opened("mindspore")
+def test_after_warm_up_no_pair_compiles_anything(model, form):
+    encoder = counting_shapes(model)
     encoder.warm_up()
     compiled = encoder.graphs.compiled
     for place in range(len(form.images)):

@@ -63,7 +63,26 @@ def words(text: str, weight: float = 1.0) -> Term:
         "红色-蓝色",
         "“红色”的墙",
         "海滩，-人",
-        "－人",
+        "海边 － 人",
+        "T－恤衫的狗",
+        "man –",
+        "a dog – its tongue out – runs",
+        "black–and−white cat",
+        "10–20 dogs",
+        "−5 degrees",
+        "２０２４年",
+        "１ ＋ １ ＝ ２",
+        "４ ＊ ４",
+        "＠家",
+        "the dogs’ ‘house’",
+        "rock ‘n’ roll",
+        "rock 'n' roll -",
+        "he said ‘stop −now’ in red",
+        "「红色」的墙",
+        "牌子上写着“禁止 －入内”",
+        "„Ruhe“ an der Wand",
+        "“",
+        "「",
         "¯\\_(ツ)_/¯",
         "C:\\photos\\-dog",
         "\\o/",
@@ -104,6 +123,34 @@ def test_ordinary_sentences_are_one_term(sentence):
         ("a \\+ b", [words("a + b")]),
         ("\\2*dog \\@17", [words("2*dog @17")]),
         ('\\"a b"', [words('"a b"')]),
+        ("海边 －人", [words("海边"), words("人", -1)]),
+        ("海边　－人　日落", [words("海边 日落"), words("人", -1)]),
+        ("beach −people", [words("beach"), words("people", -1)]),
+        ("beach –people", [words("beach"), words("people", -1)]),
+        ("beach —people", [words("beach"), words("people", -1)]),
+        ("beach −“red car”", [words("beach"), words("red car", -1)]),
+        ("beach -„red car“", [words("beach"), words("red car", -1)]),
+        ("beach -«red car»", [words("beach"), words("red car", -1)]),
+        ("beach -»red car«", [words("beach"), words("red car", -1)]),
+        ("海边 －「红色 汽车」", [words("海边"), words("红色 汽车", -1)]),
+        ("海边 －『红色 汽车』", [words("海边"), words("红色 汽车", -1)]),
+        ("海边 －＂红色 汽车＂", [words("海边"), words("红色 汽车", -1)]),
+        ("beach -‘the boy’s red car’", [words("beach"), words("the boy’s red car", -1)]),
+        ("beach -'the boy's red car'", [words("beach"), words("the boy's red car", -1)]),
+        ("beach 2*'red car'", [words("beach"), words("red car", 2)]),
+        ("beach -「say “no”」", [words("beach"), words("say “no”", -1)]),
+        ("２＊狗", [words("狗", 2)]),
+        ("０．５＊“红色 汽车” ＋ 雪", [words("红色 汽车", 0.5), words("雪")]),
+        ("狗　＋　猫", [words("狗"), words("猫")]),
+        ("＠１７ －＠ｃ５ 雪", [Term("image", 17), Term("caption", 5, -1), words("雪")]),
+        ("“a ＋ b” ＋ ｃ", [words("a ＋ b"), words("ｃ")]),
+        ("“红色的墙”", [words("红色的墙")]),
+        ("‘红色的墙’", [words("红色的墙")]),
+        ("'a red wall'", [words("'a red wall'")]),
+        ("＼－人 海边", [words("－人 海边")]),
+        ("\\−people", [words("−people")]),
+        ("\\“a b”", [words("“a b”")]),
+        ("beach -t−shirt", [words("beach"), words("t−shirt", -1)]),
     ],
 )
 def test_signs_are_parsed_into_terms(query, terms):
@@ -128,6 +175,11 @@ def test_the_given_photo_can_be_named_between_signs():
         ("2*dog + cat +", 12, "character 13 ('+'): this plus has nothing to add"),
         ("a + + 2*dog", 2, "this plus has nothing to add"),
         ("  -people", 2, "there is only what to avoid"),
+        ("－人", 0, "there is only what to avoid"),
+        ("海边 －“人", 3, "character 4 ('－“人'): the quotation that begins here does not end before a blank"),
+        ("海边 －「人」。", 3, "the quotation that begins here does not end before a blank"),
+        ("beach -‘people", 6, "does not end before a blank"),
+        ("2*dog ＋ cat ＋", 12, "character 13 ('＋'): this plus has nothing to add"),
         ("@1234567890123456789", 0, "too large for an id"),
         ('dog -"  "', 4, "nothing in the quotation"),
         ("x " + "-a " * MOST_TERMS, 0, f"there are {MOST_TERMS + 1} terms, and {MOST_TERMS} is the most"),
@@ -140,7 +192,10 @@ def test_a_syntax_error_names_its_position(query, at, says):
     assert isinstance(raised.value, BadQuery)
 
 
-SIGNS = st.text(st.sampled_from("ab1 2狗。-*+\"\\@c.\n'\u3000"), min_size=1, max_size=30)
+OTHERS = {"-": "－﹣−‐‑‒–—―", "*": "＊﹡∗", "+": "＋﹢", "@": "＠﹫", ".": "．", "c": "ｃ", " ": "\u3000"}
+OTHERS |= {str(digit): "０１２３４５６７８９"[digit] for digit in range(10)}
+QUOTATIONS = ['""', "＂＂", "“”", "„“", "«»", "»«", "「」", "『』", "‘’", "‚‘", "‹›"]
+SIGNS = st.text(st.sampled_from("ab1 2狗。-*+\"\\@c.\n'\u3000－−–—＊＋＠ｃ２＼＂“”„«»「」『』‘’"), min_size=1, max_size=30)
 BLANKLESS = (st.text(min_size=1, max_size=20) | SIGNS).filter(lambda text: text.strip())
 WEIGHTS = st.integers(1, int(1000 * LARGEST_WEIGHT)).map(lambda n: n / 1000)
 
@@ -165,8 +220,34 @@ def test_written_terms_are_parsed_back(others, one):
     assert parse_terms(" + ".join(map(written, terms))) == terms
 
 
+def on_another_keyboard(draw, text: str) -> str:
+    """The same query, with signs as other keyboards write them."""
+    return "".join(draw(st.sampled_from(OTHERS.get(character, character) + character)) for character in text)
+
+
+@given(st.lists(a_term(WEIGHTS | WEIGHTS.map(lambda weight: -weight)), max_size=3), a_term(WEIGHTS), st.data())
+def test_signs_of_other_keyboards_mean_the_same(others, one, data):
+    terms = [*others, one]
+    parts = []
+    for term in terms:
+        sign, mark, rest = written(term).partition('"')
+        if not mark:
+            parts.append(on_another_keyboard(data.draw, sign))
+            continue
+        first, last = data.draw(
+            st.sampled_from([pair for pair in QUOTATIONS if not set(term.text) & set("\"“”«»’‘'")] or ['""'])
+        )
+        parts.append(on_another_keyboard(data.draw, sign) + first + rest[:-1] + last)
+    plus = on_another_keyboard(data.draw, " + ")
+    assert parse_terms(plus.join(parts)) == terms
+
+
 @given(BLANKLESS)
 @example("-people")
+@example("－人")
+@example("−“a b”")
+@example("＼－人")
+@example("‘a b’")
 @example('"')
 def test_any_text_can_be_written_as_plain_text(text):
     assert parse_terms(as_plain(text)) == [words(text)]
@@ -182,15 +263,18 @@ def test_any_query_is_parsed_or_refused_with_a_position(text, photo):
         assert terms and all(term.weight and (term.kind != "words" or term.value.strip()) for term in terms)
 
 
-@given(st.text(st.characters(exclude_characters='-+*@"\\'), min_size=1).filter(lambda text: text.strip()))
-def test_a_text_without_the_six_characters_has_no_signs(text):
+NO_SIGNS = st.characters(exclude_characters="".join(OTHERS.values()) + "".join(QUOTATIONS) + "-+*@\\＼﹨｢'")
+
+
+@given(st.text(NO_SIGNS | st.just(" "), min_size=1).filter(lambda text: text.strip()))
+def test_a_text_without_the_characters_of_signs_has_none(text):
     assert parse_terms(text) == [words(text)]
 
 
 HYPHENATED = st.from_regex(r"[^\W_]+(-[^\W_]+)*", fullmatch=True)
 
 
-@given(st.lists(HYPHENATED, min_size=1), st.sampled_from([" ", " - ", ", ", "，", " -- "]))
+@given(st.lists(HYPHENATED, min_size=1), st.sampled_from([" ", " - ", ", ", "，", " -- ", " – ", "—", "　", "－"]))
 def test_hyphens_inside_words_and_dashes_between_them_are_no_signs(parts, between):
     sentence = between.join(parts)
     assert parse_terms(sentence) == [words(sentence)]

@@ -10,11 +10,12 @@ import pytest
 from search import Engine, Query
 from search.errors import BadTranslator
 from search.evaluation.evaluate import evaluate
-from search.query.translation import Notice, translate_query, translator
+from search.query.translation import NAMES, Notice, translate_query, translator
 from search.report import evaluation_lines, result_lines
-from tests.support.fakes import FakeConfig, FakeEncoder
+from tests.support.fakes import FakeConfig, FakeEncoder, FakeVocabulary
 from tests.support.galleries import build_gallery, ids_by_name
 from web import create_app
+from web.pages.language_names import CHINESE_NAMES
 
 CHINESE = FakeConfig(languages=("zh",))
 WORDS = {"a red wall": "红色的墙", "blue": "蓝色"}
@@ -44,6 +45,47 @@ def test_a_query_in_no_language_or_in_both_needs_no_notice(text):
         == translate_query(text, CHINESE)
         == type(translate_query(text, CHINESE))(text)
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "name"),
+    [("собака", "ru", "Russian"), ("강아지", "ko", "Korean"), ("かわいい", "ja", "Japanese"), ("الكلب", "ar", "Arabic"),
+     ("un perro en la playa", "es", "Spanish"), ("Hund", "de", "German"), ("chien", "fr", "French")],
+)  # fmt: skip
+def test_a_query_in_neither_english_nor_chinese_is_translated_or_has_a_notice(text, code, name):
+    (notice,) = translate_query(text, FakeConfig()).notices
+    assert notice.code == "unknown_language" and f"and the query is {name}:" in notice.sentence
+    asked = []
+    result = translate_query(text, FakeConfig(), lambda *given: asked.append(given) or "a dog")
+    assert asked == [(text, code, "en")] and result.text == "a dog" and f"translated from {name}" in result.notices[0].sentence
+
+
+def test_what_the_vocabulary_does_not_know_is_named():
+    def notices(text, **options):
+        return [
+            (one.code, one.sentence)
+            for one in translate_query(text, FakeConfig(), vocabulary=FakeVocabulary(), **options).notices
+        ]
+
+    assert notices("a dog") == []
+    assert notices("🐶") == [("nothing_known", "fake knows nothing of 🐶: what it finds has nothing to do with the query.")]
+    assert notices("🐶🐱 on grass") == [
+        ("some_unknown", "fake does not know 🐶, 🐱: what it finds may not fit that part of the query.")
+    ]
+    assert "🤖, …:" in notices("a 🐶🐱🐭🐹🤖🦁")[0][1]
+    assert [code for code, _ in notices("собака 🐶")] == ["unknown_language"]
+    assert [code for code, _ in notices("собака", translate=lambda *_: "dog 🐶")] == ["translated", "some_unknown"]
+
+
+def test_the_engine_passes_such_notices_on(gallery, tmp_path):
+    from storage import Home
+
+    assert [one.code for one in Engine(gallery, FakeEncoder(config=CHINESE)).search(Query(text="🐶 红色")).notices] == [
+        "some_unknown"
+    ]
+    client = create_app(Home(tmp_path / "var"), FakeEncoder(config=CHINESE)).test_client()
+    assert "完全不认识 🐶" in client.get("/?q=🐶&lang=zh").text and "knows nothing of 🐶" in client.get("/?q=🐶&lang=en").text
+    assert "而你的查询是俄文" in client.get("/?q=собака&lang=zh").text
 
 
 def test_without_a_translator_a_notice_names_the_language():
@@ -158,5 +200,9 @@ def test_measurements_in_an_unknown_language_get_a_notice(gallery):
     assert evaluate(gallery.open_snapshot(), FakeEncoder(), rerank=(0,))["notices"] == []
 
 
+def test_every_language_has_a_name_on_the_page():
+    assert set(NAMES) == set(CHINESE_NAMES)
+
+
 def test_every_notice_has_its_sentence():
-    assert Notice("unknown_language", "m", ("fr", "zh"), "en").sentence.startswith("m was trained on fr and Chinese only")
+    assert Notice("unknown_language", "m", ("xx", "zh"), "en").sentence.startswith("m was trained on xx and Chinese only")

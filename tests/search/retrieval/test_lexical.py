@@ -46,6 +46,8 @@ def names(result) -> list[str]:
         ("海滩上的狗", ["海", "滩", "上", "的", "狗", "海滩", "滩上", "上的", "的狗"]),
         ("DVD光盘 2", ["dvd", "2", "光", "盘", "光盘"]),
         ("ＡＢＣ", ["abc"]),
+        ("頭髮", ["头", "发", "头发"]),
+        ("餅乾 和 乾隆", ["饼", "干", "饼干", "和", "乾", "隆", "乾隆"]),
         ("?!。", []),
     ],
 )
@@ -55,6 +57,7 @@ def test_tokens_of_a_text(text, found):
 
 @pytest.mark.parametrize(("query", "found"), [
     ("dog", ["sea", "beach"]), ("a running dog", ["beach", "sea", "cat"]), ("狗", ["snow", "beach"]), ("海滩", ["beach"]),
+    ("一隻貓", ["cat", "beach"]), ("海灘", ["beach"]), ("狗 -海灘", ["snow"]),
     ("beach -people", ["beach"]), ('dog -"two dogs"', ["sea"]), ("3*sleeping + dog", ["cat"]), ("xyzzy", []), ("?", []),
 ])  # fmt: skip
 def test_photos_are_found_by_the_words_of_their_captions(engine, query, found):
@@ -166,3 +169,13 @@ def test_fusion_keeps_everything_once(order, lexical, silent):
     score = {own: own_score[own] + by_words.get(own, 0) for own in order}
     assert fused.ids.tolist() == sorted(order, key=lambda own: (-score[own], own))
     assert (np.diff(fused.scores) <= 0).all()
+
+
+def test_simplified_words_find_traditional_captions(tmp_path):
+    shots = [
+        Shot("cat.jpg", "red", captions=[("zh", "一隻貓在睡覺")]),
+        Shot("dog.jpg", "green", captions=[("zh", "頭髮很長的狗")]),
+    ]
+    engine = Engine(build_gallery(tmp_path, shots), FakeEncoder())
+    for words, found in (("猫", ["cat"]), ("貓", ["cat"]), ("睡觉", ["cat"]), ("头发", ["dog"]), ("頭髮", ["dog"])):
+        assert names(engine.search(Query(text=words, mode="lexical"))) == found

@@ -188,7 +188,7 @@ def test_a_new_catalog_waits_for_a_process_that_is_creating_it(catalog, opened_e
 
 @pytest.mark.usefixtures("opened_elsewhere")
 def test_the_wait_for_a_catalog_that_stays_locked_has_an_end(catalog, monkeypatch):
-    monkeypatch.setattr("storage.catalog.catalog.BUSY_MS", 50)
+    monkeypatch.setattr("storage.catalog.sqlite.BUSY_MS", 50)
     with pytest.raises(CatalogError, match="database is locked"):
         catalog.record_files("walls", [failed("/photos/a.jpg")])
 

@@ -8,6 +8,8 @@ import tempfile
 import threading
 import time
 
+import imagecodecs
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,9 +22,11 @@ from storage.errors import CatalogError
 from storage.locking import locked
 from storage.maintenance import compact, roll_back
 from storage.verification import verify
+from tests.support.commands import ROOT
 from tests.support.documented import assert_documented
 from tests.support.fakes import FakeConfig, FakeEncoder, jpeg, photo, save_photo
 from tests.support.galleries import build_gallery, ids_by_name
+from tests.support.raw_files import dng
 from web import create_app
 from web.build_runner import CommandBuilds
 from web.editing import HomeEditor
@@ -31,6 +35,9 @@ from web.uploads import LARGEST_UPLOAD
 
 pytestmark = pytest.mark.usefixtures("one_decoder")
 PURPLE = (128, 0, 128)
+HEIC = (ROOT / "tests" / "data" / "heic" / "plain.heic").read_bytes()
+DNG = dng(photo((90, 200, 20), (640, 480)))
+JXL = bytes(imagecodecs.jpegxl_encode(np.asarray(photo((10, 120, 130))), lossless=True))
 
 
 @pytest.fixture
@@ -61,6 +68,19 @@ def uploads(home, name="default"):
 def captions_of(home, image_id, name="default"):
     found = home.collection(name).open_snapshot().captions_of([image_id])[image_id]
     return [(caption.language, caption.text) for caption in found]
+
+
+@pytest.mark.parametrize(
+    ("content", "ending"), [(HEIC, ".heic"), (dng(photo((90, 200, 20), (640, 480))), ".dng"), (JXL, ".jxl")]
+)
+def test_a_photo_that_browsers_cannot_show_is_added_and_shown_as_its_thumbnail(client, home, content, ending):
+    added = add(client, content)
+
+    assert added.status_code == 201 and [name[-len(ending) :] for name in uploads(home)] == [ending]
+    shown = client.get(added.json["image_url"])
+    assert shown.mimetype == "image/jpeg" and shown.data == client.get(added.json["thumbnail_url"]).data
+    found = client.post("/api/v1/search", data={"image": (io.BytesIO(content), "x")}).json["hits"][0]
+    assert found["id"] == added.json["id"]
 
 
 def test_a_photo_is_added_and_found(client, home):

@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from indexer.text_reading import read_texts
 from storage import FileRecord, Home, RunRecord, VersionRecord
 from tests.support.fakes import FakeConfig, FakeEncoder, jpeg
 from tests.support.galleries import build_gallery, ids_by_name
+from tests.support.signs import SignReader
 from web import create_app
 from web.pages.collection_summary import progress, seconds_left
 
@@ -48,6 +50,19 @@ def test_a_photo_by_itself(client, ids):
         assert phrase in text
     assert f'src="/images/{ids["green"]}" width="64" height="96"' in page
     assert "Why it was found" not in text and f'href="/similar/{ids["green"]}"' in page
+
+
+def test_text_read_in_a_photo_is_shown_at_its_place(tmp_path, client, gallery, ids):
+    read_texts(Home(tmp_path / "var"), "default", SignReader)
+
+    page = client.get(f"/photo/{ids['green']}?q=exit&mode=lexical").text
+    assert "Text in the photo" in page and '<li lang="zh"><mark>出口 EXIT</mark></li>' in page
+    assert '<polygon points="16.0,24.0 48.0,24.0 48.0,48.0 16.0,48.0" class="found"/>' in page
+    assert 'id="show-texts" checked' in page
+
+    by_itself = client.get(f"/photo/{ids['green']}").text
+    assert '<li lang="zh">出口 EXIT</li>' in by_itself and 'id="show-texts">' in by_itself
+    assert "Text in the photo" not in client.get(f"/photo/{ids['blue']}").text
 
 
 def test_a_found_photo_shows_why_and_links_to_its_neighbours(client, ids):
