@@ -15,9 +15,6 @@ class FolderSource(Source):
     """All photos below a folder, in natural order (2.jpg before 10.jpg). Hidden files and folders are left out.
 
     `name.txt` or `name.jpg.txt` beside `name.jpg` holds one caption a line; blank lines are skipped.
-
-    Attributes:
-        tables: files that may be tables of captions; `indexer.sources.captions.CaptionJoin` reads them.
     """
 
     format = "folder"

@@ -44,6 +44,7 @@ class RegionsSource(Source):
             if path not in photo_of
         )
         super().__init__(root, items, listing.problems, listing.hidden_prefixes, listing.unused)
+        self.tables = listing.tables
 
 
 def is_features_folder(root: Path) -> bool:

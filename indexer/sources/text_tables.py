@@ -23,7 +23,8 @@ HEAD_BYTES = 65_536
 HEAD_ROWS = 50
 MOST_LINES_OF_A_ROW = 100
 NUMBERED = re.compile(r"(.+)#\d+")
-IMAGE_COLUMNS = (*IMAGE_KEYS, "image_id", "id", "name")
+UNSURE_COLUMN = "id"
+IMAGE_COLUMNS = (*IMAGE_KEYS, "image_id", "name", UNSURE_COLUMN)
 CAPTION_COLUMNS = "comment", "description", "title"
 """What a column of captions is also called in tables; elsewhere these are metadata."""
 IMAGE, CAPTION = "image", "caption"
@@ -39,7 +40,7 @@ class TableForm:
         has_header: whether the first row holds them.
         quoted: whether a value may stand in quotes, with delimiters and line ends in it.
         encoding: of the file.
-        is_sure: False if only the values look like photos and captions.
+        is_sure: False if its photos may be none: there is no header, or it names them by an `id`, which may be that of a row.
     """
 
     delimiter: str
@@ -78,7 +79,10 @@ def form_of(path: Path, image_column: str | None = None, caption_column: str | N
         if delimiter in lines[0]:
             columns = _named(_split(lines[0], delimiter), image_column, caption_column)
             if columns is not None:
-                return TableForm(delimiter, columns, True, delimiter in ",;", encoding)
+                is_sure = (
+                    image_column is not None or _key_of(_split(lines[0], delimiter)[columns.index(IMAGE)]) != UNSURE_COLUMN
+                )
+                return TableForm(delimiter, columns, True, delimiter in ",;", encoding, is_sure)
     return _without_header(lines, encoding) if image_column is None and caption_column is None else None
 
 
@@ -106,9 +110,13 @@ def _split(line: str, delimiter: str) -> list[str]:
     return [value.strip() for value in row]
 
 
+def _key_of(column: str) -> str:
+    return column.lower().replace(" ", "_")
+
+
 def _named(header: list[str], image_column: str | None, caption_column: str | None) -> list[str] | None:
     """The keys of a header's columns; None if there is none of photos or none of captions."""
-    lowered = [name.lower().replace(" ", "_") for name in header]
+    lowered = [_key_of(name) for name in header]
     image = _position(header, lowered, image_column, IMAGE_COLUMNS)
     if image is None:
         return None

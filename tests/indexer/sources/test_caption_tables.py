@@ -98,6 +98,12 @@ def test_columns_by_name(tmp_path, photos):
     assert (source.options["image_column"], source.options["caption_column"]) == ("foto", "titel")
 
 
+def test_an_id_may_be_that_of_a_row(photos):
+    (photos / "x.csv").write_text("id,caption\n1,A dog\n")
+    assert said(open_source(photos))["1.jpg"] == []
+    assert said(open_source(photos, captions=[photos / "x.csv"]))["1.jpg"] == [("en", "A dog")]
+
+
 def test_several_columns_of_captions_and_a_language(tmp_path, photos):
     (tmp_path / "x.csv").write_text("image,caption_en,caption_zh,caption,language\n1.jpg,A dog,狗,ein Hund,de\n")
     assert said(open_source(photos, captions=[tmp_path / "x.csv"]))["1.jpg"] == [
