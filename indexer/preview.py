@@ -18,6 +18,7 @@ from storage.manifest import Manifest
 from storage.photo_uri import PhotoUri
 from storage.segments.builder import SegmentBuilder
 from storage.segments.segment_set import SegmentSet
+from storage.status import unused_lines
 
 if TYPE_CHECKING:
     from indexer.sources.base import Source
@@ -56,6 +57,7 @@ class Preview:
         missing: photos that the source names and that are not there, or can't be opened.
         refused: True if `build-index` would refuse to remove so many.
         problems: what in the source can't be used.
+        unused: what the source holds and is not used, counted, as JSON values.
     """
 
     added: Group = field(default_factory=Group)
@@ -66,6 +68,7 @@ class Preview:
     missing: Group = field(default_factory=Group)
     refused: bool = False
     problems: list[Failure] = field(default_factory=list)
+    unused: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def groups(self) -> dict[str, Group]:
@@ -114,7 +117,7 @@ def preview(home: Home, name: str, source: Source, limit: int | None = None, mis
         CatalogError: the catalog can't be used.
     """
     collection = home.collection(name) if name in home.collection_names() else None
-    found = Preview(problems=list(source.problems))
+    found = Preview(problems=list(source.problems), unused=source.unused.as_json())
     if collection is None:
         for item in islice(source, limit):
             _add_new(found, PhotoUri(item.uri, item.member))
@@ -185,7 +188,8 @@ def _add_removed(found: Preview, plan: Plan, source: Source, missing: str) -> No
 def _moved(plan: Plan, source: Source, gone: list[KnownImage]) -> dict[int, str]:
     """Photos that are new in name and have the content of one that is gone: id of that image -> uri now."""
     contents = {image.sha256: image.image_id for image in gone}
-    sizes = {record.bytes for image in gone if image.rows for record in image.rows.images([image.image_id])}
+    sizes: set[int | None] = {record.bytes for image in gone if image.rows for record in image.rows.images([image.image_id])}
+    sizes.add(None)  # the size of a photo in a Parquet file is not known before it is read
     moved: dict[int, str] = {}
     for item in source:
         photo = PhotoUri(item.uri, item.member)
@@ -210,7 +214,8 @@ def preview_json(found: Preview, collection: str) -> dict[str, Any]:
     """The whole preview as JSON values."""
     problems = [{"uri": str(one.uri), "reason": one.reason, "sentence": one.sentence} for one in found.problems]
     groups = {name: {"count": group.count, "uris": group.uris} for name, group in found.groups.items()}
-    return {"collection": collection, "dry_run": True, **groups, "refused": found.refused, "problems": problems}
+    rest = {"refused": found.refused, "problems": problems, "unused": found.unused}
+    return {"collection": collection, "dry_run": True, **groups, **rest}
 
 
 def preview_lines(found: Preview, collection: str) -> Iterator[str]:
@@ -222,6 +227,7 @@ def preview_lines(found: Preview, collection: str) -> Iterator[str]:
     shown = (name for name in found.groups if name != "unchanged")
     yield from chain.from_iterable(_lines_of(name, found.groups[name]) for name in shown)
     yield from (f"  {problem.reason}: {problem.sentence}" for problem in found.problems[:NAMED])
+    yield from unused_lines(found.unused)
 
 
 def _lines_of(name: str, group: Group) -> Iterator[str]:

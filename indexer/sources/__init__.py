@@ -87,7 +87,7 @@ def open_source(
         raise MismatchedLanguages(len(captions), len(languages))
     source = _open(path, format, exclude)
     given = [os.path.abspath(Path(file).expanduser()) for file in captions]
-    found = [table for table in source.tables if table not in given] if isinstance(source, FolderSource) else []
+    found = [table for table in source.tables if table not in given]
     if found or given:
         join = CaptionJoin(source)
         join.add_found(found)

@@ -23,6 +23,7 @@ class Source:
             do not count as vanished.
         unused: what the source holds and does not use, counted.
         files: the files that list its photos or hold them; empty where the photos lie open.
+        tables: files below its folder that may be tables of captions; `indexer.sources.captions.CaptionJoin` reads them.
         options: what `open_source` was given beside the path, as JSON values; None if it can't be opened again that way.
     """
 
@@ -54,6 +55,7 @@ class Source:
         self.hidden_prefixes = list(hidden_prefixes)
         self.unused = Unused() if unused is None else unused
         self.files = list(files)
+        self.tables: list[str] = []
 
     def with_items(self, items: Iterable[SourceItem], problems: list[Failure]) -> Source:
         """A copy of this source that has other items, and these problems in addition to its own."""

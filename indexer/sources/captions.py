@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from array import array
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,6 +25,7 @@ from indexer.sources.records import read_record, take_image
 from indexer.text_index import TextIndex
 
 NAMED = 5
+NAMED_CAPTIONS = re.compile("caption|sentence|token", re.IGNORECASE)
 ROWS_AT_ONCE = 1024
 MOST_BYTES_LOOKED_AT = 20_000_000
 
@@ -146,6 +148,8 @@ class _JoinedFile:
             elif is_counted:
                 self._unknown.add(name, len(captions))
             return match.is_ambiguous
+        if not captions and not metadata:
+            return True
         self._positions.append(match.position)
         self._names.append(hash(name))
         self._exact.append(match.is_exact)
@@ -273,6 +277,8 @@ def _with_rows(item: SourceItem, rows: list[Row]) -> SourceItem:
 
 def seems_captions(path: str) -> bool:
     """True if a file that was not used may hold captions by photo. A large JSON is not looked into."""
+    if NAMED_CAPTIONS.search(os.path.basename(path)) and path.lower().endswith((".csv", ".tsv", ".token")):
+        return True
     try:
         if path.lower().endswith(".json"):
             if os.path.getsize(path) > MOST_BYTES_LOOKED_AT:

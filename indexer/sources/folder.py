@@ -15,9 +15,6 @@ class FolderSource(Source):
 
     `name.txt` or `name.jpg.txt` beside `name.jpg` holds one caption a line; blank lines are skipped. `name.xmp` and Google
     Takeout's `name.jpg.json` say when it was taken, and what people wrote of it.
-
-    Attributes:
-        tables: files that may be tables of captions; `indexer.sources.captions.CaptionJoin` reads them.
     """
 
     format = "folder"

@@ -14,7 +14,7 @@ from indexer.sources.coco import CocoSource, seems_karpathy
 from indexer.sources.listing import METADATA_TABLES, PHOTOS
 from indexer.sources.manifest import ManifestSource
 from indexer.sources.record_files import json_lines
-from indexer.sources.records import names_photo
+from indexer.sources.records import CLEAR_IMAGE_KEYS, names_photo
 
 USUAL_MANIFESTS = "manifest.jsonl", "manifest.parquet"
 LINES_LOOKED_AT = 20
@@ -54,10 +54,15 @@ def open_manifest(root: Path) -> Source:
     if not names:
         raise EmptySource(root, f"a {USUAL_MANIFESTS[0]}")
     usual = [name for name in USUAL_MANIFESTS if name in names]
+    if not usual and len(names) > 1:
+        names = [name for name in names if _is_clear(root / name, False)] or names
     if usual or len(names) == 1:
         return _open_file(root / (usual or names)[0])
     if all(name.endswith(".parquet") for name in names):
-        return _parquet(root, [root / name for name in names])
+        from indexer.sources.parquet import lacks_photos
+
+        parts = [root / name for name in names]
+        return _parquet(root, [part for part in parts if not lacks_photos(part)] or parts)
     raise AmbiguousSource(root, names)
 
 
@@ -83,7 +88,10 @@ def _is_clear(path: Path, is_usual: bool) -> bool:
         from indexer.sources.parquet import names_photos
 
         return names_photos(path, path.parent) if not is_usual else names_photos(path)
-    names = [name for name in map(_named, _first_lines(path)) if name is not None]
+    records = _first_lines(path)
+    if not is_usual:
+        records = [one for one in records if isinstance(one, dict) and any(key in one for key in CLEAR_IMAGE_KEYS)]
+    names = [name for name in map(_named, records) if name is not None]
     return bool(names) if is_usual else any(os.path.exists(path.parent / name) for name in names)
 
 

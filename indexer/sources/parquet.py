@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from indexer.errors import EmptySource, UnknownFormat
 from indexer.items import Failure, SourceItem, one_line, printable
 from indexer.sources.base import Source
-from indexer.sources.records import IMAGE_KEYS, RecordListing, item_from, read_record
+from indexer.sources.records import CLEAR_IMAGE_KEYS, IMAGE_KEYS, RecordListing, item_from, read_record
 from storage.parquet_photos import BYTES, Cell, leaf
 from storage.photo_uri import PhotoUri
 
@@ -74,13 +74,24 @@ def names_photos(path: Path, folder: Path | None = None) -> bool:
     try:
         with pq.ParquetFile(path) as file:
             column = _path_column(file.schema_arrow)
-            if folder is None or column is None or _photo_column(file.schema_arrow) is not None:
-                return folder is None and (column is not None or _photo_column(file.schema_arrow) is not None)
+            if folder is None:
+                return column is not None or _photo_column(file.schema_arrow) is not None
+            if column not in CLEAR_IMAGE_KEYS or _photo_column(file.schema_arrow) is not None:
+                return False
             batch = next(file.iter_batches(ROWS_LOOKED_AT, columns=[column]), None)
             names = [] if batch is None else batch.column(0).to_pylist()
             return any(isinstance(name, str) and os.path.exists(folder / name) for name in names)
     except (OSError, pa.ArrowException, ValueError):
         return False
+
+
+def lacks_photos(path: Path) -> bool:
+    """True if a file is Parquet and has no column of photos or of their paths: it is of something else."""
+    try:
+        schema = pq.read_schema(path)
+    except (OSError, pa.ArrowException, ValueError):
+        return False
+    return _photo_column(schema) is None and _path_column(schema) is None
 
 
 def parquet_rows(path: Path) -> Iterator[dict[str, Any] | ValueError]:

@@ -30,6 +30,8 @@ IMAGE_KEYS = (
     "photo",
 )  # fmt: skip
 """The keys that may name a photo, the first that does counts; the others are metadata."""
+CLEAR_IMAGE_KEYS = IMAGE_KEYS[:5]
+"""Those that only lists of photos have; a log may have a `path`."""
 WEB_KEYS = "url", "image_url", "img_url"
 CAPTION_KEY = re.compile(r"captions?(?:[_-](?P<language>[a-z]{2})(?:[_-][a-z]{2,4})?|[_-]?\d{1,3})?", re.IGNORECASE)
 SENTENCE_KEY = re.compile(r"(?:sentences?|texts?)(?:[_-](?P<language>[a-z]{2})(?:[_-][a-z]{2,4})?)?", re.IGNORECASE)

@@ -41,6 +41,7 @@ class RegionsSource(Source):
         listed = ((listed_item(file, listing), features_of.get(path)) for path, file in files.items() if path not in photo_of)
         items = (replace(item, metadata=item.metadata | _metadata(features)) for item, features in listed)
         super().__init__(root, items, listing.problems, listing.hidden_prefixes, listing.unused)
+        self.tables = listing.tables
 
 
 def is_features_folder(root: Path) -> bool:

@@ -23,7 +23,8 @@ HEAD_BYTES = 65_536
 HEAD_ROWS = 50
 MOST_LINES_OF_A_ROW = 100
 NUMBERED = re.compile(r"(.+)#\d+")
-IMAGE_COLUMNS = (*IMAGE_KEYS, "image_id", "id", "name")
+UNSURE_COLUMN = "id"
+IMAGE_COLUMNS = (*IMAGE_KEYS, "image_id", "name", UNSURE_COLUMN)
 CAPTION_COLUMNS = "comment", "description", "title"
 """What a column of captions is also called in tables; elsewhere these are metadata."""
 IMAGE, CAPTION = "image", "caption"
@@ -39,7 +40,7 @@ class TableForm:
         has_header: whether the first row holds them.
         quoted: whether a value may stand in quotes, with delimiters and line ends in it.
         encoding: of the file.
-        is_sure: False if only the values look like photos and captions.
+        is_sure: False if its photos may be none: there is no header, or it names them by an `id`, which may be that of a row.
     """
 
     delimiter: str
@@ -60,10 +61,17 @@ def form_of(path: Path, image_column: str | None = None, caption_column: str | N
 
     Raises:
         OSError: the file can't be read.
+        BadAnnotations: it is no text.
     """
     with open(path, "rb") as file:
         head = file.read(HEAD_BYTES)
-    encoding, text = _decoded_head(head)
+    try:
+        encoding = encoding_of(head)
+        text = codecs.getincrementaldecoder(encoding)().decode(head)
+    except UnicodeDecodeError as error:
+        raise BadAnnotations(path, "it is no UTF-8 text; save it as UTF-8") from error
+    if "\0" in text:
+        return None
     lines = [line for line in text.splitlines() if line.strip()][:HEAD_ROWS]
     if not lines:
         return None
@@ -71,7 +79,10 @@ def form_of(path: Path, image_column: str | None = None, caption_column: str | N
         if delimiter in lines[0]:
             columns = _named(_split(lines[0], delimiter), image_column, caption_column)
             if columns is not None:
-                return TableForm(delimiter, columns, True, delimiter in ",;", encoding)
+                is_sure = (
+                    image_column is not None or _key_of(_split(lines[0], delimiter)[columns.index(IMAGE)]) != UNSURE_COLUMN
+                )
+                return TableForm(delimiter, columns, True, delimiter in ",;", encoding, is_sure)
     return _without_header(lines, encoding) if image_column is None and caption_column is None else None
 
 
@@ -94,24 +105,18 @@ def table_rows(path: Path, form: TableForm) -> Iterator[tuple[int, dict[str, Any
         raise BadAnnotations(path, f"it is no {form.encoding.upper()} text") from error
 
 
-def _decoded_head(head: bytes) -> tuple[str, str]:
-    """The encoding of a file, and its beginning as text; "" if it is no text."""
-    encoding = encoding_of(head)
-    try:
-        text = codecs.getincrementaldecoder(encoding)().decode(head)
-    except UnicodeDecodeError:
-        return encoding, ""
-    return encoding, "" if "\0" in text else text
-
-
 def _split(line: str, delimiter: str) -> list[str]:
     row = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
     return [value.strip() for value in row]
 
 
+def _key_of(column: str) -> str:
+    return column.lower().replace(" ", "_")
+
+
 def _named(header: list[str], image_column: str | None, caption_column: str | None) -> list[str] | None:
     """The keys of a header's columns; None if there is none of photos or none of captions."""
-    lowered = [name.lower().replace(" ", "_") for name in header]
+    lowered = [_key_of(name) for name in header]
     image = _position(header, lowered, image_column, IMAGE_COLUMNS)
     if image is None:
         return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from indexer import build_index, open_source
 from indexer.preview import preview, preview_json, preview_lines
 from storage import Home
-from tests.support.fakes import COLOURS, FakeEncoder, save_photo
+from tests.support.fakes import COLOURS, FakeEncoder, jpeg, save_photo
 
 NAMES = [f"{number}.png" for number in range(6)]
 
@@ -65,6 +67,24 @@ def test_moved_removed_and_new_photos_are_told_apart(home, folder):
     assert not found.refused
     assert "1 added, 0 replaced, 1 moved, 4 unchanged, 1 removed, 0 missing" in next(preview_lines(found, "default"))
     assert preview_json(found, "default")["moved"]["count"] == 1
+
+
+def test_what_the_source_holds_and_is_not_used_is_said(home, folder):
+    (folder / "film.mov").write_text("x")
+    found = preview(home, "default", open_source(folder))
+    assert "files of other kinds were not used: MOV 1" in list(preview_lines(found, "default"))[-1]
+    assert [one["kind"] for one in preview_json(found, "default")["unused"]] == ["MOV"]
+
+
+def test_photos_in_a_parquet_file_that_was_written_anew(tmp_path):
+    home, source = Home(tmp_path / "parquet"), tmp_path / "hf" / "photos.parquet"
+    source.parent.mkdir()
+    cells = [{"bytes": jpeg(colour), "path": None} for colour in ("red", "blue")]
+    pq.write_table(pa.table({"image": cells}), source)
+    build_index(home, "default", open_source(source), FakeEncoder(), workers=0)
+    assert counts(home, source) == {"unchanged": 2}
+    pq.write_table(pa.table({"image": [cells[0], cells[0], cells[1]]}), source)
+    assert counts(home, source) == {"replaced": 1, "unchanged": 1, "added": 1}
 
 
 def test_what_build_index_refuses_is_said(home, folder):

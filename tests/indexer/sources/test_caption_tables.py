@@ -98,6 +98,12 @@ def test_columns_by_name(tmp_path, photos):
     assert (source.options["image_column"], source.options["caption_column"]) == ("foto", "titel")
 
 
+def test_an_id_may_be_that_of_a_row(photos):
+    (photos / "x.csv").write_text("id,caption\n1,A dog\n")
+    assert said(open_source(photos))["1.jpg"] == []
+    assert said(open_source(photos, captions=[photos / "x.csv"]))["1.jpg"] == [("en", "A dog")]
+
+
 def test_several_columns_of_captions_and_a_language(tmp_path, photos):
     (tmp_path / "x.csv").write_text("image,caption_en,caption_zh,caption,language\n1.jpg,A dog,狗,ein Hund,de\n")
     assert said(open_source(photos, captions=[tmp_path / "x.csv"]))["1.jpg"] == [
@@ -191,9 +197,10 @@ def test_a_table_of_other_things_is_no_table_of_captions(tmp_path, photos, conte
 
 
 def test_text_in_another_encoding_is_refused(tmp_path, photos):
-    (tmp_path / "x.csv").write_bytes("image,caption\n1.jpg,红色的墙\n".encode("gb18030"))
-    with pytest.raises((UnknownColumns, BadAnnotations), match="x.csv"):
-        open_source(photos, captions=[tmp_path / "x.csv"])
+    (photos / "captions.csv").write_bytes("image,caption\n1.jpg,红色的墙\n".encode("gb18030"))
+    with pytest.raises(BadAnnotations, match=r"captions.csv: it is no UTF-8 text; save it as UTF-8"):
+        open_source(photos, captions=[photos / "captions.csv"])
+    assert [one["why"] for one in open_source(photos).unused.as_json()] == ["captions_not_read"]
 
 
 # Hugging Face's imagefolder

@@ -21,7 +21,7 @@ def names(source):
     return [item.member or item.uri.name for item in source]
 
 
-def parquet(path, **columns):
+def parquet(path, /, **columns):
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(columns), path)
 
@@ -31,6 +31,8 @@ STRAY = {
     "a broken tar": lambda root: (root / "backup.tar").write_bytes(b"no tar"),
     "a log": lambda root: (root / "log.jsonl").write_text('{"time": 3}\n{"path": "/gone/x.jpg"}'),
     "no JSON Lines": lambda root: (root / "x.jsonl").write_text("nonsense"),
+    "a log of these photos": lambda root: (root / "x.jsonl").write_text('{"path": "sub/1.jpg", "sha256": "ab"}'),
+    "hashes of these photos": lambda root: parquet(root / "x.parquet", path=["sub/1.jpg"], sha256=["ab"]),
     "a list of other photos": lambda root: (root / "x.jsonl").write_text('{"image": "elsewhere.jpg"}'),
     "a manifest without photos": lambda root: (root / "manifest.jsonl").write_text('{"time": 3}'),
     "features": lambda root: parquet(root / "features.parquet", id=[1], vector=[[0.5]]),
@@ -65,6 +67,16 @@ def test_a_list_that_names_photos_there_makes_a_dataset(tmp_path):
     assert names(open_source(tmp_path)) == ["2.jpg"]
 
 
+def test_of_several_lists_the_one_that_names_photos_there_counts(tmp_path):
+    save_photo(tmp_path / "1.jpg")
+    (tmp_path / "a.jsonl").write_text('{"time": 3}')
+    (tmp_path / "photos.jsonl").write_text('{"image": "1.jpg"}')
+    parquet(tmp_path / "scores.parquet", score=[1.5])
+    source = open_source(tmp_path)
+    assert (source.format, source.root.name) == ("manifest", "photos.jsonl")
+    assert {one["kind"]: one["count"] for one in source.unused.as_json()} == {"JSONL": 1, "PARQUET": 1}
+
+
 def test_a_manifest_of_the_usual_name_counts_even_if_its_photos_are_gone(tmp_path):
     save_photo(tmp_path / "1.jpg")
     (tmp_path / "manifest.jsonl").write_text('{"image": "/disk/a.jpg"}')
@@ -81,6 +93,15 @@ def test_tars_and_parquet_in_sub_folders_are_found(tmp_path):
     assert (source.format, [one["kind"] for one in source.unused.as_json()]) == ("manifest", ["MD"])
     (item,) = source
     assert (item.metadata, [one.text for one in item.captions]) == ({"file_name": "1.jpg", "split": "train"}, ["a dog"])
+
+
+def test_parquet_of_something_else_beside_a_manifest_is_counted(tmp_path):
+    save_photo(tmp_path / "sub" / "1.jpg")
+    parquet(tmp_path / "a.parquet", image=["sub/1.jpg"])
+    parquet(tmp_path / "b.parquet", vector=[[0.5]])
+    source = open_source(tmp_path)
+    assert (names(source), source.problems) == (["1.jpg"], [])
+    assert [(one["kind"], one["count"]) for one in source.unused.as_json()] == [("PARQUET", 1)]
 
 
 def test_hidden_and_excluded_photos_make_no_folder_of_photos(tmp_path):

@@ -59,6 +59,14 @@ def test_features_and_photos_of_one_name_are_one_item(folder):
     assert [caption.text for caption in red.captions] == ["a red wall"]
 
 
+def test_a_table_of_captions_is_found_beside_features_too(folder):
+    (folder / "captions.csv").write_text("image,caption\nblue,a blue wall\n")
+    (folder / "notes.txt").write_text("nobody's")
+    source = open_source(folder)
+    assert [[caption.text for caption in item.captions] for item in source] == [["a blue wall"], [], ["a red wall"]]
+    assert [(one["why"], one["count"]) for one in source.unused.as_json()] == [("text_of_no_photo", 1)]
+
+
 def test_a_folder_of_features_is_indexed_and_found(home, folder):
     summary = built(home, folder)
     assert (summary.images, summary.captions, summary.failures) == (3, 1, [])
