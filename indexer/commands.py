@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,8 @@ FORMATS = click.Choice(errors.FORMATS)
     show_default=True,
     help="Processes that encode, each on a card of its own; on CPU they share the cores, and each takes its memory.",
 )
+@click.option("--watch", is_flag=True, help="Then go on, and index what changes in SOURCE a few seconds later, until Ctrl-C.")
+@click.option("--with-parent", is_flag=True, hidden=True, help="End when standard input is closed.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be added, replaced and removed; needs no model.")
 @click.option("--read-text", "reads_text", is_flag=True, help="Then read the text in the photos, as `read-text` does.")
 @click.option("--announced", type=int, hidden=True, help="The run's id, where a server has noted it already.")
@@ -96,6 +99,8 @@ def build_index(
     workers: int | None,
     device: str | None,
     devices: int,
+    watch: bool,
+    with_parent: bool,
     dry_run: bool,
     reads_text: bool,
     announced: int | None,
@@ -122,10 +127,15 @@ def build_index(
     from storage import Home
     from storage.vector_index.selection import IndexBudget
 
-    if announced is not None:
+    if announced is not None or with_parent:
         end_with_parent()
     wanted = [pattern for pattern in exclude if pattern] if exclude else kept_exclusions(Home(home), collection, source)
-    opened = open_source(source, source_format, captions, lang, Columns(image_column, caption_column), wanted)
+    reopen = partial(open_source, source, source_format, captions, lang, Columns(image_column, caption_column), wanted)
+    if watch:
+        with chosen_models(home, model, reranker).opened(device, devices) as encoder:
+            watch_source(source, reopen, Home(home), collection, encoder, workers, missing or "guard")
+        return
+    opened = reopen()
     if dry_run:
         say_preview(Home(home), collection, opened, limit, missing or "guard", as_json)
         return
@@ -366,6 +376,27 @@ def index_source(
         return build(
             home, collection, source, encoder, limit=limit, rebuild=rebuild, workers=workers, progress=progress, **options
         )
+
+
+def watch_source(
+    source: Path,
+    reopen: Callable[[], Source],
+    home: Home,
+    collection: str,
+    encoder: BulkEncoder,
+    workers: int | None,
+    missing: str,
+) -> None:
+    """Index a source and what changes in it, with a line for each change, until the process is stopped."""
+    from threading import Event
+
+    from indexer.watching import Watch
+
+    def build(part: Source, partial: bool) -> BuildSummary:
+        return index_source(part, None, False, workers, home, collection, encoder, True, missing=missing, partial=partial)
+
+    click.echo(f"Watching {source} for {collection}; Ctrl-C ends it.")
+    Watch(home, collection, reopen, build, lambda line: print_lines([line]), missing).run(source, Event())
 
 
 def say_preview(home: Home, collection: str, source: Source, limit: int | None, missing: str, as_json: bool) -> None:

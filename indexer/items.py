@@ -61,6 +61,10 @@ class Failure:
     sentence: str
 
 
+EMBEDDED_ORIGIN = "photo metadata"
+"""The origin of captions that stand in the photo's own file."""
+
+
 class Captioned(Protocol):
     """The part of a caption that `description_hash` reads: a `SourceCaption` or a stored record has it."""
 
@@ -131,6 +135,19 @@ def captions_from(texts: Iterable[str], origin: str, language: str | None = None
     return [SourceCaption(language or language_of(text), text, origin) for text in trimmed if text]
 
 
+def captions_of_source(captions: Iterable[Captioned]) -> list[SourceCaption]:
+    """Stored captions as a source gave them, without those that stand in the photo's own file."""
+    told = (caption for caption in captions if caption.origin != EMBEDDED_ORIGIN)
+    return [SourceCaption(caption.language, caption.text, caption.origin) for caption in told]
+
+
+def with_embedded_captions(item: SourceItem, embedded: dict[str, Any]) -> SourceItem:
+    """The item with the description that stands in the photo's own file as one more caption, unless it has that text."""
+    known = {caption.text for caption in item.captions}
+    texts = [text for text in (embedded.get("description"),) if isinstance(text, str) and text.strip() not in known]
+    return replace(item, captions=[*item.captions, *captions_from(texts, EMBEDDED_ORIGIN)])
+
+
 def merge_items(items: Iterable[SourceItem]) -> list[SourceItem]:
     """Merge the items of the same photo into one, in the order of their first mention.
 
@@ -151,7 +168,11 @@ def _merge(first: SourceItem, later: SourceItem) -> SourceItem:
 
 
 def description_hash(captions: Iterable[Captioned], metadata: dict[str, Any]) -> str:
-    """SHA-256 (hex) of a photo's captions and metadata; the order of the captions does not matter."""
-    ordered = sorted((caption.language, caption.text, caption.origin) for caption in captions)
+    """SHA-256 (hex) of what a source says of a photo: captions, in any order, and metadata.
+
+    Captions that stand in the photo's own file don't count.
+    """
+    told = (caption for caption in captions if caption.origin != EMBEDDED_ORIGIN)
+    ordered = sorted((caption.language, caption.text, caption.origin) for caption in told)
     content = json.dumps([ordered, metadata], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()

@@ -30,6 +30,7 @@ class KnownImage:
         sha256: the hash of its file's content.
         description: the `description_hash` of its captions and metadata.
         source: the source that it came from.
+        has_embedded: True if what the photo says of itself was read.
         rows: the published rows, which hold its arrays; None if an interrupted run left the image behind.
     """
 
@@ -38,6 +39,7 @@ class KnownImage:
     sha256: str
     description: str
     source: str
+    has_embedded: bool
     rows: SegmentSet | None
 
     @property
@@ -114,7 +116,7 @@ class KnownImages(KnownUris):
             begun: the segment that it had begun, if any.
         """
         super().__init__()
-        self._contents, self._descriptions = TextIndex(), bytearray()
+        self._contents, self._descriptions, self._has_embedded = TextIndex(), bytearray(), bytearray()
         for records, captions in captioned_batches(published) if published is not None else ():
             self._add(records, captions)
         self._published_count, self._rows = len(self._ids), published
@@ -136,6 +138,7 @@ class KnownImages(KnownUris):
             sha256=self._contents[position],
             description=bytes(self._descriptions[HASH_BYTES * position : HASH_BYTES * (position + 1)]).hex(),
             source=list(self._source_numbers)[self._sources[position]],
+            has_embedded=bool(self._has_embedded[position]),
             rows=self._rows if position < self._published_count else None,
         )
 
@@ -170,6 +173,7 @@ class KnownImages(KnownUris):
     def _add(self, records: list[ImageRecord], captions: dict[int, list[CaptionRecord]]) -> None:
         self._add_uris(records)
         self._contents.add([record.sha256 for record in records])
+        self._has_embedded += bytes(record.embedded is not None for record in records)
         for record in records:
             self._descriptions += bytes.fromhex(description_hash(captions.get(record.image_id, []), record.metadata))
 

@@ -9,6 +9,7 @@ import stat
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -16,6 +17,7 @@ from PIL import Image
 from encoder.errors import UnreadableImage
 from encoder.inputs.image_inputs import Files, ImageInput, LoadedImage, check, files_of, load_image
 from encoder.inputs.pixels import decode_sized
+from indexer.embedded_metadata import read_metadata
 from indexer.items import Failure, one_line
 from storage.photo_uri import Part, read_part
 
@@ -72,6 +74,7 @@ class Photo:
         height: its height in pixels, upright.
         pixels: the array that `inputs` of the job made; of features, rows of regions.
         thumbnail: a JPEG file; of features without a photo, a sketch of the regions.
+        embedded: what the photo's file says of itself (see `indexer.embedded_metadata`).
     """
 
     file: FileState
@@ -79,6 +82,7 @@ class Photo:
     height: int
     pixels: np.ndarray
     thumbnail: bytes
+    embedded: dict[str, Any]
 
 
 def load_photo(job: Job) -> Photo | FileState | Failure:
@@ -117,7 +121,8 @@ def _read(job: Job) -> Photo | FileState | Failure:
     reduced = job.inputs.reduced_to
     at_least = max(THUMBNAIL_SIDE, OVERSAMPLING * reduced) if reduced else None
     image, (width, height) = decode_sized(path if content is None else content, at_least, name)
-    return Photo(state, width, height, job.inputs.make(LoadedImage(image, None)), make_thumbnail(image))
+    pixels, embedded = job.inputs.make(LoadedImage(image, None)), read_metadata(path if content is None else content)
+    return Photo(state, width, height, pixels, make_thumbnail(image), embedded)
 
 
 def _sha256(path: str, content: bytes | None = None) -> str:
@@ -141,7 +146,8 @@ def _read_features(job: Job, files: Files) -> Photo | FileState | Failure:
     if state.sha256 == job.known_sha256:
         return state
     loaded = load_image(files, job.inputs)
-    return Photo(state, *loaded.size, job.inputs.make(loaded), make_thumbnail(loaded.picture()))
+    embedded = read_metadata(files.photo) if files.photo else {}
+    return Photo(state, *loaded.size, job.inputs.make(loaded), make_thumbnail(loaded.picture()), embedded)
 
 
 def size_and_mtime(paths: Sequence[str]) -> tuple[int, int]:

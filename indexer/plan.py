@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from indexer.items import SourceCaption
+from indexer.items import SourceCaption, with_embedded_captions
 from indexer.known_images import KnownImage, KnownImages, KnownUris
 from indexer.photo_loader import Photo, size_and_mtime
 from indexer.segment_filler import Entry
@@ -110,7 +110,7 @@ class Plan:
             paths: the photo's files: the photo, a detector's features, or both.
         """
         known = self.known.get(work.uri)
-        if known is None or file is None or known.description != work.description:
+        if known is None or file is None or known.description != work.description or not known.has_embedded:
             return False
         if (file.image_id, file.sha256) != (known.image_id, known.sha256):
             return False
@@ -121,9 +121,13 @@ class Plan:
             return False
 
     def content_to_skip(self, work: WorkItem) -> str | None:
-        """The SHA-256 of the content that needs no decoding: the collection holds it with the same description."""
+        """The SHA-256 of the content that needs no decoding: the collection holds it with the same description.
+
+        What an older program indexed is read once more, for what the photo says of itself; it is not encoded.
+        """
         known = self.known.get(work.uri)
-        return known.sha256 if known is not None and known.description == work.description else None
+        is_same = known is not None and known.description == work.description and known.has_embedded
+        return known.sha256 if known is not None and is_same else None
 
     def is_published(self, work: WorkItem) -> bool:
         """True if the known image of this photo was visible before this run."""
@@ -132,15 +136,15 @@ class Plan:
 
     def make_entry(self, work: WorkItem, photo: Photo) -> Entry:
         """Give ids to a photo that is new or changed, and a tombstone to what it replaces."""
-        outdated = self.known.get(work.uri)
+        outdated, item = self.known.get(work.uri), with_embedded_captions(work.item, photo.embedded)
         self._remove_replaced(work.uri, photo.file.sha256)
         kept = self._previous.uris.id_of(work.uri) if self._previous is not None and outdated is None else None
         self.entries += 1
         return Entry(
             image_id=self._writer.new_image_id() if kept is None else kept,
             uri=work.uri,
-            caption_ids=list(self._caption_ids(kept, work.item.captions)),
-            item=work.item,
+            caption_ids=list(self._caption_ids(kept, item.captions)),
+            item=item,
             source=work.source,
             photo=photo,
             duplicate_of=self.known.with_content(photo.file.sha256),

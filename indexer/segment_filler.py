@@ -60,6 +60,7 @@ class Entry:
             bytes=file.bytes,
             source=self.source,
             metadata=self.item.metadata,
+            embedded=photo.embedded,
         )
 
     def caption_records(self) -> list[CaptionRecord]:

@@ -12,7 +12,7 @@ import numpy as np
 from encoder.inputs.image_inputs import features_in
 from indexer.build import KEEP, BuildSummary, Progress, build_index
 from indexer.errors import IndexerError, MissingPhoto
-from indexer.items import Failure, SourceCaption, SourceItem, printable
+from indexer.items import Failure, SourceCaption, SourceItem, captions_of_source, printable
 from indexer.photo_loader import Job, Photo, load_photo
 from indexer.sources import reopen_source
 from indexer.sources.base import Source
@@ -127,7 +127,7 @@ def encode_again(
     for image, captions in lost:
         if image.uri in back:
             continue
-        item = _item(image.uri, [SourceCaption(c.language, c.text, c.origin) for c in captions], image.metadata)
+        item = _item(image.uri, captions_of_source(captions), image.metadata)
         by_source.setdefault(image.source, []).append(item)
     runs = [
         build_index(home, name, Source(Path(root), items), encoder, progress=progress, missing=KEEP, partial=True)
@@ -197,10 +197,7 @@ def _recorded(collection: Collection, uris: Sequence[str]) -> dict[str, tuple[li
     rows = collection.open_rows()
     known = rows.find(uris)
     captions, records = rows.captions_of(list(known.values())), rows.images(list(known.values()))
-    return {
-        record.uri: ([SourceCaption(c.language, c.text, c.origin) for c in captions[record.image_id]], record.metadata)
-        for record in records
-    }
+    return {record.uri: (captions_of_source(captions[record.image_id]), record.metadata) for record in records}
 
 
 def _item(uri: str, captions: Sequence[SourceCaption] = (), metadata: dict[str, Any] | None = None) -> SourceItem:

@@ -8,7 +8,7 @@ from itertools import islice
 
 import numpy as np
 
-from indexer.items import SourceCaption, SourceItem, description_hash
+from indexer.items import SourceItem, captions_of_source, description_hash
 from indexer.known_images import ROWS_AT_ONCE, KnownUris
 from indexer.sources.base import Source
 from storage.photo_uri import PhotoUri
@@ -88,6 +88,6 @@ def _recorded_items(rows: SegmentSet, ids: Sequence[int] | np.ndarray) -> Iterat
     """The collection's own images as work items."""
     captions = rows.captions_of(ids)
     for record in rows.images(ids):
-        own = [SourceCaption(one.language, one.text, one.origin) for one in captions[record.image_id]]
+        own = captions_of_source(captions[record.image_id])
         photo_uri = PhotoUri.at(record.uri)
         yield _work_item(SourceItem(photo_uri.path, own, record.metadata, photo_uri.member), record.source)

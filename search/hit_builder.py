@@ -58,7 +58,7 @@ def _image_hits(
             uri=image.uri,
             width=image.width,
             height=image.height,
-            metadata=image.metadata,
+            metadata=image.all_metadata,
             captions=[CaptionText(c.caption_id, c.text, c.language) for c in captions.get(image.image_id, [])],
             best_caption=best.get(image.image_id),
             texts=matching_lines(snapshot.texts, image.sha256, words),

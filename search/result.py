@@ -74,7 +74,7 @@ class ImageHit(Hit):
         uri: where it is.
         width: in pixels, upright.
         height: in pixels, upright.
-        metadata: what its source says of it.
+        metadata: what its source and its file say of it.
         captions: all of them.
         best_caption: the id of the caption that fits the query best by itself; None if there is none.
         texts: the lines of text in the photo that share a word with the query.

@@ -1,10 +1,12 @@
-"""Commands that change or list a collection and encode nothing: delete, compact, versions, rollback, failures."""
+"""Commands that change or list a collection and encode nothing: delete, compact, versions, rollback, failures, sources."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from storage.console import COLLECTION, HOME, JSON, say
 
@@ -105,4 +107,46 @@ def failures(home: Path, collection: str, as_json: bool) -> None:
     say(list_failures(Home(home), collection), failures_lines, as_json)
 
 
-COMMANDS = [delete, compact, versions, rollback, failures]
+@click.group(invoke_without_command=True)
+@HOME
+@COLLECTION
+@JSON
+@click.pass_context
+def sources(context: click.Context, home: Path, collection: str, as_json: bool) -> None:
+    """List the sources of a collection, and how many photos and captions came from each; `sources forget` forgets one.
+
+    Reads HOME/collections/COLLECTION and the catalog; writes nothing.
+    """
+    from storage import Home
+    from storage.sources import sources as list_sources
+    from storage.sources import sources_lines
+
+    if context.invoked_subcommand is None:
+        say(list_sources(Home(home), collection), sources_lines, as_json)
+
+
+@sources.command("forget")
+@click.argument("source")
+@DROP
+@HOME
+@COLLECTION
+@JSON
+@click.pass_context
+def forget(context: click.Context, source: str, drop_unfinished: bool, **options: Any) -> None:
+    """Take the photos of SOURCE out of a collection, and forget how it was indexed and what in it could not be read.
+
+    SOURCE is a path as `sources` lists it. Reads and Writes HOME/collections/COLLECTION and the catalog; photos are left where
+    they are. `rollback` brings them back; `compact` frees the space.
+    """
+    from storage import Home
+    from storage.sources import forget_source, forgotten_lines
+
+    assert context.parent is not None  # `sources`, before whose subcommand options may stand too
+    for name in options:
+        if context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+            options[name] = context.parent.params[name]
+    home, collection = Home(options["home"]), options["collection"]
+    say(forget_source(home, collection, source, drop_unfinished), forgotten_lines, options["as_json"])
+
+
+COMMANDS = [delete, compact, versions, rollback, failures, sources]

@@ -93,6 +93,15 @@ class UnknownVersion(StorageError):
         super().__init__(f"Can't go back to version {version} ({known})")
 
 
+class NoSuchSource(StorageError):
+    """Nothing in the collection came from that source."""
+
+    def __init__(self, name: str, source: str, known: list[str]):
+        self.name, self.source, self.known = name, source, known
+        there = f"there are {', '.join(known)}" if known else "there is none yet"
+        super().__init__(f"Collection {name!r} has no source {source} ({there})")
+
+
 class UnknownRun(StorageError):
     """An index run that is not in the catalog."""
 

@@ -12,6 +12,7 @@ from storage.errors import (
     BrokenTexts,
     CatalogError,
     EmptyCollection,
+    NoSuchSource,
     OtherWeights,
     UnfinishedRun,
     UnknownCollection,
@@ -41,6 +42,7 @@ HINTS: dict[type[Exception], Callable[[Any], str]] = {
         f"check PANOPTES_CATALOG, or move that database away and run `{BUILD}` (what is indexed stays and is not encoded anew)"
     ),
     EmptyCollection: lambda error: f"run `{BUILD} --collection {error.name}`",
+    NoSuchSource: lambda error: "name one as `python manage.py sources` lists it",
     OtherWeights: _other_weights,
     UnfinishedRun: lambda error: "run the same build-index again to finish it, or add --drop-unfinished to lose them",
     UnknownCollection: lambda error: f"make it with `{BUILD} --collection {error.name}`",

@@ -245,7 +245,13 @@ def versions(home: Home, name: str) -> dict:
     return {"collection": name, "versions": [_version_entry(manifest, recorded.get(manifest.version)) for manifest in kept]}
 
 
-def changed(home: Home, name: str, change: Callable[[Maintenance], Manifest], drop_unfinished: bool) -> dict:
+def changed(
+    home: Home,
+    name: str,
+    change: Callable[[Maintenance], Manifest],
+    drop_unfinished: bool,
+    then: Callable[[], None] = lambda: None,
+) -> dict:
     """Change a collection, and bring the catalog in line with it.
 
     The catalog is changed under the lock too: a build that began right after would record files that are not published yet.
@@ -255,6 +261,7 @@ def changed(home: Home, name: str, change: Callable[[Maintenance], Manifest], dr
         name: The collection's name.
         change: Publishes something, and returns what is published then.
         drop_unfinished: Drop what an interrupted run had encoded.
+        then: Called after it, under the lock still.
 
     Returns:
         The version, if it changed, and its counts, as JSON values.
@@ -272,6 +279,7 @@ def changed(home: Home, name: str, change: Callable[[Maintenance], Manifest], dr
             if manifest.version != before:
                 home.catalog.record_version(name, version_record(manifest))
             home.catalog.forget_files(name, home.catalog.orphaned_files(name, rows.image_ids()))
+            then()
     except OSError as error:
         raise unusable(home.path, error) from error
     return {

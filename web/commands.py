@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,12 +33,25 @@ PORT = click.option("--port", default=8000, show_default=True, type=click.IntRan
     help="Write one line of JSON for each request to standard error (or PANOPTES_LOG_JSON=1).",
 )
 @click.option("--read-only", is_flag=True, help="Only search: nobody adds or deletes photos, or starts builds, over HTTP.")
+@click.option(
+    "--watch",
+    type=click.Path(path_type=Path),
+    help="A source: index what changes in it a few seconds later, as `build-index SOURCE --watch` does.",
+)
 @MODEL
 @RERANKER
 @HOME
 @COLLECTION
 def serve(
-    host: str, port: int, log_json: bool, read_only: bool, model: str | None, reranker: str | None, home: Path, collection: str
+    host: str,
+    port: int,
+    log_json: bool,
+    read_only: bool,
+    watch: Path | None,
+    model: str | None,
+    reranker: str | None,
+    home: Path,
+    collection: str,
 ) -> None:
     """Serve the search page and the HTTP API at http://HOST:PORT.
 
@@ -58,7 +71,8 @@ def serve(
     chosen = chosen_models(home, model, reranker)
     with naming_models(home):
         check_weights(Home(home).collection(collection).open_snapshot(), chosen.fingerprint)
-    _serve(home, collection, host, port, chosen.open, None if read_only else model_options(model, reranker))
+    options = model_options(model, reranker)
+    _serve(home, collection, host, port, chosen.open, None if read_only else options, watch, options)
 
 
 @click.command()
@@ -104,6 +118,8 @@ def _serve(
     port: int,
     open_encoder: Callable[[], Encoder],
     build_options: list[str] | None,
+    watched: Path | None = None,
+    watch_options: Sequence[str] = (),
 ) -> None:
     """Serve until Ctrl-C, then end the process at once.
 
@@ -117,6 +133,8 @@ def _serve(
         port: The port to listen on.
         open_encoder: Opens the encoder; called in a thread of its own.
         build_options: Options of `build-index` for builds over HTTP; None: nothing can be changed over HTTP.
+        watched: A source to watch meanwhile.
+        watch_options: Options of `build-index` for it.
     """
     from search.query.translation import translator
     from storage import Home
@@ -126,6 +144,7 @@ def _serve(
     from web.errors import PortTaken
     from web.serving.auth import Tokens
     from web.serving.server import host_and_port
+    from web.watch_runner import WatchRunner
 
     end_by_itself()
     translate, tokens, stored = translator(), Tokens.of(os.environ), Home(home)
@@ -134,7 +153,7 @@ def _serve(
     greeting = (
         f"Serving http://{host_and_port(host, port)} (Ctrl+C stops it); the first answer waits until the model is loaded."
     )
-    code = 0
+    code, watch = 0, None if watched is None else WatchRunner(stored, collection, watched, watch_options)
     try:
         app = create_app(
             stored, open_encoder, collection, translate=translate, tokens=tokens, local_only=not tokens, editor=editor
@@ -146,6 +165,8 @@ def _serve(
         click.echo(f"Error: {error}", err=True)
         code = 2
     builds.close()
+    if watch is not None:
+        watch.close()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

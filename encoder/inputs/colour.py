@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from encoder.inputs.samples import check_visible
+
 if TYPE_CHECKING:
     from PIL.ImageCms import ImageCmsTransform
 
@@ -24,6 +26,9 @@ def to_srgb(image: Image.Image) -> Image.Image:
 
     Args:
         image: of any mode in which a sample has 8 bits, or 16 bits of grey with white at 65,535. `info` may hold its profile.
+
+    Raises:
+        Unsupported: its 16 bits would be all black, although they differ.
     """
     if image.mode.startswith("I;16"):
         image = _in_8_bits(image)
@@ -54,7 +59,9 @@ def _colours_applied(image: Image.Image) -> Image.Image:
 
 def _in_8_bits(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
-    grey = Image.fromarray((values >> 8).astype(np.uint8))
+    scaled = (values >> 8).astype(np.uint8)
+    check_visible(values, scaled)
+    grey = Image.fromarray(scaled)
     clear = image.info.get("transparency")
     if isinstance(clear, int):
         grey = Image.merge("LA", (grey, Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8))))

@@ -9,9 +9,13 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import BinaryIO
+
+from encoder.inputs.container_parts import boxes, heif_items, jpeg_segments, png_chunks, read_at, webp_chunks
 
 MAX_METADATA = 1 << 20
 """What a chunk beside the pixels may unfold to, in bytes: more than any EXIF has, and all but a few colour profiles."""
@@ -23,11 +27,8 @@ _JPEG_KEPT = (
     (0xEE, b"Adobe", 12),
 )  # fmt: skip
 """What the decoder needs of a JPEG's application segments: marker, how they begin, and how many bytes they have at least."""
+_HEIF_PICTURES = {b"hvc1", b"av01", b"avc1", b"vvc1", b"jpeg", b"j2k1", b"unci", b"grid", b"iden", b"iovl", b"tmap", b"mski"}
 APPLICATION, COMMENT = range(0xE0, 0xF0), 0xFE
-_SEGMENTS = {*range(0xC0, 0xD0), *range(0xDB, 0xFF)}
-"""The markers that a length follows, but for the one that begins the pixels."""
-_HEIF_METADATA = {b"Exif", b"mime", b"uri "}
-MOST_BOXES = 10_000
 _WEBP_BESIDE = {b"EXIF", b"XMP ", b"ICCP"}
 
 
@@ -45,7 +46,7 @@ class Pieces(io.RawIOBase):
 
     def __init__(self, file: BinaryIO, pieces: list[Piece]) -> None:
         self._file, self._pieces, self._at = file, pieces, 0
-        self._size = sum(piece.size for piece in pieces)
+        self._starts = list(accumulate((piece.size for piece in pieces), initial=0))
 
     def readable(self) -> bool:
         """True."""
@@ -57,22 +58,20 @@ class Pieces(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go to an offset, and return it."""
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._starts[-1]}[whence]
         self._at = max(0, start + offset)
         return self._at
 
     def readinto(self, buffer: memoryview) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Read what fits into a buffer and lies in one piece."""
-        start = 0
-        for piece in self._pieces:
-            inside = self._at - start
-            if inside < piece.size:
-                data = self._part(piece, inside, min(len(buffer), piece.size - inside))
-                buffer[: len(data)] = data
-                self._at += len(data)
-                return len(data)
-            start += piece.size
-        return 0
+        number = bisect_right(self._starts, self._at) - 1
+        if number == len(self._pieces):
+            return 0
+        piece, inside = self._pieces[number], self._at - self._starts[number]
+        data = self._part(piece, inside, min(len(buffer), piece.size - inside))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
 
     def _part(self, piece: Piece, inside: int, size: int) -> bytes:
         if piece.content is not None:
@@ -95,17 +94,9 @@ def pixels_of(file: BinaryIO, name: str) -> BinaryIO:
 
 
 def _png(file: BinaryIO) -> list[Piece] | None:
-    pieces, at, dropped = [Piece(0, 8)], 8, False
-    while len(head := _at(file, at, 8)) == 8:
-        size, kind = struct.unpack(">I4s", head)
-        if _png_needs(file, at, size, kind):
-            pieces.append(Piece(at, size + 12))
-        else:
-            dropped = True
-        at += size + 12
-        if kind == b"IEND":
-            break
-    return pieces if dropped else None
+    chunks = list(png_chunks(file))
+    needed = [Piece(at, size + 12) for at, kind, size in chunks if _png_needs(file, at, size, kind)]
+    return [Piece(0, 8), *needed] if len(needed) < len(chunks) else None
 
 
 def _png_needs(file: BinaryIO, at: int, size: int, kind: bytes) -> bool:
@@ -114,10 +105,10 @@ def _png_needs(file: BinaryIO, at: int, size: int, kind: bytes) -> bool:
         return True
     if kind not in _PNG_KEPT | _PNG_TEXT or size > MAX_METADATA:
         return False
-    content = _at(file, at + 8, size)
+    content = read_at(file, at + 8, size)
     if kind in _PNG_TEXT and not content.startswith(_PNG_ORIENTATION):
         return False
-    whole = _at(file, at + 8 + size, 4) == struct.pack(">I", zlib.crc32(kind + content))
+    whole = read_at(file, at + 8 + size, 4) == struct.pack(">I", zlib.crc32(kind + content))
     return whole and _unfolds_to_little(kind, content[content.find(b"\0") + 1 :])
 
 
@@ -137,7 +128,7 @@ def _unfolds_to_little(kind: bytes, rest: bytes) -> bool:
 
 def _jpeg(file: BinaryIO) -> list[Piece] | None:
     pieces, rest = [Piece(0, 2)], 2
-    for at, marker, size in segments(file):
+    for at, marker, size in jpeg_segments(file):
         if _jpeg_needs(file, at, marker, size):
             pieces.append(Piece(at, size))
         rest = at + size
@@ -149,79 +140,47 @@ def _jpeg(file: BinaryIO) -> list[Piece] | None:
 def _jpeg_needs(file: BinaryIO, at: int, marker: int, size: int) -> bool:
     if marker != COMMENT and marker not in APPLICATION:
         return True
-    start = _at(file, at + 4, 32)
+    start = read_at(file, at + 4, 32)
     return any(marker == own and start.startswith(name) and size - 4 >= least for own, name, least in _JPEG_KEPT)
-
-
-def segments(file: BinaryIO, at: int = 2) -> Iterator[tuple[int, int, int]]:
-    """The segments of a JPEG up to its pixels: (offset, marker, size with the marker in bytes) of each."""
-    while len(head := _at(file, at, 4)) == 4 and head[0] == 0xFF and head[1] in _SEGMENTS:
-        size = 2 + int.from_bytes(head[2:], "big")
-        yield at, head[1], size
-        at += size
 
 
 def _webp(file: BinaryIO) -> list[Piece] | None:
     """All chunks up to one that is cut short and is not pixels; the header then says how many bytes there are."""
-    end, at, size = file.seek(0, io.SEEK_END), 12, 0
-    while len(head := _at(file, at, 8)) == 8:
-        size = int.from_bytes(head[4:], "little")
+    end, after, cut = file.seek(0, io.SEEK_END), 12, None
+    for at, kind, size in webp_chunks(file):
         if at + 8 + size + size % 2 > end:
+            cut = at, kind, size
             break
-        at += 8 + size + size % 2
-    pieces = [Piece(12, at - 12)]
-    if head and head[:4] not in _WEBP_BESIDE:
-        if len(head) < 8 or at + 8 + size > end:  # pixels are missing
+        after = at + 8 + size + size % 2
+    pieces = [Piece(12, after - 12)]
+    if cut is not None and cut[1] not in _WEBP_BESIDE:
+        at, _, size = cut
+        if at + 8 + size > end:  # pixels are missing
             return None
         pieces += [Piece(at, 8 + size), Piece(0, 1, b"\0")]  # it lacks the byte that makes it even
-    header, length = _at(file, 0, 12), sum(piece.size for piece in pieces)
-    if at == 12 or int.from_bytes(header[4:8], "little") == length + 4:
+    header, length = read_at(file, 0, 12), sum(piece.size for piece in pieces)
+    if after == 12 or int.from_bytes(header[4:8], "little") == length + 4:
         return None
     return [Piece(0, 12, header[:4] + struct.pack("<I", length + 4) + header[8:]), *pieces]
 
 
 def _heif(file: BinaryIO) -> list[Piece] | None:
-    """The whole file, in which the items of metadata are called free space. How the photo is turned stands elsewhere."""
-    file_end = file.seek(0, io.SEEK_END)
+    """The whole file, in which all items but pictures are called free space. How the photo is turned stands elsewhere.
+
+    pi-heif would read all of them, and ends the process at one whose type is no text.
+    """
+    end = file.seek(0, io.SEEK_END)
     pieces, done = [], 0
-    for kind, start, end in _boxes(file, 0, file_end):
+    for place in _types_beside_pictures(file, end):
+        pieces += [Piece(done, place - done), Piece(place, 4, b"free")]
+        done = place + 4
+    return [*pieces, Piece(done, end - done)] if pieces else None
+
+
+def _types_beside_pictures(file: BinaryIO, end: int) -> Iterator[int]:
+    for kind, start, after in boxes(file, 0, end):
         if kind == b"meta":
-            pieces, done = _items_renamed(file, start, end)
-    return [*pieces, Piece(done, file_end - done)] if pieces else None
-
-
-def _items_renamed(file: BinaryIO, start: int, end: int) -> tuple[list[Piece], int]:
-    """The pieces up to the type of the last item of metadata, and where that ends."""
-    pieces, done = [], 0
-    for _, first, last in (box for box in _boxes(file, start + 4, end) if box[0] == b"iinf"):
-        wide = _at(file, first, 1) > b"\0"
-        for _, at, _ in _boxes(file, first + (8 if wide else 6), last):
-            place = at + (10 if _at(file, at, 1) > b"\2" else 8)
-            if _at(file, place, 4) in _HEIF_METADATA:
-                pieces += [Piece(done, place - done), Piece(place, 4, b"free")]
-                done = place + 4
-    return pieces, done
-
-
-def _boxes(file: BinaryIO, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """The boxes of an ISO base media file between two offsets: (type, where its content begins, where it ends) of each."""
-    for _ in range(MOST_BOXES):
-        head = _at(file, at, 16)
-        if len(head) < 8 or at >= end:
-            return
-        size, start = int.from_bytes(head[:4], "big"), 8
-        if size == 1:
-            size, start = int.from_bytes(head[8:], "big"), 16
-        after = at + size if size else end
-        if after < at + start or after > end:
-            return
-        yield head[4:8], at + start, after
-        at = after
-
-
-def _at(file: BinaryIO, offset: int, size: int) -> bytes:
-    file.seek(offset)
-    return file.read(size)
+            yield from (place for _, place in heif_items(file, start, after) if read_at(file, place, 4) not in _HEIF_PICTURES)
 
 
 def _joined(pieces: list[Piece]) -> list[Piece]:

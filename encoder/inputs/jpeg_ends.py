@@ -1,4 +1,4 @@
-"""JPEGs that end too early: those that lack only their end mark are whole."""
+"""JPEGs that can't be decoded: those that lack only their end mark are whole, and some are of a rare kind."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from encoder.inputs.containers import segments
+from encoder.inputs.container_parts import jpeg_segments, read_at
+from encoder.inputs.limits import Unsupported
 
 END_MARK = b"\xff\xd9"
 PROGRESSIVE, SCAN = 0xC2, 0xDA
+FRAMES, LOSSLESS = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA), (0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7)
+"""The markers that begin a frame; of the latter no decoder of photos reads any."""
 _FILLER = bytes(random.Random(0).choices(range(1, 255), k=512))
 
 
@@ -36,6 +39,19 @@ def with_end_mark(file: BinaryIO, at_least: int | None) -> Image.Image:
     return _decoded(content + END_MARK, at_least) if at_least else image
 
 
+def check_kind(file: BinaryIO) -> None:
+    """Check that a JPEG is of a kind that is read.
+
+    Raises:
+        Unsupported: it has not 8 bits in a sample, or is lossless.
+    """
+    for at, marker, _ in jpeg_segments(file):
+        if marker in LOSSLESS:
+            raise Unsupported("is a lossless JPEG")
+        if marker in FRAMES and (bits := read_at(file, at + 4, 1)) != b"\x08":
+            raise Unsupported(f"is a JPEG of {int.from_bytes(bits, 'big')} bits")
+
+
 def _decoded(content: bytes, at_least: int | None = None) -> Image.Image:
     image = Image.open(io.BytesIO(content), formats=["JPEG"])
     if at_least:
@@ -46,7 +62,7 @@ def _decoded(content: bytes, at_least: int | None = None) -> Image.Image:
 
 def _has_all_scans(content: bytes) -> bool:
     """Does a progressive JPEG have every bit of every coefficient? Any other one has one scan, or shows what is missing."""
-    frame = next((at for at, marker, _ in segments(io.BytesIO(content)) if marker == PROGRESSIVE), None)
+    frame = next((at for at, marker, _ in jpeg_segments(io.BytesIO(content)) if marker == PROGRESSIVE), None)
     if frame is None:
         return True
     count = content[frame + 9]

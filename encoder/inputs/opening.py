@@ -11,7 +11,7 @@ from PIL import Image, ImageChops, ImageFile, UnidentifiedImageError
 from encoder.inputs import jpeg_xl, tiff
 from encoder.inputs.containers import pixels_of
 from encoder.inputs.image_formats import HEIF, JPEG_XL, RAW, TIFF, ImageFormat
-from encoder.inputs.jpeg_ends import with_end_mark
+from encoder.inputs.jpeg_ends import check_kind, with_end_mark
 from encoder.inputs.limits import check_pixels
 from encoder.inputs.opened import OpenedPhoto
 
@@ -40,10 +40,19 @@ def open_photo(file: BinaryIO, kind: ImageFormat) -> OpenedPhoto:
 
 
 def _open_with_pillow(file: BinaryIO, name: str) -> OpenedPhoto:
+    if name == "JPEG":
+        return _open_jpeg(file)
     image = Image.open(file, formats=[name])
-    if name != "JPEG":
-        _bring_clear_colour_to_8_bits(image)
-        return OpenedPhoto.of(image)
+    _bring_clear_colour_to_8_bits(image)
+    return OpenedPhoto.of(image)
+
+
+def _open_jpeg(file: BinaryIO) -> OpenedPhoto:
+    try:
+        image = Image.open(file, formats=["JPEG"])
+    except UnidentifiedImageError:
+        check_kind(file)
+        raise
 
     def load(at_least: int | None) -> Image.Image:
         if at_least:
@@ -51,6 +60,7 @@ def _open_with_pillow(file: BinaryIO, name: str) -> OpenedPhoto:
         try:
             image.load()
         except OSError:
+            check_kind(file)
             return _as_cmyk(with_end_mark(file, at_least))
         return _as_cmyk(image)
 
@@ -79,7 +89,9 @@ def _with_info(image: Image.Image, source: Image.Image) -> Image.Image:
 def _open_heif(file: BinaryIO) -> OpenedPhoto:
     import pi_heif
 
-    pi_heif.options.DECODE_THREADS = 1  # photos are decoded side by side already
+    options = pi_heif.options
+    options.DECODE_THREADS = 1  # photos are decoded side by side already
+    options.THUMBNAILS = options.DEPTH_IMAGES = options.AUX_IMAGES = False
     image = pi_heif.HeifImageFile(pixels_of(file, "HEIC"))
     check_pixels(image.size)
     return OpenedPhoto.of(image)
@@ -120,7 +132,7 @@ def _preview(raw: RawPy) -> OpenedPhoto | None:
     if thumbnail.format != rawpy.ThumbFormat.JPEG:
         return None
     try:
-        opened = _open_with_pillow(pixels_of(io.BytesIO(bytes(thumbnail.data)), "JPEG"), "JPEG")
+        opened = _open_jpeg(pixels_of(io.BytesIO(bytes(thumbnail.data)), "JPEG"))
     except UnidentifiedImageError:
         return None
     if min(opened.size) < SMALL_PREVIEW < min(raw.sizes.width, raw.sizes.height):

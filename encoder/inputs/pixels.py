@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from encoder.errors import UnreadableImage
 from encoder.inputs.colour import to_srgb
@@ -133,8 +133,9 @@ def _unreadable(error: Exception, name: str) -> UnreadableImage:
         limit = f"more than the {MAX_PIXELS // 10**6} million pixels that are read"
         return UnreadableImage("too_large", f"{name} has {limit}; scale it down.")
     if isinstance(error, Unsupported):
-        return UnreadableImage("unsupported", f"{name} {error}; save it with 8 or 16 bits.")
-    return UnreadableImage("damaged", f"{name} is damaged ({_one_line(error)}); replace the file.")
+        return UnreadableImage("unsupported", f"{name} {error}; save it with 8 bits in each colour.")
+    problem = "its header can't be read" if isinstance(error, UnidentifiedImageError) else _one_line(error)
+    return UnreadableImage("damaged", f"{name} is damaged ({problem}); replace the file.")
 
 
 def _turn_upright(image: Image.Image) -> None:

@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
 
 NEW_SUBFILE_TYPE, BITS, PHOTOMETRIC, ORIENTATION, PLANAR, SAMPLE_FORMAT = 254, 258, 262, 274, 284, 339
+COMPRESSION, TILE_WIDTH, TILE_LENGTH, SUBSAMPLING = 259, 322, 323, 530
 SMALL_OR_MASK = 1 | 4
+LARGEST_TILE = 4096 * 4096
 JPEG = 7
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, CIELAB, ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
-MOST_PAGES, MOST_CHANNELS = 8, 8
+MOST_PAGES, MOST_CHANNELS, MOST_BYTES = 8, 8, 8
+"""How many pages are looked through, and what a pixel may have: of more bytes, fewer pixels are read."""
+MISSING = "parts of its pixels are missing"
 _MODES = {WHITE_IS_ZERO: "L", BLACK_IS_ZERO: "L", RGB: "RGB", CMYK: "CMYK"}
 _FOR_PILLOW = {
     (bits, photometric)
@@ -45,7 +49,26 @@ def open_tiff(file: BinaryIO) -> OpenedPhoto:
         file.seek(0)
         return _open_raw_samples(file)
     check_pixels(image.size)
+    _check_tile(image.size, image.tag_v2.get(TILE_WIDTH, 1), image.tag_v2.get(TILE_LENGTH, 1))
+    if not _has_all_parts(image):
+        raise ValueError(MISSING)
     return OpenedPhoto.of(image)
+
+
+def _check_tile(size: tuple[int, int], width: int, length: int) -> None:
+    """Check that a tile is not much larger than the picture: memory is taken for all of it."""
+    if width * length > max(4 * size[0] * size[1], LARGEST_TILE):
+        raise ValueError(f"its tiles are {width} x {length} pixels")
+
+
+def _has_all_parts(image: TiffImageFile) -> bool:
+    """Do the strips or tiles cover the picture? What none of them holds would be black."""
+    areas = [part.extents for part in image.tile]
+    if None in areas:
+        return True
+    return (
+        sum((right - left) * (lower - upper) for left, upper, right, lower in filter(None, areas)) >= image.width * image.height
+    )
 
 
 def _seek_full_picture(image: TiffImageFile) -> None:
@@ -64,6 +87,8 @@ def _pillow_reads(image: TiffImageFile) -> bool:
     bits = _as_tuple(tags.get(BITS, 1))
     unsigned = set(_as_tuple(tags.get(SAMPLE_FORMAT, 1))) <= {1, 4}
     chunky = tags.get(PLANAR, 1) == 1 or len(bits) == 1
+    if tags.get(PHOTOMETRIC) == YCBCR and tags.get(COMPRESSION, 1) == 1 and tuple(tags.get(SUBSAMPLING, (2, 2))) != (1, 1):
+        raise Unsupported("has colours at less than its size, and is not compressed")
     return unsigned and chunky and len(set(bits)) == 1 and (bits[0], tags.get(PHOTOMETRIC)) in _FOR_PILLOW
 
 
@@ -78,9 +103,11 @@ def _open_raw_samples(file: BinaryIO) -> OpenedPhoto:
     page = _full_page(tifffile.TiffFile(file))
     size = page.imagewidth, page.imagelength
     check_pixels(size)
-    channels = page.samplesperpixel
-    if page.imagedepth > 1 or not 0 < channels <= MOST_CHANNELS:
-        raise Unsupported(f"has {channels * page.imagedepth} numbers in a pixel")
+    _check_tile(size, page.tilewidth, page.tilelength)
+    numbers = page.samplesperpixel * page.imagedepth
+    if page.imagedepth > 1 or not 0 < numbers <= MOST_CHANNELS:
+        raise Unsupported(f"has {numbers} numbers in a pixel")
+    check_pixels((size[0] * page.nbytes // (size[0] * size[1] * MOST_BYTES), size[1]))
     return OpenedPhoto(size, lambda _: _with_tags(to_picture(_samples(page)), page))
 
 
@@ -129,7 +156,7 @@ def _raw_values(page: TiffPage) -> np.ndarray:
     segments = list(zip(page.dataoffsets, page.databytecounts, strict=True))
     end = page.parent.filehandle.size
     if len(segments) < np.prod(page.chunked) or any(not at or not size or at + size > end for at, size in segments):
-        raise ValueError("parts of its pixels are missing")
+        raise ValueError(MISSING)
     values = page.asarray(squeeze=False, maxworkers=1)
     return values[0, 0] if len(values) == 1 else np.moveaxis(values[:, 0, :, :, 0], 0, -1)
 

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from encoder.inputs.image_formats import PHOTO_ENDINGS
 from indexer.errors import BadPattern
-from indexer.items import Failure, SourceCaption, one_line, printable
+from indexer.items import Failure, SourceCaption, SourceItem, one_line, printable
 from indexer.sources import unused
 from indexer.sources.exclusions import IGNORE_FILE, Exclusions, ignore_file_patterns, system_name
 from indexer.sources.photo_pairs import given_to_photos, is_motion, second_files
-from indexer.sources.sidecars import SIDECARS, sidecars_of
+from indexer.sources.sidecars import SIDECARS, read_sidecars, sidecars_of
 from indexer.sources.text_files import MAX_TEXT_BYTES, text_captions
 from indexer.sources.text_pairing import TEXTS, PairedText, folded, pair
 from indexer.sources.unused import Unused
@@ -37,7 +37,7 @@ class ListedFile(NamedTuple):
     Attributes:
         path: the file.
         texts: the texts beside it; their names are paths.
-        sidecars: the paths of other files about it, which nobody reads yet.
+        sidecars: the paths of other files about it.
     """
 
     path: str
@@ -83,6 +83,7 @@ class FolderListing:
         exclude: patterns in gitignore's syntax of what isn't wanted, relative to `root`.
         endings: the endings wanted, in lower case.
         used: paths of files that are used already.
+        within: folders below `root`; where there are any, only what is in them is listed.
         problems: gets a failure for each folder that can't be read, and for each text that may belong to several photos.
         hidden_prefixes: gets how the uris below a folder that can't be read begin.
         unused: gets what is there and not wanted.
@@ -93,6 +94,7 @@ class FolderListing:
     exclude: Sequence[str] = ()
     endings: frozenset[str] = PHOTOS
     used: frozenset[str] = frozenset()
+    within: frozenset[str] = frozenset()
     problems: list[Failure] = field(default_factory=list)
     hidden_prefixes: list[str] = field(default_factory=list)
     unused: Unused = field(default_factory=Unused)
@@ -119,17 +121,24 @@ class FolderListing:
         entered.add(real)
         rules += self._ignore_file(path)
         folders, names = self._entries(path, rules)
+        if self.within:
+            folders = [name for name in folders if self._leads_within(os.path.join(path, name))]
+            names = names if self._is_within(path) else []
         wanted = [name for name in names if _ending(name) in self.endings]
         second = second_files(wanted)
         sidecars = given_to_photos(sidecars_of(wanted, names), second)
         known = {name for own in sidecars.values() for name in own}
         texts = given_to_photos(self._texts_of(path, wanted, names, known), second)
-        for name in sorted(known):
-            self.unused.add(unused.SIDECAR, os.path.join(path, name))
         for name in second:
             self.unused.add(unused.PAIR, os.path.join(path, name))
         ordered = sorted([*folders, *(name for name in wanted if name not in second)], key=natural_key)
         return _Folder(path, iter(ordered), frozenset(folders), texts, sidecars, rules)
+
+    def _is_within(self, path: str) -> bool:
+        return any(path == folder or path.startswith(os.path.join(folder, "")) for folder in self.within)
+
+    def _leads_within(self, path: str) -> bool:
+        return self._is_within(path) or any(folder.startswith(os.path.join(path, "")) for folder in self.within)
 
     def _entries(self, folder: str, rules: tuple[Exclusions, ...]) -> tuple[list[str], list[str]]:
         """The names of the sub-folders and files of a folder, without what isn't wanted, in alphabetical order."""
@@ -217,6 +226,16 @@ def names_below(root: Path) -> Iterator[str]:
         entered.add(real)
         folders[:] = [name for name in folders if not name.startswith(".") and system_name(name) is None]
         yield from (name for name in names if not name.startswith("."))
+
+
+def listed_item(file: ListedFile, listing: FolderListing) -> SourceItem:
+    """A listed photo with what its texts and sidecars say of it."""
+    captions = captions_beside(file.texts, listing.problems)
+    if not file.sidecars:
+        return SourceItem(Path(file.path), captions)
+    metadata, described = read_sidecars(file.path, file.sidecars, listing.unused)
+    known = {caption.text for caption in captions}
+    return SourceItem(Path(file.path), [*captions, *(one for one in described if one.text not in known)], metadata)
 
 
 def captions_beside(texts: Sequence[PairedText], problems: list[Failure]) -> list[SourceCaption]:

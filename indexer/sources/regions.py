@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from encoder.inputs.image_inputs import features_in
 from encoder.inputs.regions import ENDING
 from indexer.errors import EmptySource
-from indexer.items import SourceItem
 from indexer.sources.base import Source
-from indexer.sources.listing import PHOTOS, FolderListing, captions_beside, names_below
+from indexer.sources.listing import PHOTOS, FolderListing, listed_item, names_below
 
 REGIONS = PHOTOS | {ENDING}
 
@@ -33,16 +33,13 @@ class RegionsSource(Source):
             EmptySource: it holds no features.
         """
         listing = FolderListing(root, exclude, REGIONS)
-        files = {Path(file.path): file.texts for file in listing}
+        files = {Path(file.path): file for file in listing}
         if not any(map(_is_features, files)):
             raise EmptySource(root, "a detector's features (npz)")
         photo_of = _paired(files)
         features_of = {photo: features for features, photo in photo_of.items()}
-        items = (
-            SourceItem(path, captions_beside(texts, listing.problems), _metadata(features_of.get(path)))
-            for path, texts in files.items()
-            if path not in photo_of
-        )
+        listed = ((listed_item(file, listing), features_of.get(path)) for path, file in files.items() if path not in photo_of)
+        items = (replace(item, metadata=item.metadata | _metadata(features)) for item, features in listed)
         super().__init__(root, items, listing.problems, listing.hidden_prefixes, listing.unused)
         self.tables = listing.tables
 

@@ -180,6 +180,13 @@ class Catalog:
         rows = self._select(sources, collection, order=sources.c.source)
         return {row.source: json.loads(row.told) for row in rows}
 
+    def forget_source(self, collection: str, source: str) -> None:
+        """Drop the options of a source, and the records of its files."""
+        with self._writing() as connection:
+            owner = self._owner(connection, collection)
+            for table in (sources, files):
+                connection.execute(delete(table).where(table.c.collection_id == owner, table.c.source == source))
+
     def update_run(self, run_id: int, **columns: object) -> None:
         """Set fields of a run's RunRecord, such as `done`."""
         with self._writing() as connection:

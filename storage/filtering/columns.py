@@ -129,10 +129,11 @@ class Columns:
 
     @cached_property
     def _metadata(self) -> dict[str, dict[Kind, Values]]:
-        """The columns of the metadata; a nested key is a path with dots."""
+        """The columns of the metadata, and of what photos say of themselves; a nested key is a path with dots."""
         gathered: _Gathered = {}
-        for row, text in enumerate(self._images["metadata"].to_pylist()):
-            _gather(json.loads(text), None, row, gathered, MAX_DEPTH)
+        texts = zip(self._images["metadata"].to_pylist(), self._images["embedded"].to_pylist(), strict=True)
+        for row, (text, embedded) in enumerate(texts):
+            _gather({**json.loads(embedded or "{}"), **json.loads(text)}, None, row, gathered, MAX_DEPTH)
         return {
             name: {kind: self._spread(rows, _arrow(kind, values)) for kind, (rows, values) in kinds.items()}
             for name, kinds in gathered.items()

@@ -9,6 +9,7 @@ nothing but these inside. A list is its members; an object has a value if one of
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import reduce
 
 import numpy as np
@@ -22,6 +23,7 @@ from storage.segments.segment_set import SegmentSet
 
 _COMPARE = {"=": pc.equal, "<": pc.less, "<=": pc.less_equal, ">": pc.greater, ">=": pc.greater_equal}
 _KIND_NAMES = {"text": "text", "number": "numbers", "truth": "true or false", "date": "dates", "nested": "objects"}
+YEARS = range(1000, 9999)
 
 
 def ids_where(snapshot: SegmentSet, expression: str, of: Of = "images") -> np.ndarray:
@@ -73,7 +75,11 @@ class _Evaluation:
     def _compared(self, comparison: Compare) -> np.ndarray:
         if isinstance(comparison.other, Column):
             return self._of_two_columns(comparison.column, comparison.operator, comparison.other)
-        column, operator, value = comparison.column, comparison.operator, comparison.other
+        column, operator, value = (
+            comparison.column,
+            comparison.operator,
+            self._date_if_year(comparison.column, comparison.other),
+        )
         if value.kind == "truth" and operator != "=":
             raise BadFilter(self._text, value.at, "true and false are compared with = or != only")
         values = self._of_kind(column, "text" if value.kind == "date" else value.kind, value.at, value.kind)
@@ -82,6 +88,15 @@ class _Evaluation:
         if value.kind == "date":
             return self._hits(values, _in_period(texts_as_times(values.values), operator, value))
         return self._hits(values, _COMPARE[operator](values.values, _scalar(value, values.values.type)))
+
+    def _date_if_year(self, column: Column, value: Value) -> Value:
+        """A number such as 2024 as that year, where the column holds dates and no numbers."""
+        kinds, year = self._kinds(column), value.value
+        if value.kind != "number" or not isinstance(year, int) or year not in YEARS or {*kinds} != {"text"}:
+            return value
+        if pc.all(pc.is_null(texts_as_times(kinds["text"].values))).as_py():
+            return value
+        return Value("date", (datetime(year, 1, 1), datetime(year + 1, 1, 1)), value.at)
 
     def _matching(self, column: Column, how: str, text: str) -> np.ndarray:
         values = self._of_kind(column, "text", column.at, "text")

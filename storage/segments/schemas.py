@@ -18,8 +18,10 @@ IMAGE_SCHEMA = pa.schema(
         pa.field("bytes", pa.int64(), nullable=False),
         pa.field("source", pa.string(), nullable=False),
         pa.field("metadata", pa.string(), nullable=False),
+        pa.field("embedded", pa.string()),
     ]
 )
+"""Segments of older programs have no column `embedded`; it is read as null."""
 CAPTION_SCHEMA = pa.schema(
     [
         pa.field("caption_id", pa.int64(), nullable=False),
@@ -47,6 +49,7 @@ class ImageRecord:
         bytes: The size of the file.
         source: The absolute path of the source that the photo came from.
         metadata: What the source says about the photo, as JSON values.
+        embedded: What the photo's file says of itself, such as when it was taken; None in what older programs indexed.
     """
 
     image_id: int
@@ -57,6 +60,12 @@ class ImageRecord:
     bytes: int
     source: str
     metadata: dict = field(default_factory=dict)
+    embedded: dict | None = None
+
+    @property
+    def all_metadata(self) -> dict:
+        """What the source and the file say; the source's word is the last."""
+        return {**(self.embedded or {}), **self.metadata}
 
 
 @dataclass(frozen=True)
@@ -80,13 +89,29 @@ class CaptionRecord:
 
 def images_to_table(records: Sequence[ImageRecord]) -> pa.Table:
     """Turn records into rows of images.parquet."""
-    rows = [{**vars(record), "metadata": json.dumps(record.metadata)} for record in records]
+    rows = [
+        {
+            **vars(record),
+            "metadata": json.dumps(record.metadata),
+            "embedded": None if record.embedded is None else json.dumps(record.embedded),
+        }
+        for record in records
+    ]
     return pa.Table.from_pylist(rows, schema=IMAGE_SCHEMA)
 
 
 def table_to_images(table: pa.Table) -> list[ImageRecord]:
     """Turn rows of images.parquet into records."""
-    return [ImageRecord(**{**row, "metadata": json.loads(row["metadata"])}) for row in table.to_pylist()]
+    return [
+        ImageRecord(
+            **{
+                **row,
+                "metadata": json.loads(row["metadata"]),
+                "embedded": None if row["embedded"] is None else json.loads(row["embedded"]),
+            }
+        )
+        for row in table.to_pylist()
+    ]
 
 
 def captions_to_table(records: Sequence[CaptionRecord]) -> pa.Table:

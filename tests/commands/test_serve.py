@@ -37,13 +37,14 @@ def photos(tmp_path):
 
 
 @pytest.fixture
-def server(tmp_path, photos, model):
-    """The process, and its address, once it is ready."""
+def server(request, tmp_path, photos, model):
+    """The process, and its address, once it is ready; with the parameter "watching", it watches the photos."""
     answer("build-index", photos, "--home", tmp_path / "home", "--model", model)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "manage.py", "serve", "--home", str(tmp_path / "home"), "--model", model, "--port", str(port)]
+    command += ["--watch", str(photos)] if getattr(request, "param", None) == "watching" else []
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}"
     try:
@@ -141,3 +142,15 @@ def builds_in(home: Path) -> list[str]:
             if b"--announced" in arguments and str(home).encode() in arguments:
                 found.append(path.parent.name)
     return found
+
+
+@pytest.mark.parametrize("server", ["watching"], indirect=True)
+def test_a_photo_that_is_put_into_a_watched_folder_is_found(server, photos):
+    _, address = server
+    save_photo(photos / "black.png", "black")
+    (photos / "black.txt").write_text("a starless night")
+    wait_for(lambda: [hit for hit in hits(address, "starless") if hit["uri"] == str(photos / "black.png")])
+
+
+def hits(address, words):
+    return ask(address, f"/api/v1/search?q={words}&mode=lexical")[1]["hits"]

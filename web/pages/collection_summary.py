@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import numpy as np
 from storage import FileRecord, RunRecord, VersionRecord
 from storage.catalog.catalog import RUNNING, STARTING
 from storage.errors import EmptyCollection, UnknownCollection
+from storage.sources import counts_by_source
 
 if TYPE_CHECKING:
     from web.service import SearchService
@@ -33,6 +34,7 @@ class CollectionSummary:
         runs: The last index runs, newest first.
         failures: The files that could not be read.
         sources: The paths that it was built from.
+        held: How many images and captions came from each path, those of photos added one by one included.
     """
 
     collection: str
@@ -47,6 +49,7 @@ class CollectionSummary:
     runs: list[RunRecord]
     failures: list[FileRecord]
     sources: list[str]
+    held: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, service: SearchService) -> CollectionSummary:
@@ -66,7 +69,13 @@ class CollectionSummary:
         widths, heights = (table[side].to_numpy() for side in ("width", "height"))
         languages = {code: len(snapshot.caption_ids(code)) for code in snapshot.languages}
         return cls(name, snapshot.version, snapshot.image_count, snapshot.caption_count, languages,
-                   snapshot.model_fingerprint, widths, heights, *history)  # fmt: skip
+                   snapshot.model_fingerprint, widths, heights, *history, counts_by_source(snapshot))  # fmt: skip
+
+    @property
+    def sources_shown(self) -> list[tuple[str, tuple[int, int], bool]]:
+        """Each source with its counts of images and captions, and whether it can be built again."""
+        shown = sorted({*self.sources, *self.held})
+        return [(source, self.held.get(source, (0, 0)), source in self.sources) for source in shown]
 
     @property
     def building(self) -> list[RunRecord]:

@@ -76,7 +76,7 @@ def photo(image_id: int) -> str:
         record=record,
         photo=photo_urls(image_id),
         captions=captions_by_language(snapshot.captions_of([image_id])[image_id], interface_language()),
-        metadata=flat(record.metadata),
+        metadata=flat(record.all_metadata),
         texts=_texts(snapshot.texts.of(record.sha256), record, found),
         page_query=page_query,
         found=found,

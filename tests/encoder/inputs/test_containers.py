@@ -199,6 +199,15 @@ def test_a_jpeg_that_is_cut_short_is_damaged(lost, progressive, restart):
             assert error.value.reason == "damaged"
 
 
+@pytest.mark.parametrize("lossless", [False, True])
+def test_a_jpeg_of_a_kind_that_is_not_read_is_not_called_damaged(lossless):
+    frame = 0xC3 if lossless else 0xC1
+    whole = saved(PHOTO, "JPEG").replace(b"\xff\xc0\0\x11\x08", bytes((0xFF, frame, 0, 0x11, 8 if lossless else 12)))
+    with pytest.raises(UnreadableImage, match="lossless" if lossless else "12 bits") as error:
+        decode(whole)
+    assert error.value.reason == "unsupported"
+
+
 def test_a_progressive_jpeg_that_ends_between_two_scans_is_damaged():
     whole = saved(NOISE, "JPEG", quality=90, progressive=True)
     scans = [at for at in range(len(whole) - 1) if whole[at : at + 2] == b"\xff\xda"]

@@ -114,11 +114,13 @@ def test_a_heic_of_too_many_pixels_is_refused_before_it_is_decoded():
     assert refusal(content.replace(b"clap", b"free")) in ("too_large", "damaged")
 
 
+WHOLE = [*HEIC.values(), dng(two_colours(500, 420)), as_jxl(np.asarray(two_colours())), saved(two_colours(), "AVIF")]
+
+
+@pytest.mark.filterwarnings("ignore")
 @settings(deadline=None, max_examples=150)
 @given(
-    st.sampled_from(
-        [*HEIC.values(), dng(two_colours(500, 420)), as_jxl(np.asarray(two_colours())), saved(two_colours(), "AVIF")]
-    ),
+    st.sampled_from(WHOLE),
     st.lists(st.tuples(st.integers(0, 1500), st.integers(0, 255)), max_size=6),
     st.none() | st.integers(12, 1500),
 )
@@ -130,6 +132,13 @@ def test_changed_bytes_are_read_or_refused(whole, changes, kept):
         assert decode(bytes(data[:kept])).mode == "RGB"
     except UnreadableImage as error:
         assert error.reason and "\n" not in str(error)
+
+
+def test_an_item_of_a_heic_whose_type_is_no_text_does_not_end_the_process():
+    content = bytearray(HEIC["turned"])
+    at = content.index(b"mime")
+    content[at : at + 4] = b"\xff\xfe\x80\x81"
+    assert decode(bytes(content)).size == (48, 64)
 
 
 def test_avif_with_broken_metadata():

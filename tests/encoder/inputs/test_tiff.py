@@ -105,11 +105,37 @@ def test_a_fax_is_black_on_white():
 
 
 def test_a_dark_photo_of_16_bits_stays_dark():
-    assert np.asarray(decode(as_tiff(np.full((8, 8), 200, np.uint16), photometric=BLACK_IS_ZERO))).max() == 0
+    assert np.asarray(decode(as_tiff(whole(RAMP / 50, "u2"), photometric=BLACK_IS_ZERO))).max() == 5
+    assert np.asarray(decode(as_tiff(np.zeros((8, 8), np.uint16), photometric=BLACK_IS_ZERO))).max() == 0
+
+
+@pytest.mark.parametrize("photometric", [BLACK_IS_ZERO, WHITE_IS_ZERO])
+@pytest.mark.parametrize("dtype, highest", [("u2", 60), ("u4", 255), ("u4", 65535), ("f4", 1e-4)])
+def test_numbers_that_would_all_be_black_or_white_are_refused(dtype, highest, photometric):
+    assert refusal(as_tiff((RAMP * highest).astype(dtype), photometric=photometric)).reason == "unsupported"
+
+
+def test_a_png_of_16_bits_that_would_be_black_is_refused_too():
+    stream = io.BytesIO()
+    Image.fromarray((RAMP * 20).astype(np.uint16)).save(stream, "PNG")
+    assert refusal(stream.getvalue()).reason == "unsupported"
+
+
+@pytest.mark.parametrize("subsampling", [(1, 1), (2, 2), (2, 1)])
+def test_colours_at_less_than_the_picture_s_size_are_refused_where_they_would_be_garbage(subsampling):
+    grey = np.stack([whole(RAMP, "u1"), np.full(RAMP.shape, 128), np.full(RAMP.shape, 128)], -1).astype(np.uint8)
+    content = as_tiff(grey, photometric="ycbcr", subsampling=(1, 1), extratags=[])
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        at = file.pages.first.tags["YCbCrSubSampling"].valueoffset
+    changed = content[:at] + struct.pack("<HH", *subsampling) + content[at + 4 :]
+    if subsampling == (1, 1):
+        assert_shows(changed, RAMP, off=2)
+    else:
+        assert refusal(changed).reason == "unsupported"
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("highest", [255.0, 65535.0, 1e30])
+@pytest.mark.parametrize("highest", [1.5, -1.0, 255.0, 65535.0, 1e30])
 def test_floats_whose_white_nobody_knows_are_refused(highest, channels):
     values = (COLOURED[..., :channels].squeeze() * highest).astype(np.float32)
     error = refusal(as_tiff(values, photometric="rgb" if channels == 3 else BLACK_IS_ZERO))
@@ -117,8 +143,8 @@ def test_floats_whose_white_nobody_knows_are_refused(highest, channels):
 
 
 def test_floats_a_little_outside_and_not_a_number_are_those_of_a_photo():
-    values = RAMP.astype(np.float32) * 1.2 - 0.1
-    values[3, 4] = np.nan
+    values = RAMP.astype(np.float32) * 1.03 - 0.015
+    values[3, 4], values[0, 0], values[0, 95] = np.nan, -0.2, 1.9
     shown = np.clip(values, 0, 1)
     shown[3, 4] = 0
     assert_shows(as_tiff(values, photometric=BLACK_IS_ZERO), shown)
@@ -215,6 +241,26 @@ def test_a_strip_that_is_missing_is_damage():
         at = file.pages.first.tags["StripByteCounts"].valueoffset
     content[at : at + 2] = bytes(2)
     assert refusal(bytes(content)).reason == "damaged"
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+def test_rows_that_no_strip_holds_are_damage(dtype):
+    content = bytearray(as_tiff(whole(RAMP, dtype), photometric=BLACK_IS_ZERO))
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        at = file.pages.first.tags["ImageLength"].valueoffset
+    content[at : at + 4] = (400).to_bytes(4, "little")
+    assert refusal(bytes(content)).reason == "damaged"
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+@pytest.mark.parametrize("compression", ["zlib", "lzw", "zstd"])
+def test_tiles_far_larger_than_the_picture_take_no_memory(dtype, compression):
+    content = bytearray(as_tiff(whole(RAMP, dtype), photometric=BLACK_IS_ZERO, compression=compression, tile=(16, 16)))
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        places = [file.pages.first.tags[name].valueoffset for name in ("TileWidth", "TileLength")]
+    for at in places:
+        content[at : at + 2] = (16_000).to_bytes(2, "little")
+    assert "tiles are 16000 x 16000" in str(refusal(bytes(content)))
 
 
 def test_a_bomb_is_refused_before_it_is_decoded():

@@ -26,7 +26,7 @@ class Photos:
     def __init__(self, *metadata: dict) -> None:
         rows = [
             {"image_id": i, "uri": f"/{i}", "sha256": "", "source": "/", "width": 1, "height": 1, "bytes": 1,
-             "metadata": json.dumps(one)}
+             "metadata": json.dumps(one), "embedded": None}
             for i, one in enumerate(metadata, 1)
         ]  # fmt: skip
         self._table = pa.Table.from_pylist(rows)

@@ -165,6 +165,7 @@ def dated(draw):
     written, start, end = draw(
         st.sampled_from(
             [
+                ("2024", datetime(2024, 1, 1), datetime(2025, 1, 1)),
                 ("2024-05", datetime(2024, 5, 1), datetime(2024, 6, 1)),
                 ("2024-05-01", datetime(2024, 5, 1), datetime(2024, 5, 2)),
                 ("2023-12-31 23:59", datetime(2023, 12, 31, 23, 59), datetime(2024, 1, 1)),
