@@ -7,6 +7,7 @@ import csv
 import io
 import os
 import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 from indexer.errors import BadAnnotations
 from indexer.items import one_line
 from indexer.sources.listing import PHOTOS
-from indexer.sources.records import IMAGE_KEYS, is_caption_key
+from indexer.sources.records import IMAGE_KEYS, LANGUAGE_KEYS, is_caption_key
 from indexer.sources.text_files import encoding_of
 
 DELIMITERS = "\t|;,"
@@ -77,11 +78,10 @@ def form_of(path: Path, image_column: str | None = None, caption_column: str | N
         return None
     for delimiter in sorted(DELIMITERS, key=lambda one: -lines[0].count(one)):
         if delimiter in lines[0]:
-            columns = _named(_split(lines[0], delimiter), image_column, caption_column)
+            header = _split(lines[0], delimiter)
+            columns = _named(header, image_column, caption_column)
             if columns is not None:
-                is_sure = (
-                    image_column is not None or _key_of(_split(lines[0], delimiter)[columns.index(IMAGE)]) != UNSURE_COLUMN
-                )
+                is_sure = image_column is not None or _key_of(header[columns.index(IMAGE)]) != UNSURE_COLUMN
                 return TableForm(delimiter, columns, True, delimiter in ",;", encoding, is_sure)
     return _without_header(lines, encoding) if image_column is None and caption_column is None else None
 
@@ -127,7 +127,11 @@ def _named(header: list[str], image_column: str | None, caption_column: str | No
             return None
         columns = [name if name == IMAGE or not is_caption_key(name) else "" for name in columns]
         columns[caption] = CAPTION
-    return [name if name != IMAGE or number == image else "" for number, name in enumerate(columns)]
+    columns = [name if name != IMAGE or number == image else "" for number, name in enumerate(columns)]
+    return [
+        name if name in ("", IMAGE, *LANGUAGE_KEYS) or is_caption_key(name) else own
+        for name, own in zip(columns, header, strict=True)
+    ]
 
 
 def _position(header: list[str], lowered: list[str], wanted: str | None, usual: tuple[str, ...]) -> int | None:
@@ -157,20 +161,25 @@ def _is_photo(name: str) -> bool:
 def _whole_rows(lines: Iterator[tuple[int, str]], form: TableForm) -> Iterator[tuple[int, str]]:
     """Join the lines of rows that have line ends in quotes.
 
-    A quote that is never closed would take all that follows: a row ends before a line that begins with a photo's name.
+    A quote that is never closed would take all that follows: such a row is its first line, and the others are read by
+    themselves. A line that begins with a photo's name is never a part of another row.
     """
-    position = form.columns.index(IMAGE)
-    number, row, count = 0, "", 0
-    for line_number, line in lines:
-        if row and (count >= MOST_LINES_OF_A_ROW or _begins_row(line, form, position)):
-            yield number, row
-            row, count = "", 0
-        number, row, count = (number if row else line_number), row + line, count + 1
-        if not _is_open(row, form.delimiter):
-            yield number, row
-            row, count = "", 0
-    if row:
-        yield number, row
+    position, waiting = form.columns.index(IMAGE), deque[tuple[int, str]]()
+    while (first := _next(waiting, lines)) is not None:
+        taken = [first]
+        while _is_open("".join(line for _, line in taken), form.delimiter):
+            following = _next(waiting, lines)
+            if following is not None:
+                taken.append(following)
+            if following is None or len(taken) > MOST_LINES_OF_A_ROW or _begins_row(following[1], form, position):
+                waiting.extendleft(reversed(taken[1:]))
+                taken = taken[:1]
+                break
+        yield taken[0][0], "".join(line for _, line in taken)
+
+
+def _next(waiting: deque[tuple[int, str]], lines: Iterator[tuple[int, str]]) -> tuple[int, str] | None:
+    return waiting.popleft() if waiting else next(lines, None)
 
 
 def _begins_row(line: str, form: TableForm, position: int) -> bool:

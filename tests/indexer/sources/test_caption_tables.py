@@ -130,6 +130,21 @@ def test_a_bad_row_never_takes_its_neighbours_along(tmp_path, photos, rows):
     assert all("1 rows can't be used" in problem.sentence for problem in source.problems)
 
 
+def test_after_a_quote_that_is_never_closed_rows_are_read_even_if_photos_have_no_ending(tmp_path, photos):
+    rows = "".join(f"{number},more\n" for number in range(4, 300))
+    (tmp_path / "x.csv").write_text(f'image,caption\n1,"A dog\n2,A cat\n3,A bird\n{rows}')
+    source = open_source(photos, captions=[tmp_path / "x.csv"])
+    assert said(source) == {"1.jpg": [], "2.jpg": [("en", "A cat")], "3.jpg": [("en", "A bird")]}
+    assert "296 captions are of photos that are not there" in source.problems[1].sentence
+
+
+def test_other_columns_keep_their_names(tmp_path):
+    save_photo(tmp_path / "1.jpg")
+    (tmp_path / "metadata.csv").write_text("File_Name,Caption,Label Name,lang\n1.jpg,A dog,Pet,de\n")
+    (item,) = open_source(tmp_path)
+    assert (item.metadata, [(one.language, one.text) for one in item.captions]) == ({"Label Name": "Pet"}, [("de", "A dog")])
+
+
 def test_a_quoted_caption_may_hold_lines_and_unquoted_commas_stay(tmp_path, photos):
     (tmp_path / "x.csv").write_text('image,caption\n1.jpg,"A dog\nin two lines"\n2.jpg,A cat, asleep\n3.jpg,A 12" pizza\n')
     assert said(open_source(photos, captions=[tmp_path / "x.csv"])) == {

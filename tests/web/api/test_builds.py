@@ -106,6 +106,15 @@ def test_the_sources_are_listed_with_how_they_were_opened(client, photos, tmp_pa
          "keep_missing": False}]}  # fmt: skip
 
 
+def test_what_a_source_leaves_out_is_listed_with_it(client, home, photos):
+    (photos / "film.mov").write_text("x")
+    build_index(home, "default", open_source(photos, exclude=["blue.*"]), FakeEncoder(), workers=0)
+    assert_documented(client.get(BUILDS), "/api/v1/collections/{name}/builds")
+    (source,) = client.get(BUILDS).json["sources"]
+    assert source["exclude"] == ["blue.*"]
+    assert {one["kind"]: one["why"] for one in source["unused"]}["MOV"] == "other_kind"
+
+
 def test_a_source_is_opened_as_it_was_before():
     recorded = {"format": "coco", "captions": ["/a.json", "/b.json"], "languages": ["zh"], "limit": 5, "keep_missing": True}
     assert source_options(recorded) == ["--format", "coco", "--captions", "/a.json", "--captions", "/b.json", "--lang", "zh",
