@@ -136,7 +136,7 @@ def _unpacked_images(payload: bytes, dim: int, token_shape: list[int]) -> ImageB
     reader = pa.BufferReader(payload)
     table, coming = (pa.ipc.open_stream(reader).read_all() for _ in range(2))
     return ImageBatch(
-        images=table_to_images(table.select(IMAGE_SCHEMA.names)),
+        images=table_to_images(table.select([name for name in IMAGE_SCHEMA.names if name in table.column_names])),
         vectors=_array(table["vector"], (dim,)),
         tokens=_array(table["tokens"], tuple(token_shape)),
         thumbnails=table["jpeg"].to_pylist(),

@@ -21,7 +21,7 @@ IMAGE_SCHEMA = pa.schema(
         pa.field("embedded", pa.string()),
     ]
 )
-"""Segments of older programs have no column `embedded`; it is read as null."""
+"""Segments and journals of older programs have no column `embedded`; it is read as null."""
 CAPTION_SCHEMA = pa.schema(
     [
         pa.field("caption_id", pa.int64(), nullable=False),
@@ -107,7 +107,7 @@ def table_to_images(table: pa.Table) -> list[ImageRecord]:
             **{
                 **row,
                 "metadata": json.loads(row["metadata"]),
-                "embedded": None if row["embedded"] is None else json.loads(row["embedded"]),
+                "embedded": None if row.get("embedded") is None else json.loads(row["embedded"]),
             }
         )
         for row in table.to_pylist()

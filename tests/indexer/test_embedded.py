@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import storage.segments.builder
+import storage.segments.journal
 from indexer import build_index, open_source
 from indexer.items import EMBEDDED_ORIGIN
 from search import Engine, Query
@@ -88,11 +89,15 @@ def test_nothing_changes_when_it_is_indexed_again(home, folder):
     assert home.collection("default").manifest.captions == 2
 
 
+def as_before(table):
+    """What an older program made of records: a table without the column."""
+    return lambda records: table([dataclasses.replace(one, embedded=None) for one in records]).drop_columns(["embedded"])
+
+
 def test_an_old_collection_gains_the_columns_and_encodes_nothing(home, folder, monkeypatch):
     with monkeypatch.context() as older:
-        table = storage.segments.builder.images_to_table
-        older.setattr(storage.segments.builder, "images_to_table", lambda records: table(
-            [dataclasses.replace(record, embedded=None) for record in records]).drop_columns(["embedded"]))  # fmt: skip
+        builder = storage.segments.builder
+        older.setattr(builder, "images_to_table", as_before(builder.images_to_table))
         older.setattr("indexer.plan.with_embedded_captions", lambda item, embedded: item)
         build(home, folder)
     assert found(home, "width > 0") == ["blue.png", "green.jpg", "red.jpg"]
@@ -115,3 +120,21 @@ def test_a_rebuild_reads_it_anew_and_doubles_nothing(home, folder):
     build(home, folder)
     build_index(home, "default", open_source(folder), FakeEncoder(), rebuild=True)
     assert home.collection("default").manifest.captions == 1 and found(home, "taken >= 2024-05") == ["red.jpg"]
+
+
+def test_what_an_interrupted_run_of_an_older_program_left_is_read(home, folder, monkeypatch):
+    class Stopped(FakeEncoder):
+        def encode_images(self, images):
+            if self.calls:
+                raise KeyboardInterrupt
+            return super().encode_images(images)
+
+    with monkeypatch.context() as older:
+        journal = storage.segments.journal
+        older.setattr(journal, "images_to_table", as_before(journal.images_to_table))
+        older.setattr("indexer.segment_filler.IMAGE_BATCH", 1)
+        with pytest.raises(KeyboardInterrupt):
+            build(home, folder, Stopped())
+
+    assert build(home, folder).images == 3
+    assert found(home, "taken >= 2024-05") == ["red.jpg"]
