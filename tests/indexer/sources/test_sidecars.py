@@ -34,6 +34,17 @@ XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.o
     (f"{LONG[:40]}.json", [f"{LONG}.jpg"], []),
     ("albums.json", ["1.jpg"], []),
     ("metadata.json", ["1.jpg"], []),
+    ("1(2).json", ["1.jpg", "1(2).jpg"], ["1(2).jpg"]),
+    ("1.jpg(2).json", ["1(2).jpg", "1-edited(2).jpg", "1-edited.jpg"], ["1(2).jpg", "1-edited(2).jpg"]),
+    ("1.jpg..json", ["1.jpg"], ["1.jpg"]),
+    ("1.mov.json", ["1.jpg"], []),
+    ("1.MOV.supplemental-metadata.json", ["1.jpg", "1.heic"], []),
+    ("1.png.json", ["1.jpg"], []),
+    ("1.2.json", ["1.jpg"], []),
+    ("1.2.xmp", ["1.jpg"], []),
+    ("2024.05.07.xmp", ["2024.05.jpg", "2024.jpg"], []),
+    ("1.cr2.xmp", ["1.jpg"], []),
+    ("1.xmp", ["1.jpg", "1-edited.jpg"], ["1.jpg"]),
     ("IMG_2023.01.05.jpg.json", ["IMG_2023.01.05.jpg", "IMG_2023.01.06.jpg"], ["IMG_2023.01.05.jpg"]),
 ])  # fmt: skip
 def test_a_sidecar_belongs_to_the_photo_that_its_name_begins_with(sidecar, photos, its):
@@ -77,3 +88,11 @@ def test_what_says_nothing_is_counted(tmp_path, name, content):
     (tmp_path / name).write_text(content)
     source = FolderSource(tmp_path)
     assert [(one["why"], one["count"]) for one in source.unused.as_json()] == [("sidecar", 1)]
+
+
+def test_the_json_of_a_film_says_nothing_of_the_photo_of_the_same_name(tmp_path):
+    save_photo(tmp_path / "1.png")
+    (tmp_path / "1.png.json").write_text(json.dumps({"description": "Our dog"}))
+    (tmp_path / "1.mov.json").write_text(json.dumps({"description": "Our cat", "people": [{"name": "Ann"}]}))
+    item = the_item(tmp_path)
+    assert item.metadata == {"description": "Our dog"} and [one.text for one in item.captions] == ["Our dog"]
