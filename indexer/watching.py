@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
+from encoder.inputs.image_formats import is_second_file
 from indexer.build import GUARD, KEEP
-from indexer.errors import EmptySource, MissingSource, MostVanished
+from indexer.errors import EmptySource, IndexerError, MissingSource, MostVanished
 from indexer.items import SourceItem
 from indexer.sources.base import Source
 from indexer.sources.exclusions import IGNORE_FILE
 from indexer.sources.folder import FolderSource
-from indexer.sources.listing import PHOTOS, TABLES, FolderListing, listed_item
+from indexer.sources.listing import TABLES, FolderListing, listed_item
+from indexer.sources.sidecars import sidecars_of
 from indexer.sources.text_pairing import folded, names_of_photo
 from storage.errors import CollectionBusy, EmptyCollection, UnfinishedRun, UnknownCollection
 from storage.maintenance import delete_images
@@ -42,8 +44,8 @@ Build = Callable[[Source, bool], "BuildSummary"]
 Tell = Callable[[str], None]
 TRIED_AGAIN = (CollectionBusy, UnfinishedRun, MissingSource)
 """Errors that end by themselves, or by another command."""
-TOLD = (EmptySource, MostVanished)
-"""Errors after which the watch waits for the next change."""
+TOLD_AT_FIRST = (EmptySource, MostVanished)
+"""Errors of the first look after which the watch waits for a change; later it does so after each error of the source."""
 
 
 class PendingChanges:
@@ -106,16 +108,16 @@ class Watch:
 
         Raises:
             MissingSource: there is no such folder.
-            Exception: what `build` raises, apart from TRIED_AGAIN and TOLD.
+            Exception: what `build` raises, apart from TRIED_AGAIN and what the source is told of.
         """
         folder = Path(os.path.abspath(root if root.is_dir() else root.parent))
         if not folder.is_dir():
             raise MissingSource(root)
         observer = Observer()
-        observer.schedule(_Handler(self.changes), str(folder), recursive=True)
+        observer.schedule(_Handler(self.changes, self.home.path), str(folder), recursive=True)
         observer.start()  # before the first look, so that nothing is missed between them
         try:
-            self._attempt(self._index_all, {str(folder)})
+            self._attempt(self._index_all, {str(folder)}, TOLD_AT_FIRST)
             while not stop.wait(LOOK_EVERY_S):
                 if due := self.changes.take(time.monotonic()):
                     self._attempt(lambda due=due: self.index_changes(due), due)
@@ -131,29 +133,41 @@ class Watch:
             return
         exclude = (source.options or {}).get("exclude", ())
         part = changed_photos(source.root, exclude, changed)
-        if needs_whole(changed, part):
+        if str(source.root) in changed or needs_whole(changed, part):
             self._index_all()
             return
         if len(part) or part.problems:
             self._told(self.build(part, True))
+        gone = [path for path in changed if not os.path.lexists(path)]
         if self.missing != KEEP:
-            self._remove(source.root, [path for path in changed if not os.path.lexists(path)])
+            self._remove(source.root, gone, part)
+        self._forget_failures(part, changed, gone)
 
     def _index_all(self) -> None:
         self._source = self.reopen()
         self._told(self.build(self._source, False))
 
-    def _attempt(self, step: Callable[[], None], paths: set[str]) -> None:
+    def _attempt(self, step: Callable[[], None], paths: set[str], told: tuple[type[Exception], ...] = (IndexerError,)) -> None:
         problem = ""
         try:
             step()
-        except (*TRIED_AGAIN, *TOLD) as error:
+        except (*TRIED_AGAIN, *told) as error:
             problem = str(error)
             if isinstance(error, TRIED_AGAIN):
                 self.changes.put_back(paths, time.monotonic())
         if problem and problem != self._problem:
             self.tell(f"{problem}. The watch goes on.")
         self._problem = problem
+
+    def _forget_failures(self, part: Source, changed: set[str], gone: list[str]) -> None:
+        """Take out of the list of failures what changed and fails no more, and what is gone."""
+        named = {PhotoUri(item.uri, item.member).uri for item in part} | {problem.uri for problem in part.problems}
+        names = changed | {PhotoUri(Path(path)).uri for path in changed}
+        below = tuple(prefix for path in gone for prefix in beginnings(Path(path)))
+        failing = (failure.uri for failure in self.home.catalog.failures(self.name))
+        mended = [uri for uri in failing if uri not in named and (uri in names or uri.startswith(below))]
+        if mended:
+            self.home.catalog.forget_files(self.name, mended)
 
     def _told(self, summary: BuildSummary) -> None:
         if summary.added or summary.removed or summary.failures:
@@ -164,14 +178,14 @@ class Watch:
             for failure in summary.failures:
                 self.tell(f"  {failure.reason}: {failure.sentence}")
 
-    def _remove(self, root: Path, gone: list[str]) -> None:
-        """Take photos out of the collection that are not there any more.
+    def _remove(self, root: Path, gone: list[str], part: Source) -> None:
+        """Take photos out of the collection that are not there any more, or are only another form of a photo of `part` now.
 
         Raises:
             MostVanished: these would be more than half of the source's.
         """
         try:
-            rows = self.home.collection(self.name).open_rows() if gone else None
+            rows = self.home.collection(self.name).open_rows() if gone or len(part) else None
         except (UnknownCollection, EmptyCollection):
             return
         if rows is None:
@@ -182,6 +196,8 @@ class Watch:
         own = [row for row in table.to_pylist() if row["source"] == str(root)]
         lost = [row for row in own if row["uri"] in uris or row["uri"].startswith(below)]
         lost = [row["image_id"] for row in lost if not PhotoUri.at(row["uri"]).exists()]
+        second = {*other_forms(part, [row["uri"] for row in own])}
+        lost += [row["image_id"] for row in own if row["uri"] in second and row["image_id"] not in lost]
         if self.missing == GUARD and len(lost) * 2 > len(own):
             raise MostVanished(str(root), len(lost), len(own))
         if lost:
@@ -200,12 +216,18 @@ def changed_photos(root: Path, exclude: Iterable[str], changed: set[str]) -> Sou
     folders = {path for path in changed if os.path.isdir(path)}
     within = frozenset({*folders, *(os.path.dirname(path) for path in changed - folders)})
     listing = FolderListing(root, [*exclude], within=within)
-    texts = {name for path in changed if not is_photo(path) for name in names_of_photo(path)}
+    meant = {name for path in changed for name in names_of_photo(path)}  # by texts, and by a photo that may have been its JPEG
     inside = tuple(os.path.join(folder, "") for folder in folders)
+    gone: dict[str, list[str]] = {}
+    for folder, name in (os.path.split(path) for path in changed if not os.path.lexists(path)):
+        gone.setdefault(folder, []).append(name)
 
     def concerned(path: str, own_texts: Iterable[str]) -> bool:
         names = {folded(path), folded(os.path.splitext(path)[0])}
-        return path in changed or path.startswith(inside) or not changed.isdisjoint(own_texts) or not texts.isdisjoint(names)
+        if path in changed or path.startswith(inside) or not changed.isdisjoint(own_texts) or not meant.isdisjoint(names):
+            return True
+        folder, name = os.path.split(path)
+        return bool(sidecars_of([name], gone.get(folder, ())))
 
     def items() -> Iterator[SourceItem]:
         for file in listing:
@@ -225,27 +247,36 @@ def needs_whole(changed: set[str], part: Source) -> bool:
     )
 
 
-def is_photo(path: str) -> bool:
-    """True if a file's name ends as a photo's does."""
-    return os.path.splitext(path)[1].lower() in PHOTOS
+def other_forms(part: Source, uris: Iterable[str]) -> list[str]:
+    """Those of these photos that are only another form of a photo of `part`, such as IMG_1.CR2 of IMG_1.JPG."""
+    endings: dict[str, list[str]] = {}
+    for stem, ending in (os.path.splitext(item.uri) for item in part):
+        endings.setdefault(folded(stem), []).append(ending)
+    split = ((uri, *os.path.splitext(uri)) for uri in uris)
+    return [uri for uri, stem, ending in split if is_second_file(ending, endings.get(folded(stem), ()))]
 
 
 class _Handler(FileSystemEventHandler):
     """Notes the events of a watched folder."""
 
-    def __init__(self, changes: PendingChanges):
-        self._changes = changes
+    def __init__(self, changes: PendingChanges, home: Path):
+        self._changes, self._home = changes, os.path.abspath(home)
 
     def dispatch(self, event: FileSystemEvent) -> None:
         """Called by watchdog for each event, in its thread."""
-        now, kind = time.monotonic(), event.event_type
+        kind = event.event_type
         path, target = os.fsdecode(event.src_path), os.fsdecode(event.dest_path or "")
         if kind == "moved":
-            self._changes.note(path, GONE, now)
-            self._changes.note(target, CLOSED, now)
+            self._note(path, GONE)
+            self._note(target, CLOSED)
         elif kind == "deleted":
-            self._changes.note(path, GONE, now)
+            self._note(path, GONE)
         elif kind == "closed" or (kind == "created" and event.is_directory):
-            self._changes.note(path, CLOSED, now)
+            self._note(path, CLOSED)
         elif kind in ("created", "modified") and not event.is_directory:
-            self._changes.note(path, WRITTEN, now)
+            self._note(path, WRITTEN)
+
+    def _note(self, path: str, what: str) -> None:
+        """Note what happened, apart from what indexing itself writes into a home below the folder: that would never end."""
+        if path != self._home and not path.startswith(os.path.join(self._home, "")):
+            self._changes.note(path, what, time.monotonic())

@@ -8,9 +8,22 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
+from watchdog.events import FileClosedEvent
 
 from indexer import build_index, open_source
-from indexer.watching import CLOSED, GONE, QUIET_S, UNCLOSED_S, WRITTEN, PendingChanges, Watch, changed_photos
+from indexer.errors import UnknownFormat
+from indexer.watching import (
+    CLOSED,
+    GONE,
+    QUIET_S,
+    TOLD_AT_FIRST,
+    UNCLOSED_S,
+    WRITTEN,
+    PendingChanges,
+    Watch,
+    _Handler,
+    changed_photos,
+)
 from storage import Home
 from tests.support.fakes import FakeEncoder, save_photo
 
@@ -132,6 +145,75 @@ def test_a_busy_collection_is_tried_again_and_told_once(watch, home, folder):
 def test_excluded_files_stay_out(folder):
     new = save_photo(folder / "trash" / "new.png", "black")
     assert len(changed_photos(folder, ["trash/"], {str(new)})) == 0
+
+
+def pixels(folder, name: str, colour: str) -> Path:
+    """A photo under any ending; what it is is told by its content."""
+    path = folder / name
+    path.write_bytes(save_photo(folder.parent / "other.png", colour).read_bytes())
+    return path
+
+
+def test_of_a_raw_file_and_its_jpeg_the_one_that_build_index_would_take_is_there(watch, home, folder):
+    raw = pixels(folder, "1.CR2", "black")
+    watch.index_changes({str(raw)})
+    assert "1.CR2" in names(home)
+    small = pixels(folder, "1.jpg", "yellow")
+    watch.index_changes({str(small)})
+    assert "1.jpg" in names(home) and "1.CR2" not in names(home)
+    small.unlink()
+    watch.index_changes({str(small)})
+    assert "1.CR2" in names(home) and "1.jpg" not in names(home)
+
+
+@pytest.mark.parametrize(("sidecar", "its"), [("red.png.json", "red.png"), ("red.png(2).json", "red(2).png")])
+def test_a_sidecar_that_is_gone_says_nothing_any_more(watch, home, folder, sidecar, its):
+    save_photo(folder / "2024" / "red(2).png", "black")
+    path = folder / "2024" / sidecar
+    path.write_text('{"description": "our dog"}')
+    watch._index_all()
+    assert names(home)[its] == ["our dog"]
+    path.unlink()
+    watch.index_changes({str(path)})
+    assert names(home)[its] == [] and watch.built[-1][1]
+
+
+def test_what_could_not_be_looked_at_at_first_is_looked_at_whole(watch, home, folder):
+    (folder / "2024" / "red.png").unlink()
+    watch.index_changes({str(folder)})
+    assert watch.built[-1][1] is False and "red.png" not in names(home)
+
+
+def test_a_failure_is_forgotten_when_it_is_mended_or_gone(watch, home, folder):
+    photo, text = folder / "broken.png", folder / "2024" / "red.txt"
+    photo.write_bytes(b"none")
+    text.write_bytes(b"\xff\xfe\xff")
+    watch.index_changes({str(photo), str(text)})
+    assert {Path(one.uri).name for one in home.catalog.failures("default")} == {"broken.png", "red.txt"}
+    text.write_text("a wall")
+    watch.index_changes({str(text)})
+    photo.unlink()
+    watch.index_changes({str(photo)})
+    assert home.catalog.failures("default") == [] and names(home)["red.png"] == ["a wall"]
+
+
+def test_a_source_that_is_broken_for_a_while_does_not_end_the_watch(watch, folder):
+    def broken():
+        raise UnknownFormat(folder, "it is half written")
+
+    watch.reopen = broken
+    watch._attempt(watch._index_all, {str(folder)})
+    assert "half written" in watch.told[-1]
+    with pytest.raises(UnknownFormat):
+        watch._attempt(watch._index_all, {str(folder)}, TOLD_AT_FIRST)
+
+
+def test_what_indexing_writes_itself_is_no_change(tmp_path):
+    changes = PendingChanges()
+    handler = _Handler(changes, tmp_path / "var")
+    handler.dispatch(FileClosedEvent(str(tmp_path / "var" / "catalog.sqlite")))
+    handler.dispatch(FileClosedEvent(str(tmp_path / "various.png")))
+    assert changes.take(10**9) == {str(tmp_path / "various.png")}
 
 
 def test_the_system_tells_of_a_file_that_is_whole(watch, home, folder):
