@@ -84,6 +84,12 @@ def text_report(report: dict[str, Any]) -> Iterable[str]:
     return text_lines(report)
 
 
+def refuse_with(option: str, others: dict[str, Any]) -> None:
+    """Refuse options that another one would pass over; None stands for one that was not given."""
+    if given := [f"--{name}" for name, value in others.items() if value is not None]:
+        raise click.UsageError(f"--{option} goes without {', '.join(given)}: run that by itself")
+
+
 def print_summary(summary: BuildSummary, collection: str) -> None:
     """Print what an index run did."""
     from indexer.report import summary_lines

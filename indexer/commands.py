@@ -16,6 +16,7 @@ from indexer.command_steps import (
     exit_with_failures,
     index_source,
     print_failures,
+    refuse_with,
     say_preview,
     text_read,
     text_report,
@@ -132,6 +133,11 @@ def build_index(
     from storage import Home
     from storage.vector_index.selection import IndexBudget
 
+    if watch:
+        once = {"limit": limit, "max-ms": max_ms, "max-memory": max_memory, "rebuild": rebuild or None}
+        refuse_with("watch", once | {"dry-run": dry_run or None, "read-text": reads_text or None, "json": as_json or None})
+    if dry_run:
+        refuse_with("dry-run", {"rebuild": rebuild or None})
     if announced is not None or with_parent:
         end_with_parent()
     wanted = [pattern for pattern in exclude if pattern] if exclude else kept_exclusions(Home(home), collection, source)
