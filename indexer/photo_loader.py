@@ -132,6 +132,11 @@ def _sha256(path: str, content: bytes | None = None) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sha256_of_both(photo: str, features: str) -> str:
+    """What counts as the SHA-256 of a photo with a detector's features; both are given by their own, in hex digits."""
+    return hashlib.sha256(f"{photo} {features}".encode()).hexdigest()
+
+
 def _read_features(job: Job, files: Files) -> Photo | FileState | Failure:
     """Read a detector's features, and the photo beside them, if any."""
     check(files, job.inputs)
@@ -141,7 +146,7 @@ def _read_features(job: Job, files: Files) -> Photo | FileState | Failure:
             return Failure(job.uri, reason, f"{one_line(path)} is not a file; check the path.")
     size, mtime_ns = size_and_mtime(files.all)
     hashes = [_sha256(path) for path in files.all]
-    combined = hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+    combined = hashes[0] if len(hashes) == 1 else sha256_of_both(*hashes)
     state = FileState(combined, size, mtime_ns)
     if state.sha256 == job.known_sha256:
         return state

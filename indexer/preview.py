@@ -6,12 +6,14 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encoder.inputs.image_inputs import features_in
 from indexer.build import RECORDS_AT_ONCE
 from indexer.items import Failure, one_line
 from indexer.known_images import KnownImage
+from indexer.photo_loader import sha256_of_both
 from indexer.plan import Plan
 from indexer.work import WorkItem
 from storage.manifest import Manifest
@@ -137,8 +139,9 @@ def _sorted_out(home: Home, name: str, plan: Plan, source: Source, limit: int | 
         files = home.catalog.files_of(name, [one.uri for one in part])
         for work in part:
             plan.known.mark_named(work.uri)
-            paths = [str(work.photo_uri.path), *filter(None, [features_in(work.item.metadata)])]
-            if plan.is_unchanged(work, files.get(work.uri), list(dict.fromkeys(paths))):
+            photo, features = str(work.photo_uri.path), features_in(work.item.metadata)
+            read = [[photo], [photo, features]] if features and features != photo else [[photo]]  # the model decides which
+            if any(plan.is_unchanged(work, files.get(work.uri), paths) for paths in read):
                 found.unchanged.add(work.uri)
             else:
                 yield work
@@ -150,12 +153,23 @@ def _add_known_or_new(found: Preview, plan: Plan, work: WorkItem) -> None:
         _add_new(found, work.photo_uri)
         return
     try:
-        same = _sha256_of(work.photo_uri) == plan.content_to_skip(work)
-    except OSError:
+        same = plan.content_to_skip(work) in _contents(work)
+    except OSError as error:
         found.missing.add(work.uri)
-        plan.known.mark_named(work.uri, named=False)
+        is_gone = isinstance(error, FileNotFoundError) or work.photo_uri.member is not None
+        plan.known.mark_named(work.uri, named=not is_gone)  # what is there and can't be read stays in the collection
         return
     (found.unchanged if same else found.replaced).add(work.uri)
+
+
+def _contents(work: WorkItem) -> list[str]:
+    """What may be recorded as the hash of a photo: its own, and that of the photo with a detector's features.
+
+    Raises:
+        OSError: they can't be read.
+    """
+    own, features = _sha256_of(work.photo_uri), features_in(work.item.metadata)
+    return [own] if features is None else [own, sha256_of_both(own, _sha256_of(PhotoUri(Path(features))))]
 
 
 def _sha256_of(photo: PhotoUri) -> str:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from encoder.errors import UnreadableImage
+from encoder.inputs.image_inputs import features_in
 from encoder.inputs.pixels import decode
 from indexer.items import Failure, one_line
-from indexer.photo_loader import MISSING
-from storage.files import remove
+from indexer.photo_loader import MISSING, sha256_of_both
+from storage.errors import unusable
+from storage.files import remove, sha256_of
 from storage.maintenance import changed
 from storage.photo_texts import PhotoText, PhotoTexts, TextLine, add_pending, pending_files, pending_texts
 from storage.photo_uri import PhotoUri
@@ -36,6 +40,13 @@ class Reader(Protocol):
         ...
 
 
+class _Place(NamedTuple):
+    """Where a photo is: its uri, and a detector's features of it, which are a part of its content."""
+
+    uri: str
+    features: str | None = None
+
+
 @dataclass(frozen=True)
 class _Unread:
     """What is still to be read of a version.
@@ -45,7 +56,7 @@ class _Unread:
         known: contents that were read before.
     """
 
-    photos: dict[str, str]
+    photos: dict[str, _Place]
     known: int
 
 
@@ -79,6 +90,7 @@ def read_texts(
         UnknownCollection, EmptyCollection: there is nothing to read.
         BrokenTexts: the texts that were read before are damaged.
         CollectionBusy, UnfinishedRun: what was read can't be published now; it is kept, and the next run publishes it.
+        UnusableHome: the system refuses to write.
     """
     collection, counts = home.collection(name), _Counts()
     unread = _unread(collection)
@@ -86,7 +98,11 @@ def read_texts(
     reader = open_reader() if todo else None
     for batch in _batches(todo, PHOTOS_AT_ONCE):
         if reader is not None:
-            add_pending(collection.folder, _texts_of(batch, reader, counts))
+            texts = _texts_of(batch, reader, counts)
+            try:
+                add_pending(collection.folder, texts)
+            except OSError as error:
+                raise unusable(home.path, error) from error
         if progress is not None:
             progress("photos", counts.read + len(counts.failures), len(todo))
     return _publish(home, name) | {
@@ -113,41 +129,52 @@ def text_lines(report: dict[str, Any]) -> Iterator[str]:
 def _unread(collection: Collection) -> _Unread:
     snapshot = collection.open_rows()
     table = snapshot.image_table()
-    uri_of = dict(zip(table["sha256"].to_pylist(), table["uri"].to_pylist(), strict=True))
-    contents = [content for content, uri in uri_of.items() if not uri.lower().endswith(WITHOUT_PHOTO)]
+    columns = (table[name].to_pylist() for name in ("sha256", "uri", "metadata"))
+    place_of = {content: _Place(uri, features_in(json.loads(told))) for content, uri, told in zip(*columns, strict=True)}
+    contents = [content for content, place in place_of.items() if not place.uri.lower().endswith(WITHOUT_PHOTO)]
     published = PhotoTexts.open(collection.folder, collection.manifest.texts)
     waiting = pending_texts(pending_files(collection.folder))
     known = (published.rows_of(contents) >= 0) | (waiting.rows_of(contents) >= 0)
-    return _Unread({c: uri_of[c] for c, done in zip(contents, known.tolist(), strict=True) if not done}, int(known.sum()))
+    return _Unread({c: place_of[c] for c, done in zip(contents, known.tolist(), strict=True) if not done}, int(known.sum()))
 
 
-def _batches(photos: dict[str, str], size: int) -> Iterator[dict[str, str]]:
+def _batches(photos: dict[str, _Place], size: int) -> Iterator[dict[str, _Place]]:
     contents = list(photos)
     for start in range(0, len(contents), size):
         yield {content: photos[content] for content in contents[start : start + size]}
 
 
-def _texts_of(photos: dict[str, str], reader: Reader, counts: _Counts) -> Iterable[PhotoText]:
+def _texts_of(photos: dict[str, _Place], reader: Reader, counts: _Counts) -> Iterable[PhotoText]:
     """Read some photos, given by content, and count what comes of it."""
     texts: list[PhotoText] = []
-    for content, uri in photos.items():
-        photo = _photo(uri, content)
-        if isinstance(photo, Failure):
-            counts.failures.append(photo)
+    for content, place in photos.items():
+        lines = _lines_in(place, content, reader)
+        if isinstance(lines, Failure):
+            counts.failures.append(lines)
             continue
-        lines = reader.read(photo)
         counts.read, counts.with_text, counts.lines = counts.read + 1, counts.with_text + bool(lines), counts.lines + len(lines)
         texts.append(PhotoText(content, lines))
     return texts
 
 
-def _photo(uri: str, content: str) -> Image.Image | Failure:
+def _lines_in(place: _Place, content: str, reader: Reader) -> list[TextLine] | Failure:
+    """The text in a photo, or why it can't be read."""
+    try:
+        photo = _photo(place, content)
+        return photo if isinstance(photo, Failure) else reader.read(photo)
+    except Exception as error:  # what reads may fail in any way, and one photo must not end every run
+        problem = one_line(f"{type(error).__name__}: {error}")
+        return Failure(place.uri, "undecodable", f"The text in {one_line(place.uri)} can't be read ({problem}).")
+
+
+def _photo(place: _Place, content: str) -> Image.Image | Failure:
     """The pixels of a photo, if it still has this content."""
-    name = one_line(uri)
+    uri, name = place.uri, one_line(place.uri)
     try:
         with PhotoUri.at(uri).open() as file:
             data = file.read()
-        if hashlib.sha256(data).hexdigest() != content:
+        own = hashlib.sha256(data).hexdigest()
+        if content != own and (not place.features or content != sha256_of_both(own, sha256_of(Path(place.features)))):
             return Failure(uri, CHANGED, f"{name} has changed since it was indexed; run build-index first.")
         return decode(data, name=name)
     except FileNotFoundError:

@@ -15,6 +15,7 @@ from indexer import build_index, open_source
 from indexer.preview import preview, preview_json, preview_lines
 from storage import Home
 from tests.support.fakes import COLOURS, FakeEncoder, jpeg, save_photo
+from tests.support.region_fakes import FakeRegionEncoder, save_features
 
 NAMES = [f"{number}.png" for number in range(6)]
 
@@ -127,3 +128,23 @@ def test_build_index_does_what_was_said(tmp_path_factory, changes):
     assert did.added == groups["added"] + groups["replaced"] + groups["moved"]
     assert did.replaced == groups["replaced"] + groups["moved"]
     shutil.rmtree(base)
+
+
+def test_a_photo_that_can_not_be_opened_stays(home, folder, monkeypatch):
+    os.utime(folder / "0.png", (1, 1))
+
+    def refused(photo):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("indexer.preview._sha256_of", refused)
+    assert counts(home, folder) == {"unchanged": 5, "missing": 1}
+
+
+def test_features_beside_photos(tmp_path):
+    folder, home = tmp_path / "features", Home(tmp_path / "home")
+    save_features(folder / "0.npz", "red")
+    save_photo(folder / "0.png", "red")
+    build_index(home, "default", open_source(folder, "regions"), FakeRegionEncoder(), workers=0)
+    os.utime(folder / "0.png", (1, 1))
+    found = preview(home, "default", open_source(folder, "regions"))
+    assert (found.unchanged.count, found.replaced.count) == (1, 0)

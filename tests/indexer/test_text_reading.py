@@ -13,6 +13,7 @@ from search import Engine, Query
 from storage import Home
 from storage.photo_texts import pending_files
 from tests.support.fakes import COLOURS, FakeEncoder, save_photo
+from tests.support.region_fakes import FakeRegionEncoder, save_features
 from tests.support.signs import SIGNS, SignReader
 
 
@@ -133,3 +134,25 @@ def test_the_real_reader_reads_a_drawn_sign_at_its_place():
     left, top, right, bottom = line.box[0], line.box[1], line.box[4], line.box[5]
     assert 0.5 < left < 0.54 and 0.75 < right < 1 and 0.58 < top < 0.66 and 0.7 < bottom < 0.8
     assert TextReader().read(Image.new("RGB", (64, 64), "white")) == []
+
+
+def test_a_photo_on_which_the_reader_fails_does_not_end_the_run(home):
+    class Failing(SignReader):
+        def read(self, photo):
+            if self.read_photos == 0:
+                self.read_photos += 1
+                raise ValueError("cannot reshape")
+            return super().read(photo)
+
+    report = read_texts(home, "default", Failing)
+    assert report["read"] == 2 and [one["reason"] for one in report["failures"]] == ["undecodable"]
+
+
+def test_a_photo_with_features_is_read(tmp_path):
+    home, folder = Home(tmp_path / "home"), tmp_path / "features"
+    save_features(folder / "0.npz", "red")
+    save_photo(folder / "0.png", "red")
+    build_index(home, "default", open_source(folder, "regions"), FakeRegionEncoder(), workers=0)
+    assert read_texts(home, "default", SignReader)["with_text"] == 1
+    save_features(folder / "0.npz", "blue")
+    assert read_texts(home, "default", SignReader)["known"] == 1
