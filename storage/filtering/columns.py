@@ -250,7 +250,8 @@ def no_values(kinds: dict[Kind, Values]) -> bool:
 def texts_as_times(texts: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Turn texts into timestamps in microseconds; a text that is no date becomes null.
 
-    ISO 8601 and EXIF's `2024:05:01 12:30:00` are read. A zone is ignored, so that a time is what the clock showed.
+    ISO 8601 and EXIF's `2024:05:01 12:30:00` are read; `2024` and `2024-05` are the beginning of that year or month.
+    A zone is ignored, so that a time is what the clock showed.
     """
     once = pc.dictionary_encode(texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts)
     times = pa.array([_time(text) for text in once.dictionary.to_pylist()], pa.timestamp("us"))
@@ -261,6 +262,7 @@ def _time(text: str) -> datetime | None:
     text = text.strip()
     if text[4:5] == ":" and text[7:8] == ":":
         text = f"{text[:4]}-{text[5:7]}-{text[8:]}"
+    text += {4: "-01-01", 7: "-01"}.get(len(text), "")
     try:
         return datetime.fromisoformat(text).replace(tzinfo=None)
     except ValueError:

@@ -127,3 +127,9 @@ def test_is_null_and_its_opposite_hold_for_every_kind_of_value(metadata):
             assert ids_where(photos, f"`{name}` is not null").tolist() == filled, name
             assert ids_where(photos, f"`{name}` is null").tolist() == empty, name
     assert set(names) <= set(columns_of(photos, "images").names())
+
+
+def test_a_year_or_a_month_is_a_date_that_begins_with_it():
+    photos = Photos({"taken": "2023"}, {"taken": "2023-05"}, {"taken": "2024-05-06"}, {"taken": "then"}, {"taken": "1234567"})
+    assert ids_where(photos, "taken < 2024").tolist() == ids_where(photos, "taken = 2023").tolist() == [1, 2]
+    assert ids_where(photos, "taken = 2023-05").tolist() == [2]
