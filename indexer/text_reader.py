@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from encoder.inputs.languages import language_of
 from indexer.errors import MissingTextRecognition
 from storage.photo_texts import TextLine
 
-if TYPE_CHECKING:
-    from PIL import Image
-
 LEAST_CONFIDENCE = 0.5
 MOST_THREADS = 4
+LEAST_SIDE = 10
+"""In pixels; in a narrower photo nothing can be read."""
+MOST_ELONGATED = 8
+"""How many times as long as wide the picture is that recognition gets, at most."""
 
 
 class TextReader:
@@ -46,10 +48,25 @@ class TextReader:
 
     def read(self, photo: Image.Image) -> list[TextLine]:
         """The lines of text in an upright RGB photo, from top to bottom; those of a confidence below 0.5 are left out."""
-        found = self._engine(np.asarray(photo)[:, :, ::-1])  # it reads BGR
+        if min(photo.size) < LEAST_SIDE:
+            return []
+        found = self._engine(np.asarray(widened(photo))[:, :, ::-1])  # it reads BGR
         if found.boxes is None:
             return []
         return lines_from(found.boxes, found.txts, found.scores, photo.size)
+
+
+def widened(photo: Image.Image) -> Image.Image:
+    """A long photo with white beside it, or below it: what is on it stays where it is.
+
+    Recognition enlarges the shorter side to 736 pixels: of a stripe, that would take all memory and many minutes.
+    """
+    width, height = (max(side, other // MOST_ELONGATED) for side, other in (photo.size, photo.size[::-1]))
+    if (width, height) == photo.size:
+        return photo
+    canvas = Image.new("RGB", (width, height), "white")
+    canvas.paste(photo)
+    return canvas
 
 
 def lines_from(boxes: np.ndarray, texts: tuple[str, ...], scores: tuple[float, ...], size: tuple[int, int]) -> list[TextLine]:

@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 import indexer.text_reading
 from indexer import build_index, open_source
-from indexer.text_reader import TextReader
+from indexer.text_reader import TextReader, widened
 from indexer.text_reading import read_texts, text_lines
 from search import Engine, Query
 from storage import Home
@@ -134,6 +134,15 @@ def test_the_real_reader_reads_a_drawn_sign_at_its_place():
     left, top, right, bottom = line.box[0], line.box[1], line.box[4], line.box[5]
     assert 0.5 < left < 0.54 and 0.75 < right < 1 and 0.58 < top < 0.66 and 0.7 < bottom < 0.8
     assert TextReader().read(Image.new("RGB", (64, 64), "white")) == []
+
+
+@pytest.mark.parametrize(("size", "given"), [
+    ((30, 1500), (187, 1500)), ((1500, 30), (1500, 187)), ((800, 600), (800, 600)), ((100, 800), (100, 800)),
+])  # fmt: skip
+def test_a_stripe_is_widened_for_recognition_and_stays_where_it_is(size, given):
+    """Recognition enlarges the shorter side: a stripe would take all memory."""
+    photo = widened(Image.new("RGB", size, "red"))
+    assert photo.size == given and photo.getpixel((0, 0)) == photo.getpixel((size[0] - 1, size[1] - 1)) == (255, 0, 0)
 
 
 def test_a_photo_on_which_the_reader_fails_does_not_end_the_run(home):
