@@ -138,7 +138,8 @@ class Watch:
             return
         if len(part) or part.problems:
             self._told(self.build(part, True))
-        gone = [path for path in changed if not os.path.lexists(path)]
+        # A folder that is there may have taken the place of one with other photos.
+        gone = [path for path in changed if not os.path.lexists(path) or os.path.isdir(path)]
         if self.missing != KEEP:
             self._remove(source.root, gone, part)
         self._forget_failures(part, changed, gone)

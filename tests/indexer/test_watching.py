@@ -112,6 +112,14 @@ def test_a_folder_that_came_or_went_is_looked_at_whole(watch, home, folder):
     assert home.collection("default").manifest.images == 4
 
 
+def test_a_folder_in_the_place_of_another_has_its_own_photos(watch, home, folder):
+    (folder / "2024").rename(folder / "old")
+    (folder / "old" / "red.png").unlink()
+    save_photo(folder / "2024" / "new.png", "black")
+    watch.index_changes({str(folder / "2024"), str(folder / "old")})
+    assert set(names(home)) == {"green.png", "blue.png", "white.png", "new.png"}
+
+
 def test_more_than_half_is_not_removed(watch, home, folder):
     for colour in COLOURS[:3]:
         (folder / "2024" / f"{colour}.png").unlink()
