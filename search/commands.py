@@ -12,7 +12,8 @@ import click
 from click.core import ParameterSource
 
 from encoder.commands import MODEL, RERANKER, chosen_models, models_of
-from indexer.commands import FORMATS, exit_with_failures, exit_without_images, index_source, print_failures
+from indexer.command_steps import exit_with_failures, exit_without_images, index_source, print_failures
+from indexer.commands import FORMATS
 from storage.console import COLLECTION, HOME, JSON, bar, integers, say, temporary_folder
 
 if TYPE_CHECKING:

@@ -43,6 +43,8 @@ def _hit_lines(number: int, hit: dict) -> Iterator[str]:
         f"     score {hit['score']:.3f}  first stage {hit['first_stage_score']:.3f} "
         f"(rank {hit['first_stage_rank']}){_lexical(hit)}{_match(hit)}"
     )
+    for line in hit.get("texts", [])[:2]:
+        yield f"     in the photo: {line['text']}"
     for caption in _best_first(hit)[:2]:
         yield f"     {caption['text']}"
     if "explanation" in hit:

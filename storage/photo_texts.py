@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +25,7 @@ from storage.files import TEMPORARY, make_folder, move_into_place, remove, sync_
 FOLDER, PENDING, FILE = "ocr", "pending", "texts.parquet"
 ORIGIN = "ocr"
 CHECKSUM = "texts.sha256"
+DIGITS = 5
 _LINE = pa.struct(
     [
         pa.field("text", pa.string(), nullable=False),
@@ -205,10 +207,13 @@ def _table(texts: Iterable[PhotoText]) -> pa.Table:
 
 
 def _texts(table: pa.Table) -> list[PhotoText]:
-    return [
-        PhotoText(row["sha256"], [TextLine(**{**line, "box": tuple(line["box"])}) for line in row["lines"]])
-        for row in table.to_pylist()
-    ]
+    return [PhotoText(row["sha256"], [_line(line) for line in row["lines"]]) for row in table.to_pylist()]
+
+
+def _line(row: dict[str, Any]) -> TextLine:
+    """A line without the digits that 32 bits add."""
+    box = tuple(round(value, DIGITS) for value in row["box"])
+    return TextLine(row["text"], row["language"], round(row["confidence"], DIGITS), box)
 
 
 def _keys(contents: Sequence[str]) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from encoder.commands import MODEL, RERANKER, chosen_models, model_options
-from indexer.commands import exit_without_images, index_source, print_summary
+from indexer.command_steps import exit_without_images, index_source, print_summary
 from search.commands import naming_models
 from storage.console import COLLECTION, HOME
 from storage.interrupts import end_by_itself

@@ -6,7 +6,7 @@ import io
 import random
 from typing import BinaryIO
 
-from PIL import Image
+from PIL import Image, ImageChops
 
 from encoder.inputs.container_parts import jpeg_segments, read_at
 from encoder.inputs.limits import Unsupported
@@ -34,7 +34,7 @@ def with_end_mark(file: BinaryIO, at_least: int | None) -> Image.Image:
     file.seek(0)
     content = file.read().rstrip(b"\xff")
     image, other = (_decoded(content + filler + END_MARK) for filler in (b"", _FILLER))
-    if image.tobytes() != other.tobytes() or not _has_all_scans(content):
+    if ImageChops.difference(image, other).getbbox() is not None or not _has_all_scans(content):
         raise OSError("image file is truncated")
     return _decoded(content + END_MARK, at_least) if at_least else image
 

@@ -39,13 +39,14 @@ _FOREIGN = frozenset((
     "com", "het", "een", "van", "op", "met", "te",
 ))  # fmt: skip
 """Words of which each is frequent in a neighbour of English. A model's vocabulary may well have them."""
-_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+_WORD = re.compile(r"(?<!['’])\b[^\W\d_]+(?:['’][^\W\d_]+)*")
+_ABBREVIATION = re.compile(r"[b-df-hj-np-tv-xz]+")
 FEWEST_WORDS = 3
 """Of a caption: with fewer words it is English, for a name or a title is easily taken for another language."""
 SURE_LETTERS = 0.5
-MARGIN, CAPTION_MARGIN, SINGLE_MARGIN, ALL_ENGLISH_MARGIN = 1.0, 2.0, 2.0, 4.0
-"""How many powers of ten likelier another language has to be than English: of a query, of a caption, of a single word that is
-in the English list, and of words that are all English ones, as in la la land."""
+MARGIN, CAPTION_MARGIN, LISTED_MARGIN, ENGLISH_MARGIN = 1.0, 2.0, 2.0, 4.0
+"""How many powers of ten likelier another language has to be than English: of a query, of a caption, of words that are in the
+English list, and of words that are frequent there, as in la la land."""
 ENGLISH_WORD, IN_ENGLISH_LIST = -6.5, -7.4
 """Decadic logarithms of frequencies: a single word above the first is English, one above the second is in the English list."""
 
@@ -116,8 +117,9 @@ def _by_letters(text: str) -> str | None:
 
 
 def _words(text: str) -> list[str]:
+    """The words of a text in lower case, without abbreviations, which have no language."""
     found = _WORD.findall(unicodedata.normalize("NFKC", text).lower().replace("’", "'"))
-    return [word.removesuffix("'s") for word in found]
+    return [word.removesuffix("'s") for word in found if not _ABBREVIATION.fullmatch(word)]
 
 
 def _is_plain_english(words: Sequence[str]) -> bool:
@@ -138,9 +140,9 @@ def _by_words(words: Sequence[str], margin: float) -> str:
     if min(english) > ENGLISH_WORD:
         if not _FOREIGN & {*words}:
             return "en"
-        margin = ALL_ENGLISH_MARGIN
-    elif len(words) == 1 and not strange:
-        margin = max(margin, SINGLE_MARGIN)
+        margin = ENGLISH_MARGIN
+    elif not strange:
+        margin = max(margin, LISTED_MARGIN)
     likely = {language: sum(frequency(word, language) for word in words) for language in OTHERS}
     best = max(OTHERS, key=lambda language: likely[language])
     return best if likely[best] - sum(english) > margin else "en"

@@ -21,7 +21,7 @@ PREPROCESSINGS = ("squash", "center_crop", "resize_crop")
 
 
 def decode(source: str | os.PathLike | bytes, at_least: int | None = None, name: str | None = None) -> Image.Image:
-    """Decode a photo to upright RGB; alpha is laid over white, 16 bits are brought to 8.
+    """Decode a photo to upright RGB in sRGB, 8 bits; its profile is applied, alpha is laid over white.
 
     Args:
         source: a path, or the bytes of the file.
@@ -30,7 +30,9 @@ def decode(source: str | os.PathLike | bytes, at_least: int | None = None, name:
         name: what errors call the photo.
 
     Raises:
-        UnreadableImage: with the reason `missing`, `unreadable`, `empty`, `not_an_image`, `too_large` or `damaged`.
+        UnreadableImage: with the reason `missing`, `unreadable`, `empty`, `not_an_image`, `too_large`, `unsupported` or
+            `damaged`.
+        MemoryError: there is not enough memory for its pixels.
     """
     return decode_sized(source, at_least, name)[0]
 
@@ -117,7 +119,7 @@ def _opened(source: str | os.PathLike | bytes, name: str) -> Iterator[OpenedPhot
                 raise UnreadableImage("not_an_image", f"{name} is not an image that can be read ({READABLE} can).")
             file.seek(0)
             yield open_photo(file, kind)
-    except UnreadableImage:
+    except (UnreadableImage, MemoryError):
         raise
     except Exception as error:
         raise _unreadable(error, name) from error

@@ -17,6 +17,7 @@ RAREST = -7.5
 """The decadic logarithm of the frequency that a word counts with where a list doesn't have it."""
 LISTED, ACCENTED = -7.3, -6.0
 """What a word in a list counts with at least, and an English one with accents: `café` is in the list, but was not counted."""
+SHORTEST_PLURAL = 6
 _BRITISH = [("our", "or"), ("is(e|ing)", r"iz\1"), ("yse", "yze"), ("re$", "er"), ("[oa]e", "e"), ("que", "k"), ("ogue", "og"),
             ("yj", "aj"), ("nium", "num"), ("lle", "le"), ("grey", "gray")]  # fmt: skip
 """British spellings, and the American ones that the English list has."""
@@ -38,8 +39,9 @@ def frequency(word: str, language: str) -> float:
 
 
 def _american(word: str) -> list[str]:
-    """American spellings of a word that may be British."""
-    return [re.sub(british, american, word) for british, american in _BRITISH if re.search(british, word)]
+    """American spellings of a word that may be British, and the singular of a longer one that may be a plural."""
+    found = [re.sub(british, american, word) for british, american in _BRITISH if re.search(british, word)]
+    return [*found, word[:-1]] if word.endswith("s") and len(word) >= SHORTEST_PLURAL else found
 
 
 def _count(word: str, language: str) -> int:

@@ -68,7 +68,10 @@ def _connect_to_read(file: Path, options: dict[str, Any]) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         if _code(error) not in REFUSED:
             raise
-    return _connect_to_copy(file, options)
+        try:
+            return _connect_to_copy(file, options)
+        except OSError as problem:  # no room for a copy
+            raise error from problem
 
 
 def _connect_to_copy(file: Path, options: dict[str, Any]) -> sqlite3.Connection:

@@ -240,6 +240,25 @@ def test_where_it_was_taken(gps, place):
     assert (found.get("latitude"), found.get("longitude")) == (place or (None, None))
 
 
+@given(st.floats(-90, 90), st.floats(-180, 180))
+def test_every_place_comes_back(latitude, longitude):
+    def sexagesimal(value: float) -> tuple[float, float, IFDRational]:
+        degrees, rest = divmod(round(abs(value) * 3600 * 1000), 3600 * 1000)
+        return float(degrees), float(rest // 60_000), IFDRational(rest % 60_000, 1000)
+
+    gps = {
+        1: "N" if latitude >= 0 else "S",
+        2: sexagesimal(latitude),
+        3: "E" if longitude >= 0 else "W",
+        4: sexagesimal(longitude),
+    }
+    found = with_exif({}, {}, gps)
+    if found:
+        assert abs(found["latitude"] - latitude) < 2e-6 and abs(found["longitude"] - longitude) < 2e-6
+    else:
+        assert abs(latitude) < 1e-6 and abs(longitude) < 1e-6
+
+
 def test_ratios_over_zero_are_left_out():
     none = IFDRational(0, 0)
     own = {0x829A: none, 0x829D: 5.6, 0x920A: IFDRational(35, 0)}

@@ -68,7 +68,7 @@ def test_what_is_srgb_is_not_converted():
 @pytest.mark.parametrize("profile", [
     b"", b"\xff broken" * 30, SRGB[:100], SRGB[:300], bytes(3000), grey_profile(1.0), ink_profile(),
     SRGB[:128] + b"\xff" * 2000,
-])  # fmt: skip
+], ids=["empty", "broken", "100 bytes", "300 bytes", "zeros", "of grey", "of inks", "no tags"])  # fmt: skip
 def test_a_profile_that_cannot_be_used_is_ignored(profile):
     photo = Image.new("RGB", (16, 16), COLOUR)
     assert decode(saved(photo, "TIFF", icc_profile=profile or None)).getpixel((3, 3)) == COLOUR

@@ -35,10 +35,11 @@ def chunk(kind: bytes, content: bytes, crc: int | None = None) -> bytes:
     )
 
 
-def png_with(*chunks: bytes, image: Image.Image = PHOTO) -> bytes:
-    """A PNG with more chunks after its header."""
-    whole = saved(image, "PNG")
-    return whole[:33] + b"".join(chunks) + whole[33:]
+def png_with(*chunks: bytes, at_end: bool = False) -> bytes:
+    """PHOTO as a PNG with more chunks: after its header, or before its end."""
+    whole = saved(PHOTO, "PNG")
+    place = whole.rindex(b"IEND") - 4 if at_end else 33
+    return whole[:place] + b"".join(chunks) + whole[place:]
 
 
 def bomb(gigabytes: int) -> bytes:
@@ -79,8 +80,9 @@ BESIDE = [b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf", b"gAMA", b"sRGB", b"pHYs"
         chunk(b"iCCP", b"a\0\0" + zlib.compress(b"\0" * 200)) * 3,
     ],
 )
-def test_a_png_is_read_whatever_stands_beside_its_pixels(extra):
-    content = png_with(extra)
+@pytest.mark.parametrize("at_end", [False, True])
+def test_a_png_is_read_whatever_stands_beside_its_pixels(extra, at_end):
+    content = png_with(extra, at_end=at_end)
     tracemalloc.start()
     shown = decode(content)
     peak = tracemalloc.get_traced_memory()[1]

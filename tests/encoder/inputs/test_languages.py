@@ -34,7 +34,7 @@ ENGLISH = [
     "a piñata", "pyjamas", "grey colour", "a jalapeño pizza", "sushi", "kind", "strand", "boom", "a chihuahua and a dachshund",
     "A man in Łódź walks his dog", "El Niño on the coast", "taco", "t-shirt", "rock 'n' roll", "asdfgh", "DSC0012",
     "la la land",
-    "a VW bus", "the boy's kite", "dog собака cat bird", "ＤＯＧ", "a μ on the wall",
+    "a VW bus", "DVD", "LCD", "the boy's kite", "man 's hat", "frisbees", "dog собака cat bird", "ＤＯＧ", "a μ on the wall",
 ]  # fmt: skip
 
 

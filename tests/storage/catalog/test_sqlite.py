@@ -111,6 +111,20 @@ def test_what_a_killed_writer_left_in_the_journal_is_read(home, endings):
     assert listing(home) == before
 
 
+def test_a_journal_that_cannot_be_copied_is_no_reason_for_a_trace(home, monkeypatch):
+    def fail(*_, **__):
+        raise OSError("no room")
+
+    with closing(sqlite3.connect(home / "catalog.sqlite")) as writer:
+        writer.execute("UPDATE files SET sentence = 'It is new.'")
+        writer.commit()
+        kept = Path(f"{home}/catalog.sqlite-wal").read_bytes()
+    Path(f"{home}/catalog.sqlite-wal").write_bytes(kept)
+    monkeypatch.setattr("storage.catalog.sqlite.tempfile.TemporaryDirectory", fail)
+    with by_another_owner(home), pytest.raises(CatalogError, match="can't be used"):
+        Home(home).catalog.failures("walls")
+
+
 def test_what_a_killed_writer_left_half_done_is_undone(home):
     file = home / "catalog.sqlite"
     with closing(sqlite3.connect(file, isolation_level=None)) as writer:
