@@ -131,7 +131,7 @@ def _shape_of(path: Path, size: int, mtime_ns: int) -> tuple[list[int], frozense
 def _arrow_errors() -> tuple[type[Exception], ...]:
     import pyarrow as pa
 
-    return pa.ArrowException, OSError, ValueError, StopIteration
+    return pa.ArrowException, OSError, ValueError, IndexError, StopIteration
 
 
 _readers: OrderedDict[tuple[str, int, int, int, str], _RowGroupReader] = OrderedDict()

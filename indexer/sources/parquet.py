@@ -21,6 +21,7 @@ from storage.photo_uri import PhotoUri
 
 ROWS_AT_ONCE = 4096
 ROWS_LOOKED_AT = 20
+ROWS_TRIED = 16
 BYTES_KEYS = (*IMAGE_KEYS, "picture", "jpg", "jpeg", "png", "webp", "image_bytes", "img_bytes", "image_data", "bytes")
 """The names that a column of photos may have; a struct with a field `bytes` may have any."""
 FILE_NAME = "file_name"
@@ -125,7 +126,8 @@ def _read(path: Path, listing: RecordListing) -> None:
                 held = None if column is None else _held(file, group, column)
                 for row_number, row in enumerate(_rows(file, group, wanted)):
                     number += 1
-                    cell = Cell(group, row_number, column) if column and held is not None and held[row_number] else None
+                    has_photo = held is not None and row_number < len(held) and held[row_number]
+                    cell = Cell(group, row_number, column) if column and has_photo else None
                     try:
                         if isinstance(row, ValueError):
                             raise row
@@ -216,15 +218,20 @@ def _filled(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _held(file: pq.ParquetFile, group: int, column: str) -> np.ndarray:
-    """Which rows of a row group hold a photo, bool [n]."""
-    name, metadata = leaf(file, column), file.metadata.row_group(group)
-    chunks = [metadata.column(number) for number in range(metadata.num_columns)]
-    statistics = next((chunk.statistics for chunk in chunks if chunk.path_in_schema == name), None)
-    nulls = statistics.null_count if statistics is not None and statistics.has_null_count else 0
-    if nulls in (0, metadata.num_rows):
-        return np.full(metadata.num_rows, not nulls)
-    valid = [_valid(batch.column(0)) for batch in file.iter_batches(16, [group], [name])]
-    return np.concatenate(valid)
+    """Which rows of a row group hold a photo, bool [n].
+
+    If the first rows do, so do the others: to be sure, all photos would have to be read. One that is not there after all is
+    told when it is to be read. (The file's statistics would know, but pyarrow ends the process where they are damaged.)
+    """
+    count = file.metadata.row_group(group).num_rows
+    batches = file.iter_batches(ROWS_TRIED, [group], [leaf(file, column)])
+    first = next((_valid(batch.column(0)) for batch in batches), np.empty(0, bool))
+    if len(first) and first.all():
+        return np.ones(count, bool)
+    held = np.concatenate([first, *(_valid(batch.column(0)) for batch in batches)])
+    if len(held) != count:
+        raise ValueError(f"row group {group} has {len(held)} rows instead of {count}")
+    return held
 
 
 def _valid(cells: pa.Array) -> np.ndarray:

@@ -125,7 +125,13 @@ def test_an_evaluation_leaves_nothing_in_the_home(photos, tmp_path):
     assert not list(tmp_path.glob("evaluate-*"))
 
 
-@pytest.mark.parametrize("runtime", [{}, {"PANOPTES_RUNTIME": "mindspore"}], ids=["as usual", "mindspore"])
+@pytest.mark.parametrize(
+    "runtime",
+    [
+        pytest.param({}, id="as usual"),
+        pytest.param({"PANOPTES_RUNTIME": "mindspore"}, id="mindspore", marks=pytest.mark.long),
+    ],
+)
 def test_a_build_goes_on_after_it_was_stopped(photos, tmp_path, runtime):
     """MindSpore has a handler of its own for ^C whenever a graph runs. Which runtime goes on makes no difference."""
     terminal = Terminal(["build-index", photos, "--home", tmp_path], **runtime)

@@ -179,6 +179,7 @@ def leaky_bias(ids):
     return ((1.0 - pairs) * MASKED).expand_dims(1)
 
 
+@pytest.mark.long
 def test_a_dropped_mask_row_would_be_noticed(mindspore, expected, tmp_path, monkeypatch):
     monkeypatch.setattr(OptModel, "text_bias", staticmethod(leaky_bias))
     found = errors(encoder_of(published_weights(), tmp_path), expected)

@@ -166,6 +166,7 @@ def test_a_transposed_projection_would_be_noticed(weights, expected, tmp_path, n
     assert found["logit"] > 10 * LOGITS or found["image"] > 10 * VECTORS
 
 
+@pytest.mark.long
 def test_regions_that_are_not_masked_would_be_noticed(mindspore, weights, expected, tmp_path, monkeypatch):
     monkeypatch.setattr(opt, "padding_bias", mask_nothing)
     assert errors(encoder_of(tmp_path / "fusion", weights), expected)["logit"] > 10 * LOGITS

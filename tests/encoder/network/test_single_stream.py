@@ -209,13 +209,14 @@ def test_a_swapped_tied_name_would_be_noticed(tmp_path, monkeypatch, head, name)
     assert error(encoder, form) > 100 * LOGITS
 
 
-@pytest.mark.parametrize("row", [0, 1, 3, 4])
+@pytest.mark.parametrize("row", [0, 3, *(pytest.param(row, marks=pytest.mark.long) for row in (1, 4))])
 def test_another_class_of_the_itm_head_would_be_noticed(tmp_path, monkeypatch, row):
     rows = {name: (head, row) for name, (head, _) in published.FORMS["V1"].rows.items()}
     monkeypatch.setitem(published.FORMS, "V1", dataclasses.replace(published.FORMS["V1"], rows=rows))
     assert error(encoder_of(v1_pretraining_weights(), tmp_path), _v1()) > 100 * LOGITS
 
 
+@pytest.mark.long
 def test_a_dropped_mask_row_would_be_noticed(form, mindspore, tmp_path, monkeypatch):
     whole = single_stream.SingleStreamModel.match_logits
 
@@ -227,6 +228,7 @@ def test_a_dropped_mask_row_would_be_noticed(form, mindspore, tmp_path, monkeypa
     assert error(encoder_of(form.weights, tmp_path), form) > 10 * LOGITS
 
 
+@pytest.mark.long
 def test_regions_that_are_not_masked_would_be_noticed(mindspore, tmp_path, monkeypatch):
     form = _zoo()
     monkeypatch.setattr(single_stream, "padding_bias", mask_nothing)
@@ -253,6 +255,7 @@ def _with_positions_as_trained(self: single_stream.SingleStreamVit, pixels: ms.T
     return self.norm(x)[:, 1:]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mistake", [_without_the_patch_of_zeros, _with_positions_as_trained])
 def test_a_vit_without_its_quirks_would_be_noticed(mindspore, tmp_path, monkeypatch, mistake):
     form = _v1()

@@ -154,8 +154,9 @@ def test_rows_go_into_few_and_small_batches(count, sizes, expected):
     assert [i for rows, _ in found for i in range(rows.start, rows.stop)] == list(range(count))
 
 
-def test_two_models_that_run_at_the_same_time_never_share_a_batch(encoder, tmp_path):
-    other = encoder_by("mindspore" if encoder.graphs.padded else "onnxruntime", write_small_model(tmp_path / "other", seed=3))
+@pytest.mark.parametrize("way", ["onnxruntime", pytest.param("mindspore", marks=pytest.mark.long)])
+def test_two_models_that_run_at_the_same_time_never_share_a_batch(opened, tmp_path, way):
+    encoder, other = opened(way), encoder_by(way, write_small_model(tmp_path / "other", seed=3))
     pixels, encoders = photos(3), [encoder, other] * 8
 
     def ask(one):
