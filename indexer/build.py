@@ -85,6 +85,7 @@ def build_index(
     partial: bool = False,
     budget: IndexBudget | None = None,
     announced: int | None = None,
+    embedded_captions: bool = True,
 ) -> BuildSummary:
     """Bring a collection up to date with a source, and publish.
 
@@ -105,6 +106,8 @@ def build_index(
         partial: the source lists only some of its photos, so none is missing. With `limit`, none is missing either.
         budget: what a search may cost before an approximate index is tried; None: as in the version before.
         announced: the run's id, if `Catalog.announce_run` gave it one.
+        embedded_captions: a description in a photo's own file is a caption; False keeps to what the source says, as a
+            measurement on the source's captions has to.
 
     Raises:
         WrongModel: the model can read nothing of the source.
@@ -118,7 +121,7 @@ def build_index(
     """
     check_model(source, encoder.config.inputs)
     collection = home.create_collection(name)
-    options = _Options(limit, rebuild, workers, missing, partial or limit is not None, announced)
+    options = _Options(limit, rebuild, workers, missing, partial or limit is not None, announced, embedded_captions)
     try:
         with collection.writer(encoder.fingerprint, rebuild) as writer:
             writer.budget = budget
@@ -137,6 +140,7 @@ class _Options:
     missing: str
     partial: bool
     announced: int | None
+    embedded_captions: bool
 
 
 class _BuildRun:
@@ -168,7 +172,7 @@ class _BuildRun:
         """Read, encode and publish."""
         started = time.perf_counter()
         options = self._options
-        self._plan = Plan(self._collection, self._writer, options.rebuild)
+        self._plan = Plan(self._collection, self._writer, options.rebuild, options.embedded_captions)
         work = self._plan.work_list(self._source, options.limit)
         self._total = len(work)
         self._run_id = self._start_run()

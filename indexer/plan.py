@@ -58,9 +58,9 @@ class Plan:
         removed: published images that are removed because their source has them no more.
     """
 
-    def __init__(self, collection: Collection, writer: PlanWriter, rebuild: bool):
-        """Read what the collection holds."""
-        self._writer, self._rebuild = writer, rebuild
+    def __init__(self, collection: Collection, writer: PlanWriter, rebuild: bool, embedded_captions: bool = True):
+        """Read what the collection holds. `embedded_captions`: a description in a photo's own file is a caption."""
+        self._writer, self._rebuild, self._embedded_captions = writer, rebuild, embedded_captions
         self._previous: PreviousVersion | None = None
         if rebuild:
             rows = collection.salvage()
@@ -136,7 +136,9 @@ class Plan:
 
     def make_entry(self, work: WorkItem, photo: Photo) -> Entry:
         """Give ids to a photo that is new or changed, and a tombstone to what it replaces."""
-        outdated, item = self.known.get(work.uri), with_embedded_captions(work.item, photo.embedded)
+        outdated, item = self.known.get(work.uri), work.item
+        if self._embedded_captions:
+            item = with_embedded_captions(item, photo.embedded)
         self._remove_replaced(work.uri, photo.file.sha256)
         kept = self._previous.uris.id_of(work.uri) if self._previous is not None and outdated is None else None
         self.entries += 1

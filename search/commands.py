@@ -236,7 +236,7 @@ def evaluate(
     encoder = chosen_models(home, model, reranker).open()
     with temporary_folder(home) as folder:
         temporary = Home(folder, catalog_url=file_url(folder.absolute() / "catalog.sqlite"))
-        summary = index_source(source, None, False, None, temporary, collection, encoder)
+        summary = index_source(source, None, False, None, temporary, collection, encoder, embedded_captions=False)
         print_failures(summary)
         exit_without_images(summary)
         snapshot = temporary.collection(collection).open_snapshot()

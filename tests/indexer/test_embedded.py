@@ -138,3 +138,8 @@ def test_what_an_interrupted_run_of_an_older_program_left_is_read(home, folder, 
 
     assert build(home, folder).images == 3
     assert found(home, "taken >= 2024-05") == ["red.jpg"]
+
+
+def test_a_measurement_keeps_to_the_captions_of_the_source(home, folder):
+    build_index(home, "default", open_source(folder), FakeEncoder(), embedded_captions=False)
+    assert home.collection("default").manifest.captions == 0 and found(home, "taken >= 2024-05") == ["red.jpg"]
