@@ -15,9 +15,11 @@ def summary_lines(summary: BuildSummary, collection: str) -> Iterator[str]:
     """Lines about what the collection holds now and what the run did; `failure_lines` has the failures."""
     if not (summary.added or summary.removed or summary.failures):
         yield f"Nothing is new: {collection} stays at version {summary.version}."
+    instead = f" ({summary.replaced} of them in place of others)" if summary.replaced else ""
     yield (
         f"{summary.images} images and {summary.captions} captions in {collection}, version {summary.version}: "
-        f"{summary.added} added, {summary.unchanged} unchanged, {summary.removed} removed, {len(summary.failures)} failed; "
+        f"{summary.added} added{instead}, {summary.unchanged} unchanged, {summary.removed} removed, "
+        f"{len(summary.failures)} failed; "
         f"{summary.seconds:.1f} s, {summary.images_per_second:.1f} images/s"
     )
     yield from unused_lines(summary.unused)

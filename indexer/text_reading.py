@@ -67,6 +67,15 @@ class _Counts:
     lines: int = 0
     failures: list[Failure] = field(default_factory=list)
 
+    @property
+    def done(self) -> int:
+        """The number of photos that were tried."""
+        return self.read + len(self.failures)
+
+    def add(self, lines: list[TextLine]) -> None:
+        """Count a photo that was read."""
+        self.read, self.with_text, self.lines = self.read + 1, self.with_text + bool(lines), self.lines + len(lines)
+
 
 def read_texts(
     home: Home, name: str, open_reader: Callable[[], Reader], progress: Progress | None = None, limit: int | None = None
@@ -95,16 +104,14 @@ def read_texts(
     collection, counts = home.collection(name), _Counts()
     unread = _unread(collection)
     todo = dict(list(unread.photos.items())[:limit])
-    reader = open_reader() if todo else None
+    reader, told = open_reader() if todo else None, progress or (lambda stage, done, total: None)
     for batch in _batches(todo, PHOTOS_AT_ONCE):
         if reader is not None:
-            texts = _texts_of(batch, reader, counts)
+            texts = _texts_of(batch, reader, counts, lambda: told("photos", counts.done, len(todo)))
             try:
                 add_pending(collection.folder, texts)
             except OSError as error:
                 raise unusable(home.path, error) from error
-        if progress is not None:
-            progress("photos", counts.read + len(counts.failures), len(todo))
     return _publish(home, name) | {
         "read": counts.read,
         "with_text": counts.with_text,
@@ -144,16 +151,19 @@ def _batches(photos: dict[str, _Place], size: int) -> Iterator[dict[str, _Place]
         yield {content: photos[content] for content in contents[start : start + size]}
 
 
-def _texts_of(photos: dict[str, _Place], reader: Reader, counts: _Counts) -> Iterable[PhotoText]:
+def _texts_of(
+    photos: dict[str, _Place], reader: Reader, counts: _Counts, after_each: Callable[[], None]
+) -> Iterable[PhotoText]:
     """Read some photos, given by content, and count what comes of it."""
     texts: list[PhotoText] = []
     for content, place in photos.items():
         lines = _lines_in(place, content, reader)
         if isinstance(lines, Failure):
             counts.failures.append(lines)
-            continue
-        counts.read, counts.with_text, counts.lines = counts.read + 1, counts.with_text + bool(lines), counts.lines + len(lines)
-        texts.append(PhotoText(content, lines))
+        else:
+            counts.add(lines)
+            texts.append(PhotoText(content, lines))
+        after_each()
     return texts
 
 

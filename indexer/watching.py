@@ -98,6 +98,7 @@ class Watch:
     changes: PendingChanges = field(default_factory=PendingChanges)
     _source: Source | None = None
     _problem: str = ""
+    _failures_told: set[str] = field(default_factory=set)
 
     def run(self, root: Path, stop: Event) -> None:
         """Index the source, then what changes in it, until `stop` is set.
@@ -176,8 +177,11 @@ class Watch:
                 f"version {summary.version}: {summary.added} added, {summary.removed} removed, {len(summary.failures)} failed; "
                 f"{summary.images} images"
             )
-            for failure in summary.failures:
-                self.tell(f"  {failure.reason}: {failure.sentence}")
+            lines = [f"  {failure.reason}: {failure.sentence}" for failure in summary.failures]
+            for line in lines:
+                if line not in self._failures_told:
+                    self.tell(line)
+            self._failures_told.update(lines)
 
     def _remove(self, root: Path, gone: list[str], part: Source) -> None:
         """Take photos out of the collection that are not there any more, or are only another form of a photo of `part` now.

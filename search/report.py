@@ -150,7 +150,7 @@ def _match(hit: dict) -> str:
         return ""
     logit = f"{hit['match_logit']:.2f}"
     match = logit if hit["match_probability"] is None else f"{percent(hit['match_probability'])} ({logit})"
-    return f"  match {match}" + (f"  as a hub -{hit['hub_cost']:.3f}" if hit["hub_cost"] else "")
+    return f"  match {match}" + (f"  as a hub {-hit['hub_cost']:+.3f}" if hit["hub_cost"] else "")
 
 
 def _with_interval(value: float, interval: list[float]) -> str:

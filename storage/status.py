@@ -13,6 +13,7 @@ UNUSED = {
     "other_kind": "files of other kinds were not used",
     "not_listed": "photos are there and nothing lists them (--format folder takes all)",
     "not_there": "listed photos are in folders that are not there",
+    "caption_of_no_photo": "captions in tables are of photos that are not there",
     "text_of_no_photo": "texts belong to no photo",
     "sidecar": "files beside photos were not read",
     "pair": "files are another form of a photo and were left out",

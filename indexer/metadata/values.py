@@ -15,6 +15,8 @@ _OFFSET = re.compile(r"([+\-])(\d\d):?(\d\d)$")
 _MAKERS = re.compile(r"[ ,]+(corporation|corp|imaging|company|co|ltd|inc|optical|ag|camera|gmbh)\b\.?", re.IGNORECASE)
 _OF_CAMERAS = re.compile(r"(olympus|sony|minolta|samsung|konica|pentax)?\s*(digital camera|dsc|camera)?$", re.IGNORECASE)
 """What cameras write as the description of every photo."""
+_OF_PROGRAMS = re.compile(r"\{\s*\"|\[?\s*\{|<\?xml|<OME|ImageJ=|Created with |Screenshot$|Processed with ", re.IGNORECASE)
+"""How begins what programs write there: sizes of arrays as JSON, XML of microscopes, their own names."""
 
 
 def text(value: object) -> str | None:
@@ -117,9 +119,9 @@ def camera(make: object, model: object) -> str | None:
 
 
 def description(value: object) -> str | None:
-    """A description; None for what cameras write of every photo."""
+    """A description; None for what cameras write of every photo, and for what programs note for themselves."""
     found = text(value)
-    return None if found is None or _OF_CAMERAS.match(found) else found
+    return None if found is None or _OF_CAMERAS.match(found) or _OF_PROGRAMS.match(found) else found
 
 
 def rating(value: object) -> int | None:

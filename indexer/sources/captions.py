@@ -71,6 +71,11 @@ class CaptionJoin:
             if is_found and not file.is_sure:
                 raise UnknownColumns(path)
             problems = _join_records(file, joined, language)
+        if is_found and joined.unknown_captions:
+            name = printable(os.path.relpath(path, self._source.root))
+            self._source.unused.add(unused.CAPTION_OF_NO_PHOTO, path, name, joined.unknown_captions)
+        if is_found and not joined.has_rows and joined.unknown_captions:
+            return
         if not joined.has_rows:
             raise BadAnnotations(path, f"none of its captions is of a photo in {self._source.root}")
         joined.settle()
@@ -136,6 +141,11 @@ class _JoinedFile:
     @property
     def has_rows(self) -> bool:
         return bool(len(self._positions))
+
+    @property
+    def unknown_captions(self) -> int:
+        """How many captions are of photos that are not there."""
+        return self._unknown.captions
 
     def add(self, name: int | str, captions: list[SourceCaption], metadata: dict[str, Any], is_counted: bool = True) -> bool:
         """Add what a record says; False if its photo is not there, which is counted unless `is_counted` is False."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from indexer.items import printable
 
 OTHER_KIND, EXCLUDED, HIDDEN, SIDECAR = "other_kind", "excluded", "hidden", "sidecar"
+CAPTION_OF_NO_PHOTO = "caption_of_no_photo"
 NO_PHOTO, CAPTIONS, NOT_LISTED, PAIR, NOT_THERE = "text_of_no_photo", "captions_not_read", "not_listed", "pair", "not_there"
 ENDING = re.compile(r"\.[A-Za-z0-9_]{1,10}")
 MOST_KINDS = 40
@@ -40,19 +41,20 @@ class Unused:
     def __init__(self, counts: Iterable[UnusedFiles] = ()):
         self._counts = {(one.why, one.kind): one for one in counts}
 
-    def add(self, why: str, path: str | os.PathLike[str], kind: str | None = None) -> None:
+    def add(self, why: str, path: str | os.PathLike[str], kind: str | None = None, count: int = 1) -> None:
         """Count a file, or a folder that was not entered.
 
         Args:
             why: one of the codes of this module.
             path: the file.
             kind: None takes the file's ending.
+            count: how many are counted.
         """
         kind = kind_of(path) if kind is None else kind
         if len(self._counts) >= MOST_KINDS and (why, kind) not in self._counts:
             kind = OTHERS
         counted = self._counts.setdefault((why, kind), UnusedFiles(why, kind, 0, printable(path)))
-        counted.count += 1
+        counted.count += count
 
     def extend(self, other: Unused) -> None:
         """Add what another one counted."""

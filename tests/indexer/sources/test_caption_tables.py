@@ -191,7 +191,7 @@ def test_two_names_that_mean_one_photo_only_somehow_mean_none(tmp_path, photos, 
     assert [problem.sentence.partition(": ")[2][:21] for problem in source.problems] == ["2 captions may be of "]
 
 
-def test_captions_of_photos_that_are_not_there_are_told_of_a_given_table_only(tmp_path, photos):
+def test_captions_of_photos_that_are_not_there_are_a_problem_of_a_given_table_only(tmp_path, photos):
     content = "image,caption\n1.jpg,A dog\ngone.jpg,gone\n"
     (tmp_path / "x.csv").write_text(content)
     (problem,) = open_source(photos, captions=[tmp_path / "x.csv"]).problems
@@ -207,7 +207,7 @@ def test_a_table_of_other_things_is_no_table_of_captions(tmp_path, photos, conte
         open_source(photos, captions=[tmp_path / "x.csv"])
     (photos / "x.csv").write_text(content)
     (counted,) = open_source(photos).unused.as_json()
-    wanted = ("captions_not_read", "x.csv") if "x.jpg" in content else ("other_kind", "CSV")
+    wanted = ("caption_of_no_photo", "x.csv") if "x.jpg" in content else ("other_kind", "CSV")
     assert (counted["why"], counted["kind"], counted["count"]) == (*wanted, 1)
 
 
@@ -274,3 +274,13 @@ def test_what_the_csv_module_writes_comes_back(tmp_path_factory, texts):
     assert found == [
         {"image": f"{number}.jpg", **({"caption": text.strip()} if text.strip() else {})} for number, text in enumerate(texts)
     ]
+
+
+def test_captions_of_photos_that_are_not_there_are_counted(tmp_path):
+    save_photo(tmp_path / "1.png")
+    (tmp_path / "captions.csv").write_text("image,caption\n1.png,a wall\ngone.png,a door\ngone.png,a gate\n")
+    (tmp_path / "other captions.csv").write_text("image,caption\nelsewhere.png,a door\n")
+    source = open_source(tmp_path)
+    assert [one.text for item in source for one in item.captions] == ["a wall"] and source.problems == []
+    counted = [(one["why"], one["kind"], one["count"]) for one in source.unused.as_json()]
+    assert counted == [("caption_of_no_photo", "captions.csv", 2), ("caption_of_no_photo", "other captions.csv", 1)]
