@@ -220,6 +220,10 @@ def test_written_terms_are_parsed_back(others, one):
     assert parse_terms(" + ".join(map(written, terms))) == terms
 
 
+MARKS = {*"\"'’‘", *"".join(QUOTATIONS)}
+"""A text that holds one of them is written in plain quotation marks, in which a backslash stands before a mark."""
+
+
 def on_another_keyboard(draw, text: str) -> str:
     """The same query, with signs as other keyboards write them."""
     return "".join(draw(st.sampled_from(OTHERS.get(character, character) + character)) for character in text)
@@ -234,9 +238,7 @@ def test_signs_of_other_keyboards_mean_the_same(others, one, data):
         if not mark:
             parts.append(on_another_keyboard(data.draw, sign))
             continue
-        first, last = data.draw(
-            st.sampled_from([pair for pair in QUOTATIONS if not set(term.text) & set("\"“”«»’‘'")] or ['""'])
-        )
+        first, last = data.draw(st.sampled_from([pair for pair in QUOTATIONS if not set(term.text) & MARKS] or ['""']))
         parts.append(on_another_keyboard(data.draw, sign) + first + rest[:-1] + last)
     plus = on_another_keyboard(data.draw, " + ")
     assert parse_terms(plus.join(parts)) == terms
