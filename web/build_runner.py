@@ -106,12 +106,7 @@ class CommandBuilds:
         if build is None or not _is_alive(build):
             return
         build.cancelled = True
-        build.process.terminate()
-        try:
-            build.process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            build.process.kill()
-            build.process.wait()
+        end_process(build.process, timeout_s)
         self._record_end(build)
 
     @contextmanager
@@ -174,6 +169,16 @@ class CommandBuilds:
             if self._home.catalog.run(build.collection, build.run_id).state in (STARTING, RUNNING):
                 killed = build.cancelled or build.process.returncode < 0
                 self._home.catalog.finish_run(build.run_id, INTERRUPTED if killed else FAILED)
+
+
+def end_process(process: subprocess.Popen, timeout_s: float) -> None:
+    """End a process and wait for that; kill it if it takes longer. What it encoded stays for the next run."""
+    process.terminate()
+    try:
+        process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def source_options(recorded: dict) -> list[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from storage import Home
 from storage.errors import UnknownCollection, unusable
-from web.build_runner import COMMAND, source_options
+from web.build_runner import COMMAND, end_process, source_options
 
 STOP_TIMEOUT_S = 10.0
 
@@ -28,7 +29,7 @@ class WatchRunner:
         Raises:
             UnusableHome: No process can be started.
         """
-        command = [*COMMAND, str(source), "--watch", "--with-parent", *_recorded(home, collection, source), *options]
+        command = [*COMMAND, str(source), "--watch", "--with-parent", *recorded_options(home, collection, source), *options]
         own = ["--home", str(home.path), "--collection", collection]
         try:
             self._process = subprocess.Popen([*command, *own], stdin=subprocess.PIPE, start_new_session=True)
@@ -37,19 +38,14 @@ class WatchRunner:
 
     def close(self) -> None:
         """End the process. It may be killed at any instant; what it encoded stays for the next run."""
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end_process(self._process, STOP_TIMEOUT_S)
 
 
-def _recorded(home: Home, collection: str, source: Path) -> list[str]:
-    """The options with which the source was indexed before."""
+def recorded_options(home: Home, collection: str, source: Path) -> list[str]:
+    """The options with which a source was indexed before, however its path is written now."""
     try:
         home.collection(collection)
     except UnknownCollection:
         return []
-    known = home.catalog.sources(collection).get(str(source.absolute()))
+    known = home.catalog.sources(collection).get(os.path.abspath(source.expanduser()))
     return source_options({**known, "limit": None}) if known else []
