@@ -226,3 +226,57 @@ class Encoder(BulkEncoder, Protocol):
     def warm_up(self, images: bool = True) -> None:
         """Make the graphs ready that searches run; without `images` those that sentences need."""
         ...
+
+
+@dataclass(frozen=True)
+class WrittenCaption:
+    """A caption that a model wrote.
+
+    Attributes:
+        text: the caption.
+        log_probability: the natural logarithm of its probability, its end included.
+    """
+
+    text: str
+    log_probability: float
+
+
+class CaptionWriter(Protocol):
+    """A model that writes captions."""
+
+    @property
+    def config(self) -> ImageConfig:
+        """What reading an image needs to know of it."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of all that its captions depend on, as 16 hex digits."""
+        ...
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages that it writes."""
+        ...
+
+    @property
+    def encoder_fingerprint(self) -> str | None:
+        """The encoder whose stored tokens it reads; None: it reads only tokens that it has made itself."""
+        ...
+
+    def encode_images(self, images: np.ndarray) -> np.ndarray:
+        """Make the tokens [n, L, W] of n images, each an array that `config.inputs.make` gave."""
+        ...
+
+    def write(self, tokens: np.ndarray, language: str, beams: int = 4) -> list[WrittenCaption]:
+        """Write a caption of each of n images.
+
+        Args:
+            tokens: what `encode_images` gave, or what an encoder has stored, [n, L, W].
+            language: one of `languages`.
+            beams: how many beginnings of a caption are followed at once; 1 takes the likeliest word at each step.
+
+        Raises:
+            UnwrittenLanguage: the model doesn't write this language.
+        """
+        ...

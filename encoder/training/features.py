@@ -100,33 +100,57 @@ class FeatureExtractor:
         return FrozenFeatures(trunks, self._cached(self._grid, "grid", photos, False, progress))
 
     def _cached(self, cell: nn.Cell, name: str, photos: list[Photo], mirrored: bool, progress: Progress) -> np.ndarray:
-        values_path, state_path = self._paths(name, photos, mirrored)
-        done = json.loads(state_path.read_text())["done"] if state_path.exists() else 0
-        out = np.load(values_path, mmap_mode="r+") if done else None
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with ThreadPoolExecutor(1) as ahead:
-            pending = ahead.submit(pixels_of, photos[done : done + BATCH], self._inputs, mirrored)
-            while done < len(photos):
-                pixels, readable = pending.result()
-                pending = ahead.submit(pixels_of, photos[done + BATCH : done + 2 * BATCH], self._inputs, mirrored)
-                values = cell(Tensor(pixels)).asnumpy()
-                if out is None:
-                    shape = (len(photos), *values.shape[1:])
-                    out = np.lib.format.open_memmap(values_path, mode="w+", dtype=np.float16, shape=shape)
-                count = min(BATCH, len(photos) - done)
-                out[done : done + count] = (values * readable[:, None, None])[:count]
-                done += count
-                if done % (BATCH * 32) == 0 or done == len(photos):
-                    out.flush()
-                    state_path.write_text(json.dumps({"done": done}))
-                progress(done, len(photos))
-        return np.load(values_path, mmap_mode="r")
+        path = feature_path(self._folder, name, photos, self._inputs, mirrored)
+        return extract_rows(lambda pixels: cell(Tensor(pixels)).asnumpy(), path, photos, self._inputs, mirrored, progress)
 
-    def _paths(self, name: str, photos: list[Photo], mirrored: bool) -> tuple[Path, Path]:
-        """The files of the values, and of how many of them are done."""
-        preparation = f"{self._inputs.size}{'' if self._inputs.preprocessing == 'squash' else self._inputs.preprocessing}"
-        stem = f"{key_of(photos, preparation)}-{name}{'-mirrored' if mirrored else ''}"
-        return self._folder / f"{stem}.npy", self._folder / f"{stem}.json"
+
+def feature_path(folder: Path, name: str, photos: list[Photo], inputs: PixelInput, mirrored: bool) -> Path:
+    """Name the file of some features of these photos."""
+    preparation = f"{inputs.size}{'' if inputs.preprocessing == 'squash' else inputs.preprocessing}"
+    return folder / f"{key_of(photos, preparation)}-{name}{'-mirrored' if mirrored else ''}.npy"
+
+
+def extract_rows(
+    compute: Callable[[np.ndarray], np.ndarray],
+    path: Path,
+    photos: list[Photo],
+    inputs: PixelInput,
+    mirrored: bool,
+    progress: Progress = lambda done, total: None,
+) -> np.ndarray:
+    """Compute a row of features for each photo, and keep them in a file. It goes on where an earlier run was stopped.
+
+    Args:
+        compute: from pixels float32 [BATCH, 3, S, S] to features [BATCH, ...].
+        path: the file; a file beside it says how many rows are done.
+        photos: the photos. One that can't be read gets zeros.
+        inputs: how a photo becomes pixels.
+        mirrored: mirror the photos.
+        progress: is told the number of photos that are done, and of all.
+
+    Returns:
+        float16 [n, ...], memory-mapped.
+    """
+    state_path = path.with_suffix(".json")
+    done = json.loads(state_path.read_text())["done"] if state_path.exists() else 0
+    out = np.load(path, mmap_mode="r+") if done else None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(1) as ahead:
+        pending = ahead.submit(pixels_of, photos[done : done + BATCH], inputs, mirrored)
+        while done < len(photos):
+            pixels, readable = pending.result()
+            pending = ahead.submit(pixels_of, photos[done + BATCH : done + 2 * BATCH], inputs, mirrored)
+            values = compute(pixels)
+            if out is None:
+                out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(len(photos), *values.shape[1:]))
+            count = min(BATCH, len(photos) - done)
+            out[done : done + count] = (values * readable[:, None, None])[:count]
+            done += count
+            if done % (BATCH * 32) == 0 or done == len(photos):
+                out.flush()
+                state_path.write_text(json.dumps({"done": done}))
+            progress(done, len(photos))
+    return np.load(path, mmap_mode="r")
 
 
 def pixels_of(photos: list[Photo], inputs: PixelInput, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
