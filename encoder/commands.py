@@ -223,6 +223,7 @@ def calibrate(name: str, data: tuple[Path, ...], validation: Path, seed: int, ho
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Stages and rates (default: opt-mini.toml or, with --from, fine-tuning.toml in encoder/training).",
 )
+@click.option("--captioner", is_flag=True, help="Train only the network that writes captions, of the model that --from names.")
 @HOME
 @COLLECTION
 def train(
@@ -231,6 +232,7 @@ def train(
     start: str | None,
     out: Path | None,
     config: Path | None,
+    captioner: bool,
     home: Path,
     collection: str,
 ) -> None:
@@ -240,15 +242,23 @@ def train(
     `--from shipped` it goes on from the shipped weights instead, to fit them to photos of your own: no packages are needed
     then. Writes OUT: caches, the state of each stage, log.jsonl, run.png and OUT/model, which PANOPTES_MODEL=OUT/model makes
     every command use. Needs pip install -r requirements-train.txt.
+
+    With --captioner the model stays as it is (default: the shipped one), and what writes captions is trained: OUT/captioner.
     """
     from encoder.model_folder import SHIPPED
     from encoder.runtime.graphs import check_mindspore
 
     check_mindspore("train")
     from encoder.training.train import train as run
+    from encoder.training.train import train_captioner
 
     origin = SHIPPED if start == "shipped" else Path(start) if start else None
-    model = run([*data], validation, out or home / "training" / collection, config, start=origin, say=click.echo)
+    out = out or home / "training" / collection
+    if captioner:
+        folder = train_captioner([*data], validation, out, config, origin or SHIPPED, click.echo)
+        click.echo(f"The captioner is in {folder}.")
+        return
+    model = run([*data], validation, out, config, start=origin, say=click.echo)
     click.echo(f"The model is in {model}: PANOPTES_MODEL={model} makes every command use it.")
 
 

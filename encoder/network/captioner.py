@@ -123,20 +123,21 @@ class CaptionerModel(nn.Cell):
         """Score the next word at every place, each place reading what stands before it ("teacher forcing").
 
         Args:
-            ids: int32 [B, T]; the first is a language's `begin`.
+            ids: C captions of each image in turn, int32 [C * B, T]; the first id of each is a language's `begin`.
             memory: of the images, as `memory` gives it, [B, 2 * fusion layers, L, H].
 
         Returns:
-            float32 [B, T, H], from which `logits` scores the words.
+            float32 [C * B, T, H], from which `logits` scores the words.
         """
-        length = ids.shape[1]
+        length, images, width = ids.shape[1], memory.shape[0], self.config.hidden_size
         bias = self.causal[:length, :length]
         positions = self.uniter.embeddings.position_embeddings.embedding_table[:length]
         x = self.uniter.embeddings.embed(self.cls.predictions.decoder(ids), positions)
         for block in self._text_blocks:
             x = block(x, bias)
         for i, block in enumerate(self._fusion_blocks):
-            x = block.cross_attend_projected(block.self_attend(x, bias), (memory[:, 2 * i], memory[:, 2 * i + 1]))
+            x = block.self_attend(x, bias).reshape((images, -1, width))
+            x = block.cross_attend_projected(x, (memory[:, 2 * i], memory[:, 2 * i + 1])).reshape((-1, length, width))
         return self.cls.predictions.transform(x)
 
     def logits(self, x: Tensor) -> Tensor:

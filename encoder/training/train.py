@@ -14,9 +14,9 @@ import numpy as np
 
 from encoder.errors import BadTrainingData
 from encoder.exporting.onnx_export import export_graphs
-from encoder.model_folder import fingerprint, write_model
+from encoder.model_folder import SHIPPED, fingerprint, write_model
 from encoder.runtime.device import use_device
-from encoder.training import matching, prepare, scoring, stages
+from encoder.training import captioning, matching, prepare, scoring, stages
 from encoder.training.context import Settings, TrainingContext
 from encoder.training.dataset import Photo, read_photos
 from encoder.training.plot import plot_run
@@ -54,10 +54,7 @@ def train(
         BadTrainingData: data, settings or packages are missing or can't be used, or `out` belongs to another training.
     """
     settings = read_settings(settings_path or (FINE_TUNING if start else SETTINGS))
-    groups = [read_photos(manifest) for manifest in data]
-    groups, held_out = (groups, read_photos(validation)) if validation else _hold_out(groups, settings["seed"])
-    _make_folder(out)
-    _claim(out, settings, [*data, *([validation] if validation else [])], start)
+    groups, held_out = _begin(data, validation, out, settings, start)
     use_device(device)
     ms.set_seed(settings["seed"])
     say(f"{sum(map(len, groups))} photos to train on, {len(held_out)} to validate on")
@@ -72,6 +69,43 @@ def train(
     scoring.fit_ranking(out / "model", groups, held_out, settings["seed"], device, say)
     plot_run(out / "log.jsonl", out / "run.png")
     return out / "model"
+
+
+def train_captioner(
+    data: list[Path],
+    validation: Path | None,
+    out: Path,
+    settings_path: Path | None = None,
+    start: Path = SHIPPED,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Train the network that writes captions, of a model that stays as it is.
+
+    Args:
+        data, validation, out, say: as in `train`.
+        settings_path: sizes and rates; None takes the file beside this module.
+        start: the model's folder.
+
+    Returns:
+        The folder of the captioner, `<out>/captioner`.
+
+    Raises:
+        BadTrainingData: as in `train`, or the model is none that a captioner can be made of.
+    """
+    settings = read_settings(settings_path or captioning.SETTINGS)
+    groups, held_out = _begin(data, validation, out, settings, start)
+    return captioning.train_captioner(start, groups, held_out, settings, out, say)
+
+
+def _begin(
+    data: list[Path], validation: Path | None, out: Path, settings: Settings, start: Path | None
+) -> tuple[list[list[Photo]], list[Photo]]:
+    """Read the photos to train on and to validate on, and make the training's folder."""
+    groups = [read_photos(manifest) for manifest in data]
+    groups, held_out = (groups, read_photos(validation)) if validation else _hold_out(groups, settings["seed"])
+    _make_folder(out)
+    _claim(out, settings, [*data, *([validation] if validation else [])], start)
+    return groups, held_out
 
 
 def _write_model(context: TrainingContext, folder: Path) -> None:
