@@ -113,8 +113,7 @@ def _gaps(
     missing = [position for position in references if position not in written]
     if missing:
         yield (
-            f"{_photos(len(missing))} no written caption in {language}, such as {_name(photos[missing[0]])}: "
-            "it counts as an empty one"
+            f"{_photos(len(missing))} no written caption in {language}, such as {_name(photos[missing[0]])}: counted as empty"
         )
 
 

@@ -113,7 +113,7 @@ class _Weighed:
     """A caption's n-grams with their weights, count times inverse document frequency, and its length in tokens."""
 
     def __init__(self, weights: dict[tuple[str, ...], float], length: int) -> None:
-        self.weights, self.pairs = weights, max(0, length - 1)
+        self.weights, self.length = weights, length
         squares = np.zeros(LONGEST)
         for ngram, weight in weights.items():
             squares[len(ngram) - 1] += weight**2
@@ -126,4 +126,4 @@ class _Weighed:
             products[len(ngram) - 1] += min(self.weights[ngram], reference.weights[ngram]) * reference.weights[ngram]
         norms = self.norms * reference.norms
         cosines = np.divide(products, norms, out=np.zeros(LONGEST), where=norms > 0)
-        return float(cosines.mean() * np.exp(-((self.pairs - reference.pairs) ** 2) / (2 * SIGMA**2)))
+        return float(cosines.mean() * np.exp(-((self.length - reference.length) ** 2) / (2 * SIGMA**2)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,18 +24,21 @@ class Results:
         captions: language to position to caption.
         unknown: how many captions name a photo that isn't there, or one of several.
         first_unknown: the first such name.
+        empty: how many captions are empty and say no language; their photos count as those without a caption.
     """
 
     captions: dict[str, dict[int, str]] = field(default_factory=dict)
     unknown: int = 0
     first_unknown: str | None = None
+    empty: int = 0
 
-    def notices(self) -> list[str]:
-        """A sentence about captions that are not used, if there are any."""
-        if not self.unknown:
-            return []
-        name = "caption names" if self.unknown == 1 else "captions name"
-        return [f"{self.unknown} {name} no photo that is there, or several, such as {self.first_unknown}: not measured"]
+    def notices(self) -> Iterator[str]:
+        """Sentences about captions that can't be measured, if there are any."""
+        if self.unknown:
+            name = "caption names" if self.unknown == 1 else "captions name"
+            yield f"{self.unknown} {name} no photo that is there, or several, such as {self.first_unknown}: not measured"
+        if self.empty:
+            yield f"{self.empty} {'caption is' if self.empty == 1 else 'captions are'} empty"
 
 
 def read_results(path: Path, photos: PhotoNames) -> Results:
@@ -59,13 +63,17 @@ def read_results(path: Path, photos: PhotoNames) -> Results:
             results.unknown += 1
             results.first_unknown = results.first_unknown or _shown(name)
             continue
-        language = _shown(told) if told else "zh" if HAN.search(caption) else "en"
+        if not (told or caption.strip()):
+            results.empty += 1
+            continue
+        language = _shown(told).lower().partition("-")[0] if told else "zh" if HAN.search(caption) else "en"
         captions = results.captions.setdefault(language, {})
         if position in captions:
             raise BadCaptionsFile(path, number, f"a second caption in {language} of {_shown(name)}")
         captions[position] = caption
     if not results.captions:
-        raise BadCaptionsFile(path, None, f"none of its {len(entries)} captions is of a photo that is measured")
+        problems = "; ".join(results.notices()) or "there is none"
+        raise BadCaptionsFile(path, None, f"no caption in it can be measured ({problems})")
     return results
 
 

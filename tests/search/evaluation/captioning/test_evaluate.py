@@ -47,7 +47,7 @@ def test_a_photo_that_nothing_was_written_of_counts_as_one_with_an_empty_caption
     missing = evaluate_captions(PHOTOS, {"en": {0: ENGLISH[0], 1: ENGLISH[1]}}, ["en"])
     empty = evaluate_captions(PHOTOS, {"en": {**ENGLISH, 2: ""}}, ["en"])
     assert missing["results"] == empty["results"] and missing["wording"] == empty["wording"]
-    assert missing["notices"] == ["1 photo has no written caption in en, such as c.jpg: it counts as an empty one"]
+    assert missing["notices"] == ["1 photo has no written caption in en, such as c.jpg: counted as empty"]
     assert empty["notices"] == []
 
 

@@ -53,16 +53,21 @@ def test_results_are_read_by_language_and_photo(tmp_path):
     entries = [
         {"image_id": "a", "caption": "a boat"},
         {"image": "b.jpg", "caption": "一只山羊"},
-        {"image": "b.jpg", "caption": "zwei", "language": "de"},
+        {"image": "b.jpg", "caption": "zwei", "language": "de-AT"},
     ]
     assert read(tmp_path, entries).captions == {"en": {0: "a boat"}, "zh": {1: "一只山羊"}, "de": {1: "zwei"}}
+
+
+def test_an_empty_caption_is_in_no_language(tmp_path):
+    results = read(tmp_path, [{"image": "a.jpg", "caption": " "}, {"image": "b.jpg", "caption": "一只山羊"}])
+    assert results.captions == {"zh": {1: "一只山羊"}} and list(results.notices()) == ["1 caption is empty"]
 
 
 def test_captions_of_unknown_photos_are_counted(tmp_path):
     entries = [{"image_id": name, "caption": "a boat"} for name in ("a", "x\ud800", 5)]
     results = read(tmp_path, entries)
     assert results.captions == {"en": {0: "a boat"}} and results.unknown == 2
-    assert results.notices() == ["2 captions name no photo that is there, or several, such as x\\ud800: not measured"]
+    assert list(results.notices()) == ["2 captions name no photo that is there, or several, such as x\\ud800: not measured"]
 
 
 @pytest.mark.parametrize(
@@ -72,8 +77,8 @@ def test_captions_of_unknown_photos_are_counted(tmp_path):
         ("\x00", "is not JSON"),
         ("[" * 100_000, "is not JSON"),
         ({}, "is not a list"),
-        ([], "none of its 0 captions"),
-        ([{"image_id": 5, "caption": "a boat"}], "none of its 1 captions is of a photo"),
+        ([], "no caption in it can be measured (there is none)"),
+        ([{"image_id": 5, "caption": "a boat"}], "no caption in it can be measured (1 caption names no photo"),
         ([7], "entry 1: is no object"),
         ([{"image_id": "a"}], 'entry 1: has no "caption"'),
         ([{"image_id": "a", "caption": ["a"]}], 'entry 1: has no "caption"'),
