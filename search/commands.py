@@ -15,7 +15,7 @@ from click.core import ParameterSource
 from encoder.commands import MODEL, RERANKER, chosen_models, models_of
 from indexer.command_steps import exit_with_failures, exit_without_images, index_source, print_failures
 from indexer.commands import FORMATS
-from storage.console import COLLECTION, HOME, JSON, bar, integers, say, temporary_folder
+from storage.console import COLLECTION, HOME, JSON, bar, integers, print_lines, say, temporary_folder
 
 if TYPE_CHECKING:
     from encoder.selection import ModelSelection
@@ -351,9 +351,13 @@ def _evaluate_captions(source: Source, file: Path, languages: Sequence[str], as_
     from indexer.report import failures_json
     from search.evaluation.captioning.evaluate import evaluate_file
     from search.evaluation.captioning.report import captioning_lines
+    from storage.status import unused_lines
 
+    unused = source.unused.as_json()
     print_failures(source.problems)
-    report = evaluate_file(file, list(source), source.root, languages) | {"failures": failures_json(source.problems)}
+    print_lines(unused_lines(unused), err=True)
+    report = evaluate_file(file, list(source), source.root, languages)
+    report |= {"failures": failures_json(source.problems), "unused": unused}
     say(report, captioning_lines, as_json)
     if source.problems:
         sys.exit(3)

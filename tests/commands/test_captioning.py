@@ -56,6 +56,7 @@ def test_a_file_is_measured_in_both_languages(folder):
         and "1 photo has no written caption in zh" in said
         and "no captions of people" in said
     )
+    assert report["failures"] == [] and [one["why"] for one in report["unused"]] == []
     assert not list(folder.glob("evaluate-*")) and not (folder / "collections").exists()
 
 
