@@ -8,7 +8,6 @@ from search.errors import NothingToMeasure
 from search.evaluation.captioning.evaluate import check_languages, evaluate_captions, references_in
 from search.evaluation.captioning.measure import MEASURES, SHARES
 from search.evaluation.captioning.report import captioning_lines
-from search.evaluation.captioning.writer import BATCH, write_all
 from tests.search.evaluation.captioning.examples import PHOTOS, shot
 
 ENGLISH = {0: "a boat on a lake", 1: "goats on a rock", 2: "a clock above a door"}
@@ -83,22 +82,6 @@ def test_languages_without_captions_of_people_are_left_out():
 def test_nothing_written_in_the_languages_is_told():
     with pytest.raises(NothingToMeasure, match="No written captions in zh: they are in en"):
         evaluate_captions(PHOTOS, {"en": ENGLISH}, ["zh"])
-
-
-def test_a_writer_writes_in_batches():
-    class Counting:
-        def __init__(self):
-            self.asked = []
-
-        def write(self, photos, language):
-            self.asked.append(len(photos))
-            return [f"{language} {photo.uri.stem}" for photo in photos]
-
-    photos, done = [shot(f"{i}.jpg", "a boat") for i in range(BATCH + 5)], []
-    writer = Counting()
-    written = write_all(writer, photos, range(1, BATCH + 5), "en", done.append)
-    assert writer.asked == done == [BATCH, 4]
-    assert list(written) == [*range(1, BATCH + 5)] and written[7] == "en 7"
 
 
 def test_lines_show_the_figures_and_the_notices():
