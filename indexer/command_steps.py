@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from storage.console import bar, print_lines, say
 if TYPE_CHECKING:
     from encoder.api import BulkEncoder
     from indexer.build import BuildSummary
+    from indexer.items import Failure
     from indexer.sources.base import Source
     from storage.home import Home
 
@@ -95,14 +96,14 @@ def print_summary(summary: BuildSummary, collection: str) -> None:
     from indexer.report import summary_lines
 
     print_lines(summary_lines(summary, collection))
-    print_failures(summary)
+    print_failures(summary.failures)
 
 
-def print_failures(summary: BuildSummary) -> None:
-    """Print, on standard error, what an index run could not read."""
+def print_failures(failures: Sequence[Failure]) -> None:
+    """Print, on standard error, what could not be used."""
     from indexer.report import failure_lines
 
-    print_lines(failure_lines(summary), err=True)
+    print_lines(failure_lines(failures), err=True)
 
 
 def exit_without_images(summary: BuildSummary) -> None:

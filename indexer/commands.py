@@ -168,7 +168,7 @@ def build_index(
     answer = summary_json(summary) if read is None else summary_json(summary) | {"text": read}
     say(answer, lambda _: [*summary_lines(summary, collection), *(text_report(read) if read else ())], as_json)
     if not as_json:
-        print_failures(summary)
+        print_failures(summary.failures)
     exit_with_failures(summary)
     sys.exit(3 if read and read["failures"] else 0)
 

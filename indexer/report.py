@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from indexer.build import BuildSummary
+from indexer.items import Failure
 from storage.status import unused_lines
 
 FAILURES_SHOWN = 20
@@ -25,12 +26,12 @@ def summary_lines(summary: BuildSummary, collection: str) -> Iterator[str]:
     yield from unused_lines(summary.unused)
 
 
-def failure_lines(summary: BuildSummary) -> Iterator[str]:
+def failure_lines(failures: Sequence[Failure]) -> Iterator[str]:
     """A line for each of the first failures, and how many more there are."""
-    for failure in summary.failures[:FAILURES_SHOWN]:
+    for failure in failures[:FAILURES_SHOWN]:
         yield f"  {failure.reason}: {failure.sentence}"
-    if len(summary.failures) > FAILURES_SHOWN:
-        yield f"  and {len(summary.failures) - FAILURES_SHOWN} more"
+    if len(failures) > FAILURES_SHOWN:
+        yield f"  and {len(failures) - FAILURES_SHOWN} more"
 
 
 def summary_json(summary: BuildSummary) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def summary_json(summary: BuildSummary) -> dict[str, Any]:
         "replaced": summary.replaced,
         "removed": summary.removed,
         "resumed": summary.resumed,
-        "failures": failures_json(summary),
+        "failures": failures_json(summary.failures),
         "unused": summary.unused,
         "seconds": round(summary.seconds, 2),
         "images_per_second": round(summary.images_per_second, 2),
@@ -51,6 +52,6 @@ def summary_json(summary: BuildSummary) -> dict[str, Any]:
     }
 
 
-def failures_json(summary: BuildSummary) -> list[dict[str, str]]:
+def failures_json(failures: Sequence[Failure]) -> list[dict[str, str]]:
     """All failures as JSON values."""
-    return [{"uri": str(f.uri), "reason": f.reason, "sentence": f.sentence} for f in summary.failures]
+    return [{"uri": str(f.uri), "reason": f.reason, "sentence": f.sentence} for f in failures]

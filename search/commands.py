@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,11 @@ from click.core import ParameterSource
 from encoder.commands import MODEL, RERANKER, chosen_models, models_of
 from indexer.command_steps import exit_with_failures, exit_without_images, index_source, print_failures
 from indexer.commands import FORMATS
-from storage.console import COLLECTION, HOME, JSON, bar, integers, say, temporary_folder
+from storage.console import COLLECTION, HOME, JSON, bar, integers, print_lines, say, temporary_folder
 
 if TYPE_CHECKING:
     from encoder.selection import ModelSelection
+    from indexer.sources import Source
     from search import Engine, Query
 
 MODES = click.Choice(["vector", "lexical", "hybrid"])
@@ -182,6 +184,12 @@ def _search_here(query: Query, explain: bool, models: ModelSelection, home: Path
 @click.option("--run", type=click.Path(path_type=Path), help="Write the rankings of the largest --rerank as a TREC run.")
 @click.option("--qrels", type=click.Path(path_type=Path), help="Write the right answers as TREC qrels.")
 @click.option("--report", "page", type=click.Path(path_type=Path), help="Write the worst queries as one page of HTML.")
+@click.option("--captioning", is_flag=True, help="Measure written captions of MANIFEST's photos against those of people.")
+@click.option(
+    "--captions-file",
+    type=click.Path(path_type=Path),
+    help="With --captioning: measure these captions: a JSON list of objects with `image_id` and `caption`, as of COCO.",
+)
 @click.option("--format", "source_format", type=FORMATS, help="What MANIFEST is; detected where it isn't given.")
 @MODEL
 @RERANKER
@@ -201,6 +209,8 @@ def evaluate(
     run: Path | None,
     qrels: Path | None,
     page: Path | None,
+    captioning: bool,
+    captions_file: Path | None,
     source_format: str | None,
     model: str | None,
     reranker: str | None,
@@ -221,23 +231,32 @@ def evaluate(
     --absent N asks for N photos that are left out of the index, and for N that stay, by one caption of each. It prints how
     well the two are told apart by the best match probability (the area under the ROC curve; by the best score where the
     weights are not calibrated), and how many of either are a strong match, a weak one, or nothing found.
+
+    --captioning measures captions that a model wrote, in --captions-file, and indexes nothing: BLEU, ROUGE-L and CIDEr against
+    MANIFEST's captions, how many repeat a word, and how many name what isn't in the photo; docs/evaluating.md says how.
     """
     from indexer import open_source
     from indexer.report import failures_json
+    from search.errors import NoWriter
     from search.evaluation.evaluate import evaluate as measure
     from search.evaluation.exports import Exports
     from search.report import evaluation_lines
     from storage import Home
     from storage.catalog.catalog import file_url
 
+    _check_options_for_captioning(captioning, captions_file)
     depths, languages = integers(rerank, "--rerank"), [part.strip() for part in lang.split(",") if part.strip()]
     exports = Exports(run, qrels, page, max(depths))
     source = open_source(manifest, source_format, captions, captions_lang)
+    if captions_file is not None:
+        return _evaluate_captions(source, captions_file, languages, as_json)
+    if captioning:
+        raise NoWriter(chosen_models(home, model, None).config.name)
     encoder = chosen_models(home, model, reranker).open()
     with temporary_folder(home) as folder:
         temporary = Home(folder, catalog_url=file_url(folder.absolute() / "catalog.sqlite"))
         summary = index_source(source, None, False, None, temporary, collection, encoder, embedded_captions=False)
-        print_failures(summary)
+        print_failures(summary.failures)
         exit_without_images(summary)
         snapshot = temporary.collection(collection).open_snapshot()
         with bar("queries") as progress:
@@ -253,7 +272,7 @@ def evaluate(
                 keep=exports.keep if exports.wanted else None,
                 progress=lambda done, total: progress("queries", done, total),
             )
-        report["failures"] = failures_json(summary)
+        report["failures"] = failures_json(summary.failures)
         say(report, evaluation_lines, as_json)
         exports.write(report, snapshot, encoder.config.name)
     exit_with_failures(summary)
@@ -325,6 +344,34 @@ def _with_known_latency(open_engine: Callable[[], Engine], query: Query, sizes: 
 
     measured()  # all is compiled now, so that the next one measures only the work
     return measured()
+
+
+def _evaluate_captions(source: Source, file: Path, languages: Sequence[str], as_json: bool) -> None:
+    """Measure the captions of a file against those of a source."""
+    from indexer.report import failures_json
+    from search.evaluation.captioning.evaluate import evaluate_file
+    from search.evaluation.captioning.report import captioning_lines
+    from storage.status import unused_lines
+
+    unused = source.unused.as_json()
+    print_failures(source.problems)
+    print_lines(unused_lines(unused), err=True)
+    report = evaluate_file(file, list(source), source.root, languages)
+    report |= {"failures": failures_json(source.problems), "unused": unused}
+    say(report, captioning_lines, as_json)
+    if source.problems:
+        sys.exit(3)
+
+
+def _check_options_for_captioning(captioning: bool, captions_file: Path | None) -> None:
+    """Raise UsageError for an option that says nothing here."""
+    if captions_file is not None and not captioning:
+        raise click.UsageError("--captions-file needs --captioning.")
+    context = click.get_current_context()
+    retrieval = ["rerank", "queries", "absent", "mode", "protocol", "run", "qrels", "page", "reranker"] if captioning else []
+    for name in [*retrieval, *(["model"] if captions_file else [])]:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--captioning takes no --{'report' if name == 'page' else name}.")
 
 
 def _check_options_for_server() -> None:

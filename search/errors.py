@@ -74,6 +74,23 @@ class BadRun(BadQuery):
         super().__init__(f"{path}{position}: {problem}")
 
 
+class BadCaptionsFile(BadQuery):
+    """A file of written captions can't be used; `entry` counts from 1, and is None for the whole file."""
+
+    def __init__(self, path: Path, entry: int | None, problem: str) -> None:
+        self.path, self.entry, self.problem = path, entry, problem
+        position = "" if entry is None else f", entry {entry}"
+        super().__init__(f"{path}{position}: {problem}")
+
+
+class NoWriter(BadQuery):
+    """The model `model` can't write captions."""
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        super().__init__(f"The model {model} can't write captions")
+
+
 class UnwritableFile(BadQuery):
     """A file can't be written."""
 

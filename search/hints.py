@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from search.errors import BadRun, ProxyReadsToken, Redirected, StaleIndex, TooFewForProtocol, TooFewPhotos, Unreachable
+from search.errors import (
+    BadCaptionsFile,
+    BadRun,
+    NoWriter,
+    ProxyReadsToken,
+    Redirected,
+    StaleIndex,
+    TooFewForProtocol,
+    TooFewPhotos,
+    Unreachable,
+)
 
 
 def _stale_index(error: StaleIndex) -> str:
@@ -20,7 +30,9 @@ def _stale_index(error: StaleIndex) -> str:
 
 
 HINTS: dict[type[Exception], Callable[[Any], str]] = {
+    BadCaptionsFile: lambda error: 'take a JSON list such as [{"image_id": 42, "caption": "a red boat"}], as COCO has results',
     BadRun: lambda error: "take files that `evaluate --run FILE --qrels FILE` wrote",
+    NoWriter: lambda error: "give what another one wrote with --captions-file FILE",
     ProxyReadsToken: lambda error: "ask by https://, or name the server's host in no_proxy to ask it directly",
     Redirected: lambda error: "give that address with --server if it is yours",
     StaleIndex: _stale_index,

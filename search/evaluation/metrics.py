@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -57,14 +59,25 @@ def recall_interval(ranks: ArrayLike, k: int, groups: ArrayLike, seed: int = 0, 
     _, group_of = np.unique(groups, return_inverse=True)
     sizes = np.bincount(group_of)
     hits = np.bincount(group_of, weights=np.asarray(ranks) <= k)
-    rng = np.random.default_rng(seed)
-    even = np.full(len(sizes), 1 / len(sizes))
-    recalls = np.empty(rounds)
-    for i in range(rounds):
-        drawn = rng.multinomial(len(sizes), even)
-        recalls[i] = 100 * (drawn @ hits) / (drawn @ sizes)
-    low, high = np.percentile(recalls, [2.5, 97.5])
+    low, high = bootstrap_interval(lambda drawn: 100 * (drawn @ hits) / (drawn @ sizes), len(sizes), seed, rounds)
     return float(low), float(high)
+
+
+def bootstrap_interval(
+    measure: Callable[[np.ndarray], ArrayLike], groups: int, seed: int = 0, rounds: int = 1000
+) -> np.ndarray:
+    """A 95 % bootstrap interval of a measure, or of several at once: float [2, ...], the lower and the upper ends.
+
+    Args:
+        measure: called with int64 [groups], how often each group was drawn; they add up to `groups`.
+        groups: how many there are.
+        seed: of the draws.
+        rounds: how often to draw.
+    """
+    rng = np.random.default_rng(seed)
+    even = np.full(groups, 1 / groups)
+    drawn = np.array([measure(rng.multinomial(groups, even)) for _ in range(rounds)])
+    return np.percentile(drawn, [2.5, 97.5], axis=0)
 
 
 def roc_auc(present: ArrayLike, absent: ArrayLike) -> float:

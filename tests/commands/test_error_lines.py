@@ -22,7 +22,17 @@ from indexer.errors import (
     UnknownFormat,
 )
 from manage import ROOMS_WITH_HINTS, error_line
-from search.errors import BadRun, ProxyReadsToken, Redirected, StaleIndex, TooFewForProtocol, TooFewPhotos, Unreachable
+from search.errors import (
+    BadCaptionsFile,
+    BadRun,
+    NoWriter,
+    ProxyReadsToken,
+    Redirected,
+    StaleIndex,
+    TooFewForProtocol,
+    TooFewPhotos,
+    Unreachable,
+)
 from storage.errors import (
     BrokenIndex,
     BrokenManifest,
@@ -95,6 +105,8 @@ EXAMPLES = [
     (MostVanished("/here", 3, 4), "what was encoded is kept): if that is meant, add --drop-missing"),
     (UnknownFormat(HERE, "there is no format 'zip'"), "no format 'zip': give --format one of coco, manifest, folder"),
     (UnknownFormat(HERE, "it is a photo", "name its folder"), "it is a photo: name its folder"),
+    (BadCaptionsFile(HERE, 3, "is no object"), "/here, entry 3: is no object: take a JSON list such as [{"),
+    (NoWriter("opt-mini"), "The model opt-mini can't write captions: give what another one wrote with --captions-file FILE"),
     (BadRun(HERE, 3, "no number"), "/here, line 3: no number: take files that `evaluate --run FILE --qrels FILE` wrote"),
     (Redirected("http://a/x", "http://b/x"), "http://a sends the question on to http://b, which was not asked for: give that"),
     (ProxyReadsToken("http://a", "http://p:1"), "the proxy http://p:1 on the way could read it: ask by https://, or name"),
