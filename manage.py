@@ -7,7 +7,6 @@ Exit codes: 0, all is well; 2, an error that is said in one line; 3, it is done,
 
 from __future__ import annotations
 
-import signal
 import sys
 from importlib import import_module
 from importlib.util import find_spec
@@ -26,7 +25,7 @@ import search.commands
 import storage.commands
 import web.commands
 from storage.console import allow_many_files, printable
-from storage.interrupts import end_stopped, take_interrupts
+from storage.interrupts import end_stopped, take_interrupts, take_terminations
 
 ERRORS = {
     "encoder": "EncoderError",
@@ -82,7 +81,7 @@ for room in (encoder, storage, indexer, search, web):
         cli.add_command(command)
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    take_terminations()
     take_interrupts()
     allow_many_files()
     cli()

@@ -1,4 +1,4 @@
-"""Ctrl-C: the command ends soon, whatever it does at the moment, and so do the processes that it started."""
+"""Ctrl-C and SIGTERM: the command ends soon, whatever it does at the moment, and so do the processes that it started."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ GRACE_S = 0.5
 """The time that a stopped command has to end by itself; a batch that is being encoded takes longer."""
 CLEANUP_S = 5
 """The time that a stopped command has to end the processes it started and to remove its temporary folders."""
+AGAIN_S = 10
+"""The time that a command has to end by itself after SIGTERM."""
 
 
 class Bar(Protocol):
@@ -52,6 +54,21 @@ def take_interrupts() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     signal.signal(signal.SIGURG, lambda *_: None)  # wakes the main thread from whatever it waits for
     Thread(target=_forward_interrupts, args=(threading.main_thread().ident,), name="interrupts", daemon=True).start()
+
+
+def take_terminations() -> None:
+    """Let SIGTERM end the command with 143.
+
+    The exception that does so is lost where Python ignores exceptions, such as in `__del__`. So it is raised again after
+    AGAIN_S, until the command has ended.
+    """
+
+    def end(*_: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
+        sys.exit(143)
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGALRM, end)
 
 
 def end_by_itself() -> None:
