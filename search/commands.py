@@ -18,6 +18,7 @@ from storage.console import COLLECTION, HOME, JSON, bar, integers, say, temporar
 
 if TYPE_CHECKING:
     from encoder.selection import ModelSelection
+    from indexer.sources.base import Source
     from search import Engine, Query
 
 MODES = click.Choice(["vector", "lexical", "hybrid"])
@@ -179,6 +180,12 @@ def _search_here(query: Query, explain: bool, models: ModelSelection, home: Path
     show_default=True,
     help="coco-5k: the first 5,000 photos, five captions each; coco-1k: the mean over their five folds of 1,000.",
 )
+@click.option(
+    "--split",
+    "splits",
+    multiple=True,
+    help='Only photos whose records name this split; several times; "all" for all. Default: test, if there are several.',
+)
 @click.option("--run", type=click.Path(path_type=Path), help="Write the rankings of the largest --rerank as a TREC run.")
 @click.option("--qrels", type=click.Path(path_type=Path), help="Write the right answers as TREC qrels.")
 @click.option("--report", "page", type=click.Path(path_type=Path), help="Write the worst queries as one page of HTML.")
@@ -198,6 +205,7 @@ def evaluate(
     captions: tuple[Path, ...],
     captions_lang: tuple[str, ...],
     protocol: str,
+    splits: tuple[str, ...],
     run: Path | None,
     qrels: Path | None,
     page: Path | None,
@@ -215,6 +223,9 @@ def evaluate(
     tie counts against the system) for text to image and image to text, by language, before and after re-ranking, each with
     its 95 % bootstrap interval, the most that re-ranking could reach, and the time that a query took.
 
+    Of a MANIFEST with several splits, as Karpathy's dataset_coco.json, the photos of one are measured: those of test, or
+    of --split. The others are neither indexed nor searched.
+
     --run, --qrels and --report leave files behind: rankings and right answers in TREC's formats, which `compare` and the
     field's own tools read, and a page of the queries that went worst.
 
@@ -226,13 +237,15 @@ def evaluate(
     from indexer.report import failures_json
     from search.evaluation.evaluate import evaluate as measure
     from search.evaluation.exports import Exports
+    from search.evaluation.protocols import check_size
     from search.report import evaluation_lines
     from storage import Home
     from storage.catalog.catalog import file_url
 
     depths, languages = integers(rerank, "--rerank"), [part.strip() for part in lang.split(",") if part.strip()]
     exports = Exports(run, qrels, page, max(depths))
-    source = open_source(manifest, source_format, captions, captions_lang)
+    source, in_splits = _measured_part(open_source(manifest, source_format, captions, captions_lang), splits)
+    check_size(protocol, len(source))  # now, and not after they were all encoded
     encoder = chosen_models(home, model, reranker).open()
     with temporary_folder(home) as folder:
         temporary = Home(folder, catalog_url=file_url(folder.absolute() / "catalog.sqlite"))
@@ -253,7 +266,7 @@ def evaluate(
                 keep=exports.keep if exports.wanted else None,
                 progress=lambda done, total: progress("queries", done, total),
             )
-        report["failures"] = failures_json(summary)
+        report |= {"splits": in_splits, "failures": failures_json(summary)}
         say(report, evaluation_lines, as_json)
         exports.write(report, snapshot, encoder.config.name)
     exit_with_failures(summary)
@@ -301,6 +314,22 @@ def status(hubs: bool, model: str | None, reranker: str | None, home: Path, coll
 
         report["hubs"] = measure_hubness(Home(home).collection(collection).open_snapshot())
     say(report, _status_lines, as_json)
+
+
+def _measured_part(source: Source, asked: Sequence[str]) -> tuple[Source, dict[str, Any]]:
+    """The photos of a source that `evaluate` measures on, and its splits as JSON; says which of several were taken.
+
+    Raises:
+        UnknownSplit, SeveralSplits: see `indexer.sources.splits.chosen_splits`.
+    """
+    from indexer.sources.splits import chosen_splits, in_splits, splits_line, splits_of
+
+    there = splits_of(source)
+    measured = chosen_splits(there, asked)
+    if len(there) > 1:
+        click.echo(splits_line(there, measured), err=True)
+    part = source if len(measured) == len(there) else in_splits(source, measured)
+    return part, {"there": there, "measured": measured}
 
 
 @contextlib.contextmanager

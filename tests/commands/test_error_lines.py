@@ -18,8 +18,10 @@ from indexer.errors import (
     MismatchedLanguages,
     MissingSource,
     MostVanished,
+    SeveralSplits,
     UnknownColumns,
     UnknownFormat,
+    UnknownSplit,
 )
 from manage import ROOMS_WITH_HINTS, error_line
 from search.errors import BadRun, ProxyReadsToken, Redirected, StaleIndex, TooFewForProtocol, TooFewPhotos, Unreachable
@@ -95,6 +97,12 @@ EXAMPLES = [
     (MostVanished("/here", 3, 4), "what was encoded is kept): if that is meant, add --drop-missing"),
     (UnknownFormat(HERE, "there is no format 'zip'"), "no format 'zip': give --format one of coco, manifest, folder"),
     (UnknownFormat(HERE, "it is a photo", "name its folder"), "it is a photo: name its folder"),
+    (
+        SeveralSplits({"train": 6000, "val": 9}),
+        "splits, train (6,000), val (9), and none is called test: choose with --split",
+    ),
+    (UnknownSplit("tst", {"test": 5000}), "no split 'tst' (the splits are test (5,000)): name one of them with --split"),
+    (UnknownSplit("test", {}), "no split 'test' (its records name none): do without --split"),
     (BadRun(HERE, 3, "no number"), "/here, line 3: no number: take files that `evaluate --run FILE --qrels FILE` wrote"),
     (Redirected("http://a/x", "http://b/x"), "http://a sends the question on to http://b, which was not asked for: give that"),
     (ProxyReadsToken("http://a", "http://p:1"), "the proxy http://p:1 on the way could read it: ask by https://, or name"),
