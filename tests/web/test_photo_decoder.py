@@ -67,7 +67,7 @@ def png(width: int, height: int) -> bytes:
 def test_the_decoder_gives_the_same_as_decoding_in_this_process(decoder, kind):
     content = saved(kind)
 
-    prepared, preview = decoder.read(content, CONFIG)
+    prepared, preview = decoder.read(io.BytesIO(content), CONFIG)
 
     expected, _ = read_photo_with_preview(content, CONFIG)
     assert np.array_equal(prepared, expected) and Image.open(io.BytesIO(preview)).format == "JPEG"
@@ -77,7 +77,7 @@ def test_the_decoder_gives_the_same_as_decoding_in_this_process(decoder, kind):
 def test_a_heic_is_decoded_in_the_process_too(decoder, name):
     content = (ROOT / "tests" / "data" / "heic" / f"{name}.heic").read_bytes()
 
-    assert np.array_equal(decoder.read(content, CONFIG)[0], read_photo_with_preview(content, CONFIG)[0])
+    assert np.array_equal(decoder.read(io.BytesIO(content), CONFIG)[0], read_photo_with_preview(content, CONFIG)[0])
 
 
 @pytest.mark.parametrize("kind", ["PPM", "ICO", "PCX", "TGA", "PDF", "EPS", "ICNS"])
@@ -87,7 +87,7 @@ def test_other_formats_are_refused_even_if_they_could_be_read(decoder, kind):
     except (KeyError, OSError):
         pytest.skip(f"this Pillow writes no {kind}")
     with pytest.raises(UnreadablePhoto, match="is not an image that can be read"):
-        decoder.read(content, CONFIG)
+        decoder.read(io.BytesIO(content), CONFIG)
 
 
 @pytest.mark.parametrize("size", [(8001, 8001), (2**31 - 1, 1), (65_535, 65_535)])
@@ -98,7 +98,7 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(decoder, size):
     with pytest.raises(UnreadablePhoto, match="has more than the 64 million pixels"):
         check_upload(png(width, height))
     with pytest.raises(UnreadablePhoto):
-        decoder.read(png(width, height), CONFIG)
+        decoder.read(io.BytesIO(png(width, height)), CONFIG)
 
 
 def test_too_many_pixels_of_a_jpeg_xl_and_a_heic_are_refused_before_they_are_decoded():
@@ -112,19 +112,19 @@ def test_too_many_pixels_of_a_jpeg_xl_and_a_heic_are_refused_before_they_are_dec
 
 def test_a_signature_of_one_kind_and_the_rest_of_another_is_damaged(decoder):
     with pytest.raises(UnreadablePhoto, match="the uploaded photo"):
-        decoder.read(b"BM" + jpeg("red")[2:], CONFIG)
+        decoder.read(io.BytesIO(b"BM" + jpeg("red")[2:]), CONFIG)
 
 
 def test_a_photo_that_takes_too_long_is_given_up_and_the_next_one_is_read():
     decoder = PhotoDecoder(timeout_s=60)
     try:
-        decoder.read(jpeg("red"), CONFIG)
+        decoder.read(io.BytesIO(jpeg("red")), CONFIG)
         decoder._timeout_s = 0.2
         os.kill(pid_of(worker_of(decoder)), signal.SIGSTOP)  # a decoder that is stuck
         with pytest.raises(UnreadablePhoto, match=r"longer than 0\.2 s"):
-            decoder.read(jpeg("red"), CONFIG)
+            decoder.read(io.BytesIO(jpeg("red")), CONFIG)
         decoder._timeout_s = 60
-        assert decoder.read(jpeg("blue"), CONFIG)[0].shape == (32, 32, 3)
+        assert decoder.read(io.BytesIO(jpeg("blue")), CONFIG)[0].shape == (32, 32, 3)
     finally:
         decoder.close()
 
@@ -132,11 +132,11 @@ def test_a_photo_that_takes_too_long_is_given_up_and_the_next_one_is_read():
 def test_a_worker_that_died_is_replaced():
     decoder = PhotoDecoder()
     try:
-        decoder.read(jpeg("red"), CONFIG)
+        decoder.read(io.BytesIO(jpeg("red")), CONFIG)
         first = worker_of(decoder)
         os.kill(pid_of(first), signal.SIGKILL)
         first.join()
-        assert decoder.read(jpeg("blue"), CONFIG)[0].shape == (32, 32, 3)
+        assert decoder.read(io.BytesIO(jpeg("blue")), CONFIG)[0].shape == (32, 32, 3)
         assert worker_of(decoder).pid != first.pid
     finally:
         decoder.close()
@@ -153,9 +153,9 @@ def test_a_worker_that_cannot_start_is_an_error_and_the_next_photo_tries_again(m
             patched.setattr("web.photo_decoder._work", os.abort)
         for _ in range(2):
             with pytest.raises(Busy, match="No process could be started"):
-                decoder.read(jpeg("red"), CONFIG)
+                decoder.read(io.BytesIO(jpeg("red")), CONFIG)
     try:
-        assert decoder.read(jpeg("blue"), CONFIG)[0].shape == (32, 32, 3)
+        assert decoder.read(io.BytesIO(jpeg("blue")), CONFIG)[0].shape == (32, 32, 3)
     finally:
         decoder.close()
 
@@ -166,15 +166,15 @@ def test_a_photo_that_takes_too_much_memory_is_an_error():
     Image.new("RGBA", (7000, 7000)).save(buffer, "PNG", compress_level=1)
     try:
         with pytest.raises(UnreadablePhoto, match="(?i)memory"):
-            decoder.read(buffer.getvalue(), CONFIG)
-        assert decoder.read(jpeg("blue"), CONFIG)[0].shape == (32, 32, 3)
+            decoder.read(io.BytesIO(buffer.getvalue()), CONFIG)
+        assert decoder.read(io.BytesIO(jpeg("blue")), CONFIG)[0].shape == (32, 32, 3)
     finally:
         decoder.close()
 
 
 def test_the_worker_ends_with_its_parent():
     decoder = PhotoDecoder()
-    decoder.read(jpeg("red"), CONFIG)
+    decoder.read(io.BytesIO(jpeg("red")), CONFIG)
     process = worker_of(decoder)
     assert decoder._worker is not None
     decoder._worker.connection.close()  # as the end of this process would
