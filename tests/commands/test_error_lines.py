@@ -6,7 +6,9 @@ import pickle
 from importlib import import_module
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
 from encoder.errors import BadGraphs, DeviceLost, NoInt8Graphs
 from indexer.errors import (
@@ -23,7 +25,7 @@ from indexer.errors import (
     UnknownFormat,
     UnknownSplit,
 )
-from manage import ROOMS_WITH_HINTS, error_line
+from manage import ROOMS_WITH_HINTS, Panoptes, error_line
 from search.errors import BadRun, ProxyReadsToken, Redirected, StaleIndex, TooFewForProtocol, TooFewPhotos, Unreachable
 from storage.errors import (
     BrokenIndex,
@@ -131,6 +133,26 @@ def test_every_hint_has_an_example_here():
 @pytest.mark.parametrize("error", [error for error, _ in EXAMPLES])
 def test_no_message_names_a_command_or_an_option(error):
     assert "manage.py" not in str(error) and " --" not in str(error)
+
+
+@pytest.mark.parametrize("package", ["pathspec", "watchdog.events", "opencc", "spellchecker"])
+def test_a_package_that_is_missing_is_one_line(package):
+    def run():
+        raise ModuleNotFoundError(f"No module named '{package}'", name=package)
+
+    group = Panoptes(commands={"run": click.Command("run", callback=run)})
+    done = CliRunner().invoke(group, ["run"])
+    assert done.exit_code == 2 and f"has no {package.partition('.')[0]}: run `" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("module", ["indexer.gone", None])
+def test_a_module_of_ours_that_is_missing_is_a_fault(module):
+    def run():
+        raise ModuleNotFoundError("No module", name=module)
+
+    done = CliRunner().invoke(Panoptes(commands={"run": click.Command("run", callback=run)}), ["run"])
+    assert isinstance(done.exception, ModuleNotFoundError)
 
 
 def test_an_error_without_a_hint_is_its_message():
