@@ -23,7 +23,7 @@ from search.query.query_photo import read_photo_with_preview
 from tests.support.commands import ROOT
 from tests.support.fakes import FakeConfig, jpeg, photo
 from web.errors import Busy
-from web.photo_decoder import PhotoDecoder, check_upload
+from web.photo_decoder import CHUNK_BYTES, PhotoDecoder, check_upload
 
 CONFIG = FakeConfig()
 
@@ -71,6 +71,23 @@ def test_the_decoder_gives_the_same_as_decoding_in_this_process(decoder, kind):
 
     expected, _ = read_photo_with_preview(content, CONFIG)
     assert np.array_equal(prepared, expected) and Image.open(io.BytesIO(preview)).format == "JPEG"
+
+
+class ReadInParts(io.BytesIO):
+    """A file that notes how much is read of it at once."""
+
+    most = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        part = super().read(size)
+        self.most = max(self.most, len(part))
+        return part
+
+
+def test_a_large_file_is_handed_on_in_parts(decoder):
+    file = ReadInParts(jpeg("red").ljust(5 * CHUNK_BYTES + 1, b"\0"))
+    assert np.array_equal(decoder.read(file, CONFIG)[0], decoder.read(io.BytesIO(jpeg("red")), CONFIG)[0])
+    assert file.most == CHUNK_BYTES
 
 
 @pytest.mark.parametrize("name", ["plain", "turned"])
