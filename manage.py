@@ -46,6 +46,13 @@ class Panoptes(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             end_stopped()
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if package in ("", *ERRORS):  # a fault of ours
+                raise
+            hint = "run `pip install -r requirements.txt`."
+            click.echo(f"Error: this Python ({sys.executable}) has no {package}: {hint}", err=True)
+            ctx.exit(2)
         except Exception as error:
             if not _is_ours(error):
                 raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 
 FORMATS = ("coco", "manifest", "folder", "regions", "webdataset")
@@ -98,6 +100,33 @@ class UnknownColumns(IndexerError):
         self.path, self.image, self.caption = path, image, caption
         wanted = " and ".join(repr(one) for one in (image, caption) if one) or "a photo's name and a caption"
         super().__init__(f"{path} is no table with columns of {wanted}")
+
+
+class UnknownSplit(IndexerError):
+    """No photo is in the split `name`; `there` has the number of photos of each split that there is."""
+
+    def __init__(self, name: str, there: Mapping[str, int]):
+        self.name, self.there = name, dict(there)
+        what = f"the splits are {splits_named(there)}" if there else "its records name none"
+        super().__init__(f"The source has no split '{name}' ({what})")
+
+
+class SeveralSplits(IndexerError):
+    """There are several splits, and it can't be told which is meant. `there` has the number of photos of each."""
+
+    def __init__(self, there: Mapping[str, int]):
+        self.there = dict(there)
+        super().__init__(f"The source has several splits, {splits_named(there)}, and none is called test")
+
+
+SPLITS_NAMED = 8
+
+
+def splits_named(there: Mapping[str, int], names: Iterable[str] | None = None) -> str:
+    """Splits with their numbers of photos, such as "train (6,000), val (1,000)"; all of `there`, or only `names`."""
+    chosen = list(there if names is None else names)
+    more = [f"and {len(chosen) - SPLITS_NAMED} more"] if len(chosen) > SPLITS_NAMED else []
+    return ", ".join([*(f"{name} ({there[name]:,})" for name in islice(chosen, SPLITS_NAMED)), *more])
 
 
 class MismatchedLanguages(IndexerError):

@@ -16,8 +16,10 @@ from indexer.errors import (
     MismatchedLanguages,
     MissingSource,
     MostVanished,
+    SeveralSplits,
     UnknownColumns,
     UnknownFormat,
+    UnknownSplit,
 )
 
 
@@ -46,6 +48,8 @@ HINTS: dict[type[Exception], Callable[[Any], str | None]] = {
         "name a folder of photos, a COCO folder, a manifest or tar shards in `python manage.py build-index SOURCE`"
     ),
     MostVanished: lambda error: "if that is meant, add --drop-missing; to keep them searchable, add --keep-missing",
+    SeveralSplits: lambda error: "choose with --split, once or several times; --split all mixes them",
     UnknownColumns: lambda error: "name its columns with --image-column and --caption-column",
     UnknownFormat: _unknown_format,
+    UnknownSplit: lambda error: "name one of them with --split" if error.there else "do without --split",
 }

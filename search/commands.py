@@ -19,7 +19,7 @@ from storage.console import COLLECTION, HOME, JSON, bar, integers, print_lines, 
 
 if TYPE_CHECKING:
     from encoder.selection import ModelSelection
-    from indexer.sources import Source
+    from indexer.sources.base import Source
     from search import Engine, Query
 
 MODES = click.Choice(["vector", "lexical", "hybrid"])
@@ -181,6 +181,12 @@ def _search_here(query: Query, explain: bool, models: ModelSelection, home: Path
     show_default=True,
     help="coco-5k: the first 5,000 photos, five captions each; coco-1k: the mean over their five folds of 1,000.",
 )
+@click.option(
+    "--split",
+    "splits",
+    multiple=True,
+    help='Only photos whose records name this split; several times; "all" for all. Default: test, if there are several.',
+)
 @click.option("--run", type=click.Path(path_type=Path), help="Write the rankings of the largest --rerank as a TREC run.")
 @click.option("--qrels", type=click.Path(path_type=Path), help="Write the right answers as TREC qrels.")
 @click.option("--report", "page", type=click.Path(path_type=Path), help="Write the worst queries as one page of HTML.")
@@ -206,6 +212,7 @@ def evaluate(
     captions: tuple[Path, ...],
     captions_lang: tuple[str, ...],
     protocol: str,
+    splits: tuple[str, ...],
     run: Path | None,
     qrels: Path | None,
     page: Path | None,
@@ -225,6 +232,9 @@ def evaluate(
     tie counts against the system) for text to image and image to text, by language, before and after re-ranking, each with
     its 95 % bootstrap interval, the most that re-ranking could reach, and the time that a query took.
 
+    Of a MANIFEST with several splits, as Karpathy's dataset_coco.json, the photos of one are measured: those of test, or
+    of --split. The others are neither indexed nor searched.
+
     --run, --qrels and --report leave files behind: rankings and right answers in TREC's formats, which `compare` and the
     field's own tools read, and a page of the queries that went worst.
 
@@ -240,6 +250,7 @@ def evaluate(
     from search.errors import NoWriter
     from search.evaluation.evaluate import evaluate as measure
     from search.evaluation.exports import Exports
+    from search.evaluation.protocols import check_size
     from search.report import evaluation_lines
     from storage import Home
     from storage.catalog.catalog import file_url
@@ -247,11 +258,12 @@ def evaluate(
     _check_options_for_captioning(captioning, captions_file)
     depths, languages = integers(rerank, "--rerank"), [part.strip() for part in lang.split(",") if part.strip()]
     exports = Exports(run, qrels, page, max(depths))
-    source = open_source(manifest, source_format, captions, captions_lang)
+    source, in_splits = _measured_part(open_source(manifest, source_format, captions, captions_lang), splits)
     if captions_file is not None:
-        return _evaluate_captions(source, captions_file, languages, as_json)
+        return _evaluate_captions(source, in_splits, captions_file, languages, as_json)
     if captioning:
         raise NoWriter(chosen_models(home, model, None).config.name)
+    check_size(protocol, len(source))  # now, and not after they were all encoded
     encoder = chosen_models(home, model, reranker).open()
     with temporary_folder(home) as folder:
         temporary = Home(folder, catalog_url=file_url(folder.absolute() / "catalog.sqlite"))
@@ -272,7 +284,7 @@ def evaluate(
                 keep=exports.keep if exports.wanted else None,
                 progress=lambda done, total: progress("queries", done, total),
             )
-        report["failures"] = failures_json(summary.failures)
+        report |= {"splits": in_splits, "failures": failures_json(summary.failures)}
         say(report, evaluation_lines, as_json)
         exports.write(report, snapshot, encoder.config.name)
     exit_with_failures(summary)
@@ -322,6 +334,22 @@ def status(hubs: bool, model: str | None, reranker: str | None, home: Path, coll
     say(report, _status_lines, as_json)
 
 
+def _measured_part(source: Source, asked: Sequence[str]) -> tuple[Source, dict[str, Any]]:
+    """The photos of a source that `evaluate` measures on, and its splits as JSON; says which of several were taken.
+
+    Raises:
+        UnknownSplit, SeveralSplits: see `indexer.sources.splits.chosen_splits`.
+    """
+    from indexer.sources.splits import chosen_splits, in_splits, splits_line, splits_of
+
+    there = splits_of(source)
+    measured = chosen_splits(there, asked)
+    if len(there) > 1:
+        click.echo(splits_line(there, measured), err=True)
+    part = source if len(measured) == len(there) else in_splits(source, measured)
+    return part, {"there": there, "measured": measured}
+
+
 @contextlib.contextmanager
 def naming_models(home: Path) -> Iterator[None]:
     """Let StaleIndex name the models of the home that made the index, if any did."""
@@ -346,7 +374,7 @@ def _with_known_latency(open_engine: Callable[[], Engine], query: Query, sizes: 
     return measured()
 
 
-def _evaluate_captions(source: Source, file: Path, languages: Sequence[str], as_json: bool) -> None:
+def _evaluate_captions(source: Source, in_splits: dict[str, Any], file: Path, languages: Sequence[str], as_json: bool) -> None:
     """Measure the captions of a file against those of a source."""
     from indexer.report import failures_json
     from search.evaluation.captioning.evaluate import evaluate_file
@@ -357,7 +385,7 @@ def _evaluate_captions(source: Source, file: Path, languages: Sequence[str], as_
     print_failures(source.problems)
     print_lines(unused_lines(unused), err=True)
     report = evaluate_file(file, list(source), source.root, languages)
-    report |= {"failures": failures_json(source.problems), "unused": unused}
+    report |= {"splits": in_splits, "failures": failures_json(source.problems), "unused": unused}
     say(report, captioning_lines, as_json)
     if source.problems:
         sys.exit(3)

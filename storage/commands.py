@@ -34,7 +34,7 @@ def delete(ids: tuple[int, ...], where: str | None, drop_unfinished: bool, home:
         raise click.UsageError("give either ids or --where")
     stored = Home(home)
     if where is not None:
-        ids = ids_where(stored.collection(collection).open_rows(), where).tolist()
+        ids = ids_where(stored.collection(collection).open_snapshot(), where).tolist()
     say(delete_images(stored, collection, ids, drop_unfinished), changed_lines, as_json)
 
 

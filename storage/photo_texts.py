@@ -126,6 +126,21 @@ class PhotoTexts:
         texts = [" ".join(line["text"] for line in own) for own in lines.take(pa.array(rows[known])).to_pylist()]
         return known, texts
 
+    def lines_of(self, contents: Sequence[str]) -> tuple[np.ndarray, pa.Array]:
+        """All lines of text in some photos.
+
+        Args:
+            contents: The SHA-256 of n photos, in hex digits.
+
+        Returns:
+            The position in `contents` of each line, int64 [m], ascending; and what the lines say, an Arrow array [m] of text.
+        """
+        rows = self.rows_of(contents) if len(self) else np.full(len(contents), -1, np.int64)
+        known = np.flatnonzero(rows >= 0)
+        lines = self._table["lines"].combine_chunks().take(pa.array(rows[known]))
+        counts = pc.list_value_length(lines).to_numpy(zero_copy_only=False).astype(np.int64)
+        return np.repeat(known, counts), lines.flatten().field("text")
+
 
 def add_pending(collection: Path, texts: Iterable[PhotoText]) -> None:
     """Keep what was read until it is published. It is durable when this returns."""

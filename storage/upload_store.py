@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,6 +23,18 @@ MIN_AGE_S = 3600
 """A younger file is not removed: the index run that will name it may not have begun to write."""
 
 
+CHUNK_BYTES = 1 << 20
+
+
+def digest_of(file: IO[bytes]) -> str:
+    """The SHA-256 of a file, in hex digits."""
+    file.seek(0)
+    digest = hashlib.sha256()
+    while chunk := file.read(CHUNK_BYTES):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
 class UploadStore:
     """The uploaded photos of one collection. A file's name is the SHA-256 of its content."""
 
@@ -29,11 +43,11 @@ class UploadStore:
         self._segments = collection / "segments"
         self.folder = collection / FOLDER
 
-    def keep(self, content: bytes, ending: str) -> tuple[Path, bool]:
+    def keep(self, content: IO[bytes], ending: str) -> tuple[Path, bool]:
         """Write a photo durably.
 
         Args:
-            content: The file.
+            content: The file, which is read from the beginning.
             ending: The ending of its format, such as ".jpg".
 
         Returns:
@@ -42,7 +56,7 @@ class UploadStore:
         Raises:
             OSError: The photo can't be written; nothing is left behind.
         """
-        path = self.folder / (hashlib.sha256(content).hexdigest() + ending)
+        path = self.folder / (digest_of(content) + ending)
         if path.exists():
             os.utime(path)
             return path, False
@@ -50,7 +64,8 @@ class UploadStore:
         temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
         try:
             with open(temporary, "wb") as file:
-                file.write(content)
+                content.seek(0)
+                shutil.copyfileobj(content, file, CHUNK_BYTES)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)

@@ -18,6 +18,7 @@ from web.api.openapi import document
 from web.api.search import api
 from web.editing import Editor
 from web.error_handlers import add_errors
+from web.limits import LARGEST_UPLOAD
 from web.pages.collection import collection_page
 from web.pages.photo import photo_page
 from web.pages.reference import api_page
@@ -27,7 +28,6 @@ from web.service import SearchService
 from web.serving.auth import Tokens, guard
 from web.serving.request_log import log_requests
 from web.state import State
-from web.uploads import LARGEST_UPLOAD
 
 if TYPE_CHECKING:
     from encoder.api import Encoder

@@ -5,15 +5,14 @@ The indexer is imported only when something is changed.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
 from storage import Collection, Home, ImageRecord
 from storage.errors import unusable
 from storage.photo_uri import PhotoUri
 from storage.segments.segment_set import SegmentSet
-from storage.upload_store import UploadStore
+from storage.upload_store import CHUNK_BYTES, UploadStore, digest_of
 from web.build_runner import CommandBuilds, check_free
 from web.errors import NotAdded
 
@@ -29,13 +28,13 @@ class SentPhoto:
     """A photo that can be decoded, as it was sent.
 
     Attributes:
-        content: The bytes of its file.
+        file: Its file, which is read from the beginning.
         ending: The ending for the file's name, such as ".jpg".
         captions: Sentences about the photo.
         language: Their language; None: told by their script.
     """
 
-    content: bytes = field(repr=False)
+    file: IO[bytes] = field(repr=False)
     ending: str
     captions: list[str]
     language: str | None = None
@@ -118,8 +117,8 @@ class HomeEditor:
         check_free(self._home, stored)
         captions = captions_from(photo.captions, ORIGIN, photo.language)
         rows = stored.open_rows() if stored.manifest.version else SegmentSet([])
-        same = rows.images(rows.with_content(hashlib.sha256(photo.content).hexdigest()))
-        intact = next((record for record in same if _has_content(record, photo.content)), None)
+        same = rows.images(rows.with_content(digest_of(photo.file)))
+        intact = next((record for record in same if _has_content(record, photo.file)), None)
         if intact is not None:
             return self._add_captions(stored, rows, intact, captions, encoder)
         if same:  # its file is gone or has changed: its captions go on with the one that is sent
@@ -140,7 +139,7 @@ class HomeEditor:
         """Store the photo's file, and index it; if that fails, take the file away again."""
         uploads = UploadStore(stored.folder)
         try:
-            path, new = uploads.keep(photo.content, photo.ending)
+            path, new = uploads.keep(photo.file, photo.ending)
         except OSError as error:
             raise unusable(self._home.path, error) from error
         try:
@@ -169,16 +168,24 @@ class HomeEditor:
         return AddedPhoto(image_id, summary.version, existed)
 
 
-def _has_content(record: ImageRecord, content: bytes) -> bool:
+def _has_content(record: ImageRecord, content: IO[bytes]) -> bool:
     """True if the image's file is still there and has this content."""
     uri = PhotoUri.at(record.uri)
     try:
         if not uri.path.is_file():  # a pipe would be waited for
             return False
         with uri.open() as file:
-            return file.read(len(content) + 1) == content
+            return _are_same(file, content)
     except OSError:
         return False
+
+
+def _are_same(one: IO[bytes], other: IO[bytes]) -> bool:
+    other.seek(0)
+    while (part := one.read(CHUNK_BYTES)) == other.read(CHUNK_BYTES):
+        if not part:
+            return True
+    return False
 
 
 def _captions_of(rows: SegmentSet, image_id: int) -> list[SourceCaption]:

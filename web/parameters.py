@@ -15,6 +15,7 @@ from search.retrieval.near_duplicates import SAME
 from storage.filtering import grammar
 from storage.home import NAME
 from web.errors import BadParameter
+from web.limits import LARGEST_UPLOAD_MB
 
 MOST_TOP = 500
 MOST_OFFSET = 10**9
@@ -228,7 +229,7 @@ FOLD = Cosine("fold_duplicates", "Show near-duplicates once: true, or the cosine
 OPTIONS = (TO, TOP, RERANK, BUDGET, MODE, WHERE, OFFSET, CURSOR, FOLD)
 """The options of every search."""
 
-IMAGE = File("image", f"A photo of at most 20 MB: {READABLE}", required=True)
+IMAGE = File("image", f"A photo of at most {LARGEST_UPLOAD_MB} MB: {READABLE}", required=True)
 ADDED_WORDS = Text("q", "Words that are added to the photo, which they may call `photo`, as in `2*snow + photo`", LONGEST_TEXT)
 ADDED_PHOTO = Integer("image_id", "A photo of the collection that is added to the photo")
 SENTENCE = Text(

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BytesIO
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from search import UnreadablePhoto
 from web.errors import Busy
+from web.limits import LARGEST_PIXELS
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection, PipeConnection
@@ -24,11 +27,11 @@ if TYPE_CHECKING:
 
     _Connection = Connection[Any, Any] | PipeConnection[Any, Any]
 
-LARGEST_PIXELS = 64_000_000
 TOO_LARGE = f"the uploaded photo has more than the {LARGEST_PIXELS // 10**6} million pixels that are read; scale it down."
 DECODE_TIMEOUT_S = 20.0
 MEMORY_BYTES = 1_500_000_000
 START_TIMEOUT_S = 120.0
+CHUNK_BYTES = 1 << 20
 _READY = "ready"
 
 
@@ -63,8 +66,12 @@ class PhotoDecoder:
         self._lock = Lock()
         self._worker: _Worker | None = None
 
-    def read(self, content: bytes, config: EncoderConfig) -> tuple[np.ndarray, bytes]:
+    def read(self, file: IO[bytes], config: EncoderConfig) -> tuple[np.ndarray, bytes]:
         """Decode a photo as `search.query.query_photo.read_photo_with_preview` does.
+
+        Args:
+            file: The photo's file. It is handed on in pieces: only the worker ever has it whole.
+            config: The encoder's config, which says how photos are prepared.
 
         Returns:
             The prepared photo, such as uint8 [S, S, 3], and a small JPEG of it.
@@ -75,7 +82,7 @@ class PhotoDecoder:
         """
         needed = DecoderConfig(config.name, config.inputs)
         with self._lock:
-            answer = self._ask(content, needed)
+            answer = self._ask(file, needed)
         if isinstance(answer, str):
             raise UnreadablePhoto(answer)
         return answer
@@ -93,11 +100,11 @@ class PhotoDecoder:
             self._worker.connection.close()
         self._worker = None
 
-    def _ask(self, content: bytes, config: DecoderConfig) -> tuple[np.ndarray, bytes] | str:
+    def _ask(self, file: IO[bytes], config: DecoderConfig) -> tuple[np.ndarray, bytes] | str:
         """Have the worker decode: the photo, or a message about what is wrong with it."""
         connection = self._running_worker().connection
         try:
-            connection.send((content, config))
+            _send(connection, file, config)
             if connection.poll(self._timeout_s):
                 return connection.recv()
             problem = f"The uploaded photo takes longer than {self._timeout_s:g} s to decode: try a smaller one."
@@ -140,7 +147,23 @@ def _work(connection: _Connection, memory_bytes: int) -> None:
     with suppress(EOFError, OSError):
         connection.send(_READY)
         while True:
-            connection.send(_decode(*connection.recv()))
+            connection.send(_decode(*_receive(connection)))
+
+
+def _send(connection: _Connection, file: IO[bytes], config: DecoderConfig) -> None:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    connection.send((size, config))
+    while chunk := file.read(CHUNK_BYTES):
+        connection.send_bytes(chunk)
+
+
+def _receive(connection: _Connection) -> tuple[bytes, DecoderConfig]:
+    size, config = connection.recv()
+    content = BytesIO()
+    while content.tell() < size:
+        content.write(connection.recv_bytes())
+    return content.getvalue(), config
 
 
 def _decode(content: bytes, config: DecoderConfig) -> tuple[np.ndarray, bytes] | str:

@@ -1,12 +1,13 @@
-"""Photos that were sent to search with: read safely, and kept for a while so that their results have an address."""
+"""Photos that were sent: read safely. Those that are searched with are kept for a while: their results have an address."""
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from werkzeug.datastructures import FileStorage
@@ -14,12 +15,12 @@ from werkzeug.datastructures import FileStorage
 from search import EmptyQuery
 from web.admission import AdmissionControl
 from web.errors import NotKept, TooLarge
+from web.limits import LARGEST_UPLOAD, LARGEST_UPLOAD_MB
 from web.photo_decoder import PhotoDecoder
 
 if TYPE_CHECKING:
     from encoder.api import EncoderConfig
 
-LARGEST_UPLOAD = 20 * 1024 * 1024
 PHOTOS_WAITING = 4
 QUEUE_TIMEOUT_S = 20.0
 
@@ -85,40 +86,40 @@ class UploadReader:
             config: The encoder's config, which says how photos are prepared.
 
         Raises:
-            EmptyQuery, TooLarge: See `upload_bytes`.
+            EmptyQuery, TooLarge: See `sent_file`.
             UnreadablePhoto, Busy: See `decode`.
         """
-        content = upload_bytes(upload)
+        file = sent_file(upload)
         name = upload.filename if upload is not None else None
-        return self.decode(content, config, name or "")
+        return self.decode(file, config, name or "")
 
-    def decode(self, content: bytes, config: EncoderConfig, name: str = "") -> KeptPhoto:
-        """Decode the bytes of a photo.
+    def decode(self, file: IO[bytes], config: EncoderConfig, name: str = "") -> KeptPhoto:
+        """Decode a photo's file.
 
         Raises:
-            UnreadablePhoto: They are no photo that can be read.
+            UnreadablePhoto: It is no photo that can be read.
             Busy: Too many photos wait to be decoded.
         """
         with self.admission.slot():
-            prepared, preview = self.decoder.read(content, config)
+            prepared, preview = self.decoder.read(file, config)
         return KeptPhoto(prepared, name, preview)
 
 
-def upload_bytes(upload: FileStorage | None) -> bytes:
-    """All bytes of an upload, the form field `image`.
+def sent_file(upload: FileStorage | None) -> IO[bytes]:
+    """The file in an upload, the form field `image`. It lies on disk unless it is small; nothing of it is read here.
 
     Raises:
         EmptyQuery: There is no upload, or it is empty.
         TooLarge: It has more than LARGEST_UPLOAD bytes.
     """
-    content = upload.stream.read(LARGEST_UPLOAD + 1) if upload is not None else b""
-    if not content:
+    size = upload.stream.seek(0, os.SEEK_END) if upload is not None else 0
+    if upload is None or not size:
         raise EmptyQuery("No photo was sent: choose a file for the form field 'image'.")
-    if len(content) > LARGEST_UPLOAD:
+    if size > LARGEST_UPLOAD:
         raise TooLarge(too_large_message())
-    return content
+    return upload.stream
 
 
 def too_large_message() -> str:
     """The message about an upload beyond the limit."""
-    return f"The photo is too large: {LARGEST_UPLOAD // 2**20} MB is the most."
+    return f"The photo is too large: {LARGEST_UPLOAD_MB} MB is the most."

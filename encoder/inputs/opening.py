@@ -10,6 +10,7 @@ from PIL import Image, ImageChops, ImageFile, UnidentifiedImageError
 
 from encoder.inputs import jpeg_xl, tiff
 from encoder.inputs.containers import pixels_of
+from encoder.inputs.heif_tiles import is_cut_short
 from encoder.inputs.image_formats import HEIF, JPEG_XL, RAW, TIFF, ImageFormat
 from encoder.inputs.jpeg_ends import check_kind, with_end_mark
 from encoder.inputs.limits import check_pixels
@@ -92,6 +93,8 @@ def _open_heif(file: BinaryIO) -> OpenedPhoto:
     options = pi_heif.options
     options.DECODE_THREADS = 1  # photos are decoded side by side already
     options.THUMBNAILS = options.DEPTH_IMAGES = options.AUX_IMAGES = False
+    if is_cut_short(file):
+        raise OSError("the file ends before its photo")
     image = pi_heif.HeifImageFile(pixels_of(file, "HEIC"))
     check_pixels(image.size)
     return OpenedPhoto.of(image)

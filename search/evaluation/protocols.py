@@ -33,6 +33,18 @@ PROTOCOLS = {
 mean over its five folds of 1,000 consecutive photos. Some COCO photos have six or seven captions: the first five count."""
 
 
+def check_size(name: str, images: int) -> None:
+    """Check that there are enough photos for a protocol.
+
+    Raises:
+        TooFewForProtocol: it needs more.
+    """
+    protocol = PROTOCOLS[name]
+    needed = protocol.images or protocol.fold or 1
+    if images < needed:
+        raise TooFewForProtocol(name, needed, images)
+
+
 def image_folds(image_ids: np.ndarray, name: str, protocol: Protocol) -> list[np.ndarray]:
     """The photos of each fold, int64.
 

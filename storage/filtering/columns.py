@@ -1,4 +1,4 @@
-"""The columns that a filter can name: those of the images, those of the captions, and every key of the metadata."""
+"""The columns that a filter can name: those of images, captions and text in photos, and every key of the metadata."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow as pa
 
 from storage.arrow_compute import pc
-from storage.segments.segment_set import SegmentSet
+from storage.photo_texts import ORIGIN
+from storage.snapshot import Snapshot
 from storage.snapshot_memo import SnapshotMemo
 
 Kind = Literal["text", "number", "truth", "nested"]
@@ -51,7 +52,7 @@ class Columns:
     the snapshot.
     """
 
-    def __init__(self, snapshot: SegmentSet, of: Of) -> None:
+    def __init__(self, snapshot: Snapshot, of: Of) -> None:
         self._snapshot, self._of = ref(snapshot), of  # not held: what is kept for a snapshot must not keep it open
         self._lock = Lock()
         self._read: dict[str, dict[Kind, Values]] = {}
@@ -105,7 +106,9 @@ class Columns:
         read["image_id"] = lambda: self._of_photos("number", self._images["image_id"])
         for name, column in (("language", "language"), ("caption", "text"), ("origin", "origin")):
             read[name] = lambda column=column: self._of_captions("text", column)
+        read["ocr"] = lambda: {"text": self._spread(*self._lines())}
         if self._of == "images":
+            read["origin"] = self._origins
             read["id"] = read["image_id"]
         else:
             read["id"] = lambda: {"number": Values(np.arange(len(self.ids)), pa.array(self.ids))}
@@ -127,6 +130,21 @@ class Columns:
         order = np.argsort(owners, kind="stable")
         return {kind: Values(owners[order], table[column].take(pa.array(order)))}
 
+    def _origins(self) -> dict[Kind, Values]:
+        """Where the captions of each photo come from, and ORIGIN where text was read in it."""
+        captions, (lines, _) = self._of_captions("text", "origin")["text"], self._lines()
+        photos = np.unique(lines)
+        rows = np.concatenate([captions.rows, photos])
+        order = np.argsort(rows, kind="stable")
+        values = pa.chunked_array([*_chunks(captions.values), pa.array([ORIGIN] * len(photos), pa.string())], pa.string())
+        return {"text": Values(rows[order], values.take(pa.array(order)))}
+
+    def _lines(self) -> tuple[np.ndarray, pa.Array]:
+        """The lines of text that were read in photos: the row of each one's image, int64 [m] ascending, and what they say."""
+        snapshot = self._snapshot()
+        assert snapshot is not None  # as above
+        return snapshot.texts.lines_of(self._images["sha256"].to_pylist())
+
     @cached_property
     def _metadata(self) -> dict[str, dict[Kind, Values]]:
         """The columns of the metadata, and of what photos say of themselves; a nested key is a path with dots."""
@@ -139,7 +157,7 @@ class Columns:
             for name, kinds in gathered.items()
         }
 
-    def _spread(self, rows: list[int], values: pa.Array) -> Values:
+    def _spread(self, rows: list[int] | np.ndarray, values: pa.Array) -> Values:
         """Turn values by rows of images into values by rows of what is filtered."""
         photos = np.array(rows, np.int64)
         if self._of == "images":
@@ -155,12 +173,12 @@ _columns: dict[Of, SnapshotMemo[Columns]] = {
 }
 
 
-def columns_of(snapshot: SegmentSet, of: Of) -> Columns:
+def columns_of(snapshot: Snapshot, of: Of) -> Columns:
     """The columns of a snapshot's images or captions. They are read once and kept as long as the snapshot is open."""
     return _columns[of].of(snapshot)
 
 
-def warm_columns(snapshot: SegmentSet, before: SegmentSet) -> None:
+def warm_columns(snapshot: Snapshot, before: Snapshot) -> None:
     """Read those columns of a snapshot that were read of the one before, which it is about to replace."""
     for kept in _columns.values():
         if (known := kept.made_of(before)) is not None:
@@ -169,9 +187,13 @@ def warm_columns(snapshot: SegmentSet, before: SegmentSet) -> None:
                 columns.find(name)
 
 
-def _photo_of_each_caption(snapshot: SegmentSet) -> np.ndarray:
+def _photo_of_each_caption(snapshot: Snapshot) -> np.ndarray:
     """For each caption, the row of its photo in the table of images, int64 [captions]."""
     return np.searchsorted(snapshot.image_ids(), snapshot.caption_table()["image_id"].to_numpy())
+
+
+def _chunks(values: pa.Array | pa.ChunkedArray) -> list[pa.Array]:
+    return values.chunks if isinstance(values, pa.ChunkedArray) else [values]
 
 
 def _gather(value: object, name: str | None, row: int, gathered: _Gathered, depth: int) -> bool:

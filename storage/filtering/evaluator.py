@@ -19,14 +19,14 @@ from storage.arrow_compute import pc
 from storage.errors import BadFilter
 from storage.filtering.columns import Columns, Kind, Of, Values, columns_of, no_values, texts_as_times
 from storage.filtering.grammar import BoolOp, Column, Compare, Expression, In, IsNull, Match, Not, Value, parse_filter
-from storage.segments.segment_set import SegmentSet
+from storage.snapshot import Snapshot
 
 _COMPARE = {"=": pc.equal, "<": pc.less, "<=": pc.less_equal, ">": pc.greater, ">=": pc.greater_equal}
 _KIND_NAMES = {"text": "text", "number": "numbers", "truth": "true or false", "date": "dates", "nested": "objects"}
 YEARS = range(1000, 9999)
 
 
-def ids_where(snapshot: SegmentSet, expression: str, of: Of = "images") -> np.ndarray:
+def ids_where(snapshot: Snapshot, expression: str, of: Of = "images") -> np.ndarray:
     """Find the living images, or captions, that fit a filter.
 
     Args:

@@ -19,7 +19,7 @@ import manage as manage_module
 from indexer.gallery import sample_gallery
 from search import commands as search_commands
 from tests.support.commands import ROOT, answer, manage
-from tests.support.fakes import FakeEncoder
+from tests.support.fakes import FakeEncoder, save_photo
 from tests.support.galleries import build_gallery
 from tests.support.small_models import SMALL_MINI, write_small_model
 
@@ -272,6 +272,43 @@ def test_a_budget_is_that_of_a_running_server(tmp_path, monkeypatch):
     assert [name for name, _ in encoder.calls].count("match") == before + 1
     refused = search("--budget-ms", "9", "--offset", "3")
     assert refused.exit_code == 2 and "cursor" in refused.stderr
+
+
+def karpathys_file(folder: Path) -> Path:
+    """A file in Karpathy's layout: photos of a red and a blue wall in its split test, a white one in train."""
+    images = []
+    for colour, split in (("white", "train"), ("red", "test"), ("blue", "test")):
+        save_photo(folder / "val2014" / f"{colour}.png", colour)
+        sentences = [{"raw": colour}, {"raw": f"a {colour} wall"}]
+        images.append({"filepath": "val2014", "filename": f"{colour}.png", "split": split, "sentences": sentences})
+    path = folder / "dataset_coco.json"
+    path.write_text(json.dumps({"images": images}))
+    return path
+
+
+def test_of_a_file_with_splits_the_test_split_is_measured_and_the_others_are_not_even_encoded(tmp_path, monkeypatch):
+    encoder = FakeEncoder()
+    chosen = SimpleNamespace(config=encoder.config, fingerprint=encoder.fingerprint, open=lambda: encoder)
+    monkeypatch.setattr(search_commands, "chosen_models", lambda *_: chosen)
+    file = karpathys_file(tmp_path)
+
+    def evaluate(*options):
+        arguments = ["evaluate", str(file), "--rerank", "0", "--home", str(tmp_path / "var"), *options]
+        return CliRunner().invoke(manage_module.cli, arguments)
+
+    done = evaluate("--json")
+    report = json.loads(done.stdout)
+    assert done.stderr.splitlines()[0] == "Measured on the split test (2); left out: train (1)."
+    assert report["splits"] == {"there": {"test": 2, "train": 1}, "measured": ["test"]} and report["images"] == 2
+    assert [row["queries"] for row in report["results"]] == [4, 2]
+    assert json.loads(evaluate("--json", "--split", "all").stdout)["images"] == 3
+    refused = evaluate("--split", "val")
+    assert refused.exit_code == 2 and refused.stderr.strip().endswith("name one of them with --split.")
+
+    encoder.calls.clear()
+    refused = evaluate("--protocol", "coco-5k")
+    assert refused.stderr.splitlines()[-1].startswith("Error: The protocol coco-5k needs 5000 photos, and there are 2")
+    assert not encoder.calls, "nothing is encoded for a protocol that can't be followed"
 
 
 def test_hubs_are_looked_for(unsure):

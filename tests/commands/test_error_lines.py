@@ -6,7 +6,9 @@ import pickle
 from importlib import import_module
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
 from encoder.errors import BadGraphs, DeviceLost, NoInt8Graphs
 from indexer.errors import (
@@ -18,10 +20,12 @@ from indexer.errors import (
     MismatchedLanguages,
     MissingSource,
     MostVanished,
+    SeveralSplits,
     UnknownColumns,
     UnknownFormat,
+    UnknownSplit,
 )
-from manage import ROOMS_WITH_HINTS, error_line
+from manage import ROOMS_WITH_HINTS, Panoptes, error_line
 from search.errors import (
     BadCaptionsFile,
     BadRun,
@@ -107,6 +111,12 @@ EXAMPLES = [
     (UnknownFormat(HERE, "it is a photo", "name its folder"), "it is a photo: name its folder"),
     (BadCaptionsFile(HERE, 3, "is no object"), "/here, entry 3: is no object: take a JSON list such as [{"),
     (NoWriter("opt-mini"), "The model opt-mini can't write captions: give what another one wrote with --captions-file FILE"),
+    (
+        SeveralSplits({"train": 6000, "val": 9}),
+        "splits, train (6,000), val (9), and none is called test: choose with --split",
+    ),
+    (UnknownSplit("tst", {"test": 5000}), "no split 'tst' (the splits are test (5,000)): name one of them with --split"),
+    (UnknownSplit("test", {}), "no split 'test' (its records name none): do without --split"),
     (BadRun(HERE, 3, "no number"), "/here, line 3: no number: take files that `evaluate --run FILE --qrels FILE` wrote"),
     (Redirected("http://a/x", "http://b/x"), "http://a sends the question on to http://b, which was not asked for: give that"),
     (ProxyReadsToken("http://a", "http://p:1"), "the proxy http://p:1 on the way could read it: ask by https://, or name"),
@@ -135,6 +145,26 @@ def test_every_hint_has_an_example_here():
 @pytest.mark.parametrize("error", [error for error, _ in EXAMPLES])
 def test_no_message_names_a_command_or_an_option(error):
     assert "manage.py" not in str(error) and " --" not in str(error)
+
+
+@pytest.mark.parametrize("package", ["pathspec", "watchdog.events", "opencc", "spellchecker"])
+def test_a_package_that_is_missing_is_one_line(package):
+    def run():
+        raise ModuleNotFoundError(f"No module named '{package}'", name=package)
+
+    group = Panoptes(commands={"run": click.Command("run", callback=run)})
+    done = CliRunner().invoke(group, ["run"])
+    assert done.exit_code == 2 and f"has no {package.partition('.')[0]}: run `" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("module", ["indexer.gone", None])
+def test_a_module_of_ours_that_is_missing_is_a_fault(module):
+    def run():
+        raise ModuleNotFoundError("No module", name=module)
+
+    done = CliRunner().invoke(Panoptes(commands={"run": click.Command("run", callback=run)}), ["run"])
+    assert isinstance(done.exception, ModuleNotFoundError)
 
 
 def test_an_error_without_a_hint_is_its_message():

@@ -29,6 +29,10 @@ def test_signs_are_read_once_and_found(tmp_path):
     assert hit["uri"].endswith("station.png") and hit["captions"] == []
     assert hit["texts"][0]["text"] == "PLATFORM" and len(hit["texts"][0]["box"]) == 8
 
+    for where in ("origin = 'ocr'", "ocr contains 'platform'"):
+        assert [one["uri"] for one in answer("search", "a photo", "--where", where, **own)["hits"]] == [hit["uri"]]
+    assert answer("search", "a photo", "--where", "caption contains 'platform'", **own)["hits"] == []
+
     sign(tmp_path / "photos" / "library.png", "LIBRARY")
     assert answer("build-index", tmp_path / "photos", **own)["added"] == 1
     done = manage("read-text", **own)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from storage import Home
 from storage.errors import BrokenTexts
+from storage.filtering.evaluator import ids_where
 from storage.maintenance import changed, compact, delete_images, roll_back
 from storage.photo_texts import (
     FILE,
@@ -129,6 +132,45 @@ def test_other_changes_keep_the_texts(home):
     assert home.collection("walls").open_snapshot().texts.of(red) == PhotoText(red, [EXIT])
     assert [path.name for path in (home.collection("walls").folder / FOLDER).iterdir() if path.name != "pending"] == ["2"]
     assert verify(home, "walls")["problems"] == []
+
+
+def test_a_filter_finds_what_was_read_and_what_people_wrote_apart(tmp_path):
+    """Red has a caption, green a sign in it, blue both; white has neither."""
+    home = Home(tmp_path / "home")
+    with home.create_collection("walls").writer(ENCODER.fingerprint) as writer:
+        add_colours(writer, "red", "green", "blue", "white")
+        writer.publish()
+    snapshot = home.collection("walls").open_snapshot()
+    captioned = {one.image_id for one in snapshot.captions(snapshot.caption_ids())}
+    before = snapshot.image_ids().tolist()
+    assert ids_where(snapshot, "origin = 'ocr'").tolist() == [] == ids_where(snapshot, "ocr is not null").tolist()
+    green, blue = (image.sha256 for image in snapshot.images([2, 3]))
+    stop = TextLine("STOP here", "en", 0.5, BOX)
+    put(home, PhotoText(green, [EXIT, stop]), PhotoText(blue, [EXIT]), PhotoText(content(1), [EXIT]))
+
+    snapshot = home.collection("walls").open_snapshot()
+
+    def found(where: str, of: Literal["images", "captions"] = "images") -> list[int]:
+        return ids_where(snapshot, where, of).tolist()
+
+    assert found("origin = 'ocr'") == found("ocr is not null") == [2, 3]
+    assert found("ocr contains 'exit' and ocr like 'stop%'") == [2] and found("ocr = 'STOP here'") == [2]
+    assert found("ocr is null") == [one for one in before if one not in (2, 3)]
+    assert found("caption contains 'EXIT'") == [] and set(found("caption is not null")) == captioned
+    assert set(found("origin is null")) == {*before} - captioned - {2, 3}
+    owners = {one.caption_id: one.image_id for one in snapshot.captions(snapshot.caption_ids())}
+    assert found("ocr contains 'EXIT'", "captions") == [one for one, image in owners.items() if image in (2, 3)]
+    assert found("origin = 'ocr'", "captions") == [], "what was read is no caption"
+
+    roll_back(home, "walls", 1)
+    assert ids_where(home.collection("walls").open_snapshot(), "origin = 'ocr'").tolist() == []
+
+
+def test_a_filter_follows_the_photo_when_others_leave(home):
+    put(home, *(PhotoText(one, [TextLine(str(number), "en", 1.0, BOX)]) for number, one in enumerate(contents(home), 1)))
+    delete_images(home, "walls", [1])
+    snapshot = home.collection("walls").open_snapshot()
+    assert [ids_where(snapshot, f"ocr = '{number}'").tolist() for number in (1, 2, 3)] == [[], [2], [3]]
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])

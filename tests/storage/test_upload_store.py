@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import time
 from dataclasses import replace
@@ -45,10 +46,10 @@ def age(*paths):
 
 
 def test_a_photo_goes_by_its_content(uploads):
-    path, new = uploads.keep(jpeg("red"), ".jpg")
+    path, new = uploads.keep(io.BytesIO(jpeg("red")), ".jpg")
     assert new and path.read_bytes() == jpeg("red") and path.name == hashlib.sha256(jpeg("red")).hexdigest() + ".jpg"
     age(path)
-    assert uploads.keep(jpeg("red"), ".jpg") == (path, False) and time.time() - path.stat().st_mtime < 60
+    assert uploads.keep(io.BytesIO(jpeg("red")), ".jpg") == (path, False) and time.time() - path.stat().st_mtime < 60
     assert list(uploads.folder.iterdir()) == [path]
 
 
@@ -58,13 +59,13 @@ def test_what_could_not_be_written_leaves_nothing(uploads, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        uploads.keep(jpeg("red"), ".jpg")
+        uploads.keep(io.BytesIO(jpeg("red")), ".jpg")
     assert list(uploads.folder.iterdir()) == []
 
 
 def test_a_photo_that_no_segment_names_can_be_discarded(collection, uploads):
-    named, _ = uploads.keep(jpeg("green"), ".jpg")
-    unnamed, _ = uploads.keep(jpeg("blue"), ".jpg")
+    named, _ = uploads.keep(io.BytesIO(jpeg("green")), ".jpg")
+    unnamed, _ = uploads.keep(io.BytesIO(jpeg("blue")), ".jpg")
     publish(collection, named)
     assert (uploads.discard(named), uploads.discard(unnamed)) == (False, True)
     assert list(uploads.folder.iterdir()) == [named]
@@ -72,7 +73,7 @@ def test_a_photo_that_no_segment_names_can_be_discarded(collection, uploads):
 
 @pytest.mark.parametrize("finished", [True, False])
 def test_what_an_interrupted_run_has_encoded_keeps_its_photo(collection, uploads, finished):
-    path, _ = uploads.keep(jpeg("green"), ".jpg")
+    path, _ = uploads.keep(io.BytesIO(jpeg("green")), ".jpg")
     data = segment_data({1: "green"})
     images = [replace(data.images[0], uri=str(path))]
     with collection.writer(ENCODER.fingerprint) as writer:
@@ -84,7 +85,7 @@ def test_what_an_interrupted_run_has_encoded_keeps_its_photo(collection, uploads
 
 def test_a_deleted_photo_stays_until_no_version_needs_it(tmp_path, collection, uploads):
     home = Home(tmp_path / "home")
-    path, _ = uploads.keep(jpeg("green"), ".jpg")
+    path, _ = uploads.keep(io.BytesIO(jpeg("green")), ".jpg")
     image_id = publish(collection, path)
     age(path)
     delete_images(home, "walls", [image_id])
@@ -95,8 +96,8 @@ def test_a_deleted_photo_stays_until_no_version_needs_it(tmp_path, collection, u
 
 
 def test_what_was_sent_a_moment_ago_is_not_swept(uploads):
-    fresh, _ = uploads.keep(jpeg("red"), ".jpg")
-    old, _ = uploads.keep(jpeg("blue"), ".jpg")
+    fresh, _ = uploads.keep(io.BytesIO(jpeg("red")), ".jpg")
+    old, _ = uploads.keep(io.BytesIO(jpeg("blue")), ".jpg")
     killed = uploads.folder / f"{TEMPORARY}1-x.jpg"
     killed.write_bytes(b"half a ph")
     age(old, killed)
@@ -105,9 +106,9 @@ def test_what_was_sent_a_moment_ago_is_not_swept(uploads):
 
 
 def test_with_damage_nothing_is_removed(collection, uploads):
-    path, _ = uploads.keep(jpeg("green"), ".jpg")
+    path, _ = uploads.keep(io.BytesIO(jpeg("green")), ".jpg")
     publish(collection, path)
-    unnamed, _ = uploads.keep(jpeg("blue"), ".jpg")
+    unnamed, _ = uploads.keep(io.BytesIO(jpeg("blue")), ".jpg")
     next(collection.folder.glob("segments/*/images.parquet")).write_bytes(b"")
     assert uploads.sweep(0) == [] and not uploads.discard(unnamed)
 

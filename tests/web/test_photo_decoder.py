@@ -23,7 +23,7 @@ from search.query.query_photo import read_photo_with_preview
 from tests.support.commands import ROOT
 from tests.support.fakes import FakeConfig, jpeg, photo
 from web.errors import Busy
-from web.photo_decoder import PhotoDecoder, check_upload
+from web.photo_decoder import CHUNK_BYTES, PhotoDecoder, check_upload
 
 CONFIG = FakeConfig()
 
@@ -67,17 +67,34 @@ def png(width: int, height: int) -> bytes:
 def test_the_decoder_gives_the_same_as_decoding_in_this_process(decoder, kind):
     content = saved(kind)
 
-    prepared, preview = decoder.read(content, CONFIG)
+    prepared, preview = decoder.read(io.BytesIO(content), CONFIG)
 
     expected, _ = read_photo_with_preview(content, CONFIG)
     assert np.array_equal(prepared, expected) and Image.open(io.BytesIO(preview)).format == "JPEG"
+
+
+class ReadInParts(io.BytesIO):
+    """A file that notes how much is read of it at once."""
+
+    most = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        part = super().read(size)
+        self.most = max(self.most, len(part))
+        return part
+
+
+def test_a_large_file_is_handed_on_in_parts(decoder):
+    file = ReadInParts(jpeg("red").ljust(5 * CHUNK_BYTES + 1, b"\0"))
+    assert np.array_equal(decoder.read(file, CONFIG)[0], decoder.read(io.BytesIO(jpeg("red")), CONFIG)[0])
+    assert file.most == CHUNK_BYTES
 
 
 @pytest.mark.parametrize("name", ["plain", "turned"])
 def test_a_heic_is_decoded_in_the_process_too(decoder, name):
     content = (ROOT / "tests" / "data" / "heic" / f"{name}.heic").read_bytes()
 
-    assert np.array_equal(decoder.read(content, CONFIG)[0], read_photo_with_preview(content, CONFIG)[0])
+    assert np.array_equal(decoder.read(io.BytesIO(content), CONFIG)[0], read_photo_with_preview(content, CONFIG)[0])
 
 
 @pytest.mark.parametrize("kind", ["PPM", "ICO", "PCX", "TGA", "PDF", "EPS", "ICNS"])
@@ -87,7 +104,7 @@ def test_other_formats_are_refused_even_if_they_could_be_read(decoder, kind):
     except (KeyError, OSError):
         pytest.skip(f"this Pillow writes no {kind}")
     with pytest.raises(UnreadablePhoto, match="is not an image that can be read"):
-        decoder.read(content, CONFIG)
+        decoder.read(io.BytesIO(content), CONFIG)
 
 
 @pytest.mark.parametrize("size", [(8001, 8001), (2**31 - 1, 1), (65_535, 65_535)])
@@ -98,7 +115,7 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(decoder, size):
     with pytest.raises(UnreadablePhoto, match="has more than the 64 million pixels"):
         check_upload(png(width, height))
     with pytest.raises(UnreadablePhoto):
-        decoder.read(png(width, height), CONFIG)
+        decoder.read(io.BytesIO(png(width, height)), CONFIG)
 
 
 def test_too_many_pixels_of_a_jpeg_xl_and_a_heic_are_refused_before_they_are_decoded():
@@ -112,19 +129,19 @@ def test_too_many_pixels_of_a_jpeg_xl_and_a_heic_are_refused_before_they_are_dec
 
 def test_a_signature_of_one_kind_and_the_rest_of_another_is_damaged(decoder):
     with pytest.raises(UnreadablePhoto, match="the uploaded photo"):
-        decoder.read(b"BM" + jpeg("red")[2:], CONFIG)
+        decoder.read(io.BytesIO(b"BM" + jpeg("red")[2:]), CONFIG)
 
 
 def test_a_photo_that_takes_too_long_is_given_up_and_the_next_one_is_read():
     decoder = PhotoDecoder(timeout_s=60)
     try:
-        decoder.read(jpeg("red"), CONFIG)
+        decoder.read(io.BytesIO(jpeg("red")), CONFIG)
         decoder._timeout_s = 0.2
         os.kill(pid_of(worker_of(decoder)), signal.SIGSTOP)  # a decoder that is stuck
         with pytest.raises(UnreadablePhoto, match=r"longer than 0\.2 s"):
-            decoder.read(jpeg("red"), CONFIG)
+            decoder.read(io.BytesIO(jpeg("red")), CONFIG)
         decoder._timeout_s = 60
-        assert decoder.read(jpeg("blue"), CONFIG)[0].shape == (32, 32, 3)
+        assert decoder.read(io.BytesIO(jpeg("blue")), CONFIG)[0].shape == (32, 32, 3)
     finally:
         decoder.close()
 
@@ -132,11 +149,11 @@ def test_a_photo_that_takes_too_long_is_given_up_and_the_next_one_is_read():
 def test_a_worker_that_died_is_replaced():
     decoder = PhotoDecoder()
     try:
-        decoder.read(jpeg("red"), CONFIG)
+        decoder.read(io.BytesIO(jpeg("red")), CONFIG)
         first = worker_of(decoder)
         os.kill(pid_of(first), signal.SIGKILL)
         first.join()
-        assert decoder.read(jpeg("blue"), CONFIG)[0].shape == (32, 32, 3)
+        assert decoder.read(io.BytesIO(jpeg("blue")), CONFIG)[0].shape == (32, 32, 3)
         assert worker_of(decoder).pid != first.pid
     finally:
         decoder.close()
@@ -153,9 +170,9 @@ def test_a_worker_that_cannot_start_is_an_error_and_the_next_photo_tries_again(m
             patched.setattr("web.photo_decoder._work", os.abort)
         for _ in range(2):
             with pytest.raises(Busy, match="No process could be started"):
-                decoder.read(jpeg("red"), CONFIG)
+                decoder.read(io.BytesIO(jpeg("red")), CONFIG)
     try:
-        assert decoder.read(jpeg("blue"), CONFIG)[0].shape == (32, 32, 3)
+        assert decoder.read(io.BytesIO(jpeg("blue")), CONFIG)[0].shape == (32, 32, 3)
     finally:
         decoder.close()
 
@@ -166,15 +183,15 @@ def test_a_photo_that_takes_too_much_memory_is_an_error():
     Image.new("RGBA", (7000, 7000)).save(buffer, "PNG", compress_level=1)
     try:
         with pytest.raises(UnreadablePhoto, match="(?i)memory"):
-            decoder.read(buffer.getvalue(), CONFIG)
-        assert decoder.read(jpeg("blue"), CONFIG)[0].shape == (32, 32, 3)
+            decoder.read(io.BytesIO(buffer.getvalue()), CONFIG)
+        assert decoder.read(io.BytesIO(jpeg("blue")), CONFIG)[0].shape == (32, 32, 3)
     finally:
         decoder.close()
 
 
 def test_the_worker_ends_with_its_parent():
     decoder = PhotoDecoder()
-    decoder.read(jpeg("red"), CONFIG)
+    decoder.read(io.BytesIO(jpeg("red")), CONFIG)
     process = worker_of(decoder)
     assert decoder._worker is not None
     decoder._worker.connection.close()  # as the end of this process would

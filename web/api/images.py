@@ -25,7 +25,7 @@ from web.errors import BadParameter, Busy, ModelFailed, ModelLoading, NotAdded, 
 from web.image_types import upload_ending
 from web.photo_urls import photo_urls
 from web.state import state
-from web.uploads import upload_bytes
+from web.uploads import sent_file
 
 images = Blueprint("changes", __name__, url_prefix="/api/v1")  # metrics and the log have this name
 WRITE_PROBLEMS = (ReadOnly, Busy, CollectionBusy, UnfinishedRun, UnusableHome)
@@ -43,9 +43,10 @@ def add() -> tuple[dict, int, dict]:
     """Add a photo to the collection that is searched, with captions."""
     service, editor = state().service, state().required_editor()
     captions, language = parameters.CAPTIONS.read(request.form), parameters.LANGUAGE.read(request.form)
-    content, encoder = upload_bytes(request.files.get(parameters.IMAGE.name)), service.encoder
-    state().reader.decode(content, encoder.config)
-    photo = SentPhoto(content, upload_ending(content[:HEAD_BYTES]), captions, language)
+    file, encoder = sent_file(request.files.get(parameters.IMAGE.name)), service.encoder
+    state().reader.decode(file, encoder.config)
+    file.seek(0)
+    photo = SentPhoto(file, upload_ending(file.read(HEAD_BYTES)), captions, language)
     with state().change_admission.slot():
         added = editor.add(service.collection_name, photo, encoder)
         service.wait_for_version(added.version)

@@ -10,6 +10,7 @@ from search.query.terms import as_plain
 from search.report import percent
 from storage.errors import EmptyCollection, UnknownCollection
 from web.errors import ModelLoading
+from web.limits import LARGEST_UPLOAD_MB
 from web.pages import filter_chips, formatting, translations
 from web.pages.links import FIRST_PAGE, here, link
 from web.pages.page_query import PageQuery
@@ -48,6 +49,7 @@ def _template_globals() -> dict:
         "first_page": FIRST_PAGE,
         "most_top": MOST_TOP,
         "nonce": g.get("nonce", ""),
+        "largest_upload_mb": LARGEST_UPLOAD_MB,
         "photo_endings": ",".join(sorted(PHOTO_ENDINGS)),
         "model_state": state().service.state,
     }

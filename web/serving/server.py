@@ -14,10 +14,12 @@ from flask import Flask
 from waitress.server import create_server
 
 from web.errors import PortTaken
+from web.limits import LARGEST_UPLOAD, MB
 from web.serving.slow_clients import SlowClientLimits, limit_slow_clients
 
-LARGEST_BODY = 64 * 1024 * 1024
-"""Bytes beyond which waitress itself refuses a request. The application's own, lower limit has a better answer."""
+LARGEST_BODY = LARGEST_UPLOAD + 32 * MB
+"""Bytes beyond which waitress itself refuses a request. The application's own, lower limit has a better answer. What waitress
+has received lies in a temporary file."""
 
 LARGEST_HEADER = 32 * 1024
 LARGEST_PENDING = 64 * 1024 * 1024

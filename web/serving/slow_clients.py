@@ -22,13 +22,13 @@ class SlowClientLimits:
 
     Args:
         header_s: For a request's header, from the connection's beginning or the answer before.
-        body_s: For a request's body.
+        body_s: For a request's body. The largest photo takes so long at 1.4 megabits a second.
         response_s: For the client to take its answer.
         crowd: With more connections than this, the one that has been idle for longest is closed when another comes.
     """
 
     header_s: float = 30.0
-    body_s: float = 120.0
+    body_s: float = 600.0
     response_s: float = 600.0
     crowd: int = 800
 

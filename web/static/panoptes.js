@@ -1,7 +1,6 @@
 // Makes the page quicker to use. Everything works without it, save dropping and pasting a photo.
 "use strict";
 
-const LARGEST_UPLOAD = 20 * 1024 * 1024;
 const box = document.getElementById("q");
 const photoForm = document.querySelector("[data-photo-form]");
 const photoPanel = document.querySelector("[data-by-photo]");
@@ -25,7 +24,7 @@ function wantedTarget() {
 
 function searchWith(file) {
   if (file.type && !file.type.startsWith("image/")) return say(notice.dataset.notAPhoto, 4000);
-  if (file.size > LARGEST_UPLOAD) return say(notice.dataset.tooLarge, 4000);
+  if (file.size > notice.dataset.largestUploadMb * 2 ** 20) return say(notice.dataset.tooLarge, 4000);
   const files = new DataTransfer();
   files.items.add(file);
   photoForm.elements.image.files = files.files;

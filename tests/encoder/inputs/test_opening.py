@@ -23,6 +23,7 @@ from encoder.inputs.image_formats import HEAD_BYTES, format_of
 from encoder.inputs.jpeg_xl import size_of
 from encoder.inputs.pixels import decode, decode_sized
 from tests.support.commands import ROOT
+from tests.support.heic_grids import VERTICAL, grid_of
 from tests.support.icc_profiles import DISPLAY_P3, in_srgb
 from tests.support.raw_files import dng
 
@@ -69,6 +70,38 @@ def test_a_heic_is_turned_once_and_its_profile_is_applied():
     image, size = decode_sized(HEIC["turned"])
     assert image.size == size == (48, 64)
     assert_colours(image, tuple(in_srgb(RED, DISPLAY_P3)), tuple(in_srgb(BLUE, DISPLAY_P3)), off=8)
+
+
+@pytest.mark.parametrize("columns, size", [(3, (192, 128)), (3, (170, 100)), (2, (120, 190)), (1, (64, 384)), (6, (330, 64))])
+def test_a_heic_of_tiles_as_phones_write_them_has_every_tile_at_its_place(columns, size):
+    image, stored = decode_sized(grid_of([HEIC["plain"]] * 6, columns, size))
+    assert image.size == stored == size
+    tile = np.asarray(decode(grid_of([HEIC["plain"]], 1, (64, 64))))
+    whole = np.tile(tile, (6 // columns, columns, 1))[: size[1], : size[0]]
+    assert np.array_equal(np.asarray(image), whole)
+    assert_colours(decode(grid_of([HEIC["plain"]], 1, (64, 48))), RED, BLUE)
+
+
+def test_tiles_of_one_photo_stand_in_the_order_of_its_grid():
+    left, right = (grid_of([HEIC[name]], 1, (64, 64)) for name in ("plain", "clear"))
+    both = np.asarray(decode(grid_of([HEIC["plain"], HEIC["clear"]], 2, (128, 64))))
+    assert np.array_equal(both, np.concatenate([np.asarray(decode(one)) for one in (left, right)], axis=1))
+
+
+def test_a_heic_of_tiles_is_turned_as_the_phone_was_held():
+    lying = np.asarray(decode(grid_of([HEIC["plain"]] * 6, 3, (180, 100))))
+    image, size = decode_sized(grid_of([HEIC["plain"]] * 6, 3, (180, 100), quarter_turns=VERTICAL))
+    assert image.size == size == (100, 180) and np.array_equal(np.asarray(image), np.rot90(lying, VERTICAL))
+
+
+@pytest.mark.parametrize("missing", [1, 60, 130, 300, 500])
+def test_a_heic_of_which_tiles_are_cut_off_is_damaged(missing):
+    assert refusal(grid_of([HEIC["plain"]] * 4, 2, (128, 128))[:-missing]) == "damaged"
+
+
+def test_what_is_beside_the_tiles_of_a_heic_may_be_cut_off():
+    content = grid_of([HEIC["plain"]] * 4, 2, (128, 128))
+    assert decode(content + b"\0\0\xff\xffmdat").size == (128, 128)
 
 
 def test_what_is_clear_in_a_heic_is_white():

@@ -31,7 +31,6 @@ from web import create_app
 from web.build_runner import CommandBuilds
 from web.editing import HomeEditor
 from web.error_handlers import PROBLEM
-from web.uploads import LARGEST_UPLOAD
 
 pytestmark = pytest.mark.usefixtures("one_decoder")
 PURPLE = (128, 0, 128)
@@ -185,8 +184,9 @@ def test_a_file_that_is_no_photo_is_not_added(client, home, content):
     assert uploads(home) == [] and home.catalog.failures("default") == [] and home.collection("default").manifest.version == 1
 
 
-def test_a_photo_beyond_the_limit_is_413(client, home):
-    assert add(client, jpeg("red").ljust(LARGEST_UPLOAD + 1, b"\0")).status_code == 413
+def test_a_photo_beyond_the_limit_is_413(client, home, monkeypatch):
+    monkeypatch.setattr("web.uploads.LARGEST_UPLOAD", 2**20)
+    assert add(client, jpeg("red").ljust(2**20 + 1, b"\0")).status_code == 413
     assert uploads(home) == []
 
 

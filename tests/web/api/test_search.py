@@ -9,14 +9,18 @@ from pathlib import Path
 import pytest
 
 from storage import Home
+from tests.support.commands import ROOT
 from tests.support.documented import assert_documented
-from tests.support.fakes import FakeConfig, FakeEncoder, jpeg
+from tests.support.fakes import FakeConfig, FakeEncoder, jpeg, photo
 from tests.support.galleries import build_gallery, ids_by_name
+from tests.support.raw_files import dng
 from web import create_app
+from web.app import FORM_AROUND_UPLOAD
 from web.build_runner import CommandBuilds
 from web.editing import HomeEditor
 from web.error_handlers import PROBLEM
-from web.uploads import LARGEST_UPLOAD
+from web.limits import LARGEST_UPLOAD, LARGEST_UPLOAD_MB, MB
+from web.serving.server import LARGEST_BODY
 
 pytestmark = pytest.mark.usefixtures("one_decoder")
 
@@ -259,13 +263,33 @@ def test_no_photo_is_400(client, data):
     assert response.json["detail"] == "No photo was sent: choose a file for the form field 'image'."
 
 
-@pytest.mark.parametrize("size", [LARGEST_UPLOAD + 1, LARGEST_UPLOAD + 2**20])
-def test_a_photo_beyond_the_limit_is_413(client, size):
-    response = upload(client, jpeg("red").ljust(size, b"\0"))
+@pytest.mark.parametrize("too_large", ["photo", "request"])
+def test_a_photo_beyond_the_limit_is_413(client, monkeypatch, too_large):
+    if too_large == "photo":
+        monkeypatch.setattr("web.uploads.LARGEST_UPLOAD", 2**20)
+    else:
+        monkeypatch.setitem(client.application.config, "MAX_CONTENT_LENGTH", 2**20)
+    response = upload(client, jpeg("red").ljust(2**20 + 1, b"\0"))
 
     assert response.status_code == 413
-    assert response.json["detail"] == "The photo is too large: 20 MB is the most."
+    assert response.json["detail"] == "The photo is too large: 100 MB is the most."
     assert_documented(response, "/api/v1/search", "post")
+
+
+def test_a_raw_file_as_large_as_cameras_write_them_is_searched_with(client):
+    content = dng(photo("red", (640, 480)), width=6000, height=4000)
+    assert 40 * MB < len(content) < LARGEST_UPLOAD
+    found = upload(client, content, "IMG_1.dng", top=1)
+    assert found.status_code == 200 and found.json["hits"][0]["uri"].endswith("red.jpg")
+
+
+def test_one_number_says_everywhere_how_large_a_photo_may_be(client):
+    said = f"{LARGEST_UPLOAD_MB} MB"
+    assert LARGEST_UPLOAD == LARGEST_UPLOAD_MB * MB == client.application.config["MAX_CONTENT_LENGTH"] - FORM_AROUND_UPLOAD
+    assert LARGEST_UPLOAD + FORM_AROUND_UPLOAD < LARGEST_BODY, "else the server below would answer, and say less"
+    page, document = client.get("/").text, client.get("/api/v1/openapi.json").text
+    assert page.count(said) == 2 and f'data-largest-upload-mb="{LARGEST_UPLOAD_MB}"' in page and said in document
+    assert (ROOT / "docs" / "api.md").read_text("utf-8").count(said) == 3
 
 
 def test_status(client, gallery):

@@ -163,8 +163,9 @@ def test_only_the_last_photos_are_kept(client):
     assert client.get(first).status_code == 404
 
 
-@pytest.mark.parametrize(("content", "status"), [(b"nothing like a photo", 400), (b"", 400), (bytes(21 * 2**20), 413)])
-def test_a_bad_photo_is_a_page_with_the_error(client, content, status):
+@pytest.mark.parametrize(("content", "status"), [(b"nothing like a photo", 400), (b"", 400), (bytes(2**20 + 1), 413)])
+def test_a_bad_photo_is_a_page_with_the_error(client, monkeypatch, content, status):
+    monkeypatch.setattr("web.uploads.LARGEST_UPLOAD", 2**20)
     response = send(client, content)
 
     assert response.status_code == status and response.mimetype == "text/html"
