@@ -78,17 +78,22 @@ def encode(model, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def right(encode, tmp_path_factory):
-    values, warnings = encode(tmp_path_factory.mktemp("right"), *ALL)
+def filled_and_right(encode, tmp_path_factory):
+    """A filled cache, and the numbers while it was filled: `test_if_the_cache_cannot_be_written...` gets them without one."""
+    folder = tmp_path_factory.mktemp("filled")
+    values, warnings = encode(folder, "8", "foreign", "32")
     assert set(values) == set(ALL) and not warnings
-    return values
+    return folder, values
 
 
 @pytest.fixture(scope="module")
-def filled(encode, right, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("filled")
-    assert encode(folder, "8", "foreign", "32") == (right, [])
-    return folder
+def filled(filled_and_right):
+    return filled_and_right[0]
+
+
+@pytest.fixture(scope="module")
+def right(filled_and_right):
+    return filled_and_right[1]
 
 
 @pytest.fixture
