@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from contextlib import suppress
 from pathlib import Path
 
+import google.protobuf.internal.api_implementation  # noqa: F401  before MindSpore, which would choose the slow one in Python
 import pytest
 from hypothesis import settings
 
@@ -58,6 +60,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first."""
     places = {f"tests/{name}.py": place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
+
+
+def pytest_collection_finish() -> None:
+    """Leave all that was imported out of garbage collection: MindSpore collects at each graph that it compiles."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import threading
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -57,10 +58,25 @@ def browser():
         yield running
 
 
+@pytest.fixture(scope="module")
+def tab(browser):
+    """A tab for each language and with or without JavaScript, opened once: each would start a process of its own."""
+
+    @cache
+    def opened(locale, script):
+        context = browser.new_context(locale=locale, java_script_enabled=script)
+        context.set_default_timeout(30_000)
+        if script:
+            context.add_init_script(WATCH_POLICY)
+        return context.new_page()
+
+    return opened
+
+
 @pytest.fixture
-def open_page(browser, address):
+def open_page(tab, address):
     """Open a page of the site. At the end, no request may have left the machine, and no error may have happened."""
-    contexts, complaints = [], []
+    watched, complaints = [], []
 
     def watch(page, expected):
         host = urlsplit(address).hostname
@@ -69,25 +85,35 @@ def open_page(browser, address):
             if message.type in ("error", "warning") and not (expected and expected in message.text):
                 complaints.append(message.text)
 
-        page.on("request", lambda r: urlsplit(r.url).hostname in (host, None) or complaints.append(r.url))
-        page.on("console", heard)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        heeds = {
+            "request": lambda r: urlsplit(r.url).hostname in (host, None) or complaints.append(r.url),
+            "console": heard,
+            "pageerror": lambda error: complaints.append(str(error)),
+        }
+        for event, heed in heeds.items():
+            page.on(event, heed)
+            watched.append((page, event, heed))
 
-    def open_one(path="/", base=None, expected=None, **options):
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "locale": "en-GB", **options})
-        context.set_default_timeout(30_000)
-        contexts.append(context)
-        page = context.new_page()
-        if options.get("java_script_enabled", True):
-            page.add_init_script(WATCH_POLICY)
+    def open_one(path="/", base=None, expected=None, locale="en-GB", script=True, size=(1280, 900), **media):
+        page = tab(locale, script)
         watch(page, expected)
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        page.emulate_media(**{"color_scheme": "light", "reduced_motion": "reduce", **media})  # motion costs half a minute
         page.goto((base or address) + path, wait_until="load")
         return page
 
     yield open_one
-    for context in contexts:
-        context.close()
+    for page, event, heed in watched:
+        page.remove_listener(event, heed)
+    for page in {page for page, _, _ in watched}:
+        forget_everything(page)
     assert complaints == []
+
+
+def forget_everything(page) -> None:
+    """Make the next page of this tab one that knows of nothing before it."""
+    page.evaluate("localStorage.clear(); sessionStorage.clear()")
+    page.context.clear_cookies()
 
 
 def ask(page, sentence: str) -> None:
@@ -139,7 +165,7 @@ def test_nothing_moves_while_photos_arrive(open_page, ids):
         new PerformanceObserver(list => list.getEntries().forEach(one => sum += one.value))
             .observe({type: "layout-shift", buffered: true});
         setTimeout(() => done(sum), 400); })"""
-    page = open_page("/?q=red")
+    page = open_page("/?q=red", reduced_motion="no-preference")
     page.wait_for_load_state("networkidle")
 
     assert page.evaluate(watch_shifts) < 0.05  # half of what counts as good; 0 unless the machine is very busy
@@ -154,7 +180,7 @@ def unsure(home):
 @pytest.mark.parametrize("script", [True, False])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_found_stands_above_dimmed_photos(open_page, unsure, scheme, script):
-    page = open_page("/?q=red", base=unsure, color_scheme=scheme, java_script_enabled=script)
+    page = open_page("/?q=red", base=unsure, color_scheme=scheme, script=script)
 
     heading = page.get_by_role("heading", name="Nothing found that fits. These come nearest.")
     first = page.locator("[data-results] > li").first
@@ -168,7 +194,7 @@ def test_nothing_found_stands_above_dimmed_photos(open_page, unsure, scheme, scr
 @pytest.mark.parametrize("width", [320, 1280])
 def test_nothing_found_fits_a_narrow_page_in_both_languages(open_page, unsure, width):
     for lang in ("en", "zh"):
-        page = open_page(f"/?q=red&lang={lang}", base=unsure, viewport={"width": width, "height": 740})
+        page = open_page(f"/?q=red&lang={lang}", base=unsure, size=(width, 740))
         scroll, client = widths(page)
         assert scroll <= client
 
@@ -272,7 +298,7 @@ def test_a_file_that_is_no_photo_is_refused_before_it_is_sent(open_page):
 
 
 def test_everything_but_dropping_works_without_javascript(open_page, ids):
-    page = open_page(java_script_enabled=False)
+    page = open_page(script=False)
 
     ask(page, "a green meadow")
     assert shown(page)[0] == ids["green"]
@@ -323,7 +349,7 @@ def test_dark_and_light(open_page, scheme, paper, ink):
 @pytest.mark.parametrize("width", [320, 360])
 @pytest.mark.parametrize("path", ["/", "/?q=blue", "/?q=blue&to=captions", "/similar/1", "/?q=" + "w" * 300])
 def test_no_sideways_scrolling_however_narrow(open_page, path, width):
-    page = open_page(path, viewport={"width": width, "height": 740})
+    page = open_page(path, size=(width, 740))
 
     scroll, client = widths(page)
     assert scroll <= client
@@ -389,7 +415,7 @@ def scroll_to_the_end(page, count: int) -> None:
 
 
 def test_scrolling_goes_on_and_the_address_keeps_it(open_page):
-    page = open_page("/?q=red", viewport={"width": 700, "height": 500})
+    page = open_page("/?q=red", size=(700, 500))
     first = page.locator("[data-results] > li .photo").nth(3).bounding_box()
 
     scroll_to_the_end(page, len(SHOTS))
@@ -445,7 +471,7 @@ NOTE_WHAT_SETTLES = """addEventListener("DOMContentLoaded", () => new MutationOb
 
 
 def test_first_results_show_at_once_and_settle_into_their_order(open_page, home):
-    page = open_page(base=serve(create_app(home, ContraryReader())))
+    page = open_page(base=serve(create_app(home, ContraryReader())), reduced_motion="no-preference")
     page.add_init_script(NOTE_WHAT_SETTLES)
     page.reload()
 
@@ -530,20 +556,20 @@ AXE_RULES = {
 }
 
 
-@pytest.mark.parametrize("scheme", AXE_RULES)
 @pytest.mark.parametrize("path", AXE_PAGES.values(), ids=AXE_PAGES.keys())
-def test_axe_finds_nothing_against_wcag_2_2_aa(open_page, path, scheme):
+def test_axe_finds_nothing_against_wcag_2_2_aa(open_page, path):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    page = open_page(path, color_scheme=scheme, reduced_motion="reduce")
+    page = open_page(path)
 
-    found = axe.run(page, options={"runOnly": AXE_RULES[scheme]}).response["violations"]
-
-    assert [(one["id"], [node["target"] for node in one["nodes"]][:3]) for one in found] == []
+    for scheme, rules in AXE_RULES.items():
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        found = axe.run(page, options={"runOnly": rules}).response["violations"]
+        assert [(one["id"], [node["target"] for node in one["nodes"]][:3]) for one in found] == [], scheme
 
 
 @pytest.mark.parametrize("path", ["/photo/1?q=red", "/collection", "/api", "/?q=red&where=width+>+height+and+width+>+200"])
 def test_other_pages_fit_a_phone(open_page, path):
-    page = open_page(path, viewport={"width": 360, "height": 740})
+    page = open_page(path, size=(360, 740))
 
     scroll, client = widths(page)
     assert scroll <= client

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -74,6 +75,19 @@ def test_a_photo_is_served_as_it_is(address, tmp_path):
         assert response.read() == Path(hit["uri"]).read_bytes()
 
 
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def new_page(browser):
+    """Opens a page that knows of no other."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **options: stack.enter_context(browser.new_context(**options)).new_page()
+
+
 @needs_chromium
 @pytest.mark.parametrize(
     "sentence, name",
@@ -83,29 +97,27 @@ def test_a_photo_is_served_as_it_is(address, tmp_path):
         ("红色摩托车", "motorcycle_left.png"),
     ],
 )
-def test_a_newcomer_types_a_sentence_and_sees_the_photo(address, sentence, name):
-    with chromium() as browser:
-        page = browser.new_page()
-        page.goto(address)
-        page.fill("#q", sentence)
-        page.keyboard.press("Enter")
-        page.wait_for_selector("body:not(.busy) [data-results] img")
-        first = page.locator(".tile").evaluate_all("tiles => tiles.slice(0, 3).map(tile => Number(tile.dataset.id))")
-        assert page.locator(".tile img").first.evaluate("img => img.decode().then(() => img.naturalWidth)") > 0
-        assert id_of(address, name) in first
+def test_a_newcomer_types_a_sentence_and_sees_the_photo(address, new_page, sentence, name):
+    page = new_page()
+    page.goto(address)
+    page.fill("#q", sentence)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("body:not(.busy) [data-results] img")
+    first = page.locator(".tile").evaluate_all("tiles => tiles.slice(0, 3).map(tile => Number(tile.dataset.id))")
+    assert page.locator(".tile img").first.evaluate("img => img.decode().then(() => img.naturalWidth)") > 0
+    assert id_of(address, name) in first
 
 
 @needs_chromium
-def test_a_newcomer_gives_a_photo_and_finds_its_like(address, tmp_path):
+def test_a_newcomer_gives_a_photo_and_finds_its_like(address, new_page, tmp_path):
     manifest = sample_gallery(tmp_path)
-    with chromium() as browser:
-        page = browser.new_page()
-        page.goto(address)
-        page.locator("[data-by-photo] summary").first.click()
-        page.locator("input[type=file]").first.set_input_files(manifest.parent / "motorcycle_right.png")
-        page.wait_for_selector("body:not(.busy) [data-results] img")
-        first = page.locator(".tile").evaluate_all("tiles => tiles.slice(0, 2).map(tile => Number(tile.dataset.id))")
-        assert set(first) == {id_of(address, "motorcycle_left.png"), id_of(address, "motorcycle_right.png")}
+    page = new_page()
+    page.goto(address)
+    page.locator("[data-by-photo] summary").first.click()
+    page.locator("input[type=file]").first.set_input_files(manifest.parent / "motorcycle_right.png")
+    page.wait_for_selector("body:not(.busy) [data-results] img")
+    first = page.locator(".tile").evaluate_all("tiles => tiles.slice(0, 2).map(tile => Number(tile.dataset.id))")
+    assert set(first) == {id_of(address, "motorcycle_left.png"), id_of(address, "motorcycle_right.png")}
 
 
 VIEWS = [
@@ -119,14 +131,13 @@ VIEWS = [
 
 @needs_chromium
 @pytest.mark.parametrize(("name", "path", "options"), VIEWS, ids=[view[0] for view in VIEWS])
-def test_the_main_views_as_pictures(address, tmp_path, name, path, options):
+def test_the_main_views_as_pictures(address, new_page, tmp_path, name, path, options):
     """With PANOPTES_SCREENSHOTS=docs they are those of the documentation."""
     target = Path(os.environ.get("PANOPTES_SCREENSHOTS", tmp_path)) / f"{name}.jpg"
-    with chromium() as browser:
-        page = browser.new_context(**options).new_page()
-        page.goto(address + path.format(cat=id_of(address, "chelsea.png")), wait_until="networkidle")
-        page.screenshot(path=target, type="jpeg", quality=72)
-        assert page.evaluate("[...document.images].filter(i => i.loading !== 'lazy').every(i => i.naturalWidth > 0)")
+    page = new_page(**options)
+    page.goto(address + path.format(cat=id_of(address, "chelsea.png")), wait_until="networkidle")
+    page.screenshot(path=target, type="jpeg", quality=72)
+    assert page.evaluate("[...document.images].filter(i => i.loading !== 'lazy').every(i => i.naturalWidth > 0)")
     assert 10_000 < target.stat().st_size < 250_000
 
 

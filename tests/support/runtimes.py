@@ -50,12 +50,13 @@ class _Exported:
 def encoder_by(way: str, folder: Path) -> OptEncoder:
     """The encoder of a model folder, run in one of WAYS.
 
-    "mindspore" pads to the smallest and the largest of the lengths and of the numbers of regions alone: each shape more is
-    compiled for seconds.
+    "mindspore" pads to the smallest and the largest of the lengths and of the numbers of regions alone, and knows no batch of
+    more than 8: each shape more is compiled for seconds.
     """
     if way == EVERY_SHAPE:
         return open_with("mindspore", folder)
     encoder = open_with(way, folder)
     if way == "mindspore":
         encoder._lengths, encoder._counts = (sorted({all[0], all[-1]}) for all in (encoder._lengths, encoder._counts))
+        encoder.graphs.text_batches, encoder.match_batches = (1, 8), encoder.match_batches[:1]
     return encoder

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import mindspore as ms
@@ -56,6 +57,7 @@ class Form:
     logits: np.ndarray
 
 
+@cache
 def _v1() -> Form:
     c, weights = SMALL_V1, v1_weights()
     reference = NumpyV1(weights, c.layers, c.heads, c.patch_size, c.image_layers, c.image_heads)
@@ -66,6 +68,7 @@ def _v1() -> Form:
     return Form(weights, pixels, [one[:-1] for one in tokens], np.array(logits))
 
 
+@cache
 def _zoo() -> Form:
     c, weights = SMALL_ZOO, zoo_weights()
     reference = NumpyZoo(weights, c.layers, c.heads)

@@ -78,17 +78,22 @@ def encode(model, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def right(encode, tmp_path_factory):
-    values, warnings = encode(tmp_path_factory.mktemp("right"), *ALL)
+def filled_and_right(encode, tmp_path_factory):
+    """A filled cache, and the numbers while it was filled: `test_if_the_cache_cannot_be_written...` gets them without one."""
+    folder = tmp_path_factory.mktemp("filled")
+    values, warnings = encode(folder, "8", "foreign", "32")
     assert set(values) == set(ALL) and not warnings
-    return values
+    return folder, values
 
 
 @pytest.fixture(scope="module")
-def filled(encode, right, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("filled")
-    assert encode(folder, "8", "foreign", "32") == (right, [])
-    return folder
+def filled(filled_and_right):
+    return filled_and_right[0]
+
+
+@pytest.fixture(scope="module")
+def right(filled_and_right):
+    return filled_and_right[1]
 
 
 @pytest.fixture
@@ -147,12 +152,19 @@ def test_swapped_graphs_are_refused_and_removed(encode, right, cache):
 
 
 @pytest.mark.parametrize("name", ["record.json", "*.mindir"])
-def test_a_graph_that_lost_a_file_is_compiled_anew(encode, right, cache, name):
-    (path,) = kept(cache)["32"].glob(name)
-    path.unlink()
-    values, warnings = encode(cache, *ALL)
-    assert values == right and len(warnings) == 1
-    assert encode(cache, *ALL) == (right, [])
+def test_a_graph_that_lost_a_file_is_not_served_and_all_are_removed(tmp_path, filled, capsys, name):
+    """What happens then, as after any damage, is seen in `test_swapped_graphs_are_refused_and_removed`."""
+    from encoder.runtime.graph_cache import GraphCache
+
+    shutil.copytree(next(filled.glob("CPU-*")), tmp_path / "graphs")
+    graph = next((tmp_path / "graphs" / "kept").glob("*Texts-32x*"))
+    next(graph.glob(name)).unlink()
+
+    assert GraphCache(tmp_path / "graphs")._serve(graph.name) == {}
+
+    assert not (tmp_path / "graphs" / "kept").exists()
+    (said,) = capsys.readouterr().err.splitlines()
+    assert graph.name in said and "has lost a file" in said
 
 
 def test_a_graph_that_fails_when_it_runs_is_compiled_anew(encode, right, cache):

@@ -66,6 +66,7 @@ def test_captions_of_one_meaning_are_ambiguous_for_each_others_photos():
     assert ambiguous.all()
 
 
+@pytest.mark.usefixtures("step_by_step")
 def test_an_ambiguous_pair_changes_no_loss():
     model, rng = OptModel(SMALL_MINI), np.random.default_rng(0)
     objective = MatchObjective(model, 2, 0.0).set_train(False)
@@ -76,6 +77,7 @@ def test_an_ambiguous_pair_changes_no_loss():
     assert nothing < everything
 
 
+@pytest.mark.usefixtures("step_by_step")
 def test_words_are_compared_with_their_best_cell_and_padding_with_none():
     model, rng = OptModel(SMALL_MINI), np.random.default_rng(1)
     states = rng.normal(0, 1, (2, 4, SMALL_MINI.hidden_size)).astype(np.float32)
