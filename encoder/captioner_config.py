@@ -63,6 +63,11 @@ class CaptionerConfig:
     form: str = FORM
 
     @property
+    def reads_images(self) -> bool:
+        """Whether the network has an image stream of its own."""
+        return self.image_size > 0
+
+    @property
     def inputs(self) -> PixelInput:
         """What the network reads of an image; of size 0 where it reads what an encoder has stored."""
         return PixelInput(self.image_size, self.preprocessing)
@@ -130,6 +135,11 @@ class TextOutputConfig:
     last_patch: bool = False
     int8_weights: tuple[str, ...] = ()
     form: str = TEXT_OUTPUT_FORM
+
+    @property
+    def reads_images(self) -> bool:
+        """True: the trunk reads images."""
+        return True
 
     @property
     def inputs(self) -> PixelInput | RegionInput:
@@ -206,6 +216,9 @@ class TextOutputConfig:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
 
+SEARCHING = ("encoder", "begin", "end", "guarded")
+"""The fields that say what is searched for, and of whose tokens. They change nothing that the network computes."""
+
 CaptioningConfig = CaptionerConfig | TextOutputConfig
 """The config of any model that writes captions."""
 
@@ -222,32 +235,29 @@ def captioning_config(values: dict[str, Any]) -> CaptioningConfig | None:
 
 _OUTPUT: dict[str, Any] = dict(width=1024, heads=16, intermediate=4096, encoder_layers=6, decoder_layers=6, vocab_size=36560)
 
-CAPTIONER_PRESETS: dict[str, CaptioningConfig] = {
-    "opt-cap": CaptionerConfig(
-        name="opt-cap",
-        hidden_size=768,
-        vocab_size=21128,
-        heads=12,
-        text_layers=6,
-        text_intermediate=3072,
-        fusion_layers=6,
-        fusion_intermediate=3072,
-        max_positions=512,
-        image_tokens=577,
-        caption_length=30,
-        begin=(("zh", 0),),
-        end=0,
-        image_size=384,
-        patch_size=16,
-        image_layers=12,
-        image_heads=12,
-        image_intermediate=3072,
-        guarded=False,
-    ),
-    "opt-v1-caption": TextOutputConfig(
-        name="opt-v1-caption", trunk=SINGLE_STREAM_PRESETS["opt-v1"], caption_length=50, **_OUTPUT
-    ),
-    "opt-zoo-caption": TextOutputConfig(
-        name="opt-zoo-caption", trunk=SINGLE_STREAM_PRESETS["opt-zoo-trunk"], caption_length=30, **_OUTPUT
-    ),
-}
+OPT_CAP = CaptionerConfig(
+    name="opt-cap",
+    hidden_size=768,
+    vocab_size=21128,
+    heads=12,
+    text_layers=6,
+    text_intermediate=3072,
+    fusion_layers=6,
+    fusion_intermediate=3072,
+    max_positions=512,
+    image_tokens=577,
+    caption_length=30,
+    begin=(("zh", 0),),
+    end=0,
+    image_size=384,
+    patch_size=16,
+    image_layers=12,
+    image_heads=12,
+    image_intermediate=3072,
+    guarded=False,
+)
+V1_CAPTION = TextOutputConfig(name="opt-v1-caption", trunk=SINGLE_STREAM_PRESETS["opt-v1"], caption_length=50, **_OUTPUT)
+ZOO_CAPTION = TextOutputConfig(
+    name="opt-zoo-caption", trunk=SINGLE_STREAM_PRESETS["opt-zoo-trunk"], caption_length=30, **_OUTPUT
+)
+"""The captioners as they were published."""

@@ -8,11 +8,19 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from encoder.captioner_config import CAPTIONER_PRESETS, CaptionerConfig, CaptioningConfig, TextOutputConfig
+from encoder.captioner_config import (
+    OPT_CAP,
+    V1_CAPTION,
+    ZOO_CAPTION,
+    CaptionerConfig,
+    CaptioningConfig,
+    TextOutputConfig,
+)
 from encoder.config import OptConfig
 from encoder.errors import UnusableForm
 from encoder.importing import published_single_stream as single_stream
 from encoder.importing.checkpoint_shapes import Shapes, Sizes, attention, block, dense, heads_of, norm, usual_length
+from encoder.single_stream_config import SingleStreamConfig
 
 CAP_PIXELS = 384
 """The side of the photos of OPT-CAP, which has the names of a file for retrieval."""
@@ -20,7 +28,7 @@ CAP_PIXELS = 384
 SPELLINGS = ((re.compile(r"txt_output\.tfm_decoder\.decoder\.tfm_decoder\."), "txt_output.tfm_decoder."),)
 """How the original's generating network spells its decoder."""
 
-EMBEDDINGS, IMAGES = single_stream.EMBEDDINGS, single_stream.IMAGES
+IMAGES = single_stream.IMAGES
 OUTPUT = "txt_output."
 TABLE = f"{OUTPUT}tfm_embedding_lookup.embedding_table"
 
@@ -63,10 +71,8 @@ def writes(form: str, shapes: Shapes) -> bool:
 
 def cap_config(encoder: OptConfig) -> CaptionerConfig:
     """The config of OPT-CAP, from that of an encoder of the same shapes."""
-    base = CAPTIONER_PRESETS["opt-cap"]
-    assert isinstance(base, CaptionerConfig)
     return dataclasses.replace(
-        base,
+        OPT_CAP,
         hidden_size=encoder.hidden_size,
         vocab_size=encoder.vocab_size,
         heads=encoder.text_heads,
@@ -77,7 +83,7 @@ def cap_config(encoder: OptConfig) -> CaptionerConfig:
         max_positions=encoder.max_positions,
         type_vocab_size=encoder.type_vocab_size,
         image_tokens=encoder.token_shape[0],
-        caption_length=min(base.caption_length, encoder.max_positions),
+        caption_length=min(OPT_CAP.caption_length, encoder.max_positions),
         image_size=encoder.image_size,
         patch_size=encoder.patch_size,
         image_layers=encoder.image_layers,
@@ -102,18 +108,22 @@ def cap_shapes(config: CaptionerConfig, of_encoder: Shapes) -> Shapes:
 
 
 def v1_config(shapes: Shapes) -> TextOutputConfig:
-    """The config of V1's captioner, told by its shapes; sizes that they don't show are the published ones."""
-    return _output_config("opt-v1-caption", shapes, single_stream.v1_config(shapes))
+    """The config of V1's captioner, told by its shapes; sizes that they don't show are the published ones.
+
+    Of the tables of positions only the image's is read.
+    """
+    trunk = single_stream.v1_config(shapes)
+    positions = Sizes(shapes).of(f"{IMAGES}position_embeddings.embedding_table", 0, trunk.max_positions)
+    return _output_config(V1_CAPTION, shapes, dataclasses.replace(trunk, max_positions=positions))
 
 
 def zoo_config(shapes: Shapes) -> TextOutputConfig:
     """The config of the model zoo's captioner, as in `v1_config`."""
-    return _output_config("opt-zoo-caption", shapes, single_stream.zoo_config(shapes))
+    return _output_config(ZOO_CAPTION, shapes, single_stream.zoo_config(shapes))
 
 
-def _output_config(preset: str, shapes: Shapes, trunk: single_stream.SingleStreamConfig) -> TextOutputConfig:
-    base, size = CAPTIONER_PRESETS[preset], Sizes(shapes)
-    assert isinstance(base, TextOutputConfig)
+def _output_config(base: TextOutputConfig, shapes: Shapes, trunk: SingleStreamConfig) -> TextOutputConfig:
+    size = Sizes(shapes)
     width = usual_length(shapes, OUTPUT) or base.width
     return dataclasses.replace(
         base,

@@ -141,7 +141,7 @@ def entries_of(config: AnyConfig) -> dict[str, type[Entry]]:
     Those that search: images, texts, match, attention. Captioners: images, memory, and step or next_word.
     """
     if isinstance(config, CaptioningConfig):
-        images = {} if config.encoder else {"images": TokensOfImages}
+        images = {"images": TokensOfImages} if config.reads_images else {}
         return images | {"memory": Memory} | ({"next_word": NextWord} if config.bidirectional else {"step": Step})
     if isinstance(config, SingleStreamConfig):
         return {"images": TokensOfImages, "match": SingleStreamMatch}

@@ -57,7 +57,7 @@ class Captioner:
 
     def encode_images(self, images: np.ndarray) -> np.ndarray:
         """Read n images, each an array that `config.inputs.make` gave -> tokens float32 [n, L, W]."""
-        assert not self.config.encoder, "a captioner that reads an encoder's tokens is opened with that encoder"
+        assert self.config.reads_images, "a captioner that reads an encoder's tokens is opened with that encoder"
         batches = [(rows, images[rows]) for rows, _ in self._batches(len(images), self.graphs.image_batches)]
         results = self.graphs.image_worker.map(self._encode, [batch for _, batch in batches])
         return np.concatenate([np.empty((0, *self.config.token_shape), np.float32), *results])
@@ -134,7 +134,7 @@ class Captioner:
 
     def _check(self, tokens: np.ndarray) -> None:
         length, width = self.config.token_shape
-        stored = (length, width // 2 + 1) if self.config.encoder else (length, width)
+        stored = (length, width // 2 + 1) if not self.config.reads_images else (length, width)
         if tokens.shape[1:] not in ((length, width), stored):
             raise ValueError(f"tokens of {list(tokens.shape[1:])}, where an image has {[length, width]}")
 

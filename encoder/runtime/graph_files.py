@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from encoder.captioner_config import CaptioningConfig
+from encoder.captioner_config import SEARCHING, CaptioningConfig
 from encoder.config import RANKING, AnyConfig
 from encoder.errors import BadGraphs
 from encoder.files import sha256_of
@@ -66,8 +66,9 @@ def _source_of(config: AnyConfig) -> str:
 
 
 def config_digest(config: AnyConfig) -> str:
-    """A digest of the fields of a config on which graphs depend: all but those that combine scores."""
-    values = {name: value for name, value in dataclasses.asdict(config).items() if name not in RANKING}
+    """A digest of the fields of a config on which graphs depend: all but those that combine scores, or guide a search."""
+    left_out = SEARCHING if isinstance(config, CaptioningConfig) else RANKING
+    values = {name: value for name, value in dataclasses.asdict(config).items() if name not in left_out}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from encoder.captioner_config import CAPTIONER_PRESETS, CaptionerConfig, CaptioningConfig
+from encoder.captioner_config import OPT_CAP, V1_CAPTION, ZOO_CAPTION, CaptionerConfig, CaptioningConfig
+from encoder.config import encoder_beside
 from encoder.model_folder import rounded, write_model
-from tests.support.published_models import PIECES
-from tests.support.published_single_stream import SMALL_V1, SMALL_ZOO
+from tests.support.published_models import OPTIMIZER, PIECES
+from tests.support.published_single_stream import SMALL_V1, SMALL_ZOO, v1_shapes, zoo_shapes
 from tests.support.small_models import WORDS, add_graphs, parameter_shapes, vocabulary
 
 SMALL_CAPTIONER = CaptionerConfig(
@@ -35,7 +36,7 @@ SMALL_CAPTIONER = CaptionerConfig(
 """In the form of opt-mini's: it reads an encoder's tokens."""
 
 SMALL_CAP = dataclasses.replace(
-    CAPTIONER_PRESETS["opt-cap"],
+    OPT_CAP,
     hidden_size=128,
     vocab_size=len(PIECES),
     heads=2,
@@ -62,12 +63,8 @@ _OUTPUT: dict[str, Any] = dict(
     vocab_size=len(PIECES) + 9,
     caption_length=11,
 )
-SMALL_V1_CAPTION = dataclasses.replace(
-    CAPTIONER_PRESETS["opt-v1-caption"], trunk=dataclasses.replace(SMALL_V1, layers=1, image_layers=1), **_OUTPUT
-)
-SMALL_ZOO_CAPTION = dataclasses.replace(
-    CAPTIONER_PRESETS["opt-zoo-caption"], trunk=dataclasses.replace(SMALL_ZOO, layers=2), **_OUTPUT
-)
+SMALL_V1_CAPTION = dataclasses.replace(V1_CAPTION, trunk=dataclasses.replace(SMALL_V1, layers=1, image_layers=1), **_OUTPUT)
+SMALL_ZOO_CAPTION = dataclasses.replace(ZOO_CAPTION, trunk=dataclasses.replace(SMALL_ZOO, layers=2), **_OUTPUT)
 """All sizes differ, so that a test notices if one takes the place of another."""
 
 
@@ -95,3 +92,26 @@ def write_small_captioner(folder: Path, config: CaptionerConfig = SMALL_CAPTIONE
     """Write the model folder of a captioner, with a word vocabulary."""
     write_model(folder, config, captioner_weights(config), vocabulary())
     return add_graphs(folder)
+
+
+def published_shapes(config: CaptioningConfig) -> dict[str, tuple[int, ...]]:
+    """List the parameters of the file that a captioner was published as, with those that captioning doesn't read."""
+    if isinstance(config, CaptionerConfig):
+        encoder = dataclasses.replace(encoder_beside(config), published_extras=True)
+        return parameter_shapes(encoder) | {"itm_output.weight": (2, config.hidden_size), "clip_temp": ()}
+    trunk = zoo_shapes(config.trunk) if config.trunk.regions else v1_shapes(config.trunk)
+    kept = {name: shape for name, shape in trunk.items() if not name.startswith("rank_output.")}
+    return kept | {name: shape for name, shape in parameter_shapes(config).items() if name.startswith("txt_output.")}
+
+
+def published_captioner(config: CaptioningConfig, own_spelling: bool = False) -> dict[str, np.ndarray]:
+    """Make the weights of the file of a published captioner.
+
+    Args:
+        own_spelling: the decoder has the names of the original's generating network.
+    """
+    decoder = "txt_output.tfm_decoder."
+    weights = named_weights(published_shapes(config))
+    if own_spelling:
+        weights = {name.replace(decoder, f"{decoder}decoder.tfm_decoder."): value for name, value in weights.items()}
+    return weights | {f"adam_m.{name}": np.zeros(1, np.float32) for name in list(weights)[:3]} | OPTIMIZER
