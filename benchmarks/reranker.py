@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from mindspore import Tensor
 
-from encoder.network.entries import SingleStreamImages, SingleStreamMatch
+from encoder.network.entries import SingleStreamMatch, TokensOfImages
 from encoder.network.single_stream import SingleStreamModel
 from encoder.runtime.device import use_device
 from encoder.runtime.reranker import Reranker
@@ -41,7 +41,7 @@ def main(name: str) -> None:
     model = SingleStreamModel(config).set_train(False)
     parameters = sum(int(np.prod(p.shape)) for p in model.get_parameters())
     shape = (1, *config.inputs.shape) if config.regions else (1, 3, config.image_size, config.image_size)
-    image = seconds(SingleStreamImages(model), np.ones(shape, np.float32))
+    image = seconds(TokensOfImages(model), np.ones(shape, np.float32))
     ids = np.ones((PAIRS, TEXT), np.int32)
     match = seconds(SingleStreamMatch(model), ids, ids, np.ones((PAIRS, *config.token_shape), np.float32))
     length, width = config.token_shape

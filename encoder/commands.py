@@ -11,7 +11,7 @@ from storage.console import COLLECTION, HOME, JSON, say
 
 if TYPE_CHECKING:
     from encoder.registry import ModelRegistry
-    from encoder.selection import ModelSelection
+    from encoder.selection import CaptionerSelection, ModelSelection
 
 MODEL = click.option(
     "--model",
@@ -23,6 +23,12 @@ RERANKER = click.option(
     metavar="NAME",
     help="A second model, to re-rank what the first one finds. An index "
     "serves the two that it was built with (default: the first itself).",
+)
+CAPTIONER = click.option(
+    "--captioner",
+    metavar="NAME",
+    help="What writes captions: a name that `model list` gives, or a model folder (default: PANOPTES_CAPTIONER, or the "
+    "captioner that the model has).",
 )
 
 
@@ -39,6 +45,14 @@ def chosen_models(home: Path, model: str | None, reranker: str | None) -> ModelS
 
     models = models_of(home)
     return ModelSelection(models.chosen(model), models.chosen(reranker) if reranker else None)
+
+
+def chosen_captioner(home: Path, captioner: str | None, model: str | None, reranker: str | None) -> CaptionerSelection:
+    """The chosen captioner, not yet opened."""
+    from encoder.selection import captioner_of
+
+    folder = models_of(home).chosen_captioner(captioner, model)
+    return captioner_of(folder, chosen_models(home, model, reranker))
 
 
 def model_options(model: str | None, reranker: str | None) -> list[str]:
@@ -60,13 +74,28 @@ def model() -> None:
     help="The vocabulary it was trained with, bert-base-chinese's vocab.txt (default: one that lies beside FILE).",
 )
 @click.option("--replace", is_flag=True, help="Replace a model that has this name.")
+@click.option(
+    "--for",
+    "purpose",
+    type=click.Choice(["search", "captions"]),
+    help="What the model is for (default: what the names and shapes in FILE say).",
+)
+@click.option("--published", is_flag=True, help="Run a captioner as its published scripts do, not as it was trained.")
 @click.option("--compact", is_flag=True, help="Keep an eighth of an image's tokens: patches averaged 2 x 2, in 8 bits.")
 @HOME
 @JSON
 def import_model(
-    file: Path, name: str | None, vocab: Path | None, replace: bool, compact: bool, home: Path, as_json: bool
+    file: Path,
+    name: str | None,
+    vocab: Path | None,
+    replace: bool,
+    purpose: str | None,
+    published: bool,
+    compact: bool,
+    home: Path,
+    as_json: bool,
 ) -> None:
-    """Make a model of FILE, a published .ckpt of Taichu-OPT-v2, Taichu-OPT-v1 or the model zoo's OPT.
+    """Make a model of FILE, a published .ckpt of Taichu-OPT-v2, Taichu-OPT-v1 or the model zoo's OPT, for search or captions.
 
     Reads FILE and the vocabulary; needs neither an Ascend card nor the run that wrote it. Writes HOME/models/NAME, when all
     of it is there and fits. Prints which tensors were loaded, which were ignored and why, and which nobody knows.
@@ -74,7 +103,7 @@ def import_model(
     from encoder.importing.importer import import_model as run
     from encoder.report import import_lines
 
-    report = run(file, models_of(home), name, vocab, replace, compact, export_graphs).as_json()
+    report = run(file, models_of(home), name, vocab, replace, compact, export_graphs, purpose, published).as_json()
     say(report, import_lines, as_json)
 
 
@@ -125,11 +154,11 @@ def quantize_model(name: str, data: Path, home: Path, as_json: bool) -> None:
 
 def export_graphs(folder: Path) -> None:
     """Give a model folder its graphs: kept ones of the same config or, if there are none, exported with MindSpore."""
-    from encoder.model_folder import read_config
+    from encoder.model_folder import read_any_config
     from encoder.runtime.graph_files import copy_kept_graphs
     from encoder.runtime.graphs import check_mindspore
 
-    if not copy_kept_graphs(folder, read_config(folder)):
+    if not copy_kept_graphs(folder, read_any_config(folder)):
         check_mindspore("model import")
         from encoder.exporting.onnx_export import export_graphs as run
 

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from encoder.captioner_config import CaptionerConfig, CaptioningConfig, captioning_config
 from encoder.inputs.image_inputs import PixelInput, RegionInput
 from encoder.inputs.pixels import PREPROCESSINGS
 from encoder.single_stream_config import FORM, SingleStreamConfig
@@ -138,22 +139,50 @@ class OptConfig:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
 
+def encoder_beside(config: CaptionerConfig) -> OptConfig:
+    """The config of an encoder that has the image stream, the text stream and the fusion of a captioner."""
+    return dataclasses.replace(
+        PRESETS["opt-v2-base"],
+        hidden_size=config.hidden_size,
+        vocab_size=config.vocab_size,
+        max_positions=config.max_positions,
+        type_vocab_size=config.type_vocab_size,
+        text_layers=config.text_layers,
+        text_heads=config.heads,
+        text_intermediate=config.text_intermediate,
+        fusion_layers=config.fusion_layers,
+        fusion_intermediate=config.fusion_intermediate,
+        image_size=config.image_size,
+        patch_size=config.patch_size,
+        image_layers=config.image_layers,
+        image_heads=config.image_heads,
+        image_intermediate=config.image_intermediate,
+        published_extras=False,
+    )
+
+
 ModelConfig = OptConfig | SingleStreamConfig
+"""The config of any model that searches."""
+AnyConfig = ModelConfig | CaptioningConfig
 """The config of any model that there is."""
 
 
-def config_from_json(text: str) -> ModelConfig:
-    """Read what `to_json` of either config wrote.
+def config_from_json(text: str) -> AnyConfig:
+    """Read what `to_json` of any config wrote.
 
     Raises:
         ValueError, TypeError, AttributeError: the text is not the JSON of a config.
     """
     values: dict[str, Any] = {key: _with_tuples(value) for key, value in json.loads(text).items()}
+    if (captioner := captioning_config(values)) is not None:
+        return captioner
     return SingleStreamConfig(**values) if values.get("form") == FORM else OptConfig(**values)
 
 
 def _with_tuples(value: Any) -> Any:
     """A JSON value with tuples in the place of lists."""
+    if isinstance(value, dict):
+        return {key: _with_tuples(one) for key, one in value.items()}
     return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 

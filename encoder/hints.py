@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from encoder.errors import BadGraphs, DeviceLost, NoInt8Graphs
+from encoder.errors import BadGraphs, CannotSearch, CannotWrite, DeviceLost, NoInt8Graphs, OtherEncoder, UnwrittenLanguage
 
 HINTS: dict[type[Exception], Callable[[Any], str]] = {
     BadGraphs: lambda error: f"`python manage.py model export {error.model}` makes them anew",
+    CannotSearch: lambda error: "name it with --captioner, beside a --model that searches",
+    CannotWrite: lambda error: "name a captioner with --captioner; `python manage.py model list` shows which there are",
     DeviceLost: lambda error: (
         "run the same command again to go on; with fewer --devices if there is too little memory for so many processes"
     ),
@@ -16,4 +18,6 @@ HINTS: dict[type[Exception], Callable[[Any], str]] = {
         f"`python manage.py model quantize {error.model} --data MANIFEST` makes them; without PANOPTES_PRECISION=int8 none "
         "are needed"
     ),
+    OtherEncoder: lambda error: "name that model with --model",
+    UnwrittenLanguage: lambda error: f"give one of these with --lang, such as --lang {error.languages[0]}",
 }

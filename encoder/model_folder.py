@@ -16,18 +16,47 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from encoder.config import RANKING, ModelConfig, config_from_json
-from encoder.errors import BadCheckpoint
+from encoder.captioner_config import CaptioningConfig
+from encoder.config import RANKING, AnyConfig, ModelConfig, config_from_json
+from encoder.errors import BadCheckpoint, CannotSearch, CannotWrite
 from encoder.files import sha256_of
 from encoder.quantization import dequantize, quantize
 
 WEIGHTS, CONFIG, SCORES = "weights.safetensors", "config.json", "ranking.json"
 SCALES = ":scales"
 VOCABULARIES = ("tokenizer.json", "vocab.txt")
+CAPTIONER = "captioner"
+"""The folder below a model's where the captioner lies that reads its tokens: a model folder itself."""
 SHIPPED = Path(__file__).parent / "weights" / "opt-mini"
 
 
 def read_config(folder: Path) -> ModelConfig:
+    """Read the config of a model that searches.
+
+    Raises:
+        CannotSearch: the model writes captions.
+        BadCheckpoint: as `read_any_config` says.
+    """
+    config = read_any_config(folder)
+    if isinstance(config, CaptioningConfig):
+        raise CannotSearch(folder)
+    return config
+
+
+def read_captioner_config(folder: Path) -> CaptioningConfig:
+    """Read the config of a model that writes captions.
+
+    Raises:
+        CannotWrite: the model searches.
+        BadCheckpoint: as `read_any_config` says.
+    """
+    config = read_any_config(folder)
+    if not isinstance(config, CaptioningConfig):
+        raise CannotWrite(folder)
+    return config
+
+
+def read_any_config(folder: Path) -> AnyConfig:
     """Read the config of a model folder; fields in ranking.json replace those of config.json.
 
     Raises:
@@ -42,7 +71,7 @@ def read_config(folder: Path) -> ModelConfig:
     return _with_ranking(config, folder / SCORES) if (folder / SCORES).exists() else config
 
 
-def _with_ranking(config: ModelConfig, path: Path) -> ModelConfig:
+def _with_ranking(config: AnyConfig, path: Path) -> AnyConfig:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         if not values.keys() <= set(RANKING):
@@ -116,7 +145,7 @@ def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
         raise BadCheckpoint(f"{folder / WEIGHTS} cannot be read ({error}); fetch the file again.") from error
 
 
-def write_model(folder: Path, config: ModelConfig, weights: dict[str, np.ndarray], vocabulary: bytes) -> None:
+def write_model(folder: Path, config: AnyConfig, weights: dict[str, np.ndarray], vocabulary: bytes) -> None:
     """Write a model folder.
 
     Matrices become float16 or, if their names are among the config's `int8_weights`, 8 bits; vectors and scalars float32.
@@ -175,12 +204,12 @@ def first_names(names: list[str], count: int = 4) -> str:
     return ", ".join(names[:count]) + more
 
 
-def rounded(name: str, value: np.ndarray, config: ModelConfig) -> np.ndarray:
+def rounded(name: str, value: np.ndarray, config: AnyConfig) -> np.ndarray:
     """A weight as `read_weights` will give it if it is stored in 8 bits; else the weight itself."""
     return dequantize(*quantize(value)) if _in_8_bits(name, value, config) else value
 
 
-def _in_8_bits(name: str, value: np.ndarray, config: ModelConfig) -> bool:
+def _in_8_bits(name: str, value: np.ndarray, config: AnyConfig) -> bool:
     return value.ndim > 1 and name.startswith(config.int8_weights)
 
 

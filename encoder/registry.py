@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from encoder.config import AnyConfig, ModelConfig
 from encoder.errors import BadCheckpoint, BadModelName, UnknownModel, UnusableModels
-from encoder.model_folder import CONFIG, SHIPPED, WEIGHTS, fingerprint, read_config
+from encoder.model_folder import CAPTIONER, CONFIG, SHIPPED, WEIGHTS, fingerprint, read_any_config
 from encoder.runtime.pair import JOINED
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -72,6 +73,16 @@ class ModelRegistry:
             return Path(model).expanduser()
         return self.path(model)
 
+    def chosen_captioner(self, captioner: str | None, model: str | None) -> Path:
+        """The folder that a captioner's name or path stands for (default: PANOPTES_CAPTIONER, or the model that searches).
+
+        It is that of a captioner, or of a model that has one; see `encoder.selection.captioner_of`.
+
+        Raises:
+            UnknownModel: there is none of this name.
+        """
+        return self.chosen(captioner or os.environ.get("PANOPTES_CAPTIONER") or model)
+
     def fingerprint(self, name: str) -> str:
         """The fingerprint of a model by name."""
         return fingerprint(self.path(name))
@@ -95,25 +106,32 @@ class ModelRegistry:
             return None
 
     def describe(self, name: str) -> dict[str, Any]:
-        """Describe a model for `model show`: sizes, languages, fingerprint, and the record of its import."""
+        """Describe a model for `model show`: sizes, languages, fingerprint, and the record of its import.
+
+        What a captioner does not have is 0; `captions` says what a captioner, or a model's own, writes.
+        """
         path = self.path(name)
-        config = read_config(path)
+        config = read_any_config(path)
+        searches = isinstance(config, ModelConfig)
+        region_width = config.inputs.region_width
         return {
             "name": name,
             "network": config.name,
             "fingerprint": fingerprint(path),
             "folder": str(path),
             "languages": list(config.languages),
-            "dim": config.dim,
+            "searches": searches,
+            "captions": _captions(path, config),
+            "dim": config.dim if searches else 0,
             "hidden_size": config.hidden_size,
             "layers": config.stacks,
-            "regions": config.regions,
-            "region_width": config.region_width if config.regions else 0,
+            "regions": config.inputs.shape[0] if region_width else 0,
+            "region_width": region_width,
             "image_size": config.image_size,
             "patch_size": config.patch_size,
             "preprocessing": config.preprocessing,
             "token_shape": list(config.token_shape),
-            "text_length": config.text_length,
+            "text_length": config.text_length if searches else config.caption_length,
             "bytes": (path / WEIGHTS).stat().st_size,
             "imported": _record(path),
         }
@@ -192,6 +210,22 @@ class ModelRegistry:
         with (self.folder / ".lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _captions(path: Path, config: AnyConfig) -> dict[str, Any] | None:
+    """What a captioner writes, or the one that a model has; None where there is none."""
+    if isinstance(config, ModelConfig):
+        own = path / CAPTIONER
+        return _captions(own, read_any_config(own)) if (own / CONFIG).is_file() else None
+    return {
+        "network": config.name,
+        "fingerprint": fingerprint(path),
+        "languages": list(config.languages),
+        "length": config.caption_length,
+        "vocab_size": config.vocab_size,
+        "encoder": config.encoder or None,
+        "bytes": (path / WEIGHTS).stat().st_size,
+    }
 
 
 def _record(path: Path) -> dict[str, Any] | None:

@@ -16,6 +16,8 @@ def import_lines(report: dict[str, Any]) -> Iterator[str]:
     )
     if report["only_reranks"]:
         yield f"  it has no vectors: name it with --reranker {report['name']} beside a model that finds"
+    if report["writes_captions"]:
+        yield f"  it writes captions: name it with --captioner {report['name']}"
     yield f"  loaded      {report['loaded']} tensors, {report['parameters']:,} parameters"
     yield f"  ignored     {sum(report['ignored'].values())}"
     for reason, count in sorted(report["ignored"].items()):
@@ -47,8 +49,13 @@ def list_lines(found: dict[str, Any]) -> Iterator[str]:
 def model_lines(model: dict[str, Any]) -> Iterator[str]:
     """One model in full; from `ModelRegistry.describe()`."""
     yield f"{model['name']}: {model['network']}, fingerprint {model['fingerprint']}, {_mb(model['bytes'])} in {model['folder']}"
-    yield f"  languages   {', '.join(model['languages'])}; sentences of up to {model['text_length']} tokens"
-    if model["regions"]:
+    if model["searches"]:
+        yield f"  languages   {', '.join(model['languages'])}; sentences of up to {model['text_length']} tokens"
+    if model["captions"]:
+        yield from _caption_lines(model["captions"])
+    if not model["searches"] and model["captions"]["encoder"]:
+        yield f"  reads       what the model {model['captions']['encoder']} keeps of a photo"
+    elif model["regions"]:
         yield (
             f"  reads       up to {model['regions']} regions of a detector (.npz), each with {model['region_width']} features"
         )
@@ -58,13 +65,25 @@ def model_lines(model: dict[str, Any]) -> Iterator[str]:
     yield f"  layers      {stacks}, {model['hidden_size']} wide"
     length, width = model["token_shape"]
     vectors = f"{model['dim']}-d vectors" if model["dim"] else "no vectors: it re-ranks what another model finds (--reranker)"
-    yield f"  kept        {vectors}; {length} x {width} numbers an image, {2 * length * width:,} bytes"
+    if model["searches"]:
+        yield f"  kept        {vectors}; {length} x {width} numbers an image, {2 * length * width:,} bytes"
     if model["imported"]:
         yield f"  imported    from {model['imported'].get('file')}, sha256 {model['imported'].get('sha256')}"
 
 
+def _caption_lines(captions: dict[str, Any]) -> Iterator[str]:
+    yield (
+        f"  writes      captions in {', '.join(captions['languages'])}, of up to {captions['length']} pieces "
+        f"of {captions['vocab_size']} ({captions['network']}, {captions['fingerprint']}, {_mb(captions['bytes'])})"
+    )
+
+
 def _reads(model: dict[str, Any]) -> str:
+    if not model["searches"] and model["captions"]["encoder"]:
+        return f"writes of what {model['captions']['encoder']} keeps"
     reads = f"{model['regions']} regions" if model["regions"] else f"{model['image_size']} px"
+    if not model["searches"]:
+        return f"{reads}, writes captions"
     return reads if model["dim"] else f"{reads}, only re-ranks"
 
 

@@ -1,4 +1,7 @@
-"""The models that answer: one for the first stage and, if chosen, another to re-rank. Never imports mindspore."""
+"""The models that answer: one for the first stage and, if chosen, another to re-rank; and the one that writes captions.
+
+Never imports mindspore.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
-from encoder.api import BulkEncoder, Encoder, EncoderConfig
+from encoder.api import BulkEncoder, CaptionWriter, Encoder, EncoderConfig, ImageConfig
+from encoder.captioner_config import CaptioningConfig
 from encoder.devices import device_name
-from encoder.errors import NoVectors
-from encoder.model_folder import fingerprint, read_config
+from encoder.errors import NoVectors, OtherEncoder
+from encoder.model_folder import CAPTIONER, CONFIG, fingerprint, read_any_config, read_captioner_config, read_config
 from encoder.runtime.multi_device import MultiDeviceEncoder
 from encoder.runtime.pair import PairedConfig, PairedEncoder, paired_fingerprint
 
@@ -26,6 +30,7 @@ class ModelSelection:
 
     Raises:
         NoVectors: `first` can only re-rank.
+        CannotSearch: one of them writes captions.
     """
 
     first: Path
@@ -37,6 +42,8 @@ class ModelSelection:
                 f"The model in {self.first} can only re-rank: it has no vectors to find with. Name it with "
                 "--reranker, beside a --model that finds."
             )
+        if self.reranker is not None:
+            read_config(self.reranker)
 
     @cached_property
     def config(self) -> EncoderConfig:
@@ -70,3 +77,81 @@ class ModelSelection:
         device = device_name(device)
         with MultiDeviceEncoder(partial(self.open, device), self.config, self.fingerprint, devices, device) as encoder:
             yield encoder
+
+
+@dataclass(frozen=True)
+class CaptionerSelection:
+    """The chosen captioner, not yet opened.
+
+    Attributes:
+        folder: of the captioner.
+        encoder: the folder of the model whose tokens it reads; None: it reads images itself.
+    """
+
+    folder: Path
+    encoder: Path | None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The fingerprint of what `open` gives."""
+        return fingerprint(self.folder)
+
+    @cached_property
+    def languages(self) -> tuple[str, ...]:
+        """The languages that it writes."""
+        return read_captioner_config(self.folder).languages
+
+    @cached_property
+    def config(self) -> ImageConfig:
+        """What reading an image needs to know of it."""
+        return read_captioner_config(self.folder) if self.encoder is None else read_config(self.encoder)
+
+    def open(self, encoder: Encoder | None = None, device: str | None = None, number: int | None = None) -> CaptionWriter:
+        """Open the captioner.
+
+        Args:
+            encoder: one that is open already; it is used if the captioner reads its tokens.
+            device: "CPU" or "Ascend" (default: PANOPTES_DEVICE, or CPU).
+            number: the number of the card, if there are several.
+        """
+        from encoder import open_encoder
+        from encoder.runtime.captioner import Captioner, EncoderCaptioner
+
+        captioner = Captioner(self.folder, device, number)
+        if self.encoder is None:
+            return captioner
+        if encoder is None or encoder.fingerprint != captioner.encoder_fingerprint:
+            encoder = open_encoder(self.encoder, device, number)
+        return EncoderCaptioner(encoder, captioner)
+
+
+def captioner_of(folder: Path, models: ModelSelection) -> CaptionerSelection:
+    """The captioner in a folder: that of a captioner itself, or of a model that has one.
+
+    Args:
+        folder: of a captioner, or of a model with a captioner in its folder `captioner`.
+        models: those that were chosen to search, one of which encodes for a captioner that reads an encoder's tokens.
+
+    Raises:
+        CannotWrite: the model has no captioner.
+        OtherEncoder: the captioner reads the tokens of a model that is neither chosen nor beside it.
+    """
+    beside = folder / CAPTIONER
+    if (beside / CONFIG).is_file():
+        return _selected(beside, [folder, models.first, models.reranker])
+    return _selected(folder, [models.first, models.reranker])
+
+
+def _selected(folder: Path, encoders: list[Path | None]) -> CaptionerSelection:
+    wanted = read_captioner_config(folder).encoder
+    if not wanted:
+        return CaptionerSelection(folder, None)
+    found = {fingerprint(one): one for one in reversed(encoders) if one is not None}
+    if wanted not in found:
+        raise OtherEncoder(folder, wanted, ", ".join(found))
+    return CaptionerSelection(folder, found[wanted])
+
+
+def can_write(folder: Path) -> bool:
+    """Whether a model is a captioner, or has one."""
+    return (folder / CAPTIONER / CONFIG).is_file() or isinstance(read_any_config(folder), CaptioningConfig)

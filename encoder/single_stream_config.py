@@ -123,6 +123,7 @@ SINGLE_STREAM_PRESETS = {
         image_layers=12,
         image_heads=12,
         image_intermediate=3072,
+        preprocessing="resize_crop_cv",
     ),
     "opt-zoo-trunk": SingleStreamConfig(
         name="opt-zoo-trunk",

@@ -11,9 +11,10 @@ import onnx_ir as ir
 from mindspore import Parameter, Tensor
 from mindspore.onnx import export
 
-from encoder.config import OptConfig
+from encoder.captioner_config import CaptioningConfig
+from encoder.config import AnyConfig, ModelConfig, OptConfig
 from encoder.exporting.onnx_rewriting import finish, simplify, unite
-from encoder.model_folder import WEIGHTS, read_config
+from encoder.model_folder import WEIGHTS, read_any_config
 from encoder.network.blocks import Attention
 from encoder.network.entries import Entry, entries_of, network_of
 from encoder.network.native_convolutions import NativeEfficientNet
@@ -22,7 +23,16 @@ from encoder.single_stream_config import SingleStreamConfig
 
 Axes = dict[str, tuple[str | int, ...]]
 INTEGER_INPUTS = ("ids", "valid")
-OUTPUTS = {"images": ("vectors", "tokens"), "texts": ("vectors", "states"), "match": ("logits",), "attention": ("weights",)}
+OUTPUTS = {
+    "images": ("vectors", "tokens"),
+    "texts": ("vectors", "states"),
+    "match": ("logits",),
+    "attention": ("weights",),
+    "memory": ("memory",),
+    "step": ("scores", "own"),
+    "next_word": ("scores",),
+}
+Sizes = list[dict[str, int]]
 
 
 def export_graphs(folder: Path, anew: bool = False) -> dict[str, int]:
@@ -42,7 +52,7 @@ def export_graphs(folder: Path, anew: bool = False) -> dict[str, int]:
         BadCheckpoint: the folder has no config.
         IncompatibleShapes: the network computes something else at another batch or length.
     """
-    config = read_config(folder)
+    config = read_any_config(folder)
     if anew or not copy_kept_graphs(folder, config):
         kept = kept_graphs(config)
         try:
@@ -55,13 +65,13 @@ def export_graphs(folder: Path, anew: bool = False) -> dict[str, int]:
     return {path.stem: path.stat().st_size for path in sorted((folder / FOLDER).glob("*.onnx"))}
 
 
-def _make_graphs(config: OptConfig | SingleStreamConfig, made: Path) -> None:
+def _make_graphs(config: AnyConfig, made: Path) -> None:
     """Export each entry at two sizes, and make one graph for any size of the two (see `onnx_rewriting`)."""
     ms.set_context(mode=ms.GRAPH_MODE)
     model = network_of(config).set_train(False)
     parameters = dict(model.parameters_and_names())
     for _, cell in model.cells_and_names():
-        if isinstance(cell, Attention):
+        if isinstance(cell, Attention) and isinstance(config, ModelConfig):
             cell.fold = cell.cost_of_folding(config.text_length // 2, config.token_shape[0]) < 1
     if isinstance(config, OptConfig) and config.grid_stages and not config.regions:
         images = model.uniter.img_embeddings
@@ -73,24 +83,52 @@ def _make_graphs(config: OptConfig | SingleStreamConfig, made: Path) -> None:
     write_record(made, config, ms.__version__, {name: p.shape for name, p in parameters.items()}, weights)
 
 
-def _export(
-    config: OptConfig | SingleStreamConfig, entry: str, cell: Entry, parameters: dict[str, Parameter], folder: Path
-) -> list[str]:
+def _export(config: AnyConfig, entry: str, cell: Entry, parameters: dict[str, Parameter], folder: Path) -> list[str]:
     """Write ENTRY.onnx. Gives the names of the weights that it reads."""
     axes = axes_of(config, entry)
-    length, regions = config.text_length, config.token_shape[0]
-    sizes = [{"B": 2, "T": length - 1, "L": regions - 1}, {"B": 3, "T": length - 2, "L": regions - 4}]
+    sizes = _sizes(config)
     models = [simplify(_export_at(cell, axes, size, folder)) for size in sizes]
     model = unite(models, sizes, axes)
-    outputs = OUTPUTS[entry] if config.dim or entry == "match" else OUTPUTS[entry][1:]
+    outputs = OUTPUTS[entry][1:] if entry == "images" and not _has_vectors(config) else OUTPUTS[entry]
     names = {parameter.name: name for name, parameter in parameters.items()}
     finish(model, list(axes), outputs, names, f"../{WEIGHTS}")
     ir.save(model, folder / f"{entry}.onnx")
     return sorted(name for name, value in model.graph.initializers.items() if isinstance(value.const_value, ir.ExternalTensor))
 
 
-def axes_of(config: OptConfig | SingleStreamConfig, entry: str) -> Axes:
+def _has_vectors(config: AnyConfig) -> bool:
+    return isinstance(config, ModelConfig) and config.dim > 0
+
+
+def _sizes(config: AnyConfig) -> Sizes:
+    """Give the sizes at which entries are exported. No product or sum of some is another."""
+    if isinstance(config, CaptioningConfig):
+        return [{"N": 2, "W": 3}, {"N": 3, "W": 5}]
+    length, regions = config.text_length, config.token_shape[0]
+    return [{"B": 2, "T": length - 1, "L": regions - 1}, {"B": 3, "T": length - 2, "L": regions - 4}]
+
+
+def _captioner_axes(config: CaptioningConfig, entry: str) -> Axes:
+    """Give the axes of the inputs of a captioner's entry: numbers, or N images and W captions of each."""
+    captions = ("N", "W", config.caption_length)
+    inputs: dict[str, Axes] = {
+        "images": {"pixels": ("N", *_shape_of_images(config))},
+        "memory": {"tokens": ("N", *config.token_shape)},
+        "step": {"ids": ("N", "W"), "places": captions, "cache": ("N", "W", *config.cache_shape)},
+        "next_word": {"ids": captions, "places": captions},
+    }
+    memory: Axes = {"memory": ("N", *config.memory_shape)}
+    return inputs[entry] | (memory if entry in ("step", "next_word") else {})
+
+
+def _shape_of_images(config: CaptioningConfig) -> tuple[int, ...]:
+    return (3, config.image_size, config.image_size) if config.image_size else config.inputs.shape
+
+
+def axes_of(config: AnyConfig, entry: str) -> Axes:
     """Give the axes of an entry's inputs, in order: numbers, or batch B, text length T and, of regions, image length L."""
+    if isinstance(config, CaptioningConfig):
+        return _captioner_axes(config, entry)
     length, width = config.token_shape
     tokens = ("B", "L" if config.regions else length, width if isinstance(config, SingleStreamConfig) else config.hidden_size)
     if entry == "images":

@@ -142,18 +142,21 @@ class _Attention(_Rule):
             op.Reshape(x, op.initializer(_joined_shape(shape), name=f"{x.name}:shape"))
             for x, shape in ((query, query_shape), (key, key_shape), (value, value_shape))
         ]
-        optional = [] if bias is None else [None, None, self._expanded(op, bias, query_shape, key_shape)]
+        optional = [] if bias is None else [None, None, self._expanded(op, bias, query, query_shape, key_shape)]
         mixed = op.MultiHeadAttention(*joined, *optional, num_heads=heads, scale=_number(scale), _domain=MICROSOFT)
         return op.Reshape(mixed, joined_shape)
 
     @staticmethod
-    def _expanded(op: Any, bias: ir.Value, query_shape: ir.Value, key_shape: ir.Value) -> ir.Value:
-        """Expand a bias to [1, 1, queries, keys] if need be: ONNX Runtime doesn't broadcast these two axes."""
+    def _expanded(op: Any, bias: ir.Value, query: ir.Value, query_shape: ir.Value, key_shape: ir.Value) -> ir.Value:
+        """Expand a bias to [1, 1, queries, keys] if need be: ONNX Runtime doesn't broadcast these two axes.
+
+        Several attentions may share a bias, so that the constant's name is that of the queries.
+        """
         lengths = [_dims(query_shape)[1], _dims(key_shape)[1]]
         if bias.shape is not None and list(bias.shape)[-2:] == lengths and len(bias.shape) == 4:
             return bias
         shape = ir.tensor(np.array([1, 1, *lengths], np.int64))
-        return op.Expand(bias, op.initializer(shape, name=f"{bias.name}:{lengths}"))
+        return op.Expand(bias, op.initializer(shape, name=f"{query.name}:bias"))
 
 
 def _joined_shape(shape: ir.Value) -> ir.TensorProtocol:

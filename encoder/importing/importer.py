@@ -14,22 +14,23 @@ from typing import Any
 
 import numpy as np
 
-from encoder.config import ModelConfig, OptConfig
+from encoder.captioner_config import CaptioningConfig
+from encoder.config import AnyConfig, ModelConfig, OptConfig
 from encoder.errors import BadCheckpoint, UnusableForm
 from encoder.files import sha256_of
 from encoder.importing.checkpoint_shapes import Shapes, slices_of
 from encoder.importing.ckpt_file import FLOATS, CheckpointFile
-from encoder.importing.published import usable_form
+from encoder.importing.published import CAPTIONS, SEARCH, usable_form
+from encoder.importing.published_captioners import as_published
 from encoder.importing.weights_file import write_weights
 from encoder.inputs.tokenizer import wordpiece
 from encoder.model_folder import CONFIG, WEIGHTS, first_names
 from encoder.registry import RECORD, ModelRegistry
-from encoder.single_stream_config import SingleStreamConfig
 
 VOCABULARIES = ("vocab.txt", "bert-base-chinese-vocab.txt")
-BERT_TABLES = (21128, 28996)
+BERT_TABLES = (21128, 28996, 36560)
 BERT_MARKS = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102}
-"""The ids of marks in bert-base-chinese. Word tables of these lengths were trained with it; the longer one has spare rows."""
+"""The ids of marks in bert-base-chinese. Word tables of these lengths were trained with it; the longer ones have spare rows."""
 
 SECOND_NAME = "second name of tied weights"
 
@@ -52,7 +53,7 @@ class ImportReport:
     name: str
     form: str
     title: str
-    config: ModelConfig
+    config: AnyConfig
     loaded: int
     parameters: int
     ignored: dict[str, int]
@@ -69,7 +70,8 @@ class ImportReport:
             "form": self.form,
             "title": self.title,
             "network": self.config.name,
-            "only_reranks": self.config.dim == 0,
+            "only_reranks": isinstance(self.config, ModelConfig) and self.config.dim == 0,
+            "writes_captions": isinstance(self.config, CaptioningConfig),
             "loaded": self.loaded,
             "parameters": self.parameters,
             "ignored": self.ignored,
@@ -90,6 +92,8 @@ def import_model(
     replace: bool = False,
     compact: bool = False,
     finish: Callable[[Path], object] | None = None,
+    purpose: str | None = None,
+    published: bool = False,
 ) -> ImportReport:
     """Make a model of a published `.ckpt`. Its numbers stay as they are, float16 or float32.
 
@@ -104,6 +108,8 @@ def import_model(
         replace: replace an imported model of this name.
         compact: store an image's tokens in fewer bytes (see `compacted`).
         finish: called at the end with the model's folder, to export its graphs.
+        purpose: "search" or "captions" (default: what the names and shapes in the file say).
+        published: run a captioner as its published scripts ran it (see `published_captioners.as_published`).
 
     Raises:
         NotACheckpoint: the file is not a whole `.ckpt`.
@@ -113,9 +119,11 @@ def import_model(
     """
     name = models.new_name(name or Path(file).stem, replace)
     with CheckpointFile(file) as checkpoint:
-        plan = Plan(checkpoint)
+        plan = Plan(checkpoint, purpose)
         if compact:
             plan.config = compacted(plan.config)
+        if published:
+            plan.config = _as_published(plan.config)
         vocabulary = _vocabulary(vocabulary, Path(file), plan.config)
         facts = {"file": Path(file).name, "sha256": sha256_of(Path(file)), **plan.facts()}
         with models.new_folder(name, replace) as folder:
@@ -141,7 +149,13 @@ def import_model(
     )
 
 
-def compacted(config: ModelConfig) -> OptConfig:
+def _as_published(config: AnyConfig) -> CaptioningConfig:
+    if isinstance(config, ModelConfig):
+        raise UnusableForm("--published is for captioners: a model that searches is run in one way only.")
+    return as_published(config)
+
+
+def compacted(config: AnyConfig) -> OptConfig:
     """The config that stores the fewest bytes for an image and leaves its vector as it is.
 
     Patches are averaged 2 x 2 after the last norm, if the grid has an even side; tokens are stored in 8 bits.
@@ -149,7 +163,7 @@ def compacted(config: ModelConfig) -> OptConfig:
     Raises:
         UnusableForm: the network does not read pixels by itself.
     """
-    if isinstance(config, SingleStreamConfig) or config.regions:
+    if not isinstance(config, OptConfig) or config.regions:
         raise UnusableForm("only models with an image stream of pixels can be made compact; import it without --compact.")
     return dataclasses.replace(config, merge=2 if config.grid % 2 == 0 else config.merge, compact_tokens=True)
 
@@ -170,14 +184,16 @@ class Plan:
         BadCheckpoint: weights are missing or misshaped.
     """
 
-    def __init__(self, checkpoint: CheckpointFile):
+    def __init__(self, checkpoint: CheckpointFile, purpose: str | None = None):
         self._checkpoint = checkpoint
-        self.form = usable_form(checkpoint.tensors, checkpoint.path)
+        shapes = {name: stored.shape for name, stored in checkpoint.tensors.items()}
+        self.form = usable_form(shapes, checkpoint.path, purpose)
         self.ignored: dict[str, int] = {}
         self.sources = self._sources()
         self._rows = {name: row for name, (head, row) in self.form.rows.items() if self.sources.get(name) == head}
         found = {name: self._shape(name) for name in self.sources}
-        self.config, self.shapes = self.form.network(found)
+        config, self.shapes = self.form.network(found)
+        self.config: AnyConfig = config
         self.left_over = sorted(self.sources.keys() - self.shapes.keys())
         self.sources = {name: self.sources[name] for name in self.shapes if name in self.sources}
         self.filled_in = sorted(self.form.defaults.keys() - self.sources.keys())
@@ -209,6 +225,7 @@ class Plan:
         """The facts that the model folder records of its import."""
         return {
             "form": self.form.key,
+            "purpose": self.form.purpose,
             "loaded": len(self.sources),
             "parameters": self.parameters,
             "ignored": self.ignored,
@@ -224,7 +241,7 @@ class Plan:
         taken = {head: name for name, (head, _) in self.form.rows.items() if name not in tensors}
         for name in tensors:
             reason = None if name in taken else self.form.ignored_because(name)
-            tied = self.form.tied.get(name)
+            tied = self.form.own_name(name)
             if tied is not None and tied in tensors:
                 self._check_tied(name, tied)
                 reason = SECOND_NAME
@@ -263,6 +280,8 @@ class Plan:
                 f". They are slices, 1/{slices} of what they should be: this is one rank's file of a model-parallel run; "
                 "merge the ranks' files into one checkpoint first"
             )
+        if self.form.purpose == CAPTIONS and missing:
+            problem += ". A file that can't write captions, such as one for retrieval, is imported with --for search"
         if any(name in missing for name in self.form.rows):
             problem += (
                 ". Nothing in it scores a pair: a captioning checkpoint, as the hub's opt_cococaption, has neither a rank "
@@ -270,8 +289,8 @@ class Plan:
             )
         if problem:
             raise BadCheckpoint(
-                f"{self._checkpoint.path} is {self.form.title}, but its retrieval weights are not whole ({problem}"
-                "). Nothing was written."
+                f"{self._checkpoint.path} is {self.form.title}, but its {_WEIGHTS[self.form.purpose]} weights are not whole "
+                f"({problem}). Nothing was written."
             )
 
     def _dtype(self, name: str) -> str:
@@ -279,11 +298,14 @@ class Plan:
         return "float16" if stored is not None and stored.dtype == "Float16" else "float32"
 
 
+_WEIGHTS = {SEARCH: "retrieval", CAPTIONS: "captioning"}
+
+
 def _is_scalar(found: tuple[int, ...], expected: tuple[int, ...]) -> bool:
     return expected == () and found == (1,)
 
 
-def _vocabulary(given: Path | None, file: Path, config: ModelConfig) -> Path:
+def _vocabulary(given: Path | None, file: Path, config: AnyConfig) -> Path:
     """The vocabulary file, after a check that it fits the word table."""
     path = given or next((file.parent / name for name in VOCABULARIES if (file.parent / name).is_file()), None)
     if path is None:

@@ -1,4 +1,4 @@
-"""The published OPT checkpoints: which OPT a file holds, its sizes, and the tensors that a search needs.
+"""The published OPT checkpoints: which OPT a file holds, its sizes, and the tensors that searching or captioning needs.
 
 Pure functions over names and shapes (OPT specification, sections 1, 3 and 8): no file, no MindSpore.
 """
@@ -15,8 +15,10 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from encoder.config import PRESETS, OptConfig
+from encoder.captioner_config import CaptionerConfig, TextOutputConfig
+from encoder.config import PRESETS, OptConfig, encoder_beside
 from encoder.errors import UnusableForm
+from encoder.importing import published_captioners as captioners
 from encoder.importing import published_single_stream as single_stream
 from encoder.importing.checkpoint_shapes import (
     Shapes,
@@ -75,7 +77,12 @@ MARKS = {
 }
 """Beginnings of names that only one OPT has, tried in this order: V1 and ZOO share the names of the single-stream encoder."""
 
-C = TypeVar("C", OptConfig, SingleStreamConfig)
+SEARCH, CAPTIONS = "search", "captions"
+PURPOSES = (SEARCH, CAPTIONS)
+"""What a checkpoint is imported for."""
+
+C = TypeVar("C", OptConfig, SingleStreamConfig, CaptionerConfig, TextOutputConfig)
+Spellings = tuple[tuple[re.Pattern[str], str], ...]
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,8 @@ class Form(Generic[C]):
         tied: other names of tied weights, each with the network's name.
         rows: parameters that a file may lack, each with the head and the row to take it from.
         defaults: parameters that a file may lack, each with the value to fill in.
+        purpose: one of PURPOSES.
+        spellings: other spellings of a part of names, each with the network's.
     """
 
     key: str
@@ -101,6 +110,15 @@ class Form(Generic[C]):
     tied: Mapping[str, str]
     rows: Mapping[str, tuple[str, int]]
     defaults: Mapping[str, np.ndarray]
+    purpose: str = SEARCH
+    spellings: Spellings = ()
+
+    def own_name(self, name: str) -> str | None:
+        """The network's name of a tensor that has another one; None if it has that."""
+        for pattern, own in self.spellings:
+            if pattern.search(name):
+                return pattern.sub(own, name)
+        return self.tied.get(name)
 
     def ignored_because(self, name: str) -> str | None:
         """The reason of the rule that ignores a tensor; None if no rule does."""
@@ -112,7 +130,7 @@ class Form(Generic[C]):
         return config, self.shapes(config)
 
 
-AnyForm = Form[OptConfig] | Form[SingleStreamConfig]
+AnyForm = Form[OptConfig] | Form[SingleStreamConfig] | Form[CaptionerConfig] | Form[TextOutputConfig]
 
 
 def form_of(names: Iterable[str]) -> str | None:
@@ -121,19 +139,25 @@ def form_of(names: Iterable[str]) -> str | None:
     return next((form for form, marks in MARKS.items() if any(name.startswith(marks) for name in names)), None)
 
 
-def usable_form(names: Iterable[str], where: Path) -> AnyForm:
-    """The form of a checkpoint with tensors of these names.
+def usable_form(shapes: Shapes, where: Path, purpose: str | None = None) -> AnyForm:
+    """The form of a checkpoint with tensors of these names and shapes.
+
+    Args:
+        where: the checkpoint.
+        purpose: one of PURPOSES (default: what names and shapes say).
 
     Raises:
         UnusableForm: it is not an OPT.
     """
-    key = form_of(names)
+    key = form_of(shapes)
     if key is None:
         raise UnusableForm(
             f"{where} is no OPT that is known: it has none of the names of Taichu-OPT-v2 "
             "(uniter.img_embeddings.vit.patch_embed.weight, ...); docs/models.md says what can be imported."
         )
-    return FORMS[key]
+    named = {name: shape for name, shape in shapes.items() if not OPTIMIZER.match(name)}
+    writes = captioners.writes(key, named) if purpose is None else purpose == CAPTIONS
+    return CAPTION_FORMS[key] if writes else FORMS[key]
 
 
 def v2_config(shapes: Shapes) -> OptConfig:
@@ -248,3 +272,45 @@ FORMS: dict[str, AnyForm] = {
         {},
     ),
 }
+
+
+def cap_config(shapes: Shapes) -> CaptionerConfig:
+    """The config of a checkpoint of OPT-CAP, told by its shapes as in `v2_config`."""
+    return captioners.cap_config(v2_config(shapes))
+
+
+def cap_shapes(config: CaptionerConfig) -> Shapes:
+    """The shape of every parameter that captioning with OPT-CAP needs."""
+    return captioners.cap_shapes(config, v2_shapes(encoder_beside(config)))
+
+
+_STATE: Rules = (("optimizer state", OPTIMIZER),)
+
+CAPTION_FORMS: dict[str, AnyForm] = {
+    "V2": Form("V2", "Taichu-OPT-CAP", cap_config, cap_shapes, (*_STATE, *captioners.CAP_RULES), ALIASES, {}, {}, CAPTIONS),
+    "V1": Form(
+        "V1",
+        "the captioner of Taichu-OPT-v1",
+        captioners.v1_config,
+        captioners.v1_shapes,
+        (*_STATE, *captioners.RULES),
+        {"feat_regress.weight": single_stream.LINEAR},
+        {},
+        {},
+        CAPTIONS,
+        captioners.SPELLINGS,
+    ),
+    "ZOO": Form(
+        "ZOO",
+        "the model zoo's captioner",
+        captioners.zoo_config,
+        captioners.zoo_shapes,
+        (*_STATE, *captioners.RULES),
+        {"feat_regress.weight": single_stream.LINEAR},
+        {},
+        {},
+        CAPTIONS,
+        captioners.SPELLINGS,
+    ),
+}
+"""The same OPTs where they write captions."""

@@ -17,7 +17,9 @@ from encoder.inputs.limits import GUARD, MAX_PIXELS, Unsupported
 from encoder.inputs.opened import OpenedPhoto
 from encoder.inputs.opening import open_photo
 
-PREPROCESSINGS = ("squash", "center_crop", "resize_crop")
+PREPROCESSINGS = ("squash", "center_crop", "resize_crop", "resize_crop_cv")
+LONGEST_RESIZED = 64
+"""The most sides of its square that OpenCV resizes a photo to: the whole of a resized panorama would not fit into memory."""
 
 
 def decode(source: str | os.PathLike | bytes, at_least: int | None = None, name: str | None = None) -> Image.Image:
@@ -66,14 +68,17 @@ def prepare(image: Image.Image, size: int, preprocessing: str = "squash") -> np.
 
     "squash" scales the whole photo, bicubic with antialiasing. "center_crop", of OPT-v2 (OPT specification, 2.3), takes the
     middle square of the photo, its shorter side scaled to `size` WITHOUT antialiasing. It reads four pixels for each that it
-    makes, so the photo must have been decoded in full. "resize_crop", of OPT-v1 (2.2), takes the same square by Pillow's
-    bilinear filter, which has antialiasing.
+    makes, so the photo must have been decoded in full. "resize_crop_cv", of OPT-v1 (2.2), takes the same square in OpenCV's
+    whole numbers, which differ from that by 1 at most. "resize_crop", of models that were imported as OPT-v1 before this one
+    was there, takes it by Pillow's bilinear filter, which has antialiasing.
 
     Returns:
         uint8 [size, size, 3].
     """
     if preprocessing == "center_crop":
         return _center_crop(np.asarray(image), size)
+    if preprocessing == "resize_crop_cv":
+        return _resize_crop_cv(np.asarray(image), size)
     if preprocessing == "resize_crop":
         return _resize_crop(image, size)
     return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC), dtype=np.uint8)
@@ -86,6 +91,18 @@ def _center_crop(image: np.ndarray, size: int) -> np.ndarray:
     across, down = across[None, :, None], down[:, None, None]
     above, below = (image[rows][:, left] * (1 - across) + image[rows][:, right] * across for rows in (top, bottom))
     return np.floor(above * (1 - down) + below * down + 0.5).astype(np.uint8)
+
+
+def _resize_crop_cv(image: np.ndarray, size: int) -> np.ndarray:
+    """Scale uint8 [h, w, 3] with OpenCV, and crop it to [size, size, 3]."""
+    import cv2
+
+    height, width = (side * size // min(image.shape[:2]) for side in image.shape[:2])
+    if max(height, width) > LONGEST_RESIZED * size:
+        return _center_crop(image, size)
+    top, left = (height - size) // 2, (width - size) // 2
+    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.ascontiguousarray(resized[top : top + size, left : left + size])
 
 
 def _resize_crop(image: Image.Image, size: int) -> np.ndarray:

@@ -1,8 +1,10 @@
-"""From sentences to padded token ids, by WordPiece (OPT-v2) or by unigram pieces (opt-mini)."""
+"""From sentences to padded token ids and back, by WordPiece (OPT-v2) or by unigram pieces (opt-mini)."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
@@ -15,7 +17,12 @@ from encoder.inputs.chinese import HAN, simplified
 PAD = 0
 BLANK = "▁"
 """The piece that stands for a blank before a word."""
+CONTINUES = "##"
+"""What a piece begins with that continues a word (WordPiece)."""
 UNKNOWN = ("[UNK]", "<unk>")
+MARK = re.compile(r"\[[A-Za-z0-9_]+\]|<[A-Za-z0-9/_]+>")
+"""The pieces that are no text, such as [CLS] and bert-base-chinese's [unused1]."""
+BETWEEN_HAN = re.compile(f"(?<={HAN.pattern}) +(?={HAN.pattern})")
 EMOJI = "So"
 """The category in Unicode of what stands for a thing, and is neither a letter nor a punctuation mark."""
 FEW = 8
@@ -64,6 +71,27 @@ class Tokenizer:
         """The pieces of one text, marks included."""
         return self._tokenizer.encode(self._readable(text)).tokens
 
+    def text(self, ids: Iterable[int]) -> str:
+        """Write the text of token ids; ids of marks, and those that no piece has, are left out.
+
+        Chinese is written without blanks. Words of WordPiece are separated by a blank where both are of letters or digits
+        that are not Chinese: the published code writes such words as one.
+        """
+        pieces = [piece for piece in map(self._tokenizer.id_to_token, ids) if piece and not MARK.fullmatch(piece)]
+        if self._has_blanks:
+            return BETWEEN_HAN.sub("", "".join(pieces).replace(BLANK, " ")).strip()
+        text = ""
+        for piece in pieces:
+            continued = piece.startswith(CONTINUES) and piece != CONTINUES
+            apart = not continued and text and _continues_word(text[-1]) and _continues_word(piece[0])
+            text += " " * bool(apart) + (piece.removeprefix(CONTINUES) if continued else piece)
+        return text
+
+    def is_mark(self, number: int) -> bool:
+        """Whether an id is that of a mark, or of no piece at all."""
+        piece = self._tokenizer.id_to_token(number)
+        return not piece or MARK.fullmatch(piece) is not None
+
     def has_word(self, word: str) -> bool:
         """Whether a word is a single piece of the vocabulary."""
         ids = self._tokenizer.encode(word, add_special_tokens=False).ids
@@ -91,6 +119,11 @@ class Tokenizer:
             return text
         pairs = zip(text, simplified(text), strict=True)
         return "".join(new if old in lacking and new in self._characters else old for old, new in pairs)
+
+    @cached_property
+    def _has_blanks(self) -> bool:
+        """Whether pieces say themselves where a blank stands before a word."""
+        return self._tokenizer.token_to_id(BLANK) is not None or any(BLANK in piece for piece in self._tokenizer.get_vocab())
 
     @cached_property
     def _characters(self) -> frozenset[str]:

@@ -11,7 +11,9 @@ from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Normal, initializer
 
 from encoder.captioner_config import CaptionerConfig
+from encoder.config import encoder_beside
 from encoder.network.blocks import INIT_STD, MASKED, Attention, Blocks, DecoderBlock, EncoderBlock, Table, dense
+from encoder.network.opt import Vit
 
 
 class _TextStream(nn.Cell):
@@ -39,10 +41,20 @@ class _Fusion(nn.Cell):
         )
 
 
+class _ImageStream(nn.Cell):
+    """The ViT of Taichu-OPT-v2, under the parameter name `vit`."""
+
+    def __init__(self, config: CaptionerConfig):
+        super().__init__()
+        self.vit = Vit(encoder_beside(config))
+
+
 class _Uniter(nn.Cell):
     def __init__(self, config: CaptionerConfig):
         super().__init__()
         self.embeddings = _TextStream(config)
+        if config.image_size:
+            self.img_embeddings = _ImageStream(config)
         self.encoder = _Fusion(config)
 
 
@@ -111,13 +123,13 @@ class CaptionerModel(nn.Cell):
     def _fusion_blocks(self) -> nn.CellList:
         return self.uniter.encoder.decoder.blocks
 
+    def image_tokens(self, pixels: Tensor) -> Tensor:
+        """Encode images with the captioner's own image stream: pixels 0..255 [B, 3, S, S] -> tokens [B, L, H]."""
+        return self.uniter.img_embeddings.vit(pixels)
+
     def memory(self, tokens: Tensor) -> Tensor:
         """Project image tokens to what the fusion attends to: [B, L, H] -> keys and values [B, 2 * fusion layers, L, H]."""
-        parts = []
-        for block in self._fusion_blocks:
-            keys, values = block.project_kv(tokens)
-            parts += [keys.expand_dims(1), values.expand_dims(1)]
-        return ops.concat(parts, 1)
+        return project_all(self._fusion_blocks, tokens)
 
     def construct(self, ids: Tensor, memory: Tensor) -> Tensor:
         """Score the next word at every place, each place reading what stands before it ("teacher forcing").
@@ -144,6 +156,30 @@ class CaptionerModel(nn.Cell):
         """Score every word: [..., H], as `construct` gives it -> [..., V]."""
         return self.cls.predictions.decoder.logits(x)
 
+    def next_word(self, ids: Tensor, places: Tensor, memory: Tensor) -> Tensor:
+        """Score the next word where every word attends to all words that are written, as in the published evaluation.
+
+        The states of all words change with each word, so that no keys and values can be kept.
+
+        Args:
+            ids: int32 [B, T]; what stands after the last word is not read.
+            places: the place of the last word, 1 there and 0 elsewhere, float32 [B, T].
+            memory: of the images, as `memory` gives it, [n, 2 * fusion layers, L, H]; B / n captions in turn are of one image.
+
+        Returns:
+            Log-probabilities float32 [B, V].
+        """
+        length = ids.shape[1]
+        positions = self.uniter.embeddings.position_embeddings.embedding_table[:length]
+        x = self.uniter.embeddings.embed(self.cls.predictions.decoder(ids), positions)
+        bias = self._after(places).reshape((-1, 1, 1, length))
+        for block in self._text_blocks:
+            x = block(x, bias)
+        for i, block in enumerate(self._fusion_blocks):
+            x = cross_attend_together(block, block.self_attend(x, bias), memory[:, 2 * i], memory[:, 2 * i + 1])
+        last = ops.matmul(places.expand_dims(1), x)
+        return ops.log_softmax(self.logits(self.cls.predictions.transform(last))[:, 0], -1)
+
     def step(self, ids: Tensor, places: Tensor, cache: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Score the next word after one more word, with the keys and values of the words before it.
 
@@ -151,7 +187,7 @@ class CaptionerModel(nn.Cell):
             ids: the last word of each caption, int32 [B].
             places: the place of the last word, 1 there and 0 elsewhere, float32 [B, T].
             cache: keys and values of the words before, [B, 2 * layers, T, H]; what stands at `places` and after it is not read.
-            memory: of the images, as `memory` gives it, [B, 2 * fusion layers, L, H].
+            memory: of the images, as `memory` gives it, [n, 2 * fusion layers, L, H]; B / n captions in turn are of one image.
 
         Returns:
             Log-probabilities float32 [B, V], and the last word's own keys and values [B, 2 * layers, H].
@@ -160,34 +196,57 @@ class CaptionerModel(nn.Cell):
         length = places.shape[1]
         positions = ops.matmul(places, embeddings.position_embeddings.embedding_table[:length]).expand_dims(1)
         x = embeddings.embed(self.cls.predictions.decoder(ids).expand_dims(1), positions)
-        after = 1.0 - ops.matmul(places, self.causal_ones(length))
-        bias = (after * MASKED).reshape((-1, 1, 1, length))
+        bias = self._after(places).reshape((-1, 1, 1, length))
         here = places.expand_dims(2)
         own = []
         for i, block in enumerate(self._text_blocks):
-            x, kv = self._self_attend(block, x, here, bias, cache[:, 2 * i], cache[:, 2 * i + 1])
+            x, kv = self_attend_cached(block, x, here, bias, cache[:, 2 * i], cache[:, 2 * i + 1])
             x = x + block.output(block.layernorm2(x))
             own += kv
         first = len(self._text_blocks)
         for i, block in enumerate(self._fusion_blocks):
             at = 2 * (first + i)
-            x, kv = self._self_attend(block, x, here, bias, cache[:, at], cache[:, at + 1])
-            x = block.cross_attend_projected(x, (memory[:, 2 * i], memory[:, 2 * i + 1]))
+            x, kv = self_attend_cached(block, x, here, bias, cache[:, at], cache[:, at + 1])
+            x = cross_attend_together(block, x, memory[:, 2 * i], memory[:, 2 * i + 1])
             own += kv
         logits = self.logits(self.cls.predictions.transform(x))[:, 0]
         return ops.log_softmax(logits, -1), ops.concat(own, 1)
 
-    def causal_ones(self, length: int) -> Tensor:
-        """The lower triangle of ones [T, T]."""
-        return 1.0 + self.causal[:length, :length] / (-MASKED)
+    def _after(self, places: Tensor) -> Tensor:
+        """Make the additive mask [B, T] of what stands after the place that is 1 in each row [B, T]."""
+        return MASKED * (1.0 - ops.matmul(places, 1.0 + self.causal[: places.shape[1], : places.shape[1]] / (-MASKED)))
 
-    @staticmethod
-    def _self_attend(
-        block: nn.Cell, x: Tensor, here: Tensor, bias: Tensor, keys: Tensor, values: Tensor
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Let the last word attend to itself and the words before: x [B, 1, H] -> [B, 1, H], and its own key and value."""
-        attention: Attention = block.attention
-        normed = block.layernorm1(x)
-        key, value = attention.dense2(normed), attention.dense3(normed)
-        keys, values = keys * (1.0 - here) + key * here, values * (1.0 - here) + value * here
-        return x + attention.attend_projected(attention.dense1(normed), keys, values, bias), [key, value]
+
+def project_all(blocks: nn.CellList, tokens: Tensor) -> Tensor:
+    """Project tokens [B, L, W] to the keys and values of the cross-attention of blocks -> [B, 2 * blocks, L, H]."""
+    parts = []
+    for block in blocks:
+        keys, values = block.project_kv(tokens)
+        parts += [keys.expand_dims(1), values.expand_dims(1)]
+    return ops.concat(parts, 1)
+
+
+def self_attend_cached(
+    block: nn.Cell, x: Tensor, here: Tensor, bias: Tensor, keys: Tensor, values: Tensor
+) -> tuple[Tensor, list[Tensor]]:
+    """Let the last word attend to itself and the words before: x [B, 1, H] -> [B, 1, H], and its own key and value.
+
+    Args:
+        here: 1 at the place of the last word and 0 elsewhere, [B, T, 1].
+        bias: masks what comes after, [B, 1, 1, T].
+        keys, values: of the words before, [B, T, H].
+    """
+    attention: Attention = block.attention
+    normed = block.layernorm1(x)
+    key, value = attention.dense2(normed), attention.dense3(normed)
+    keys, values = keys * (1.0 - here) + key * here, values * (1.0 - here) + value * here
+    return x + attention.attend_projected(attention.dense1(normed), keys, values, bias), [key, value]
+
+
+def cross_attend_together(block: nn.Cell, x: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Let B captions attend to n images, B / n in turn to each: x [B, T, H], keys and values [n, L, H] -> [B, T, H].
+
+    The words of an image are the queries of one attention, so that no image is there twice. `bias` is [n, 1, 1, L].
+    """
+    together = x.reshape((keys.shape[0], -1, x.shape[2]))
+    return block.cross_attend_projected(together, (keys, values), bias).reshape(x.shape)

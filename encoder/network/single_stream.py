@@ -82,13 +82,17 @@ class SingleStreamVit(nn.Cell):
 
     def construct(self, pixels: Tensor) -> Tensor:
         """Encode images: pixels float32 0..255 [B, 3, S, S] -> [B, patches, W], patches row by row."""
+        return self.states(pixels)[:, :-1]
+
+    def states(self, pixels: Tensor) -> Tensor:
+        """Compute `construct` with the state of the patch of zeros at the end: [B, patches + 1, W]."""
         g, p = self.side, self.patch
         x = ((pixels - self.mean) / self.std).reshape((-1, 3, g, p, g, p)).transpose((0, 2, 4, 1, 3, 5))
         x = x.reshape((-1, g * g, 3 * p * p))
         x = self.stem.patch_to_embedding(ops.concat((x, ops.zeros_like(x[:, :1])), axis=1)) + self.encoder_pos_embedding
         for block in self.encoder.blocks:
             x = block(x, self.no_bias)
-        return self.norm(x)[:, :-1]
+        return self.norm(x)
 
 
 class PatchEmbedding(nn.Cell):

@@ -71,7 +71,7 @@ class OptEncoder:
         vectors = np.empty((len(images), self.config.dim), np.float32)
         tokens = np.zeros((len(images), *self.config.token_shape), np.float16)
         batches = list(self._batches(len(images), self.graphs.image_batches))
-        results = self.graphs.image_worker.map(self._encode_batch, [_filled(images[rows], size) for rows, size in batches])
+        results = self.graphs.image_worker.map(self._encode_batch, [filled(images[rows], size) for rows, size in batches])
         for (rows, _), (batch_vectors, batch_tokens) in zip(batches, results, strict=True):
             count = rows.stop - rows.start
             vectors[rows], tokens[rows, : batch_tokens.shape[1]] = batch_vectors[:count], batch_tokens[:count]
@@ -150,7 +150,7 @@ class OptEncoder:
         for count in self._sizes(self.graphs.image_batches):
             for regions in self._some(self._counts):
                 images = np.zeros((count, *inputs.shape), inputs.dtype)
-                self.graphs.run("images", images[:, :regions] if self.config.regions else _planes(images))
+                self.graphs.run("images", images[:, :regions] if self.config.regions else planes(images))
         if self.graphs.padded and self.config.token_grid is not None:
             ids = np.ones((1, self._lengths[-1]), np.int32)
             tokens = self._read(np.zeros((1, length, width), np.float16))
@@ -177,7 +177,7 @@ class OptEncoder:
     def _batches(self, count: int, sizes: tuple[int, ...]) -> Iterator[tuple[slice, int]]:
         """Split `count` rows into batches: the rows of each, and its size with padding."""
         if self.graphs.padded:
-            yield from _padded_batches(count, sizes)
+            yield from padded_batches(count, sizes)
         else:
             for start in range(0, count, sizes[-1]):
                 size = min(sizes[-1], count - start)
@@ -198,7 +198,7 @@ class OptEncoder:
     def _readable(self, images: np.ndarray) -> np.ndarray:
         """A batch as the network reads it: float32 planes of pixels, or the regions up to a bucket."""
         if not self.config.regions:
-            return _planes(images)
+            return planes(images)
         return images[:, : bucket_of(self._counts, int((images[:, :, -1] > 0).sum(1).max()))]
 
     def _without_padding(self, tokens: np.ndarray) -> np.ndarray:
@@ -235,7 +235,7 @@ class OptEncoder:
     def _run_texts(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Run ids int32 [n, T] of one bucket: vectors float32 [n, D], states float32 [n, T, H]."""
         parts = [
-            [out[: rows.stop - rows.start] for out in self.graphs.run("texts", _filled(ids[rows], size))]
+            [out[: rows.stop - rows.start] for out in self.graphs.run("texts", filled(ids[rows], size))]
             for rows, size in self._batches(len(ids), self.graphs.text_batches)
         ]
         vectors, states = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -253,7 +253,7 @@ class OptEncoder:
         """
         parts = []
         for rows, size in self._batches(len(sides[0]), self.match_batches):
-            states, ids, images = (_filled(side[rows], size) for side in sides)
+            states, ids, images = (filled(side[rows], size) for side in sides)
             parts.append(self.graphs.run("match", states, ids, self._read(images))[0][: rows.stop - rows.start])
         self.on_batch("pairs", len(sides[0]))
         return (np.concatenate(parts),)
@@ -291,7 +291,7 @@ def bucket_of(buckets: list[int], needed: int) -> int:
     return next(n for n in buckets if n >= needed)
 
 
-def _planes(pixels: np.ndarray) -> np.ndarray:
+def planes(pixels: np.ndarray) -> np.ndarray:
     """Turn uint8 [n, S, S, 3] into float32 [n, 3, S, S]."""
     return pixels.transpose(0, 3, 1, 2).astype(np.float32)
 
@@ -306,7 +306,7 @@ def _valid(texts: TextEncodings) -> np.ndarray:
     return (np.arange(texts.states.shape[1]) < texts.lengths[:, None]).astype(np.int32)
 
 
-def _padded_batches(count: int, sizes: tuple[int, ...]) -> Iterator[tuple[slice, int]]:
+def padded_batches(count: int, sizes: tuple[int, ...]) -> Iterator[tuple[slice, int]]:
     """Split `count` rows into batches of the given sizes: the rows of each, and its size with padding.
 
     Two batches of a smaller size are preferred to one that is half padding: on CPU they cost less.
@@ -319,7 +319,7 @@ def _padded_batches(count: int, sizes: tuple[int, ...]) -> Iterator[tuple[slice,
         start += size
 
 
-def _filled(batch: np.ndarray, size: int) -> np.ndarray:
+def filled(batch: np.ndarray, size: int) -> np.ndarray:
     """Fill up a batch to `size` rows by repeating its last row."""
     if len(batch) == size:
         return batch

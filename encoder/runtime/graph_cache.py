@@ -21,14 +21,17 @@ from encoder.runtime.graph_files import ENCODER, cache_root
 from encoder.runtime.source_digest import code_digest
 
 NETWORK = (
+    "captioner_config",
     "config",
     "inputs/regions",
     "network/blocks",
+    "network/captioner",
     "network/convolutions",
     "network/entries",
     "network/opt",
     "network/region_stream",
     "network/single_stream",
+    "network/text_output",
     "single_stream_config",
 )
 """The modules, below `encoder/`, that decide what is compiled. Weights don't: a graph's name has their fingerprint."""

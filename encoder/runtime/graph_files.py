@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from encoder.config import RANKING, ModelConfig
+from encoder.captioner_config import SEARCHING, CaptioningConfig
+from encoder.config import RANKING, AnyConfig
 from encoder.errors import BadGraphs
 from encoder.files import sha256_of
 from encoder.model_folder import WEIGHTS, differences, weight_shapes
@@ -38,13 +39,16 @@ NETWORK = (
 )
 """The modules, below `encoder/`, that decide what a graph computes."""
 
+CAPTIONER_NETWORK = ("network/captioner", "network/text_output")
+"""Those that also decide what a captioner's graph computes: no change of them touches the graphs of other models."""
+
 
 @dataclass(frozen=True)
 class GraphFiles:
     """The exported graphs of a model folder.
 
     Attributes:
-        paths: the file of each entry that the network has: images, texts, match, attention.
+        paths: the file of each entry that the network has (see encoder/network/entries.py).
         weights: the names of the weights that each entry reads.
     """
 
@@ -57,9 +61,14 @@ def source_digest(*more: str) -> str:
     return code_digest([ENCODER / f"{name}.py" for name in (*NETWORK, *more)])
 
 
-def config_digest(config: ModelConfig) -> str:
-    """A digest of the fields of a config on which graphs depend: all but those that combine scores."""
-    values = {name: value for name, value in dataclasses.asdict(config).items() if name not in RANKING}
+def _source_of(config: AnyConfig) -> str:
+    return source_digest(*(CAPTIONER_NETWORK if isinstance(config, CaptioningConfig) else ()))
+
+
+def config_digest(config: AnyConfig) -> str:
+    """A digest of the fields of a config on which graphs depend: all but those that combine scores, or guide a search."""
+    left_out = SEARCHING if isinstance(config, CaptioningConfig) else RANKING
+    values = {name: value for name, value in dataclasses.asdict(config).items() if name not in left_out}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -68,9 +77,9 @@ def cache_root() -> Path:
     return Path(os.environ.get("PANOPTES_CACHE") or Path.home() / ".cache" / "panoptes")
 
 
-def kept_graphs(config: ModelConfig) -> Path:
+def kept_graphs(config: AnyConfig) -> Path:
     """The folder in the cache where exported graphs of a config are kept; it need not exist."""
-    return cache_root() / FOLDER / f"{config_digest(config)}-{source_digest()[:16]}"
+    return cache_root() / FOLDER / f"{config_digest(config)}-{_source_of(config)[:16]}"
 
 
 def is_whole(folder: Path) -> bool:
@@ -82,7 +91,7 @@ def is_whole(folder: Path) -> bool:
         return False
 
 
-def copy_kept_graphs(model: Path, config: ModelConfig) -> bool:
+def copy_kept_graphs(model: Path, config: AnyConfig) -> bool:
     """Replace the graphs of a model folder by those that are kept for its config; False if none are kept."""
     kept = kept_graphs(config)
     if not is_whole(kept):
@@ -117,7 +126,7 @@ def replace_folder(folder: Path, make: Callable[[Path], object]) -> None:
 
 def write_record(
     folder: Path,
-    config: ModelConfig,
+    config: AnyConfig,
     mindspore: str,
     parameters: dict[str, tuple[int, ...]],
     weights: dict[str, list[str]],
@@ -135,7 +144,7 @@ def write_record(
         "format": FORMAT,
         "opset": OPSET,
         "mindspore": mindspore,
-        "source": source_digest(),
+        "source": _source_of(config),
         "config": config_digest(config),
         "parameters": {name: list(shape) for name, shape in parameters.items()},
         "graphs": {
@@ -145,7 +154,7 @@ def write_record(
     (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
-def read_graphs(model: Path, config: ModelConfig) -> GraphFiles:
+def read_graphs(model: Path, config: AnyConfig) -> GraphFiles:
     """Read the graphs of a model folder, and check that they fit its config, its weights and the network's code.
 
     Raises:
@@ -158,7 +167,7 @@ def read_graphs(model: Path, config: ModelConfig) -> GraphFiles:
         raise BadGraphs(
             model, f"they are of format {record['format']}, opset {record['opset']}, and this version reads {FORMAT}, {OPSET}"
         )
-    if record["source"] != source_digest():
+    if record["source"] != _source_of(config):
         raise BadGraphs(model, "the network's code has changed since")
     if record["config"] != config_digest(config):
         raise BadGraphs(model, "they were made of another config.json")

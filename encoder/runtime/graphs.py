@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from encoder.config import ModelConfig
+from encoder.config import AnyConfig
 from encoder.devices import device_name
 from encoder.errors import NoMindSpore, UnknownRuntime
 from encoder.runtime.micro_batching import BatchingWorker
@@ -43,7 +43,7 @@ class Graphs(Protocol):
 
 
 def open_graphs(
-    folder: Path, config: ModelConfig, fingerprint: str, device: str | None = None, number: int | None = None
+    folder: Path, config: AnyConfig, fingerprint: str, device: str | None = None, number: int | None = None
 ) -> Graphs:
     """Open the graphs of a model folder.
 

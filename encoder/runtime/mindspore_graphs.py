@@ -8,7 +8,7 @@ import numpy as np
 from mindspore import Tensor
 
 from encoder import model_folder
-from encoder.config import ModelConfig
+from encoder.config import AnyConfig
 from encoder.network.blocks import TransposedLinear
 from encoder.network.entries import entries_of, network_of
 from encoder.runtime.device import CompiledCell, use_device, worker
@@ -28,7 +28,7 @@ class MindSporeGraphs:
     worker = image_worker = worker
     image_batches, text_batches = (1, 8), (1, 8, 32)
 
-    def __init__(self, folder: Path, config: ModelConfig, fingerprint: str, device: str, number: int | None):
+    def __init__(self, folder: Path, config: AnyConfig, fingerprint: str, device: str, number: int | None):
         self.device = use_device(device, number)
         self._cells: dict[str, CompiledCell] = {}
         worker.call(self._load, folder, config, fingerprint)
@@ -43,7 +43,7 @@ class MindSporeGraphs:
         """Run an entry (see encoder/network/entries.py); new shapes are compiled first."""
         return self._cells[entry](*arrays)
 
-    def _load(self, folder: Path, config: ModelConfig, fingerprint: str) -> None:
+    def _load(self, folder: Path, config: AnyConfig, fingerprint: str) -> None:
         model = network_of(config)
         parameters = dict(model.parameters_and_names())
         weights = model_folder.read_weights(folder)

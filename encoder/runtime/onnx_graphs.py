@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from encoder.config import ModelConfig
+from encoder.config import AnyConfig, ModelConfig
 from encoder.errors import BadGraphs, BadThreads, NoOnnxRuntime, UnknownPrecision
 from encoder.model_folder import read_weights
 from encoder.runtime.graph_files import read_graphs
@@ -59,7 +59,8 @@ def threads() -> int:
 class OnnxGraphs:
     """The exported graphs of a model folder. Each is opened when it is first run, with the weights that it reads.
 
-    With PANOPTES_PRECISION=int8 the products of images, texts and match are in 8 bits (see `encoder/runtime/int8.py`).
+    With PANOPTES_PRECISION=int8 the products of images, texts and match are in 8 bits (see `encoder/runtime/int8.py`), those
+    of captioners are not.
 
     Raises:
         NoOnnxRuntime: ONNX Runtime is not installed, or is too old.
@@ -71,7 +72,7 @@ class OnnxGraphs:
     padded = False
     image_batches, text_batches = (2,), (32,)
 
-    def __init__(self, folder: Path, config: ModelConfig, fingerprint: str):
+    def __init__(self, folder: Path, config: AnyConfig, fingerprint: str):
         check_onnxruntime()
         self.worker, self.image_worker = workers(threads())
         self._folder = folder
@@ -79,7 +80,7 @@ class OnnxGraphs:
         self._signed = has_wide_dot_products()
         self._int8: dict[str, Int8Graph] = {}
         self._steps: dict[str, np.ndarray] = {}
-        if precision() == INT8:
+        if precision() == INT8 and isinstance(config, ModelConfig):
             self._int8, self._steps = read_int8_graphs(folder, fingerprint, self._signed)
         self._sessions: dict[str, InferenceSession] = {}
         self._lock = Lock()

@@ -10,7 +10,15 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from encoder.errors import BadGraphs, DeviceLost, NoInt8Graphs
+from encoder.errors import (
+    BadGraphs,
+    CannotSearch,
+    CannotWrite,
+    DeviceLost,
+    NoInt8Graphs,
+    OtherEncoder,
+    UnwrittenLanguage,
+)
 from indexer.errors import (
     AmbiguousSource,
     BadAnnotations,
@@ -67,6 +75,13 @@ EXAMPLES = [
         BadGraphs(HERE, "there are none"),
         "can't be used (there are none): `python manage.py model export /here` makes",
     ),
+    (CannotSearch(HERE), "it can't find or re-rank photos: name it with --captioner, beside a --model that searches"),
+    (CannotWrite(HERE), "can't write captions: it is made for search: name a captioner with --captioner"),
+    (
+        OtherEncoder(HERE, "01", "23"),
+        "reads what the model 01 keeps of a photo, not the model 23: name that model with --model",
+    ),
+    (UnwrittenLanguage("fr", ("zh",)), "doesn't write 'fr': it writes zh: give one of these with --lang, such as --lang zh"),
     (NoInt8Graphs(HERE, "are not there"), "are not there: `python manage.py model quantize /here --data MANIFEST` makes them"),
     (DeviceLost(1, -9), "on device 1 ended (exit code -9): run the same command again to go on; with fewer --devices"),
     (BrokenTexts(HERE, "cut"), "are damaged (cut): run `python manage.py repair`, then `python manage.py read-text`"),

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from encoder.config import PRESETS, OptConfig
-from encoder.model_folder import CONFIG, read_config, rounded, write_model
+from encoder.config import PRESETS, AnyConfig
+from encoder.model_folder import CONFIG, read_any_config, rounded, write_model
 from encoder.runtime.graph_files import copy_kept_graphs, is_whole, kept_graphs
-from encoder.single_stream_config import SingleStreamConfig
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "dog", "cat", "on", "the", "beach", "red", "car", "狗", "猫", "红", "色"]
 SMALL = dict(
@@ -48,7 +47,7 @@ SMALL_MINI = dataclasses.replace(
 )
 
 
-def random_weights(config: OptConfig, seed: int = 0) -> dict[str, np.ndarray]:
+def random_weights(config: AnyConfig, seed: int = 0) -> dict[str, np.ndarray]:
     """Make random weights of every parameter, rounded as a model folder stores them.
 
     Their standard deviation is 0.15, large enough that a test notices a wrong activation or layout.
@@ -62,7 +61,7 @@ def random_weights(config: OptConfig, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def write_small_model(
-    folder: Path, config: OptConfig = SMALL_MINI, seed: int = 0, weights: dict[str, np.ndarray] | None = None
+    folder: Path, config: AnyConfig = SMALL_MINI, seed: int = 0, weights: dict[str, np.ndarray] | None = None
 ) -> Path:
     """Write a model folder with random weights, or with `weights`, and a word vocabulary."""
     write_model(folder, config, random_weights(config, seed) if weights is None else weights, vocabulary())
@@ -76,13 +75,13 @@ def add_graphs(folder: Path) -> Path:
     """
     if os.environ.get("PANOPTES_RUNTIME") == "mindspore":
         return folder
-    config = read_config(folder)
+    config = read_any_config(folder)
     keep_graphs(config)
     assert copy_kept_graphs(folder, config)
     return folder
 
 
-def parameter_shapes(config: OptConfig | SingleStreamConfig) -> dict[str, tuple[int, ...]]:
+def parameter_shapes(config: AnyConfig) -> dict[str, tuple[int, ...]]:
     """List the parameters of a network with their shapes, in its order. Kept on disk, because few tests need MindSpore."""
     kept = kept_graphs(config).with_suffix(".json")
     if not kept.exists():
@@ -99,7 +98,7 @@ def parameter_shapes(config: OptConfig | SingleStreamConfig) -> dict[str, tuple[
     return {name: tuple(shape) for name, shape in json.loads(kept.read_text(encoding="utf-8")).items()}
 
 
-def keep_graphs(config: OptConfig | SingleStreamConfig) -> Path:
+def keep_graphs(config: AnyConfig) -> Path:
     """Give the cache folder of a config's graphs. They are exported if they aren't there, by one process at a time."""
     kept = kept_graphs(config)
     if is_whole(kept):

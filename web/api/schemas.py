@@ -221,7 +221,7 @@ class Explanation(Exact):
     sentence: Annotated[str, meaning("What the cross-modal encoder read")]
     match_logit: Annotated[float, meaning("What it said")]
     preprocessing: Annotated[
-        Literal["squash", "center_crop", "resize_crop"],
+        Literal["squash", "center_crop", "resize_crop", "resize_crop_cv"],
         meaning("How the photo was made the square that the maps lie over: all of it, squashed, or the square in its middle"),
     ]
     grid: Annotated[list[int], meaning("[h, w] of every map")]

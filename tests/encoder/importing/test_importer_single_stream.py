@@ -183,7 +183,7 @@ def test_models_are_described_as_only_re_ranking_with_their_inputs(models, tmp_p
         0,
         [9, 128],
         {"image": 2, "joint": 3},
-        "resize_crop",
+        "resize_crop_cv",
     )
     assert (zoo["dim"], zoo["token_shape"], zoo["regions"], zoo["region_width"]) == (0, [30, 128], 30, 48)
     assert "no vectors" in "\n".join(model_lines(v1)) and "30 regions of a detector" in "\n".join(model_lines(zoo))

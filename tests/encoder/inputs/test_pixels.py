@@ -85,8 +85,29 @@ def test_a_reduced_photo_gives_the_published_crop_other_pixels():
     assert np.abs(full.astype(int) - reduced).mean() > 10  # which is why nobody may ask for it
 
 
+@pytest.mark.parametrize("width, height", [(640, 480), (480, 640), (333, 100), (1601, 1200), (448, 448), (70, 50), (500, 9)])
+def test_the_crop_of_v1_is_mindspore_s_own_to_the_last_bit(width, height):
+    image = np.random.default_rng(width).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    theirs = np.asarray(vision.CenterCrop(96)(np.asarray(vision.Resize(96)(image))))
+    np.testing.assert_array_equal(prepare(Image.fromarray(image), 96, "resize_crop_cv"), theirs)
+
+
+def test_a_panorama_is_not_resized_as_a_whole(monkeypatch):
+    image = np.random.default_rng(0).integers(0, 256, (2, 600, 3)).astype(np.uint8)
+    whole = prepare(Image.fromarray(image), 48, "center_crop")
+    np.testing.assert_array_equal(prepare(Image.fromarray(image), 48, "resize_crop_cv"), whole)
+    monkeypatch.setattr(pixels, "LONGEST_RESIZED", 1000)
+    assert np.abs(prepare(Image.fromarray(image), 48, "resize_crop_cv").astype(int) - whole).max() <= 1
+
+
+def test_the_crop_of_v1_has_no_antialiasing():
+    image = Image.effect_noise((1600, 1200), 80).convert("RGB")
+    smooth, sharp = (prepare(image, 96, kind).astype(int) for kind in ("resize_crop", "resize_crop_cv"))
+    assert np.abs(smooth - sharp).max() > 60
+
+
 @pytest.mark.parametrize("width, height", [(640, 480), (480, 640), (333, 100), (1601, 1200), (448, 448), (70, 50), (500, 3)])
-def test_the_crop_of_v1_is_the_middle_of_pillow_s_resize(width, height):
+def test_the_crop_of_an_older_v1_is_the_middle_of_pillow_s_resize(width, height):
     image = Image.fromarray(np.random.default_rng(width).integers(0, 256, (height, width, 3)).astype(np.uint8))
     scaled = image.resize((width * 64 // min(width, height), height * 64 // min(width, height)), Image.Resampling.BILINEAR)
     left, top = (scaled.width - 64) // 2, (scaled.height - 64) // 2

@@ -136,3 +136,29 @@ def test_the_vocabulary_tells_words_that_it_has_whole(shipped):
 def test_what_the_vocabulary_has_no_piece_for_is_named(shipped, text, unknown, nothing):
     found, all_of_it = shipped.unknown_in(text)
     assert "".join(found) == "".join(unknown) and all_of_it == nothing
+
+
+@pytest.mark.parametrize(
+    "text, written",
+    [
+        ("a dog on the beach", "a dog on the beach"),
+        ("A red car, parked", "a red car, parked"),
+        ("一只狗在海边奔跑", "一只狗在海边奔跑"),
+        ("一只 狗 和 a dog", "一只狗和 a dog"),
+    ],
+)
+def test_ids_become_the_text_that_they_stand_for(shipped, text, written):
+    assert shipped.text(shipped.ids([text])[0]) == written
+
+
+def test_wordpiece_is_written_without_its_signs(tmp_path):
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[unused1]", "狗", "##狗", "在", "red", "##s", "dog", "7", ","]
+    (tmp_path / "vocab.txt").write_text("\n".join(pieces), encoding="utf-8")
+    tokenizer = Tokenizer(tmp_path / "vocab.txt", 9)
+
+    def text(*written: str) -> str:
+        return tokenizer.text([pieces.index(piece) for piece in written])
+
+    assert text("[CLS]", "狗", "在", "##狗", "[unused1]", "[SEP]") == "狗在狗"
+    assert text("red", "##s", "dog", "在", "7", ",", "dog") == "reds dog在7,dog"  # the published code writes "redsdog"
+    assert tokenizer.text([5, 999]) == "狗"  # the published table of words has rows that no piece has

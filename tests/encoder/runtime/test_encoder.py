@@ -149,7 +149,7 @@ def test_spans_are_the_characters_of_each_token(encoder):
     (5, (4,), [(4, 4), (1, 4)]),
 ])  # fmt: skip
 def test_rows_go_into_few_and_small_batches(count, sizes, expected):
-    found = list(runtime._padded_batches(count, sizes))
+    found = list(runtime.padded_batches(count, sizes))
     assert [(rows.stop - rows.start, size) for rows, size in found] == expected
     assert [i for rows, _ in found for i in range(rows.start, rows.stop)] == list(range(count))
 

@@ -1,0 +1,1 @@
+"""Captioning: the search for the likeliest caption. Never imports mindspore."""
