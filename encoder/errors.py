@@ -119,6 +119,22 @@ class UnusableModels(EncoderError):
     """The folder of the imported models cannot be written to."""
 
 
+class CannotWrite(EncoderError):
+    """A model that searches was chosen where one that writes captions is needed."""
+
+    def __init__(self, model: Path):
+        self.model = model
+        super().__init__(f"The model in {model} can't write captions: it is made for search")
+
+
+class UnwrittenLanguage(EncoderError):
+    """A captioner was asked for a language that it doesn't write."""
+
+    def __init__(self, language: str, languages: tuple[str, ...]):
+        self.language, self.languages = language, languages
+        super().__init__(f"The captioner doesn't write {language!r}: it writes {', '.join(languages)}")
+
+
 class NoVectors(EncoderError):
     """A model that can only re-rank was chosen for the first stage."""
 

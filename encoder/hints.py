@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from encoder.errors import BadGraphs, DeviceLost, NoInt8Graphs
+from encoder.errors import BadGraphs, DeviceLost, NoInt8Graphs, UnwrittenLanguage
 
 HINTS: dict[type[Exception], Callable[[Any], str]] = {
     BadGraphs: lambda error: f"`python manage.py model export {error.model}` makes them anew",
@@ -16,4 +16,5 @@ HINTS: dict[type[Exception], Callable[[Any], str]] = {
         f"`python manage.py model quantize {error.model} --data MANIFEST` makes them; without PANOPTES_PRECISION=int8 none "
         "are needed"
     ),
+    UnwrittenLanguage: lambda error: "name one of these with --lang",
 }

@@ -10,7 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from encoder.errors import BadGraphs, DeviceLost, NoInt8Graphs
+from encoder.errors import BadGraphs, DeviceLost, NoInt8Graphs, UnwrittenLanguage
 from indexer.errors import (
     AmbiguousSource,
     BadAnnotations,
@@ -20,6 +20,7 @@ from indexer.errors import (
     MismatchedLanguages,
     MissingSource,
     MostVanished,
+    PhotosGone,
     SeveralSplits,
     UnknownColumns,
     UnknownFormat,
@@ -68,6 +69,8 @@ EXAMPLES = [
         "can't be used (there are none): `python manage.py model export /here` makes",
     ),
     (NoInt8Graphs(HERE, "are not there"), "are not there: `python manage.py model quantize /here --data MANIFEST` makes them"),
+    (UnwrittenLanguage("fr", ("en", "zh")), "doesn't write 'fr': it writes en, zh: name one of these with --lang"),
+    (PhotosGone("walls", 3, "gone"), "what is stored of them (gone): put them back, or name a captioner of the"),
     (DeviceLost(1, -9), "on device 1 ended (exit code -9): run the same command again to go on; with fewer --devices"),
     (BrokenTexts(HERE, "cut"), "are damaged (cut): run `python manage.py repair`, then `python manage.py read-text`"),
     (BrokenIndex(HERE, "missing"), "The index /here is damaged (missing): restore that file, or run `python manage.py repair`"),
