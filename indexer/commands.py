@@ -11,7 +11,7 @@ import click
 
 from encoder.commands import MODEL, RERANKER, chosen_models
 from encoder.devices import DEVICES
-from indexer import errors
+from indexer import caption_commands, errors
 from indexer.command_steps import (
     exit_with_failures,
     index_source,
@@ -83,6 +83,12 @@ FORMATS = click.Choice(errors.FORMATS)
 @click.option("--with-parent", is_flag=True, hidden=True, help="End when standard input is closed.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be added, replaced and removed; needs no model.")
 @click.option("--read-text", "reads_text", is_flag=True, help="Then read the text in the photos, as `read-text` does.")
+@click.option(
+    "--write-captions",
+    "writes_captions",
+    is_flag=True,
+    help="Then write captions of the photos that have none, as `caption --missing` does, in all languages of the captioner.",
+)
 @click.option("--announced", type=int, hidden=True, help="The run's id, where a server has noted it already.")
 @MODEL
 @RERANKER
@@ -109,6 +115,7 @@ def build_index(
     with_parent: bool,
     dry_run: bool,
     reads_text: bool,
+    writes_captions: bool,
     announced: int | None,
     model: str | None,
     reranker: str | None,
@@ -135,7 +142,8 @@ def build_index(
 
     if watch:
         once = {"limit": limit, "max-ms": max_ms, "max-memory": max_memory, "rebuild": rebuild or None}
-        refuse_with("watch", once | {"dry-run": dry_run or None, "read-text": reads_text or None, "json": as_json or None})
+        then = {"read-text": reads_text or None, "write-captions": writes_captions or None, "json": as_json or None}
+        refuse_with("watch", once | {"dry-run": dry_run or None} | then)
     if dry_run:
         refuse_with("dry-run", {"rebuild": rebuild or None})
     if announced is not None or with_parent:
@@ -164,13 +172,18 @@ def build_index(
             budget=IndexBudget.of(max_ms, max_memory),
             announced=announced,
         )
+        wrote = []
+        if writes_captions and summary.version:
+            writer = caption_commands.chosen_writer(home, model, None)
+            wrote = caption_commands.write_all(Home(home), collection, encoder, writer, writer.languages, as_json, missing=True)
     read = text_read(Home(home), collection, as_json) if reads_text and summary.version else None
-    answer = summary_json(summary) if read is None else summary_json(summary) | {"text": read}
-    say(answer, lambda _: [*summary_lines(summary, collection), *(text_report(read) if read else ())], as_json)
+    answer = summary_json(summary) | ({"written": wrote} if wrote else {}) | ({"text": read} if read else {})
+    reports = [*(line for one in wrote for line in caption_commands.written_report(one)), *(text_report(read) if read else ())]
+    say(answer, lambda _: [*summary_lines(summary, collection), *reports], as_json)
     if not as_json:
         print_failures(summary.failures)
     exit_with_failures(summary)
-    sys.exit(3 if read and read["failures"] else 0)
+    sys.exit(3 if any(one["failures"] for one in [*wrote, *([read] if read else [])]) else 0)
 
 
 @click.command()
@@ -369,4 +382,4 @@ def download(dataset: str, to: Path, server: str) -> None:
     click.echo(f"{dataset} is in {to}: python manage.py build-index {to}")
 
 
-COMMANDS = [build_index, add, read_text, retry_failures, verify, repair, download]
+COMMANDS = [build_index, add, read_text, *caption_commands.COMMANDS, retry_failures, verify, repair, download]

@@ -34,6 +34,17 @@ class MissingGallery(IndexerError):
         super().__init__("The sample gallery comes inside scikit-image: run `pip install -r requirements.txt`")
 
 
+class PhotosGone(IndexerError):
+    """None of the photos can be read, and the captioner needs them: what is stored of them is of another encoder."""
+
+    def __init__(self, name: str, count: int, problem: str):
+        self.name, self.count, self.problem = name, count, problem
+        super().__init__(
+            f"None of {count} photos of collection {name!r} can be read, and the captioner doesn't read what is stored of them "
+            f"({problem})"
+        )
+
+
 class MissingTextRecognition(IndexerError):
     """The package that reads text in photos isn't installed, or can't be loaded. `problem` is what the import says."""
 

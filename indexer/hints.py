@@ -16,6 +16,7 @@ from indexer.errors import (
     MismatchedLanguages,
     MissingSource,
     MostVanished,
+    PhotosGone,
     SeveralSplits,
     UnknownColumns,
     UnknownFormat,
@@ -48,6 +49,7 @@ HINTS: dict[type[Exception], Callable[[Any], str | None]] = {
         "name a folder of photos, a COCO folder, a manifest or tar shards in `python manage.py build-index SOURCE`"
     ),
     MostVanished: lambda error: "if that is meant, add --drop-missing; to keep them searchable, add --keep-missing",
+    PhotosGone: lambda error: "put them back, or name a captioner of the collection's own model with --captioner",
     SeveralSplits: lambda error: "choose with --split, once or several times; --split all mixes them",
     UnknownColumns: lambda error: "name its columns with --image-column and --caption-column",
     UnknownFormat: _unknown_format,

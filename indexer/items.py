@@ -9,9 +9,13 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from encoder.inputs.languages import language_of
+from storage.origins import is_generated
+
+if TYPE_CHECKING:
+    from storage.segments.schemas import CaptionRecord
 
 
 @dataclass(frozen=True)
@@ -22,11 +26,13 @@ class SourceCaption:
         language: a code such as "en" or "zh".
         text: the sentence, trimmed.
         origin: where in the source it was found, such as a file's name.
+        log_probability: of a caption that a model wrote; None of any other.
     """
 
     language: str
     text: str
     origin: str
+    log_probability: float | None = None
 
 
 @dataclass(frozen=True)
@@ -135,10 +141,26 @@ def captions_from(texts: Iterable[str], origin: str, language: str | None = None
     return [SourceCaption(language or language_of(text), text, origin) for text in trimmed if text]
 
 
+def is_told(caption: Captioned) -> bool:
+    """True if a source told the caption: it neither stands in the photo's own file, nor did a model write it."""
+    return caption.origin != EMBEDDED_ORIGIN and not is_generated(caption.origin)
+
+
 def captions_of_source(captions: Iterable[Captioned]) -> list[SourceCaption]:
-    """Stored captions as a source gave them, without those that stand in the photo's own file."""
-    told = (caption for caption in captions if caption.origin != EMBEDDED_ORIGIN)
-    return [SourceCaption(caption.language, caption.text, caption.origin) for caption in told]
+    """Stored captions as a source gave them, without those that stand in the photo's own file or that a model wrote."""
+    return [SourceCaption(caption.language, caption.text, caption.origin) for caption in captions if is_told(caption)]
+
+
+def with_generated_captions(item: SourceItem, stored: Iterable[CaptionRecord]) -> SourceItem:
+    """The item with those of the stored captions that a model wrote, unless it has them."""
+    captions = {(caption.language, caption.text, caption.origin) for caption in item.captions}
+    more = []
+    for caption in stored:
+        key = caption.language, caption.text, caption.origin
+        if caption.generated and key not in captions:
+            captions.add(key)
+            more.append(SourceCaption(*key, caption.log_probability))
+    return replace(item, captions=[*item.captions, *more])
 
 
 def with_embedded_captions(item: SourceItem, embedded: dict[str, Any]) -> SourceItem:
@@ -170,9 +192,9 @@ def _merge(first: SourceItem, later: SourceItem) -> SourceItem:
 def description_hash(captions: Iterable[Captioned], metadata: dict[str, Any]) -> str:
     """SHA-256 (hex) of what a source says of a photo: captions, in any order, and metadata.
 
-    Captions that stand in the photo's own file don't count.
+    Captions that stand in the photo's own file don't count, and those that a model wrote don't either.
     """
-    told = (caption for caption in captions if caption.origin != EMBEDDED_ORIGIN)
+    told = filter(is_told, captions)
     ordered = sorted((caption.language, caption.text, caption.origin) for caption in told)
     content = json.dumps([ordered, metadata], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from indexer.items import SourceCaption, with_embedded_captions
+from indexer.items import SourceCaption, with_embedded_captions, with_generated_captions
+from indexer.kept_captions import KeptCaptions
 from indexer.known_images import KnownImage, KnownImages, KnownUris
 from indexer.photo_loader import Photo, size_and_mtime
 from indexer.segment_filler import Entry
@@ -16,6 +17,7 @@ from storage.collection import Collection
 from storage.manifest import Manifest
 from storage.photo_uri import PhotoUri
 from storage.segments.builder import SegmentBuilder
+from storage.segments.schemas import CaptionRecord
 from storage.segments.segment_set import SegmentSet
 
 
@@ -69,6 +71,7 @@ class Plan:
         self.entries = self.replaced = self.resumed = self.removed = 0
         published = collection.open_rows() if writer.manifest.version and not rebuild else None
         self.known = KnownImages(published, writer.adopted, writer.unfinished)
+        self._kept_captions = KeptCaptions(published or (self._previous.rows if self._previous else SegmentSet([])))
         for position in self.known.unpublished:
             image = self.known.at(position)
             self._remove_replaced(image.uri, image.sha256, before=position)
@@ -139,6 +142,7 @@ class Plan:
         outdated, item = self.known.get(work.uri), work.item
         if self._embedded_captions:
             item = with_embedded_captions(item, photo.embedded)
+        item = with_generated_captions(item, self._generated_captions(work.uri, photo.file.sha256))
         self._remove_replaced(work.uri, photo.file.sha256)
         kept = self._previous.uris.id_of(work.uri) if self._previous is not None and outdated is None else None
         self.entries += 1
@@ -177,7 +181,7 @@ class Plan:
 
     def release(self) -> None:
         """Free the memory of what is known, when every photo is settled. The counts stay."""
-        del self.known, self._previous
+        del self.known, self._previous, self._kept_captions
 
     def _remove_replaced(self, uri: str, sha256: str, before: int | None = None) -> None:
         """Give tombstones to what a photo replaces: the image of its uri, and that of the file from which it was moved."""
@@ -193,6 +197,15 @@ class Plan:
         self._writer.tombstone(image.image_id)
         if not image.published:
             self.resumed -= 1
+
+    def _generated_captions(self, uri: str, sha256: str) -> list[CaptionRecord]:
+        """The captions of this content that a model wrote: they hold for it under any id."""
+        if self._previous is None:
+            same = self.known.with_content(sha256)
+            return [] if same is None else self._kept_captions.of(same.image_id)
+        image_id = self._previous.uris.id_of(uri)
+        kept = [] if image_id is None else self._kept_captions.of(image_id)
+        return kept if kept and self._previous.rows.images([image_id or 0])[0].sha256 == sha256 else []
 
     def _caption_ids(self, kept_image: int | None, captions: list[SourceCaption]) -> Iterator[int]:
         """The ids that an image's captions had in the previous version, and new ids for the others."""

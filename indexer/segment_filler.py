@@ -66,7 +66,7 @@ class Entry:
     def caption_records(self) -> list[CaptionRecord]:
         """The records of its captions."""
         return [
-            CaptionRecord(caption_id, self.image_id, caption.language, caption.text, caption.origin)
+            CaptionRecord(caption_id, self.image_id, caption.language, caption.text, caption.origin, caption.log_probability)
             for caption_id, caption in zip(self.caption_ids, self.item.captions, strict=True)
         ]
 

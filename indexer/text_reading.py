@@ -15,9 +15,9 @@ from encoder.inputs.pixels import decode
 from indexer.items import Failure, one_line
 from indexer.photo_loader import MISSING, sha256_of_both
 from storage.errors import unusable
-from storage.files import remove, sha256_of
+from storage.files import sha256_of
 from storage.maintenance import changed
-from storage.photo_texts import PhotoText, PhotoTexts, TextLine, add_pending, pending_files, pending_texts
+from storage.photo_texts import PhotoText, PhotoTexts, TextLine, add_pending, pending_files, pending_texts, remove_pending
 from storage.photo_uri import PhotoUri
 
 if TYPE_CHECKING:
@@ -209,6 +209,5 @@ def _publish(home: Home, name: str) -> dict[str, Any]:
         return writer.put_texts(newer, older, f"text read in {len(newer)} photos")
 
     report = changed(home, name, publish, drop_unfinished=False)
-    for path in files:
-        remove(path)
+    remove_pending(collection.folder, files)
     return {key: report[key] for key in ("collection", "version", "changed")}

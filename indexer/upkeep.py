@@ -12,7 +12,7 @@ import numpy as np
 from encoder.inputs.image_inputs import features_in
 from indexer.build import KEEP, BuildSummary, Progress, build_index
 from indexer.errors import IndexerError, MissingPhoto
-from indexer.items import Failure, SourceCaption, SourceItem, captions_of_source, printable
+from indexer.items import Failure, SourceCaption, SourceItem, captions_of_source, printable, with_generated_captions
 from indexer.photo_loader import Job, Photo, load_photo
 from indexer.sources import reopen_source
 from indexer.sources.base import Source
@@ -127,7 +127,7 @@ def encode_again(
     for image, captions in lost:
         if image.uri in back:
             continue
-        item = _item(image.uri, captions_of_source(captions), image.metadata)
+        item = with_generated_captions(_item(image.uri, captions_of_source(captions), image.metadata), captions)
         by_source.setdefault(image.source, []).append(item)
     runs = [
         build_index(home, name, Source(Path(root), items), encoder, progress=progress, missing=KEEP, partial=True)

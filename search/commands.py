@@ -13,6 +13,7 @@ import click
 from click.core import ParameterSource
 
 from encoder.commands import MODEL, RERANKER, chosen_models, models_of
+from indexer.caption_commands import CAPTIONER, chosen_writer, write_all
 from indexer.command_steps import exit_with_failures, exit_without_images, index_source, print_failures
 from indexer.commands import FORMATS
 from storage.console import COLLECTION, HOME, JSON, bar, integers, print_lines, say, temporary_folder
@@ -182,6 +183,14 @@ def _search_here(query: Query, explain: bool, models: ModelSelection, home: Path
     help="coco-5k: the first 5,000 photos, five captions each; coco-1k: the mean over their five folds of 1,000.",
 )
 @click.option(
+    "--with-generated",
+    "words",
+    flag_value="both",
+    help="Write a caption of each photo first; their words count too (--mode lexical or hybrid).",
+)
+@click.option("--only-generated", "words", flag_value="generated", help="The same, and people's captions are queries alone.")
+@CAPTIONER
+@click.option(
     "--split",
     "splits",
     multiple=True,
@@ -212,6 +221,8 @@ def evaluate(
     captions: tuple[Path, ...],
     captions_lang: tuple[str, ...],
     protocol: str,
+    words: str | None,
+    captioner: str | None,
     splits: tuple[str, ...],
     run: Path | None,
     qrels: Path | None,
@@ -255,6 +266,8 @@ def evaluate(
     from storage import Home
     from storage.catalog.catalog import file_url
 
+    if words is not None and mode == "vector":
+        raise click.UsageError("written captions count as words: give --mode lexical or hybrid")
     _check_options_for_captioning(captioning, captions_file)
     depths, languages = integers(rerank, "--rerank"), [part.strip() for part in lang.split(",") if part.strip()]
     exports = Exports(run, qrels, page, max(depths))
@@ -270,6 +283,8 @@ def evaluate(
         summary = index_source(source, None, False, None, temporary, collection, encoder, embedded_captions=False)
         print_failures(summary.failures)
         exit_without_images(summary)
+        if words is not None:
+            write_all(temporary, collection, encoder, chosen_writer(home, model, captioner), languages)
         snapshot = temporary.collection(collection).open_snapshot()
         with bar("queries") as progress:
             report = measure(
@@ -283,6 +298,7 @@ def evaluate(
                 protocol=protocol,
                 keep=exports.keep if exports.wanted else None,
                 progress=lambda done, total: progress("queries", done, total),
+                words=words or "people",
             )
         report |= {"splits": in_splits, "failures": failures_json(summary.failures)}
         say(report, evaluation_lines, as_json)
@@ -396,10 +412,13 @@ def _check_options_for_captioning(captioning: bool, captions_file: Path | None) 
     if captions_file is not None and not captioning:
         raise click.UsageError("--captions-file needs --captioning.")
     context = click.get_current_context()
-    retrieval = ["rerank", "queries", "absent", "mode", "protocol", "run", "qrels", "page", "reranker"] if captioning else []
+    retrieval = (
+        ["rerank", "queries", "absent", "mode", "protocol", "words", "run", "qrels", "page", "reranker"] if captioning else []
+    )
     for name in [*retrieval, *(["model"] if captions_file else [])]:
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"--captioning takes no --{'report' if name == 'page' else name}.")
+            shown = {"page": "report", "words": "with-generated and no --only-generated"}.get(name, name)
+            raise click.UsageError(f"--captioning takes no --{shown}.")
 
 
 def _check_options_for_server() -> None:

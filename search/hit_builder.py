@@ -59,7 +59,10 @@ def _image_hits(
             width=image.width,
             height=image.height,
             metadata=image.all_metadata,
-            captions=[CaptionText(c.caption_id, c.text, c.language) for c in captions.get(image.image_id, [])],
+            captions=[
+                CaptionText(c.caption_id, c.text, c.language, c.origin, c.log_probability)
+                for c in captions.get(image.image_id, [])
+            ],
             best_caption=best.get(image.image_id),
             texts=matching_lines(snapshot.texts, image.sha256, words),
         )
@@ -89,7 +92,14 @@ def _caption_hits(page: Ranking, ranks: list[dict], snapshot: Snapshot) -> list[
     image_ids = list(dict.fromkeys(caption.image_id for caption in captions))
     photos = {i.image_id: Photo(i.image_id, i.uri, i.width, i.height) for i in snapshot.images(image_ids)}
     return [
-        CaptionHit(**fields, text=caption.text, language=caption.language, image=photos[caption.image_id])
+        CaptionHit(
+            **fields,
+            text=caption.text,
+            language=caption.language,
+            origin=caption.origin,
+            log_probability=caption.log_probability,
+            image=photos[caption.image_id],
+        )
         for fields, caption in zip(ranks, captions, strict=True)
     ]
 

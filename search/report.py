@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from search.evaluation.evaluate import KS
 from search.retrieval.calibration import WORDS
+from storage.origins import is_generated
 
 VERDICTS = {
     "strong": "strong match",
@@ -14,6 +15,11 @@ VERDICTS = {
     "none": "nothing found: these come nearest",
 }
 """What to say above the hits, for each word of `relevance`."""
+_WORDS = {
+    "people": "the caption that a query was taken from is hidden from the lexical index; the photo's other captions are not",
+    "both": "the lexical index has people's captions but that which a query was taken from, and those that a model wrote",
+    "generated": "the lexical index has only the captions that a model wrote",
+}
 SHADES = "·░▒▓█"
 MAPS_A_ROW = 6
 
@@ -37,7 +43,7 @@ def result_lines(result: dict) -> Iterator[str]:
 
 
 def _hit_lines(number: int, hit: dict) -> Iterator[str]:
-    name = hit["uri"] if "uri" in hit else f"[{hit['language']}] {hit['text']}"
+    name = hit["uri"] if "uri" in hit else f"[{hit['language']}] {_caption(hit)}"
     yield f"{number:3}. {name}"
     yield (
         f"     score {hit['score']:.3f}  first stage {hit['first_stage_score']:.3f} "
@@ -46,11 +52,16 @@ def _hit_lines(number: int, hit: dict) -> Iterator[str]:
     for line in hit.get("texts", [])[:2]:
         yield f"     in the photo: {line['text']}"
     for caption in _best_first(hit)[:2]:
-        yield f"     {caption['text']}"
+        yield f"     {_caption(caption)}"
     if "explanation" in hit:
         yield from (f"     {line}" for line in explanation_lines(hit["explanation"]))
     if hit["duplicates"]:
         yield f"     and {len(hit['duplicates'])} near-duplicates: {', '.join(map(str, hit['duplicates']))}"
+
+
+def _caption(caption: dict) -> str:
+    """The text of a caption; one that a model wrote is marked. Servers of older versions tell no origin."""
+    return caption["text"] + (" (written by a model)" if is_generated(caption.get("origin", "")) else "")
 
 
 def explanation_lines(explanation: dict) -> Iterator[str]:
@@ -75,7 +86,7 @@ def evaluation_lines(report: dict) -> Iterator[str]:
         folds = f", the mean over {report['folds']} folds" if report["folds"] > 1 else ""
         yield f"protocol {report['protocol']}{folds}; mode {report['mode']}"
     if report["mode"] != "vector":
-        yield "the caption that a query was taken from is hidden from the lexical index; the photo's other captions are not"
+        yield _WORDS[report.get("words", "people")]
     yield (
         f"{report['images']} images; R@k is the share of queries with a right answer in the top k, in percent, with its "
         "95 % interval;"

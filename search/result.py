@@ -14,11 +14,21 @@ from storage.photo_texts import TextLine
 
 @dataclass(frozen=True)
 class CaptionText:
-    """A caption of a found photo."""
+    """A caption of a found photo.
+
+    Attributes:
+        id: its id.
+        text: the sentence.
+        language: a code such as "en" or "zh".
+        origin: where it was found; "generated:" and a fingerprint, if a model wrote it.
+        log_probability: by the model that wrote it; None, if people did.
+    """
 
     id: int
     text: str
     language: str
+    origin: str
+    log_probability: float | None
 
 
 @dataclass(frozen=True)
@@ -91,10 +101,12 @@ class ImageHit(Hit):
 
 @dataclass(frozen=True)
 class CaptionHit(Hit):
-    """A caption that was found, with its photo."""
+    """A caption that was found, with its photo; origin and log_probability as in `CaptionText`."""
 
     text: str
     language: str
+    origin: str
+    log_probability: float | None
     image: Photo
 
 

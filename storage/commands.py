@@ -16,23 +16,41 @@ DROP = click.option("--drop-unfinished", is_flag=True, help="Lose what an interr
 @click.command()
 @click.argument("ids", type=click.IntRange(1), nargs=-1, metavar="[ID...]")
 @click.option("--where", help="Delete what fits this filter, e.g. \"album = 'summer'\" (see docs/searching.md).")
+@click.option(
+    "--captions",
+    metavar="FILTER",
+    help="Delete the captions that fit this filter, and no photo, e.g. \"origin like 'generated%'\".",
+)
 @DROP
 @HOME
 @COLLECTION
 @JSON
-def delete(ids: tuple[int, ...], where: str | None, drop_unfinished: bool, home: Path, collection: str, as_json: bool) -> None:
+def delete(
+    ids: tuple[int, ...],
+    where: str | None,
+    captions: str | None,
+    drop_unfinished: bool,
+    home: Path,
+    collection: str,
+    as_json: bool,
+) -> None:
     """Delete images and their captions from a collection, by the ids that `search --json` gives, or by a filter.
 
-    Reads and Writes HOME/collections/COLLECTION; photos are left where they are. A photo that is still in its source comes
-    back with the next build-index. `rollback` undoes it; `compact` frees the space.
+    Reads and Writes HOME/collections/COLLECTION; photos are left where they are. A photo or caption that is still in its
+    source comes back with the next build-index. `rollback` undoes it; `compact` frees the space.
     """
     from storage import Home
     from storage.filtering.evaluator import ids_where
     from storage.maintenance import changed_lines, delete_images
 
-    if bool(ids) == (where is not None):
-        raise click.UsageError("give either ids or --where")
+    if [bool(ids), where is not None, captions is not None].count(True) != 1:
+        raise click.UsageError("give either ids, --where or --captions")
     stored = Home(home)
+    if captions is not None:
+        from storage.caption_deletion import delete_captions
+
+        say(delete_captions(stored, collection, captions, drop_unfinished), changed_lines, as_json)
+        return
     if where is not None:
         ids = ids_where(stored.collection(collection).open_snapshot(), where).tolist()
     say(delete_images(stored, collection, ids, drop_unfinished), changed_lines, as_json)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from storage.files import TEMPORARY, make_folder, move_into_place, remove
+from storage.segments.living import living_rows
 from storage.segments.reader import Segment
 from storage.vector_index.selection import IndexBudget, VectorRows, write_indexes
 
@@ -30,15 +31,9 @@ def write_index(final: Path, segments: list[Segment], dead: np.ndarray, budget: 
     remove(final)
     make_folder(temporary)
     images, captions = [], []
-    for segment in segments:
-        living_images, living_captions = living_rows(segment, dead)
+    for segment, (living_images, living_captions) in zip(segments, living_rows(segments, dead), strict=True):
         images.append((segment.image_ids, segment.image_vectors, living_images))
         captions.append((segment.caption_ids, segment.caption_vectors, living_captions))
     write_indexes(temporary, segments[0].info.dim, VectorRows(images), VectorRows(captions), budget)
     move_into_place(temporary, final)
     return final.name
-
-
-def living_rows(segment: Segment, dead: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of a segment's living images and of their captions, int64; `dead` are ids of deleted images, int64."""
-    return np.flatnonzero(~np.isin(segment.image_ids, dead)), np.flatnonzero(~np.isin(segment.owners, dead))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from storage.catalog.catalog import VersionRecord
 from storage.collection import Collection
@@ -15,9 +17,11 @@ from storage.history import KEPT_VERSIONS, History
 from storage.home import Home
 from storage.manifest import Manifest
 from storage.photo_texts import PhotoTexts, write_texts
-from storage.segments.builder import MERGE, REBUILD, SegmentInfo
+from storage.segments.builder import CAPTION, MERGE, REBUILD, SegmentInfo
 from storage.segments.journal import ENDING, ImageBatch, Journal
-from storage.segments.merging import needs_compaction
+from storage.segments.merging import CAPTIONS_AN_IMAGE, FULL, needs_compaction, too_many_small
+from storage.segments.rewriting import without_captions
+from storage.segments.schemas import CaptionRecord
 from storage.snapshot import Snapshot, rows_of
 from storage.upload_store import UploadStore
 from storage.writer import Writer, now
@@ -84,6 +88,56 @@ class Maintenance(Writer):
         living = rows_of(self._folder, self.manifest).image_table()["sha256"].to_pylist()
         texts = write_texts(self._folder, str(version), newer, older, living)
         return self._save(replace(self.manifest, version=version, texts=texts, published_at=now(), change=change))
+
+    def put_captions(self, batches: Iterable[tuple[list[CaptionRecord], np.ndarray]], change: str) -> Manifest:
+        """Publish more captions of images that the collection has.
+
+        Args:
+            batches: Captions, whose ids are 0 and are given here, with their vectors, float [n, D].
+            change: What the new version changes, in words.
+        """
+        manifest, names = self.manifest, []
+        waiting: list[tuple[list[CaptionRecord], np.ndarray]] = []
+
+        def write() -> None:
+            builder = self._builder(manifest.dim, manifest.token_shape, CAPTION)
+            for captions, vectors in waiting:
+                builder.add_captions([replace(one, caption_id=self.new_caption_id()) for one in captions], vectors)
+            names.append(builder.finish())
+            waiting.clear()
+
+        for captions, vectors in batches:
+            if captions:
+                waiting.append((captions, vectors))
+            if sum(len(own) for own, _ in waiting) >= FULL * CAPTIONS_AN_IMAGE:
+                write()
+        if waiting:
+            write()
+        if not names:
+            return manifest
+        segments = self._opened([*manifest.segments, *names])
+        return self._commit(self._merged(segments, too_many_small(segments)), True, change)
+
+    def delete_captions(self, ids: Sequence[int], change: str) -> Manifest:
+        """Publish the collection without some captions; their images stay.
+
+        The segments that hold them are written anew, which is cheap (see `storage.segments.rewriting`): so no list of deleted
+        captions grows in the manifest, and any program reads the collection as it is meant.
+
+        Args:
+            ids: The captions' ids.
+            change: What the new version changes, in words.
+        """
+        gone, kept = np.asarray(sorted(ids), np.int64), []
+        for segment in self._opened(self.manifest.segments):
+            left_out = np.isin(segment.caption_ids, gone)
+            if not left_out.any():
+                kept.append(segment.folder.name)
+            elif segment.info.images or not left_out.all():
+                name = self._new_segment_name()
+                without_captions(segment, gone, self._segments / (TEMPORARY + name), self._segments / name)
+                kept.append(name)
+        return self._commit(self._opened(kept), True, change) if len(gone) else self.manifest
 
     def roll_back(self, version: int) -> Manifest:
         """Publish the state of an old version as a new version.
@@ -310,6 +364,10 @@ def changed_lines(report: dict) -> Iterator[str]:
             f"{count} image{'' if count == 1 else 's'} deleted. A photo that is still in its source comes back with the "
             f"next build-index; `python manage.py rollback {version - 1}{named}` undoes this."
         )
+    if "deleted_captions" in report:
+        count, named = report["deleted_captions"], "" if name == "default" else f" --collection {name}"
+        undo = f" `python manage.py rollback {version - 1}{named}` undoes this." if report["changed"] else ""
+        yield f"{count} caption{'' if count == 1 else 's'} deleted; the photos stay.{undo}"
     if "back_to" in report:
         yield f"Back to version {report['back_to']}, which is version {version} now."
     if "bytes_after" in report:

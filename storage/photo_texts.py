@@ -8,7 +8,6 @@ indexed again or encoded by other weights keeps its text, and no segment changes
 from __future__ import annotations
 
 import hashlib
-import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +19,8 @@ import pyarrow.parquet as pq
 
 from storage.arrow_compute import pc
 from storage.errors import BrokenTexts
-from storage.files import TEMPORARY, make_folder, move_into_place, remove, sync_file, sync_folder
+from storage.files import TEMPORARY, make_folder, move_into_place, remove
+from storage.waiting_files import add_waiting, remove_waiting, waiting_files
 
 FOLDER, PENDING, FILE = "ocr", "pending", "texts.parquet"
 ORIGIN = "ocr"
@@ -144,18 +144,17 @@ class PhotoTexts:
 
 def add_pending(collection: Path, texts: Iterable[PhotoText]) -> None:
     """Keep what was read until it is published. It is durable when this returns."""
-    folder = collection / FOLDER / PENDING
-    make_folder(folder)
-    temporary, final = (folder / f"{before}{uuid.uuid4().hex}.parquet" for before in (TEMPORARY, ""))
-    pq.write_table(_table(texts), temporary, compression="zstd")
-    sync_file(temporary)
-    temporary.rename(final)
-    sync_folder(folder)
+    add_waiting(collection / FOLDER / PENDING, _table(texts))
 
 
 def pending_files(collection: Path) -> list[Path]:
     """The files of what was read and is not published."""
-    return sorted(path for path in (collection / FOLDER / PENDING).glob("*.parquet") if not path.name.startswith(TEMPORARY))
+    return waiting_files(collection / FOLDER / PENDING)
+
+
+def remove_pending(collection: Path, files: Iterable[Path]) -> None:
+    """Remove files whose texts are published."""
+    remove_waiting(collection / FOLDER / PENDING, files)
 
 
 def pending_texts(files: Iterable[Path]) -> PhotoTexts:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -94,7 +95,8 @@ def _diagnosis(folder: Path) -> _Diagnosis:
     """Examine the version that is published now, without changing anything."""
     manifest = Manifest.load(folder / "manifest.json")
     whole, damaged = read_segments(folder, manifest)
-    lost = [row for segment in damaged for row in _rows_of(folder / "segments" / segment, set(manifest.tombstones))]
+    rows = [row for segment in damaged for row in _rows_of(folder / "segments" / segment, set(manifest.tombstones))]
+    lost = _with_captions_elsewhere(rows, whole)
     wrong = [] if damaged else [*id_problems(whole, manifest), *index_problems(folder, manifest, whole)]
     return _Diagnosis(manifest, whole, damaged, lost, wrong, [*text_problems(folder, manifest)])
 
@@ -160,6 +162,16 @@ def _rows_of(folder: Path, dead: set[int]) -> Lost:
     for caption in captions:
         own.setdefault(caption.image_id, []).append(caption)
     return [(image, own.get(image.image_id, [])) for image in images if image.image_id not in dead]
+
+
+def _with_captions_elsewhere(lost: Lost, whole: list[Segment]) -> Lost:
+    """The lost images with those of their captions too that are in segments of captions alone."""
+    ids, found = np.array([image.image_id for image, _ in lost], np.int64), dict[int, list[CaptionRecord]]()
+    for segment in whole:
+        rows = np.flatnonzero(np.isin(segment.owners, ids))
+        for caption in table_to_captions(segment.captions.take(pa.array(rows))):
+            found.setdefault(caption.image_id, []).append(caption)
+    return [(image, [*captions, *found.get(image.image_id, [])]) for image, captions in lost]
 
 
 def _note_lost(home: Home, name: str, found: _Diagnosis) -> int:

@@ -32,12 +32,13 @@ def status(home: Home, name: str) -> dict:
     """
     collection = home.collection(name)
     manifest = collection.manifest
-    counts = {"images": 0, "captions": 0, "languages": [], "index": {}, "texts_read": 0}
+    counts = {"images": 0, "captions": 0, "generated_captions": 0, "languages": [], "index": {}, "texts_read": 0}
     if manifest.version:
         snapshot = collection.open_snapshot()
         counts = {
             "images": snapshot.image_count,
             "captions": snapshot.caption_count,
+            "generated_captions": snapshot.generated_count,
             "languages": list(snapshot.languages),
             "index": snapshot.index_choices,
             "texts_read": int((snapshot.texts.rows_of(snapshot.image_table()["sha256"].to_pylist()) >= 0).sum()),
@@ -72,6 +73,8 @@ def status_lines(report: dict) -> Iterator[str]:
             f"  not made by the model in use, {report['model_in_use']}: choose its model with --model, or run "
             "`python manage.py build-index SOURCE --rebuild`"
         )
+    if report["generated_captions"]:
+        yield f"  {report['generated_captions']} of the captions were written by a model"
     for name, choice in report["index"].items():
         yield f"  search in {name}: {_described(choice)}"
     if report["texts_read"]:

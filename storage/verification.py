@@ -11,10 +11,11 @@ from storage.errors import BrokenIndex, BrokenManifest, BrokenSegment, BrokenTex
 from storage.files import give_back, sha256_of
 from storage.history import History
 from storage.home import Home
-from storage.index_files import CAPTIONS, IMAGES, living_rows
+from storage.index_files import CAPTIONS, IMAGES
 from storage.manifest import Manifest
 from storage.photo_texts import FILE, PhotoTexts
 from storage.photo_texts import FOLDER as TEXTS
+from storage.segments.living import living_images, living_rows
 from storage.segments.reader import Segment
 from storage.vector_index.approximate import ApproximateIndex
 from storage.vector_index.flat import FaissFlatIndex
@@ -103,7 +104,7 @@ def index_problems(folder: Path, manifest: Manifest, segments: list[Segment]) ->
     The index files may hold ids of images that were deleted after they were written.
     """
     dead = np.array(manifest.tombstones, np.int64)
-    rows = [living_rows(segment, dead) for segment in segments]
+    rows = living_rows(segments, dead)
     images = [(s.image_ids, s.image_vectors, living) for s, (living, _) in zip(segments, rows, strict=True)]
     captions = [(s.caption_ids, s.caption_vectors, living) for s, (_, living) in zip(segments, rows, strict=True)]
     for file, parts in ((IMAGES, images), (CAPTIONS, captions)):
@@ -188,7 +189,7 @@ def _found(ids: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 def living_ids(segments: list[Segment], manifest: Manifest) -> np.ndarray:
     """The ids of the images that are not deleted, int64, sorted upwards."""
-    return np.setdiff1d(_concatenated(segment.image_ids for segment in segments), np.array(manifest.tombstones, np.int64))
+    return living_images(segments, np.array(manifest.tombstones, np.int64))
 
 
 def _concatenated(arrays: Iterable[np.ndarray]) -> np.ndarray:
@@ -201,7 +202,7 @@ def _problem(where: str, what: str) -> dict:
 
 def _report(name: str, manifest: Manifest | None, segments: list[Segment], problems: list[dict]) -> dict:
     dead = np.array(manifest.tombstones if manifest else [], np.int64)
-    counts = [[len(rows) for rows in living_rows(segment, dead)] for segment in segments]
+    counts = [[len(rows) for rows in own] for own in living_rows(segments, dead)]
     return {
         "collection": name,
         "version": manifest.version if manifest else None,

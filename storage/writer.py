@@ -16,14 +16,15 @@ import numpy as np
 from storage.errors import BrokenManifest, BrokenSegment, OtherWeights, WrongShape
 from storage.files import TEMPORARY, remove
 from storage.history import KEPT_VERSIONS, History
-from storage.index_files import living_rows, write_index
+from storage.index_files import write_index
 from storage.locking import take_lock
 from storage.manifest import Manifest
 from storage.photo_texts import FOLDER as TEXTS
 from storage.photo_texts import PENDING
 from storage.salvage import guessed_manifest
-from storage.segments.builder import ADD, MERGE, REBUILD, SegmentBuilder, SegmentData, SegmentInfo
+from storage.segments.builder import ADD, REBUILD, SegmentBuilder, SegmentData, SegmentInfo
 from storage.segments.journal import ENDING, ImageBatch, Journal
+from storage.segments.living import living_images, living_rows, mentions
 from storage.segments.merging import merge, too_many_small
 from storage.segments.reader import Segment
 from storage.segments.schemas import CaptionRecord, ImageRecord
@@ -249,7 +250,8 @@ class Writer:
     def _merged(self, segments: list[Segment], chosen: list[Segment]) -> list[Segment]:
         """The segments, with the chosen ones merged and without their deleted images."""
         info = segments[0].info
-        names = merge(chosen, self._tombstones, lambda: self._builder(info.dim, info.token_shape, MERGE))
+        living = living_images(segments, self._dead)
+        names = merge(chosen, self._tombstones, living, lambda purpose: self._builder(info.dim, info.token_shape, purpose))
         return [segment for segment in segments if segment not in chosen] + self._opened(names)
 
     def _commit(self, segments: list[Segment], reindex: bool, change: str) -> Manifest:
@@ -257,8 +259,8 @@ class Writer:
         version = self.manifest.version + 1
         self._next_image, self._next_caption = self._beyond([segment.info for segment in segments])
         dead = self._dead
-        held = np.concatenate([np.intersect1d(segment.image_ids, dead) for segment in segments])
-        living = [[len(rows) for rows in living_rows(segment, dead)] for segment in segments]
+        held = np.concatenate([mentions(segment, dead) for segment in segments])
+        living = [[len(rows) for rows in own] for own in living_rows(segments, dead)]
         index = self._folder / "index" / str(version)
         return self._save(
             Manifest(

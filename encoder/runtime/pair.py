@@ -166,6 +166,11 @@ class PairedEncoder:
         self.second.warm_up(images)
 
 
+def tokens_fingerprint(fingerprint: str) -> str:
+    """The fingerprint of the model that makes the tokens which are stored: of a pair, the second one's."""
+    return fingerprint.split(JOINED)[-1]
+
+
 def paired_fingerprint(first: str, second: str | None) -> str:
     """The first model's fingerprint and, if there is a re-ranker, its own after a plus sign."""
     return first if second is None else f"{first}{JOINED}{second}"

@@ -27,6 +27,7 @@ from storage.snapshot import Snapshot
 
 KS = (1, 5, 10)
 DEEPEST_KEPT = 100
+PEOPLE, GENERATED, BOTH = "people", "generated", "both"
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +77,10 @@ class _Run:
         mode: str,
         progress: Progress | None,
         keep: Keep | None,
+        hidden: np.ndarray,
     ) -> None:
         self.snapshot, self.encoder, self.depths, self.mode = snapshot, encoder, depths, mode
+        self.hidden = hidden
         self.rows: dict[RowKey, _Row] = {}
         self.done = self.total = 0
         self._progress, self._keep = progress, keep
@@ -111,7 +114,7 @@ class _Run:
     def _ask(self, topic: Topic, encoded: EncodedQuery | None, encode_ms: float) -> None:
         """Retrieve once, then re-rank anew for each number of candidates."""
         watch = Stopwatch()
-        pipeline = Pipeline(_request(topic, self.mode, encoded), self.snapshot, self.encoder, self._latency)
+        pipeline = Pipeline(_request(topic, self.mode, encoded, self.hidden), self.snapshot, self.encoder, self._latency)
         deepest = DEEPEST_KEPT if self._keep is not None else max(KS) + len(topic.relevant)
         first = pipeline.first_stage(max(*self.depths, deepest))
         if self.mode == "hybrid":
@@ -146,12 +149,14 @@ def evaluate(
     mode: str = "vector",
     protocol: str = "all",
     keep: Keep | None = None,
+    words: str = PEOPLE,
 ) -> dict:
     """Search for every photo by each of its captions, and for the captions of every photo, one query at a time.
 
     A text query is answered if its own photo is among the first k of all photos; an image query, if any caption of the photo
     is among the first k of all captions of that language. A tie counts against the system, and so does a relevant item
-    that lies deeper than the ranking. The rankings are those of `search.retrieval.pipeline`, which `Engine` serves.
+    that lies deeper than the ranking. The rankings are those of `search.retrieval.pipeline`, which `Engine` serves. Queries
+    and right answers are people's captions: those that a model wrote are neither.
 
     Args:
         snapshot: its photos must still be where they were, because image queries are encoded anew.
@@ -164,10 +169,11 @@ def evaluate(
             image only, because a photo has no words.
         protocol: a key of `protocols.PROTOCOLS`.
         keep: called with the Answer of each query and K.
+        words: what modes "lexical" and "hybrid" find words in: captions of PEOPLE, the GENERATED ones, or BOTH.
 
     Returns:
-        `{"images", "seed", "mode", "protocol", "folds", "results": [row, ...], "rsum": [...], "notices": [...]}`. A row has
-        `direction`, `language`, `rerank`, `queries`; in percent `R@1`, `R@5`, `R@10` (the mean over folds), the 95 %
+        `{"images", "seed", "mode", "words", "protocol", "folds", "results": [row, ...], "rsum": [...], "notices": [...]}`. A
+        row has `direction`, `language`, `rerank`, `queries`; in percent `R@1`, `R@5`, `R@10` (the mean over folds), the 95 %
         bootstrap interval of each (`R@1_ci`, ...), and with re-ranking `ceiling`, the share of queries that it could at best
         put first; `p50_ms` and `p95_ms` of a whole query: encode, first stage, re-rank. `rsum` is the sum of the six recalls
         of a language and K, if both directions were measured; `notices` are sentences, such as that the model doesn't know a
@@ -183,13 +189,14 @@ def evaluate(
     folds = folds_of(snapshot, measured, protocol, PROTOCOLS[protocol])
     trials = [unanswerable.plan(snapshot, language, absent, seed) for language in measured] if absent else []
     encoder.warm_up()
-    run = _Run(snapshot, encoder, sorted(set(rerank)), mode, progress, keep)
+    run = _Run(snapshot, encoder, sorted(set(rerank)), mode, progress, keep, _hidden(snapshot, words))
     by_photo = _ask_all(run, folds, queries, seed, 2 * absent * len(trials))
     rows = [_summary(key, run.rows[key], seed) for key in sorted(run.rows, key=partial(_row_order, measured))]
     report = {
         "images": snapshot.image_count,
         "seed": seed,
         "mode": mode,
+        "words": words,
         "protocol": protocol,
         "folds": len(folds),
         "results": rows,
@@ -204,20 +211,26 @@ def evaluate(
 
 def _languages_with_captions(snapshot: Snapshot, languages: Iterable[str]) -> list[str]:
     languages = list(dict.fromkeys(languages))
-    found = [language for language in languages if language in snapshot.languages]
+    there = [one for one in snapshot.languages if len(snapshot.caption_ids(one, generated=False))]
+    found = [language for language in languages if language in there]
     if not found:
         raise NothingToMeasure(
             f"No captions in {', '.join(languages) or 'no language'}: "
-            f"there are captions in {', '.join(snapshot.languages) or 'no language'}."
+            f"there are captions in {', '.join(there) or 'no language'}."
         )
     return found
 
 
-def _request(topic: Topic, mode: str, encoded: EncodedQuery | None) -> RankingRequest:
+def _hidden(snapshot: Snapshot, words: str) -> np.ndarray:
+    """The ids of captions that lexical search ignores in every query, int64."""
+    return np.empty(0, np.int64) if words == BOTH else snapshot.caption_ids(generated=words == PEOPLE)
+
+
+def _request(topic: Topic, mode: str, encoded: EncodedQuery | None, always_hidden: np.ndarray) -> RankingRequest:
     """What to rank by for a topic. Lexical search ignores the caption that the topic was taken from."""
     if topic.caption is None:
         return RankingRequest(topic.to, mode, encoded, allowed=topic.allowed)
-    words, hidden = [Term("words", topic.caption.text)], [topic.caption.caption_id]
+    words, hidden = [Term("words", topic.caption.text)], np.append(always_hidden, topic.caption.caption_id)
     return RankingRequest(topic.to, mode, encoded, words, topic.allowed, hidden_captions=hidden)
 
 

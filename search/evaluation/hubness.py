@@ -26,7 +26,7 @@ def measure_hubness(snapshot: Snapshot, queries: int = QUERIES, k: int = K, seed
         images that are found at least MULTIPLE times as often as expected, at most MOST_SHOWN, each with `id`, `uri`,
         `times` and the `share` of queries in percent. Without captions, or with one image, all is 0.
     """
-    caption_ids = sample(snapshot.caption_ids(), queries, seed)
+    caption_ids = sample(snapshot.caption_ids(generated=False), queries, seed)
     image_ids = snapshot.image_ids()
     counts = np.zeros(len(image_ids), np.int64)
     deep = min(k, len(image_ids) - 1)

@@ -9,9 +9,11 @@ from storage.snapshot import Snapshot
 
 
 def captions_by_photo(snapshot: Snapshot, language: str) -> dict[int, list[CaptionRecord]]:
-    """The captions in one language of every photo that has any, by image id; both in the order of ids."""
+    """People's captions in one language of every photo that has any, by image id; both in the order of ids."""
     own = {
-        image_id: sorted((c for c in captions if c.language == language), key=lambda caption: caption.caption_id)
+        image_id: sorted(
+            (c for c in captions if c.language == language and not c.generated), key=lambda caption: caption.caption_id
+        )
         for image_id, captions in snapshot.captions_of(snapshot.image_ids()).items()
     }
     return {image_id: own[image_id] for image_id in sorted(own) if own[image_id]}

@@ -57,7 +57,7 @@ class Fold:
     Attributes:
         number: counted from 0.
         images: int64, ids of the photos.
-        captions: int64, ids of the captions that take part, by language.
+        captions: int64, ids of the captions that take part, by language; a model wrote none of them.
         everything: True if these are all photos of the snapshot.
     """
 
@@ -76,7 +76,7 @@ def folds_of(snapshot: Snapshot, languages: Sequence[str], name: str, protocol: 
     images = image_folds(snapshot.image_ids(), name, protocol)
     captions = {}
     for language in languages:
-        ids = snapshot.caption_ids(language)
+        ids = snapshot.caption_ids(language, generated=False)
         captions[language] = caption_folds(ids, _owners(snapshot, ids), images, protocol)
     return [
         Fold(i, part, {language: captions[language][i] for language in languages}, len(part) == snapshot.image_count)

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
+import pyarrow as pa
 
 from search.errors import BadRun, UnwritableFile
 from search.evaluation.evaluate import Answer
@@ -23,7 +24,8 @@ class Names:
     """The names of photos, captions and queries in such files. They don't depend on the ids in a collection.
 
     The name of a photo is its path below the folder that all photos share. That of a caption, and of its query, is
-    `<photo>#<language><number>`, counted from 1. That of the query for a photo's captions is `<photo>#<language>`.
+    `<photo>#<language><number>`, counted from 1; a caption that a model wrote has none, for it is never measured. That of the
+    query for a photo's captions is `<photo>#<language>`.
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
@@ -34,7 +36,8 @@ class Names:
         self.images = dict(zip(images["image_id"].to_pylist(), names, strict=True))
         self.captions: dict[int, str] = {}
         counts: dict[str, int] = {}
-        for row in captions.select(["caption_id", "image_id", "language"]).to_pylist():
+        people = np.isin(captions["caption_id"].to_numpy(), snapshot.caption_ids(generated=False))
+        for row in captions.select(["caption_id", "image_id", "language"]).filter(pa.array(people)).to_pylist():
             name = f"{self.images[row['image_id']]}#{quote(row['language'])}"
             counts[name] = counts.get(name, 0) + 1
             self.captions[row["caption_id"]] = f"{name}{counts[name]}"

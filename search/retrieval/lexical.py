@@ -18,6 +18,12 @@ from search.retrieval.ranking import best_first
 from storage.snapshot import Snapshot
 from storage.snapshot_memo import SnapshotMemo
 
+GENERATED_WEIGHT = 0.5
+"""How much the words of a caption that a model wrote count, from 0 to 1; those of people's captions count 1.
+
+Their BM25 score is multiplied by it; and in hybrid search, a photo that has no other words is ranked by its words only so far
+(`trust` of `search.retrieval.ranking.fuse`).
+"""
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _CHINESE = re.compile(f"{HAN.pattern}+")
 
@@ -82,12 +88,15 @@ class LexicalMatches:
         scores: float32 [m].
         searchable_ids: int64 [s], what could have been found by words. An image without a caption, or with none in the
             script of the query, could not: that says nothing about whether it fits.
+        trust: float32 [s], beside each of these how far its words can be trusted: 1, or GENERATED_WEIGHT if a model wrote
+            all of them.
         caption_scores: float32 [captions], the score of every caption of the version, in the order of ids.
     """
 
     ids: np.ndarray
     scores: np.ndarray
     searchable_ids: np.ndarray
+    trust: np.ndarray
     caption_scores: np.ndarray
 
 
@@ -106,6 +115,9 @@ class CaptionWords:
         self._image_ids, self._starts = np.unique(owners[self._by_owner], return_index=True)
         self._index = LexicalIndex([*table["text"].to_pylist(), *read])
         self._read_in_photo = np.arange(len(owners)) >= len(self._ids)
+        generated = np.isin(self._ids, snapshot.caption_ids(generated=True))
+        self._weights = np.ones(len(owners), np.float32)
+        self._weights[: len(self._ids)][generated] = GENERATED_WEIGHT
 
     def find(
         self,
@@ -113,7 +125,7 @@ class CaptionWords:
         to: Target,
         allowed: np.ndarray | None = None,
         left_out: Sequence[int] = (),
-        hidden: Sequence[int] = (),
+        hidden: Sequence[int] | np.ndarray = (),
     ) -> LexicalMatches:
         """Find what shares a word with the query.
 
@@ -129,22 +141,23 @@ class CaptionWords:
         hides = np.zeros(len(self._read_in_photo), bool)
         hides[:own] = np.isin(self._ids, np.asarray(hidden, np.int64))
         scores, searchable, avoided = self._score_texts(terms)
-        scores, searchable = scores * ~hides, searchable & ~hides
+        scores, trust = scores * ~hides * self._weights, searchable * ~hides * self._weights
         caption_scores = scores[:own]
         if to == "images" and len(scores):
             ids = self._image_ids
             # A sign in a photo that says something else doesn't speak against the photo, as its captions do.
-            searchable = self._of_images(np.logical_or, searchable & (~self._read_in_photo | (scores > 0)))
+            trust = self._of_images(np.maximum, trust * (~self._read_in_photo | (scores > 0)))
             scores = self._of_images(np.maximum, scores)
             avoided = self._of_images(np.logical_or, avoided)
         else:
-            ids, scores, avoided, searchable = self._ids, caption_scores, avoided[:own], searchable[:own]
+            ids, scores, avoided, trust = self._ids, caption_scores, avoided[:own], trust[:own]
         found = (scores > 0) & ~avoided & ~np.isin(ids, np.asarray(left_out, np.int64))
         if allowed is not None:
             found &= np.isin(ids, allowed)
-        searchable_ids, ids, scores = ids[searchable], ids[found], scores[found]
+        searchable_ids, trust = ids[trust > 0], trust[trust > 0]
+        ids, scores = ids[found], scores[found]
         order = best_first(scores, ids)
-        return LexicalMatches(ids[order], scores[order], searchable_ids, caption_scores)
+        return LexicalMatches(ids[order], scores[order], searchable_ids, trust, caption_scores)
 
     def caption_scores(self, matches: LexicalMatches, caption_ids: np.ndarray) -> np.ndarray:
         """The scores of these captions, float32 [n]."""

@@ -50,7 +50,7 @@ class RankingRequest:
     terms: Sequence[Term] = ()
     allowed: np.ndarray | None = None
     left_out: Sequence[int] = ()
-    hidden_captions: Sequence[int] = ()
+    hidden_captions: Sequence[int] | np.ndarray = ()
 
 
 def request_of(query: Query, encoded: EncodedQuery | None, allowed: np.ndarray | None) -> RankingRequest:
@@ -140,7 +140,7 @@ class Pipeline:
             return ranking
         matches = self.lexical_matches()
         with self._watch.stage("lexical"):
-            return fuse(ranking, matches.ids, matches.scores, matches.searchable_ids)
+            return fuse(ranking, matches.ids, matches.scores, matches.searchable_ids, matches.trust)
 
     def lexical_matches(self) -> LexicalMatches:
         """What shares a word with the query; searched once."""

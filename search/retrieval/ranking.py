@@ -92,18 +92,25 @@ def lexical_ranking(ids: np.ndarray, scores: np.ndarray) -> Ranking:
     return Ranking(ids, scores, scores, ranks, nan, nan, nan, nan, ranks.astype(np.float64), scores)
 
 
-def fuse(ranking: Ranking, lexical_ids: np.ndarray, lexical_scores: np.ndarray, searchable_ids: np.ndarray) -> Ranking:
+def fuse(
+    ranking: Ranking,
+    lexical_ids: np.ndarray,
+    lexical_scores: np.ndarray,
+    searchable_ids: np.ndarray,
+    trust: np.ndarray | None = None,
+) -> Ranking:
     """Fuse a ranking of everything with what was found by words, by reciprocal rank fusion (Cormack et al., SIGIR 2009).
 
     A candidate scores 1 / (RRF + rank), summed over the lists that it is in. The field's plain form would put a photo
     without a caption below all that share any word with the query. So a candidate that could not be found by words takes
-    its rank in `ranking` as its lexical rank too.
+    its rank in `ranking` as its lexical rank too. One whose words can be trusted only so far lies between the two.
 
     Args:
         ranking: everything that may be found.
         lexical_ids: int64 [m], best first; ids that are not in `ranking` are ignored.
         lexical_scores: float [m].
-        searchable_ids: int64 [s], what could have been found by words.
+        searchable_ids: int64 [s], what could have been found by words; ids that are not in `ranking` are ignored.
+        trust: float [s], how far the words of each can be trusted, from 0 to 1; None: all of them entirely.
     """
     known = np.isin(lexical_ids, ranking.ids)
     order = np.argsort(ranking.ids)
@@ -111,7 +118,10 @@ def fuse(ranking: Ranking, lexical_ids: np.ndarray, lexical_scores: np.ndarray, 
     ranks, scores = np.full((2, len(ranking)), np.nan)
     ranks[rows], scores[rows] = np.arange(1, len(rows) + 1), lexical_scores[known]
     own = 1 / (RRF + np.arange(1, len(ranking) + 1))
-    by_words = np.where(np.isin(ranking.ids, searchable_ids), np.nan_to_num(1 / (RRF + ranks)), own)
+    trusted, ranked = np.zeros(len(ranking)), np.isin(searchable_ids, ranking.ids)
+    rows = order[np.searchsorted(ranking.ids, searchable_ids[ranked], sorter=order)]
+    trusted[rows] = 1.0 if trust is None else trust[ranked]
+    by_words = trusted * np.nan_to_num(1 / (RRF + ranks)) + (1 - trusted) * own
     fused = replace(ranking, scores=own + by_words, lexical_ranks=ranks, lexical_scores=scores)
     return fused.take(best_first(fused.scores, ranking.ids))
 

@@ -106,6 +106,7 @@ class Columns:
         read["image_id"] = lambda: self._of_photos("number", self._images["image_id"])
         for name, column in (("language", "language"), ("caption", "text"), ("origin", "origin")):
             read[name] = lambda column=column: self._of_captions("text", column)
+        read["log_probability"] = lambda: self._of_captions("number", "log_probability")
         read["ocr"] = lambda: {"text": self._spread(*self._lines())}
         if self._of == "images":
             read["origin"] = self._origins
@@ -124,11 +125,13 @@ class Columns:
         snapshot = self._snapshot()
         assert snapshot is not None  # the caller holds it while it filters
         table = snapshot.caption_table()
+        rows = np.flatnonzero(table[column].is_valid().to_numpy())
+        values = table[column].drop_null()
         if self._of == "captions":
-            return {kind: Values(np.arange(table.num_rows), table[column])}
-        owners = np.searchsorted(self.ids, table["image_id"].to_numpy())
+            return {kind: Values(rows, values)}
+        owners = np.searchsorted(self.ids, table["image_id"].to_numpy()[rows])
         order = np.argsort(owners, kind="stable")
-        return {kind: Values(owners[order], table[column].take(pa.array(order)))}
+        return {kind: Values(owners[order], values.take(pa.array(order)))}
 
     def _origins(self) -> dict[Kind, Values]:
         """Where the captions of each photo come from, and ORIGIN where text was read in it."""

@@ -20,7 +20,7 @@ from storage.segments.schemas import THUMBNAIL_SCHEMA, CaptionRecord, ImageRecor
 from storage.segments.token_file import TokenFile
 
 FORMAT = 1
-ADD, REBUILD, MERGE = "add", "rebuild", "merge"
+ADD, REBUILD, MERGE, CAPTION = "add", "rebuild", "merge", "caption"
 DESCRIPTION = "segment.json"
 
 
@@ -54,7 +54,8 @@ class SegmentInfo:
         dim: D, the width of every vector.
         token_shape: (L, H), the shape of one image's tokens.
         base_version: The version that was published when the segment was begun.
-        purpose: "add" to the collection, "rebuild" it, or "merge" (a copy of other segments).
+        purpose: "add" to the collection, "rebuild" it, "merge" (a copy of other segments), or "caption": captions alone, of
+            images in other segments.
         images: The number of images.
         captions: The number of captions.
         last_image_id: The highest id of an image; 0 without any.
@@ -186,7 +187,7 @@ class SegmentBuilder:
         self._add(ImageBatch(images, vectors, tokens, thumbnails, list(coming)))
 
     def add_captions(self, captions: list[CaptionRecord], vectors: np.ndarray) -> None:
-        """Append m captions of images of this segment, with vectors float [m, D].
+        """Append m captions of images of this segment (of others, if it holds captions alone), with vectors float [m, D].
 
         Raises:
             WrongShape: The vectors don't fit.
@@ -268,7 +269,10 @@ class SegmentBuilder:
             if len(np.unique(ids)) != len(ids) or (len(ids) and ids.min() < 1):
                 raise WrongShape(f"{kind} ids must be positive and different from each other")
         owners = np.array([caption.image_id for caption in self._captions], np.int64)
-        if not np.isin(owners, image_ids).all():
+        if self._info.purpose == CAPTION:
+            if len(image_ids):
+                raise WrongShape("a segment of captions holds images")
+        elif not np.isin(owners, image_ids).all():
             raise WrongShape("a caption belongs to an image outside its segment")
         if self._waiting:
             raise WrongShape(f"{len(self._waiting)} captions were announced and have no vector")

@@ -136,7 +136,7 @@ def _unpacked_images(payload: bytes, dim: int, token_shape: list[int]) -> ImageB
     reader = pa.BufferReader(payload)
     table, coming = (pa.ipc.open_stream(reader).read_all() for _ in range(2))
     return ImageBatch(
-        images=table_to_images(table.select([name for name in IMAGE_SCHEMA.names if name in table.column_names])),
+        images=table_to_images(_known_columns(table, IMAGE_SCHEMA)),
         vectors=_array(table["vector"], (dim,)),
         tokens=_array(table["tokens"], tuple(token_shape)),
         thumbnails=table["jpeg"].to_pylist(),
@@ -150,7 +150,12 @@ def _packed_captions(batch: CaptionBatch) -> bytes:
 
 def _unpacked_captions(payload: bytes, dim: int) -> CaptionBatch:
     table = pa.ipc.open_stream(payload).read_all()
-    return CaptionBatch(table_to_captions(table.select(CAPTION_SCHEMA.names)), _array(table["vector"], (dim,)))
+    return CaptionBatch(table_to_captions(_known_columns(table, CAPTION_SCHEMA)), _array(table["vector"], (dim,)))
+
+
+def _known_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The columns of a schema that a table has; one of an older program lacks the later ones."""
+    return table.select([name for name in schema.names if name in table.column_names])
 
 
 def _streams(*tables: pa.Table) -> bytes:

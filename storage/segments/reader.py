@@ -9,8 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from storage.arrow_compute import pc
 from storage.errors import BrokenSegment
 from storage.files import give_back, sha256_of
+from storage.origins import GENERATED
 from storage.segments.builder import SegmentInfo, segment_error
 from storage.segments.schemas import CAPTION_SCHEMA, IMAGE_SCHEMA
 
@@ -32,6 +34,7 @@ class Segment:
         owners: Int64 [m], the images of the captions.
         languages: The languages of the captions.
         language_codes: Int32 [m], the position of each caption's language in `languages`.
+        generated: Bool [m], which captions a model wrote.
     """
 
     image_ids: np.ndarray
@@ -42,6 +45,7 @@ class Segment:
     owners: np.ndarray
     languages: list[str]
     language_codes: np.ndarray
+    generated: np.ndarray
 
     def __init__(self, folder: Path, held: bool = True):
         """Open a segment.
@@ -108,6 +112,7 @@ class Segment:
         self._images, self._captions = (_mapped(self.folder / f"{name}.parquet") for name in ("images", "captions"))
         images, captions = _read(self._images, IMAGE_SCHEMA), _read(self._captions, CAPTION_SCHEMA)
         self.owners, self.languages, self.language_codes = _caption_columns(captions)
+        self.generated = pc.starts_with(captions["origin"], GENERATED).to_numpy()
         self._row_ids = images["image_id"].to_numpy(), captions["caption_id"].to_numpy()
         if self._held:
             self._images, self._captions = images, captions

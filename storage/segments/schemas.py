@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from storage.origins import is_generated
+
 IMAGE_SCHEMA = pa.schema(
     [
         pa.field("image_id", pa.int64(), nullable=False),
@@ -29,8 +31,10 @@ CAPTION_SCHEMA = pa.schema(
         pa.field("language", pa.string(), nullable=False),
         pa.field("text", pa.string(), nullable=False),
         pa.field("origin", pa.string(), nullable=False),
+        pa.field("log_probability", pa.float64()),
     ]
 )
+"""Segments and journals of older programs have no column `log_probability`; it is read as null."""
 THUMBNAIL_SCHEMA = pa.schema(
     [pa.field("image_id", pa.int64(), nullable=False), pa.field("jpeg", pa.large_binary(), nullable=False)]
 )
@@ -77,7 +81,8 @@ class CaptionRecord:
         image_id: The photo's id.
         language: A code such as "en" or "zh".
         text: The sentence.
-        origin: Where the source found the sentence.
+        origin: Where the source found the sentence; "generated:" and a fingerprint, if a model wrote it.
+        log_probability: The natural logarithm of its probability by the model that wrote it; None, if people did.
     """
 
     caption_id: int
@@ -85,6 +90,12 @@ class CaptionRecord:
     language: str
     text: str
     origin: str
+    log_probability: float | None = None
+
+    @property
+    def generated(self) -> bool:
+        """True if a model wrote it."""
+        return is_generated(self.origin)
 
 
 def images_to_table(records: Sequence[ImageRecord]) -> pa.Table:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from storage.arrow_compute import pc
 from storage.segments.id_map import IdMap, Ids, as_ids
+from storage.segments.living import living_captions
 from storage.segments.reader import Segment
 from storage.segments.schemas import (
     CAPTION_SCHEMA,
@@ -24,25 +25,28 @@ from storage.segments.schemas import (
 class SegmentSet:
     """The living images and captions of some segments. Nothing here changes after it is made, so any thread may call."""
 
-    def __init__(self, segments: list[Segment], tombstones: Sequence[int] = ()):
+    def __init__(self, segments: list[Segment], tombstones: Sequence[int] = (), captioned: np.ndarray | None = None):
         """Combine segments.
 
         Args:
             segments: The segments, open.
             tombstones: Ids of deleted images; they and their captions are left out.
+            captioned: Ids of images whose captions live, int64, where some of these are in segments that are not given.
+                A caption of any other image is left out. None: the images of these segments.
         """
         self._segments = segments
         self._dead_images = np.array(tombstones, np.int64)
         self._images = IdMap([segment.image_ids for segment in self._segments], self._dead_images)
         owners = [segment.owners for segment in self._segments]
-        dead_rows = [np.isin(own, self._dead_images) for own in owners]
-        dead_captions = [segment.caption_ids[rows] for segment, rows in zip(segments, dead_rows, strict=True)]
+        captioned = self._images.ids if captioned is None else captioned
+        dead_captions = [one.caption_ids[~living_captions(one, self._dead_images, captioned)] for one in segments]
         self._dead_captions = np.concatenate([np.empty(0, np.int64), *dead_captions])
         self._captions = IdMap([segment.caption_ids for segment in self._segments], self._dead_captions)
         owner = self._captions.column(owners, np.int64)
         by_owner = np.argsort(owner, kind="stable")
         self._sorted_owners, self._captions_by_owner = owner[by_owner], self._captions.ids[by_owner]
         self._languages, self._language_codes = self._encode_languages()
+        self._generated = self._captions.column([segment.generated for segment in self._segments], np.bool_)
 
     @property
     def image_count(self) -> int:
@@ -63,13 +67,58 @@ class SegmentSet:
         """The ids of all images, int64 [images], sorted upwards."""
         return self._images.ids.copy()
 
-    def caption_ids(self, language: str | None = None) -> np.ndarray:
-        """The ids of all captions, or of those in one language, int64, sorted upwards."""
-        if language is None:
-            return self._captions.ids.copy()
-        if language not in self._languages:
-            return np.empty(0, np.int64)
-        return self._captions.ids[self._language_codes == self._languages.index(language)]
+    @property
+    def generated_count(self) -> int:
+        """The number of captions that a model wrote."""
+        return int(np.count_nonzero(self._generated))
+
+    def caption_ids(self, language: str | None = None, generated: bool | None = None) -> np.ndarray:
+        """The ids of captions, int64, sorted upwards.
+
+        Args:
+            language: Only those in this language.
+            generated: True: only those that a model wrote; False: only the others.
+        """
+        chosen = np.ones(len(self._captions.ids), bool)
+        if language is not None:
+            chosen &= self._language_codes == (self._languages.index(language) if language in self._languages else -1)
+        if generated is not None:
+            chosen &= self._generated == generated
+        return self._captions.ids[chosen]
+
+    def generated_captions(self) -> pa.Table:
+        """The rows of captions.parquet that a model wrote."""
+        tables = [CAPTION_SCHEMA.empty_table()]
+        for segment in self._segments:
+            if segment.generated.any():
+                tables.append(segment.captions.filter(pa.array(segment.generated)))
+        table = pa.concat_tables(tables)
+        return table.filter(pa.array(np.isin(table["image_id"].to_numpy(), self._images.ids)))
+
+    def captioned(self, language: str, origin: str | None = None) -> np.ndarray:
+        """The ids of the images with a caption in a language, and of an origin if one is given; int64, sorted upwards."""
+        found = [np.empty(0, np.int64)]
+        for segment in self._segments:
+            if language in segment.languages:
+                own = segment.language_codes == segment.languages.index(language)
+                if origin is not None:
+                    own &= pc.equal(segment.captions["origin"], origin).to_numpy()
+                found.append(segment.owners[own])
+        return np.intersect1d(np.concatenate(found), self._images.ids)
+
+    def owners(self, caption_ids: Ids) -> np.ndarray:
+        """The images of captions, int64 in the order of `caption_ids`.
+
+        Raises:
+            UnknownId: There is no caption with such an id.
+        """
+        owner = np.empty(len(self._captions.ids), np.int64)
+        owner[np.searchsorted(self._captions.ids, self._captions_by_owner)] = self._sorted_owners
+        return owner[self._captions.positions(as_ids(caption_ids, "caption"), "caption")]
+
+    def caption_ids_of_others(self) -> np.ndarray:
+        """The ids of captions whose images are in segments that are not among these, int64, sorted upwards."""
+        return np.sort(self._captions_by_owner[~np.isin(self._sorted_owners, self._images.ids)])
 
     def image_table(self) -> pa.Table:
         """The rows of images.parquet, in the order of `image_ids()`."""

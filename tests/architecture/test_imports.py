@@ -88,7 +88,8 @@ def test_a_room_imports_those_below_it(room):
 
 def test_commands_are_imported_by_commands_alone():
     users = {name: {other for other in imports(name, lazy=True) if other.endswith(".commands")} for name in MODULES}
-    assert {name for name, used in users.items() if used} <= {f"{room}.commands" for room in ROOMS}
+    parts = {"indexer.caption_commands"}  # whose commands are among those of `indexer.commands`
+    assert {name for name, used in users.items() if used} <= {f"{room}.commands" for room in ROOMS} | parts
 
 
 def test_there_are_no_circles():

@@ -43,8 +43,13 @@ def crashes(command, how, first, step):
     return json.loads(done.stdout)
 
 
-SOME = [("build", KILL, 24), ("build", FULL, 24), ("compact", KILL, 15), ("compact", FULL, 8)]
-EVERY = [pytest.param(command, how, 1, marks=pytest.mark.long) for command in ("build", "compact") for how in (KILL, FULL)]
+SOME = [
+    *(("build", KILL, 24), ("build", FULL, 24), ("compact", KILL, 15), ("compact", FULL, 8)),
+    *(("caption", KILL, 11), ("caption", FULL, 9)),
+]
+EVERY = [
+    pytest.param(command, how, 1, marks=pytest.mark.long) for command in ("build", "compact", "caption") for how in (KILL, FULL)
+]
 
 
 @pytest.mark.parametrize(("command", "how", "step"), [*SOME, *EVERY])

@@ -2,9 +2,9 @@
 
 Every step of writing is an event: each open for writing, rename, removal and new folder in the home, each fsync, each half of
 a write to a journal, a token file or an index file, each file that a library writes, and each transaction of the catalog. A
-process is forked for each chosen event. COMMAND is "build" or "compact". HOW "kill" ends it there with SIGKILL, "full" has the
-disk refuse from there on. Then the command is run again, undisturbed. What is printed, as JSON, says for each event what
-readers saw and what the second run did.
+process is forked for each chosen event. COMMAND is "build", "compact" or "caption". HOW "kill" ends it there with SIGKILL,
+"full" has the disk refuse from there on. Then the command is run again, undisturbed. What is printed, as JSON, says for each
+event what readers saw and what the second run did.
 """
 
 from __future__ import annotations
@@ -24,15 +24,19 @@ from pathlib import Path
 
 import pyarrow.parquet
 
+import indexer.captioning
 import indexer.segment_filler
 import storage.segments.journal
 import storage.segments.token_file
 import storage.vector_index.flat_file
+import storage.waiting_files
 from indexer import build_index, open_source
+from indexer.captioning import Wanted, write_captions
 from storage import Catalog, Home
 from storage.errors import StorageError
 from storage.maintenance import compact, delete_images
 from storage.verification import verify
+from tests.support.captioners import ColourWriter
 from tests.support.fakes import FakeEncoder, save_photo
 from tests.support.storage_examples import damaged_segments
 
@@ -99,7 +103,12 @@ def compacted(folder: Path):
     return Home(folder / "home").collection("walls").manifest
 
 
-ACTS = {"build": build, "compact": compacted}
+def captioned(folder: Path):
+    write_captions(Home(folder / "home"), "walls", FakeEncoder(), ColourWriter(), Wanted())
+    return Home(folder / "home").collection("walls").manifest
+
+
+ACTS = {"build": build, "compact": compacted, "caption": captioned}
 
 
 def content(folder: Path) -> str:
@@ -264,6 +273,7 @@ def main(folder: Path, command: str, how: str, first: int, step: int) -> dict:
         4,
         2 * BATCH,
     )
+    indexer.captioning.PHOTOS_AT_ONCE, storage.waiting_files.ABANDONED_S = BATCH, 0
     forked(lambda: prepare(folder))
     act, before = ACTS[command], forked(lambda: content(folder))
     whole = report(folder, act, KILL if how == "random" else how, 10**9)
