@@ -10,19 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from encoder.commands import MODEL, RERANKER, chosen_models
+from encoder.commands import CAPTIONER, MODEL, RERANKER, chosen_captioner, chosen_models
 from storage.console import HOME, JSON, bar, print_lines, say
 
 if TYPE_CHECKING:
     from encoder.api import BulkEncoder, CaptionWriter
     from indexer.captioning import FileCaption, Wanted
     from storage.home import Home
-
-CAPTIONER = click.option(
-    "--captioner",
-    metavar="NAME",
-    help="The model that writes: a name that `model list` gives, or a model folder (default: the one that fits --model).",
-)
 
 
 @click.command()
@@ -71,11 +65,11 @@ def caption(
         if where is not None or missing or limit is not None:
             raise click.UsageError("--where, --missing and --limit choose photos of a --collection")
         failed = False
-        for one in captions_of_files(chosen_writer(home, model, captioner), files, lang, beams):
+        for one in captions_of_files(chosen_writer(home, model, reranker, captioner), files, lang, beams):
             failed |= _say_caption(one, as_json)
         sys.exit(3 if failed else 0)
     encoder = chosen_models(home, model, reranker).open()
-    writer = chosen_writer(home, model, captioner)
+    writer = chosen_writer(home, model, reranker, captioner)
     wanted = Wanted(lang, beams, where, missing, limit)
     report = written(Home(home), collection, encoder, writer, wanted, as_json)
     say(report, written_report, as_json)
@@ -84,11 +78,9 @@ def caption(
     sys.exit(3 if report["failures"] else 0)
 
 
-def chosen_writer(home: Path, model: str | None, captioner: str | None) -> CaptionWriter:
+def chosen_writer(home: Path, model: str | None, reranker: str | None, captioner: str | None = None) -> CaptionWriter:
     """Open the chosen captioner."""
-    from encoder.selection import open_captioner  # pyright: ignore[reportAttributeAccessIssue]
-
-    return open_captioner(home, model, captioner)
+    return chosen_captioner(home, captioner, model, reranker).open()
 
 
 def written(

@@ -13,7 +13,7 @@ from encoder.errors import UnwrittenLanguage
 from encoder.inputs.image_inputs import features_in
 from encoder.runtime.pair import tokens_fingerprint
 from indexer.errors import PhotosGone
-from indexer.items import Failure, one_line
+from indexer.items import Failure, SourceItem, one_line
 from indexer.photo_loader import MISSING, Job, Photo, load_photo
 from indexer.photo_pool import PhotoReader, default_workers
 from storage.errors import OtherWeights, unusable
@@ -93,14 +93,39 @@ def captions_of_files(writer: CaptionWriter, paths: Sequence[Path], language: st
     Raises:
         UnwrittenLanguage: the captioner doesn't write this language.
     """
-    _check_language(writer, language)
-    for start in range(0, len(paths), FILES_AT_ONCE):
-        part = paths[start : start + FILES_AT_ONCE]
-        results = [load_photo(Job(str(path.expanduser().absolute()), writer.config.inputs)) for path in part]
+    items = [SourceItem(path.expanduser().absolute(), [], {}) for path in paths]
+    for path, written in zip(paths, captions_of_items(writer, items, [language], beams), strict=True):
+        yield FileCaption(path, written if isinstance(written, Failure) else written[language])
+
+
+def captions_of_items(
+    writer: CaptionWriter, items: Sequence[SourceItem], languages: Sequence[str], beams: int = BEAMS
+) -> Iterator[dict[str, WrittenCaption] | Failure]:
+    """Write captions of the photos of a source; of each in every language, or why it can't be read.
+
+    Raises:
+        UnwrittenLanguage: the captioner doesn't write one of these languages.
+    """
+    for language in languages:
+        _check_language(writer, language)
+    for start in range(0, len(items), FILES_AT_ONCE):
+        results = [_loaded(item, writer) for item in items[start : start + FILES_AT_ONCE]]
         photos = [one.pixels for one in results if isinstance(one, Photo)]
-        written = iter(writer.write(writer.encode_images(np.stack(photos)), language, beams) if photos else ())
-        for path, result in zip(part, results, strict=True):
-            yield FileCaption(path, result if isinstance(result, Failure) else next(written))
+        tokens = writer.encode_images(np.stack(photos)) if photos else None
+        written = [[] if tokens is None else writer.write(tokens, language, beams) for language in languages]
+        captions = (dict(zip(languages, own, strict=True)) for own in zip(*written, strict=True))
+        yield from (one if isinstance(one, Failure) else next(captions) for one in results)
+
+
+def _loaded(item: SourceItem, writer: CaptionWriter) -> Photo | Failure:
+    photo_uri = PhotoUri(item.uri, item.member)
+    try:
+        part = photo_uri.part()
+    except OSError as error:
+        return Failure(photo_uri.uri, MISSING, f"{one_line(photo_uri.uri)} can't be read ({error.strerror}).")
+    loaded = load_photo(Job(photo_uri.uri, writer.config.inputs, None, features_in(item.metadata), str(photo_uri.path), part))
+    assert isinstance(loaded, Photo | Failure)  # no content is named as known
+    return loaded
 
 
 def write_captions(

@@ -174,7 +174,7 @@ def build_index(
         )
         wrote = []
         if writes_captions and summary.version:
-            writer = caption_commands.chosen_writer(home, model, None)
+            writer = caption_commands.chosen_writer(home, model, reranker)
             wrote = caption_commands.write_all(Home(home), collection, encoder, writer, writer.languages, as_json, missing=True)
     read = text_read(Home(home), collection, as_json) if reads_text and summary.version else None
     answer = summary_json(summary) | ({"written": wrote} if wrote else {}) | ({"text": read} if read else {})

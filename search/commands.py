@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from encoder.commands import MODEL, RERANKER, chosen_models, models_of
-from indexer.caption_commands import CAPTIONER, chosen_writer, write_all
+from encoder.commands import CAPTIONER, MODEL, RERANKER, chosen_models, models_of
+from indexer.caption_commands import chosen_writer, write_all
 from indexer.command_steps import exit_with_failures, exit_without_images, index_source, print_failures
 from indexer.commands import FORMATS
 from storage.console import COLLECTION, HOME, JSON, bar, integers, print_lines, say, temporary_folder
 
 if TYPE_CHECKING:
+    from encoder.api import CaptionWriter
     from encoder.selection import ModelSelection
+    from indexer.items import Failure, SourceItem
     from indexer.sources.base import Source
     from search import Engine, Query
 
@@ -253,12 +255,12 @@ def evaluate(
     well the two are told apart by the best match probability (the area under the ROC curve; by the best score where the
     weights are not calibrated), and how many of either are a strong match, a weak one, or nothing found.
 
-    --captioning measures captions that a model wrote, in --captions-file, and indexes nothing: BLEU, ROUGE-L and CIDEr against
-    MANIFEST's captions, how many repeat a word, and how many name what isn't in the photo; docs/evaluating.md says how.
+    --captioning measures captions that a model writes, or wrote in --captions-file, and indexes nothing: BLEU, ROUGE-L and
+    CIDEr against MANIFEST's captions, how many repeat a word, and how many name what isn't in the photo; docs/evaluating.md
+    says how.
     """
     from indexer import open_source
     from indexer.report import failures_json
-    from search.errors import NoWriter
     from search.evaluation.evaluate import evaluate as measure
     from search.evaluation.exports import Exports
     from search.evaluation.protocols import check_size
@@ -272,10 +274,9 @@ def evaluate(
     depths, languages = integers(rerank, "--rerank"), [part.strip() for part in lang.split(",") if part.strip()]
     exports = Exports(run, qrels, page, max(depths))
     source, in_splits = _measured_part(open_source(manifest, source_format, captions, captions_lang), splits)
-    if captions_file is not None:
-        return _evaluate_captions(source, in_splits, captions_file, languages, as_json)
     if captioning:
-        raise NoWriter(chosen_models(home, model, None).config.name)
+        what = captions_file or chosen_writer(home, model, None, captioner)
+        return _evaluate_captions(source, in_splits, what, languages, as_json)
     check_size(protocol, len(source))  # now, and not after they were all encoded
     encoder = chosen_models(home, model, reranker).open()
     with temporary_folder(home) as folder:
@@ -284,7 +285,7 @@ def evaluate(
         print_failures(summary.failures)
         exit_without_images(summary)
         if words is not None:
-            write_all(temporary, collection, encoder, chosen_writer(home, model, captioner), languages)
+            write_all(temporary, collection, encoder, chosen_writer(home, model, reranker, captioner), languages)
         snapshot = temporary.collection(collection).open_snapshot()
         with bar("queries") as progress:
             report = measure(
@@ -390,21 +391,51 @@ def _with_known_latency(open_engine: Callable[[], Engine], query: Query, sizes: 
     return measured()
 
 
-def _evaluate_captions(source: Source, in_splits: dict[str, Any], file: Path, languages: Sequence[str], as_json: bool) -> None:
-    """Measure the captions of a file against those of a source."""
+def _evaluate_captions(
+    source: Source, in_splits: dict[str, Any], written: Path | CaptionWriter, languages: Sequence[str], as_json: bool
+) -> None:
+    """Measure the captions of a file, or those that a captioner writes now, against those of a source."""
     from indexer.report import failures_json
-    from search.evaluation.captioning.evaluate import evaluate_file
+    from search.evaluation.captioning.evaluate import evaluate_captions, evaluate_file
     from search.evaluation.captioning.report import captioning_lines
     from storage.status import unused_lines
 
-    unused = source.unused.as_json()
-    print_failures(source.problems)
+    unused, failures = source.unused.as_json(), list(source.problems)
+    if isinstance(written, Path):
+        report = evaluate_file(written, list(source), source.root, languages)
+    else:
+        photos = list(source)
+        captions, unread = _captions_of(photos, written, languages, as_json)
+        failures += unread
+        report = evaluate_captions(photos, captions, list(captions))
+    print_failures(failures)
     print_lines(unused_lines(unused), err=True)
-    report = evaluate_file(file, list(source), source.root, languages)
-    report |= {"splits": in_splits, "failures": failures_json(source.problems), "unused": unused}
+    report |= {"splits": in_splits, "failures": failures_json(failures), "unused": unused}
     say(report, captioning_lines, as_json)
-    if source.problems:
+    if failures:
         sys.exit(3)
+
+
+def _captions_of(
+    photos: list[SourceItem], writer: CaptionWriter, languages: Sequence[str], quiet: bool
+) -> tuple[dict[str, dict[int, str]], list[Failure]]:
+    """What a captioner writes, by language and position; and the photos that can't be read."""
+    from indexer.captioning import captions_of_items
+    from indexer.items import Failure
+    from search.evaluation.captioning.evaluate import check_languages
+
+    measured = check_languages(languages, photos)
+    captions: dict[str, dict[int, str]] = {language: {} for language in measured}
+    failures = []
+    with bar("captions", quiet) as progress:
+        for position, one in enumerate(captions_of_items(writer, photos, measured)):
+            progress("captions", position + 1, len(photos))
+            if isinstance(one, Failure):
+                failures.append(one)
+                continue
+            for language, caption in one.items():
+                captions[language][position] = caption.text
+    return captions, failures
 
 
 def _check_options_for_captioning(captioning: bool, captions_file: Path | None) -> None:
@@ -415,7 +446,7 @@ def _check_options_for_captioning(captioning: bool, captions_file: Path | None) 
     retrieval = (
         ["rerank", "queries", "absent", "mode", "protocol", "words", "run", "qrels", "page", "reranker"] if captioning else []
     )
-    for name in [*retrieval, *(["model"] if captions_file else [])]:
+    for name in [*retrieval, *(["model", "captioner"] if captions_file else [])]:
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             shown = {"page": "report", "words": "with-generated and no --only-generated"}.get(name, name)
             raise click.UsageError(f"--captioning takes no --{shown}.")

@@ -83,14 +83,6 @@ class BadCaptionsFile(BadQuery):
         super().__init__(f"{path}{position}: {problem}")
 
 
-class NoWriter(BadQuery):
-    """The model `model` can't write captions."""
-
-    def __init__(self, model: str) -> None:
-        self.model = model
-        super().__init__(f"The model {model} can't write captions")
-
-
 class UnwritableFile(BadQuery):
     """A file can't be written."""
 

@@ -8,7 +8,6 @@ from typing import Any
 from search.errors import (
     BadCaptionsFile,
     BadRun,
-    NoWriter,
     ProxyReadsToken,
     Redirected,
     StaleIndex,
@@ -32,7 +31,6 @@ def _stale_index(error: StaleIndex) -> str:
 HINTS: dict[type[Exception], Callable[[Any], str]] = {
     BadCaptionsFile: lambda error: 'take a JSON list such as [{"image_id": 42, "caption": "a red boat"}], as COCO has results',
     BadRun: lambda error: "take files that `evaluate --run FILE --qrels FILE` wrote",
-    NoWriter: lambda error: "give what another one wrote with --captions-file FILE",
     ProxyReadsToken: lambda error: "ask by https://, or name the server's host in no_proxy to ask it directly",
     Redirected: lambda error: "give that address with --server if it is yours",
     StaleIndex: _stale_index,

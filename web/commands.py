@@ -74,7 +74,7 @@ def serve(
     with naming_models(home):
         check_weights(Home(home).collection(collection).open_snapshot(), chosen.fingerprint)
     options = model_options(model, reranker)
-    captioner = partial(chosen_writer, home, model, None)
+    captioner = partial(chosen_writer, home, model, reranker)
     _serve(home, collection, host, port, chosen.open, captioner, None if read_only else options, watch, options)
 
 
@@ -111,7 +111,7 @@ def demo(host: str, port: int, model: str | None, reranker: str | None, home: Pa
     summary = index_source(source, None, other_weights, None, stored, collection, encoder, missing="keep")
     print_summary(summary, collection)
     exit_without_images(summary)
-    captioner = partial(chosen_writer, home, model, None)
+    captioner = partial(chosen_writer, home, model, reranker)
     _serve(home, collection, host, port, lambda: encoder, captioner, model_options(model, reranker))
 
 

@@ -38,7 +38,6 @@ from manage import ROOMS_WITH_HINTS, Panoptes, error_line
 from search.errors import (
     BadCaptionsFile,
     BadRun,
-    NoWriter,
     ProxyReadsToken,
     Redirected,
     StaleIndex,
@@ -127,7 +126,6 @@ EXAMPLES = [
     (UnknownFormat(HERE, "there is no format 'zip'"), "no format 'zip': give --format one of coco, manifest, folder"),
     (UnknownFormat(HERE, "it is a photo", "name its folder"), "it is a photo: name its folder"),
     (BadCaptionsFile(HERE, 3, "is no object"), "/here, entry 3: is no object: take a JSON list such as [{"),
-    (NoWriter("opt-mini"), "The model opt-mini can't write captions: give what another one wrote with --captions-file FILE"),
     (
         SeveralSplits({"train": 6000, "val": 9}),
         "splits, train (6,000), val (9), and none is called test: choose with --split",

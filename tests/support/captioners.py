@@ -6,6 +6,8 @@ encoder that finds photos by their colour.
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 
 from encoder.api import WrittenCaption
@@ -46,7 +48,7 @@ def main() -> None:
     import encoder.selection
     import manage
 
-    setattr(encoder.selection, "open_captioner", lambda *chosen: ColourWriter())  # noqa: B010
+    setattr(encoder.selection, "captioner_of", lambda *chosen: SimpleNamespace(open=ColourWriter))  # noqa: B010
     setattr(encoder.selection.ModelSelection, "open", lambda *chosen: FakeEncoder())  # noqa: B010
     manage.cli()
 
