@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from encoder.commands import MODEL, RERANKER, chosen_models
+from encoder.commands import MODEL, RERANKER, chosen_models, models_of
 from storage.console import HOME, JSON, bar, print_lines, say
 
 if TYPE_CHECKING:
@@ -85,9 +85,17 @@ def caption(
 
 
 def chosen_writer(home: Path, model: str | None, captioner: str | None) -> CaptionWriter:
-    """Open the chosen captioner."""
-    from encoder.selection import open_captioner  # pyright: ignore[reportAttributeAccessIssue]
+    """Open the chosen captioner.
 
+    Raises:
+        CannotWrite: There is none.
+    """
+    from encoder import selection
+    from encoder.errors import CannotWrite
+
+    open_captioner = getattr(selection, "open_captioner", None)  # until there is one
+    if open_captioner is None:
+        raise CannotWrite(models_of(home).chosen(captioner or model))
     return open_captioner(home, model, captioner)
 
 
