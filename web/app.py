@@ -30,7 +30,7 @@ from web.serving.request_log import log_requests
 from web.state import State
 
 if TYPE_CHECKING:
-    from encoder.api import Encoder
+    from encoder.api import CaptionWriter, Encoder
     from search.query.translation import Translate
     from storage import Home
 
@@ -57,6 +57,7 @@ def create_app(
     tokens: Tokens = Tokens(),  # noqa: B008 - it is frozen
     local_only: bool = False,
     editor: Editor | None = None,
+    captioner: Callable[[], CaptionWriter] | None = None,
 ) -> Flask:
     """Make the application that serves one collection.
 
@@ -70,13 +71,14 @@ def create_app(
         tokens: The tokens that requests need.
         local_only: Answer only requests to this machine's own names.
         editor: Changes collections; without it they can only be searched.
+        captioner: Opens the model that writes captions; without it none are written.
     """
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_UPLOAD + FORM_AROUND_UPLOAD
     app.config.from_mapping(config or {})
     app.json = _JSONProvider(app)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    state = State(SearchService(home, encoder, collection, translate), editor)
+    state = State(SearchService(home, encoder, collection, translate, captioner), editor)
     state.attach_to(app)
     for blueprint in (api, images, builds, media, health, pages, photo_page, collection_page, api_page):
         app.register_blueprint(blueprint)

@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from encoder.commands import MODEL, RERANKER, chosen_models, model_options
+from indexer.caption_commands import chosen_writer
 from indexer.command_steps import exit_without_images, index_source, print_summary
 from search.commands import naming_models
 from storage.console import COLLECTION, HOME
 from storage.interrupts import end_by_itself
 
 if TYPE_CHECKING:
-    from encoder.api import Encoder
+    from encoder.api import CaptionWriter, Encoder
 
 HOST = click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 PORT = click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="The port to listen on.")
@@ -72,7 +74,8 @@ def serve(
     with naming_models(home):
         check_weights(Home(home).collection(collection).open_snapshot(), chosen.fingerprint)
     options = model_options(model, reranker)
-    _serve(home, collection, host, port, chosen.open, None if read_only else options, watch, options)
+    captioner = partial(chosen_writer, home, model, None)
+    _serve(home, collection, host, port, chosen.open, captioner, None if read_only else options, watch, options)
 
 
 @click.command()
@@ -108,7 +111,8 @@ def demo(host: str, port: int, model: str | None, reranker: str | None, home: Pa
     summary = index_source(source, None, other_weights, None, stored, collection, encoder, missing="keep")
     print_summary(summary, collection)
     exit_without_images(summary)
-    _serve(home, collection, host, port, lambda: encoder, model_options(model, reranker))
+    captioner = partial(chosen_writer, home, model, None)
+    _serve(home, collection, host, port, lambda: encoder, captioner, model_options(model, reranker))
 
 
 def _serve(
@@ -117,6 +121,7 @@ def _serve(
     host: str,
     port: int,
     open_encoder: Callable[[], Encoder],
+    captioner: Callable[[], CaptionWriter],
     build_options: list[str] | None,
     watched: Path | None = None,
     watch_options: Sequence[str] = (),
@@ -132,6 +137,7 @@ def _serve(
         host: The address to listen on.
         port: The port to listen on.
         open_encoder: Opens the encoder; called in a thread of its own.
+        captioner: Opens the model that writes captions.
         build_options: Options of `build-index` for builds over HTTP; None: nothing can be changed over HTTP.
         watched: A source to watch meanwhile.
         watch_options: Options of `build-index` for it.
@@ -156,7 +162,14 @@ def _serve(
     code, watch = 0, None if watched is None else WatchRunner(stored, collection, watched, watch_options)
     try:
         app = create_app(
-            stored, open_encoder, collection, translate=translate, tokens=tokens, local_only=not tokens, editor=editor
+            stored,
+            open_encoder,
+            collection,
+            translate=translate,
+            tokens=tokens,
+            local_only=not tokens,
+            editor=editor,
+            captioner=captioner,
         )
         run(app, host, port, on_listening=lambda: click.echo(greeting))
     except KeyboardInterrupt:

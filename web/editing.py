@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Protocol
 
-from storage import Collection, Home, ImageRecord
+from storage import CaptionRecord, Collection, Home, ImageRecord
 from storage.errors import unusable
+from storage.origins import GENERATED
 from storage.photo_uri import PhotoUri
 from storage.segments.segment_set import SegmentSet
 from storage.upload_store import CHUNK_BYTES, UploadStore, digest_of
@@ -17,7 +18,7 @@ from web.build_runner import CommandBuilds, check_free
 from web.errors import NotAdded
 
 if TYPE_CHECKING:
-    from encoder.api import BulkEncoder
+    from encoder.api import BulkEncoder, CaptionWriter
     from indexer import SourceCaption
 
 ORIGIN = "add"
@@ -45,6 +46,15 @@ class AddedPhoto:
     """A photo of the published `version`; `existed` is true if the collection had its content before."""
 
     image_id: int
+    version: int
+    existed: bool
+
+
+@dataclass(frozen=True)
+class StoredCaption:
+    """A caption of the published `version`; `existed` is true if the collection had it before."""
+
+    caption: CaptionRecord
     version: int
     existed: bool
 
@@ -101,6 +111,29 @@ class Editor(Protocol):
         """
         ...
 
+    def add_caption(self, collection: str, image_id: int, text: str, language: str | None, encoder: BulkEncoder) -> AddedPhoto:
+        """Publish a version in which a photo has one more caption; the photo gets another id.
+
+        Raises:
+            UnknownId: There is no such photo.
+            NotAdded: The photo's file is gone or has changed.
+            StorageError: Writing failed.
+        """
+        ...
+
+    def write_caption(
+        self, collection: str, image_id: int, writer: CaptionWriter, language: str, beams: int, encoder: BulkEncoder
+    ) -> StoredCaption:
+        """Have a caption of a photo written, and publish a version that has it, unless it is there.
+
+        Raises:
+            UnknownId: There is no such photo.
+            NotAdded: The captioner needs the photo's file, which can't be read.
+            UnwrittenLanguage: The captioner doesn't write this language.
+            StorageError: Writing failed.
+        """
+        ...
+
 
 class HomeEditor:
     """The `web.editing.Editor` of a home's collections."""
@@ -124,6 +157,35 @@ class HomeEditor:
         if same:  # its file is gone or has changed: its captions go on with the one that is sent
             captions = [*_captions_of(rows, same[0].image_id), *captions]
         return self._keep(stored, photo, captions, encoder, existed=bool(same))
+
+    def add_caption(self, collection: str, image_id: int, text: str, language: str | None, encoder: BulkEncoder) -> AddedPhoto:
+        """See `Editor.add_caption`."""
+        from indexer.items import captions_from
+
+        stored = self._home.collection(collection)
+        check_free(self._home, stored)
+        rows = stored.open_rows()
+        record = rows.images([image_id])[0]
+        return self._add_captions(stored, rows, record, captions_from([text], ORIGIN, language), encoder)
+
+    def write_caption(
+        self, collection: str, image_id: int, writer: CaptionWriter, language: str, beams: int, encoder: BulkEncoder
+    ) -> StoredCaption:
+        """See `Editor.write_caption`."""
+        from indexer.captioning import Wanted, write_captions
+        from indexer.errors import IndexerError
+
+        stored = self._home.collection(collection)
+        check_free(self._home, stored)
+        stored.open_rows().images([image_id])
+        try:
+            report = write_captions(self._home, collection, encoder, writer, Wanted(language, beams, where=f"id = {image_id}"))
+        except IndexerError as error:
+            raise NotAdded(f"{error}.") from error
+        own = stored.open_rows().captions_of([image_id])[image_id]
+        origin = GENERATED + writer.fingerprint
+        caption = next(one for one in own if (one.origin, one.language) == (origin, language))
+        return StoredCaption(caption, report["version"], existed=not report["changed"])
 
     def _add_captions(
         self, stored: Collection, rows: SegmentSet, record: ImageRecord, captions: list[SourceCaption], encoder: BulkEncoder

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from encoder.errors import UnwrittenLanguage
 from search import BadQuery, StaleIndex
 from search.errors import HOUSE_ERRORS, OutdatedCursor
 from storage.errors import (
@@ -117,6 +118,15 @@ class ReadOnly(WebError):
         super().__init__("This server changes nothing: start it with `python manage.py serve` and without --read-only.")
 
 
+class NoCaptioner(WebError):
+    """A caption to be written, where no model is there that writes."""
+
+    status = 403
+
+    def __init__(self, problem: str = "") -> None:
+        super().__init__("This server has no model that writes captions" + (f" ({problem})." if problem else "."))
+
+
 class NotAdded(WebError):
     """A photo that was read and that the collection can't take; the message is the indexer's own."""
 
@@ -183,7 +193,7 @@ KNOWN_ERRORS = (WebError, *HOUSE_ERRORS)
 """Every error whose text may be shown. All others are faults of ours, and their text stays in the log."""
 
 _STATUSES = (
-    (OutdatedCursor, 410), (BadQuery, 400), (BadFilter, 400),
+    (OutdatedCursor, 410), (BadQuery, 400), (BadFilter, 400), (UnwrittenLanguage, 400),
     (UnknownId, 404), (UnknownCollection, 404), (EmptyCollection, 404),
     (InvalidName, 404), (UnknownRun, 404), (CollectionBusy, 409), (UnfinishedRun, 409), (StaleIndex, 503), (OtherWeights, 503),
     (UnusableHome, 507),

@@ -11,11 +11,12 @@ from search import Engine, Explanation, Query, SearchResult
 from search.engine import snapshot_cache
 from storage.snapshot_cache import SnapshotCache
 from web.admission import AdmissionControl
+from web.caption_service import CaptionService
 from web.errors import KNOWN_ERRORS, ModelFailed, ModelLoading
 from web.hints import message_of
 
 if TYPE_CHECKING:
-    from encoder.api import Encoder
+    from encoder.api import CaptionWriter, Encoder, WrittenCaption
     from search.query.translation import Translate
     from storage import Home
     from storage.snapshot import Snapshot
@@ -35,6 +36,7 @@ class SearchService:
             server can answer meanwhile.
         collection: The collection's name; it need not exist yet.
         translate: Translates queries in a language that the model doesn't know (see `search.query.translation`).
+        captioner: Opens the model that writes captions; None: there is none.
 
     Attributes:
         admission: Bounds how many searches run at once.
@@ -48,6 +50,7 @@ class SearchService:
         encoder: Encoder | Callable[[], Encoder],
         collection: str = "default",
         translate: Translate | None = None,
+        captioner: Callable[[], CaptionWriter] | None = None,
     ) -> None:
         self.home = home
         self.collection_name = collection
@@ -60,6 +63,7 @@ class SearchService:
         self._engine: Engine | None = None
         self._encoder: Encoder | None = None
         self._failure: str | None = None
+        self.captions = CaptionService(captioner)
         if callable(encoder):
             Thread(target=self._load, args=(encoder,), name="load-encoder", daemon=True).start()
         else:
@@ -129,6 +133,18 @@ class SearchService:
         with self.admission.slot():
             return engine.explain(query, [image_id])[0]
 
+    def write(self, image_id: int, language: str, beams: int) -> WrittenCaption:
+        """Write a caption of a photo, or give the one that was written of its content before.
+
+        Raises:
+            NoCaptioner: No model is there that writes.
+            UnknownId, UnknownCollection, EmptyCollection: There is no such photo.
+            Busy: Too many ask.
+            Exception: What `search.written.write_caption` raises.
+        """
+        with self.admission.slot():
+            return self.captions.write(self.snapshot(), image_id, language, beams)
+
     def _engine_for(self, encoder: Encoder) -> Engine:
         snapshots = self._snapshot_cache()
         with self._lock:
@@ -151,6 +167,7 @@ class SearchService:
             self._search_once(encoder)
             self._encoder = self._with_batch_hook(encoder)
             encoder.warm_up()
+            self.captions.open()
         except KNOWN_ERRORS as error:
             log.error("The model can't be loaded: %s", error)
             self._failure = message_of(error)

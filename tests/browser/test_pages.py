@@ -11,11 +11,14 @@ from urllib.parse import urlsplit
 import pytest
 
 from storage import Home
+from tests.support.captioners import ColourWriter
 from tests.support.chromium import chromium, needs_chromium
 from tests.support.fakes import FakeConfig, FakeEncoder, jpeg
 from tests.support.galleries import Shot, build_gallery, ids_by_name
 from tests.support.serving import serve
 from web import create_app
+from web.build_runner import CommandBuilds
+from web.editing import HomeEditor
 
 pytestmark = needs_chromium
 LONG = "a very long caption about a panorama that goes on and on " * 4 + "x" * 120
@@ -573,3 +576,19 @@ def test_other_pages_fit_a_phone(open_page, path):
 
     scroll, client = widths(page)
     assert scroll <= client
+
+
+def test_a_photo_without_captions_shows_what_the_model_writes_until_somebody_says_it_better(open_page, tmp_path):
+    own = build_gallery(tmp_path, [Shot("black.png", "black"), SHOTS[0]])
+    home = Home(tmp_path / "var")
+    app = create_app(home, FakeEncoder(), captioner=ColourWriter, editor=HomeEditor(home, CommandBuilds(home)))
+    page = open_page(f"/photo/{ids_by_name(own)['black']}?lang=en", base=serve(app))
+    assert page.locator("[data-written]").inner_text() == "a wall painted black"
+    assert page.get_by_role("img", name="a wall painted black").count() == 1
+    assert "written by fake" in page.locator(".fitting").inner_text()
+    page.get_by_text("Make it a caption of your own").click()
+    page.get_by_label("Caption", exact=True).fill("a night without stars")
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_url("**/photo/3?lang=en")
+    assert page.locator(".own-captions").inner_text() == "a night without stars"
+    assert page.locator("[data-written]").count() == 0 and page.get_by_text("Have a caption written").count() == 1

@@ -15,6 +15,12 @@ Heat = Annotated[
     list[list[Chance]],
     Meta(description="Over the whole photo, row by row from the top left, from 0 where it was looked at least to 1 where most"),
 ]
+Origin = Annotated[
+    str, Meta(description="Where it was found, such as a file's name; `generated:` and a fingerprint, if a model wrote it")
+]
+LogProbability = Annotated[
+    float | None, Meta(description="The natural logarithm of its probability by the model that wrote it; null if people did")
+]
 Time = Annotated[str, Meta(description="ISO 8601, UTC")]
 
 
@@ -170,6 +176,27 @@ class Added(Exact):
     image_url: str
 
 
+class Writing(Exact):
+    """What caption to write."""
+
+    language: str = "en"
+    beams: Annotated[int, Meta(ge=1, le=16, description="How many beginnings are followed; 1 is fastest")] = 4
+    store: Annotated[bool, meaning("Whether the collection keeps it; a server that changes nothing can only show it")] = True
+
+
+class Written(Exact):
+    """A caption that a model wrote."""
+
+    id: Annotated[int | None, meaning("Its id; null if the collection doesn't have it")]
+    image_id: int
+    text: str
+    language: str
+    origin: Origin
+    log_probability: float
+    model: Annotated[str, meaning("The name of the model")]
+    version: Annotated[int, meaning("The version of the collection")]
+
+
 class Deleted(Exact):
     """A photo that the collection has no more."""
 
@@ -201,6 +228,7 @@ class Status(Exact):
     version: Annotated[int, meaning("0 where nothing is indexed")]
     images: int
     captions: int
+    generated_captions: Annotated[int, meaning("How many of them a model wrote")]
     languages: list[str]
     index_fingerprint: Annotated[str | None, meaning("The weights that made the index")]
 
@@ -302,6 +330,8 @@ class Caption(Exact):
     id: int
     text: str
     language: str
+    origin: Origin
+    log_probability: LogProbability
 
 
 class TextLine(Exact):
@@ -348,6 +378,8 @@ class CaptionHit(RankedHit):
 
     text: str
     language: str
+    origin: Origin
+    log_probability: LogProbability
     image: CaptionPhoto
 
 

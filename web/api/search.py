@@ -128,11 +128,12 @@ def _contents(service: SearchService) -> dict:
     try:
         snapshot = service.snapshot()
     except (EmptyCollection, UnknownCollection):
-        return {"version": 0, "images": 0, "captions": 0, "languages": [], "index_fingerprint": None}
+        return {"version": 0, "images": 0, "captions": 0, "generated_captions": 0, "languages": [], "index_fingerprint": None}
     return {
         "version": snapshot.version,
         "images": snapshot.image_count,
         "captions": snapshot.caption_count,
+        "generated_captions": snapshot.generated_count,
         "languages": snapshot.languages,
         "index_fingerprint": snapshot.model_fingerprint,
     }

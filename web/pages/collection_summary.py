@@ -35,6 +35,7 @@ class CollectionSummary:
         failures: The files that could not be read.
         sources: The paths that it was built from.
         held: How many images and captions came from each path, those of photos added one by one included.
+        generated: How many of the captions a model wrote.
     """
 
     collection: str
@@ -50,6 +51,7 @@ class CollectionSummary:
     failures: list[FileRecord]
     sources: list[str]
     held: dict[str, tuple[int, int]] = field(default_factory=dict)
+    generated: int = 0
 
     @classmethod
     def of(cls, service: SearchService) -> CollectionSummary:
@@ -69,7 +71,8 @@ class CollectionSummary:
         widths, heights = (table[side].to_numpy() for side in ("width", "height"))
         languages = {code: len(snapshot.caption_ids(code)) for code in snapshot.languages}
         return cls(name, snapshot.version, snapshot.image_count, snapshot.caption_count, languages,
-                   snapshot.model_fingerprint, widths, heights, *history, counts_by_source(snapshot))  # fmt: skip
+                   snapshot.model_fingerprint, widths, heights, *history, counts_by_source(snapshot),
+                   snapshot.generated_count)  # fmt: skip
 
     @property
     def sources_shown(self) -> list[tuple[str, tuple[int, int], bool]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from flask import Blueprint, render_template, request, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
+from werkzeug import Response
 
 from search import Query
 from search.errors import NoHeatMap, NothingToExplain
@@ -16,10 +17,11 @@ from storage.errors import UnknownId
 from storage.photo_texts import PhotoText
 from web.errors import ModelFailed, ModelLoading
 from web.pages.attention_overlay import AttentionOverlay, attention_overlays
+from web.pages.captions import author, sent_caption, with_written, written_for_page
 from web.pages.formatting import captions_by_language, flat
 from web.pages.page_query import PageQuery
 from web.pages.translations import interface_language
-from web.parameters import AT, MOST_TOP
+from web.parameters import AT, LANGUAGE, MOST_TOP
 from web.photo_urls import photo_urls, with_photo_urls
 from web.state import state
 
@@ -59,23 +61,33 @@ class RelatedHits:
 
 @photo_page.get("/photo/<int:image_id>")
 def photo(image_id: int) -> str:
-    """One photo. `q`, `like` or `sent` and the options of a search are the query that found it, `at` is its rank."""
+    """One photo. `q`, `like` or `sent` and the options of a search are the query that found it, `at` is its rank.
+
+    A photo without captions gets one that the model writes; with `write`, any photo does.
+    """
     if image_id > LARGEST_ID:
         raise UnknownId("image", image_id)
     snapshot = state().service.snapshot()
     record = snapshot.images([image_id])[0]
     page_query = PageQuery.of(request.args, state().photos)
+    captions = captions_by_language(snapshot.captions_of([image_id])[image_id], interface_language())
+    written = written_for_page(image_id) if not captions or "write" in request.args else None
     try:
         found = _find_photo(page_query, image_id) if page_query else None
         overlays = _overlays(page_query, record) if found else []
         related = _related_hits(image_id)
+        related = replace(related, captions=with_written(image_id, related.captions, written))
     except (ModelLoading, ModelFailed):
         found, overlays, related = None, [], RelatedHits()
     return render_template(
         "photo.html",
         record=record,
         photo=photo_urls(image_id),
-        captions=captions_by_language(snapshot.captions_of([image_id])[image_id], interface_language()),
+        captions=captions,
+        written=written,
+        can_write=written is None and bool(state().service.captions.languages) and state().service.state == "ready",
+        can_save=state().editor is not None,
+        write_address=url_for("photo_page.photo", image_id=image_id, write=1, **_all_parameters(page_query)),
         metadata=flat(record.all_metadata),
         texts=_texts(snapshot.texts.of(record.sha256), record, found),
         page_query=page_query,
@@ -85,6 +97,20 @@ def photo(image_id: int) -> str:
         back=page_query.address(**_list_options()) if page_query else None,
         neighbour=lambda other: url_for("photo_page.photo", image_id=other[0], at=other[1], **_all_parameters(page_query)),
     )
+
+
+@photo_page.post("/photo/<int:image_id>")
+def save_caption(image_id: int) -> Response:
+    """Add the caption that was sent to a photo, as one of people's."""
+    service, editor = state().service, state().required_editor()
+    text, language = sent_caption(request.form.get("caption", "")), LANGUAGE.read(request.form)
+    if image_id > LARGEST_ID:
+        raise UnknownId("image", image_id)
+    with state().change_admission.slot():
+        added = editor.add_caption(service.collection_name, image_id, text, language, service.encoder)
+        service.wait_for_version(added.version)
+    chosen: dict[str, Any] = {"lang": request.args["lang"]} if "lang" in request.args else {}
+    return redirect(url_for("photo_page.photo", image_id=added.image_id, **chosen), 303)
 
 
 @dataclass(frozen=True)
@@ -117,9 +143,9 @@ def _corners(box: tuple[float, ...], width: int, height: int) -> str:
     return " ".join(f"{x * width:.1f},{y * height:.1f}" for x, y in zip(box[::2], box[1::2], strict=True))
 
 
-def _all_parameters(page_query: PageQuery) -> dict[str, Any]:
+def _all_parameters(page_query: PageQuery | None) -> dict[str, Any]:
     """The parameters of the query, of its list, and of the interface."""
-    parameters = page_query.parameters | _list_options() | {"lang": request.args.get("lang")}
+    parameters = (page_query.parameters if page_query else {}) | _list_options() | {"lang": request.args.get("lang")}
     return {name: value for name, value in parameters.items() if value is not None}
 
 
@@ -162,7 +188,8 @@ def _overlays(page_query: PageQuery, record: ImageRecord) -> list[AttentionOverl
 def _related_hits(image_id: int) -> RelatedHits:
     similar = _search(Query(image_id=image_id, top=MOST_SIMILAR, rerank=0))
     captions = _search(Query(image_id=image_id, to="captions", top=MOST_CAPTIONS))
-    return RelatedHits(similar["hits"], [caption | {"own": caption["image"]["id"] == image_id} for caption in captions["hits"]])
+    own = [hit | {"own": hit["image"]["id"] == image_id, "author": author(hit)} for hit in captions["hits"]]
+    return RelatedHits(similar["hits"], own)
 
 
 def _search(query: Query) -> dict:

@@ -12,6 +12,7 @@ from storage.errors import EmptyCollection, UnknownCollection
 from web.errors import ModelLoading
 from web.limits import LARGEST_UPLOAD_MB
 from web.pages import filter_chips, formatting, translations
+from web.pages.captions import author
 from web.pages.links import FIRST_PAGE, here, link
 from web.pages.page_query import PageQuery
 from web.pages.start_samples import examples, gallery
@@ -45,6 +46,7 @@ def _template_globals() -> dict:
         "percent": percent,
         "as_plain": as_plain,
         "link": link,
+        "author": author,
         "here": here,
         "first_page": FIRST_PAGE,
         "most_top": MOST_TOP,

@@ -48,7 +48,7 @@ def examples(snapshot: Snapshot, first_language: str) -> list[Example]:
 
 
 def _short_captions(snapshot: Snapshot, language: str) -> list[str]:
-    ids = evenly(sorted(snapshot.caption_ids(language).tolist()), 60)
+    ids = evenly(sorted(snapshot.caption_ids(language, generated=False).tolist()), 60)
     texts = (caption.text.strip().rstrip(" .。") for caption in snapshot.captions(ids))
     short = [text for text in texts if 4 <= len(text) <= LONGEST.get(language, LONGEST_IN_OTHERS)]
     return evenly(list(dict.fromkeys(short)), MOST_EXAMPLES)

@@ -301,6 +301,7 @@ def test_status(client, gallery):
         "version": 1,
         "images": 6,
         "captions": 10,
+        "generated_captions": 0,
         "languages": ["en", "zh"],
         "index_fingerprint": "fake000000000001",
     }
