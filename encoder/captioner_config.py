@@ -33,6 +33,7 @@ class CaptionerConfig:
         bidirectional: each word attends to the words after it too, as in the published evaluation; they are few: those that
             are written already.
         guarded: the search writes no marks, and nothing three times in a row. Published searches are not guarded.
+        length_penalty: the weight of the length in the ranking of captions (`beam_search.length_penalty`); 1 as published.
         form: marks the JSON of this config; always `FORM`.
     """
 
@@ -60,6 +61,7 @@ class CaptionerConfig:
     preprocessing: str = "center_crop"
     bidirectional: bool = False
     guarded: bool = True
+    length_penalty: float = 1.0
     form: str = FORM
 
     @property
@@ -162,6 +164,11 @@ class TextOutputConfig:
         return False
 
     @property
+    def length_penalty(self) -> float:
+        """1: the search is the published one."""
+        return 1.0
+
+    @property
     def bidirectional(self) -> bool:
         """False: no word attends to the words after it."""
         return False
@@ -216,7 +223,7 @@ class TextOutputConfig:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
 
-SEARCHING = ("encoder", "begin", "end", "guarded")
+SEARCHING = ("encoder", "begin", "end", "guarded", "length_penalty")
 """The fields that say what is searched for, and of whose tokens. They change nothing that the network computes."""
 
 CaptioningConfig = CaptionerConfig | TextOutputConfig

@@ -29,15 +29,17 @@ LONGEST_REPEATED = 4
 
 @dataclass(frozen=True)
 class Rules:
-    """What a search excludes. Published searches exclude nothing.
+    """What a search excludes and favours. Published searches exclude nothing, and their length penalty weighs 1.
 
     Attributes:
         never: words that are never written, such as marks.
         no_repeats: nothing of up to LONGEST_REPEATED pieces is written three times in a row.
+        length_weight: the weight of `length_penalty`; more than 1 favours longer captions.
     """
 
     never: tuple[int, ...] = ()
     no_repeats: bool = False
+    length_weight: float = 1.0
 
 
 NO_RULES = Rules()
@@ -72,7 +74,7 @@ def search(
         end: the id that ends a caption.
         steps: the most words of a caption, its end included.
         beams: W, how many beginnings of a caption are followed; 1 takes the likeliest word at each step.
-        rules: what is excluded.
+        rules: what is excluded and favoured.
     """
     n = len(begins)
     if n == 0:
@@ -95,7 +97,7 @@ def search(
         ended = words == end
         if ended.all():
             break
-    best = np.argmax(scores / length_penalty(lengths), 1)
+    best = np.argmax(scores / length_penalty(lengths, rules.length_weight), 1)
     return [_found(ids[i, beam, 1:], scores[i, beam], lengths[i, beam], ended[i, beam]) for i, beam in enumerate(best)]
 
 

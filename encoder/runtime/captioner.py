@@ -209,8 +209,8 @@ class _Captions:
 
 
 def _rules(config: CaptioningConfig, tokenizer: Tokenizer) -> Rules:
-    """What the search of a captioner excludes."""
+    """What the search of a captioner excludes and favours."""
     if not config.guarded:
-        return Rules()
+        return Rules(length_weight=config.length_penalty)
     marks = {number for number in range(config.vocab_size) if tokenizer.is_mark(number)} | {one for _, one in config.begin}
-    return Rules(tuple(sorted(marks - {config.end})), no_repeats=True)
+    return Rules(tuple(sorted(marks - {config.end})), no_repeats=True, length_weight=config.length_penalty)

@@ -173,6 +173,7 @@ def captioner_config(settings: Settings, encoder: OptConfig, made_for: str, voca
         encoder=made_for,
         type_vocab_size=encoder.type_vocab_size,
         int8_weights=("uniter.", "cls."),
+        length_penalty=settings["length_penalty"],
     )
 
 

@@ -100,6 +100,14 @@ def test_another_length_penalty_would_be_noticed(mistake):
     assert wrong != [one.ids for one in found_by(tables, 4)]
 
 
+def test_a_length_that_weighs_more_favours_longer_captions():
+    tables = [table(seed, 1.5, 0.5) for seed in range(40)]
+    lengths = [
+        sum(len(one.ids) for one in found_by(tables, 4, rules=Rules(length_weight=weight))) for weight in (0.0, 1.0, 3.0)
+    ]
+    assert lengths == sorted(lengths) and lengths[0] < lengths[1] < lengths[2]
+
+
 @given(st.lists(st.integers(1, 3), max_size=14))
 def test_third_times_are_found(written):
     found = set(third_times(np.array(written, np.int64).reshape(1, 1, -1))[2].tolist())
