@@ -80,11 +80,10 @@ def mindspore(monkeypatch):
 @pytest.fixture
 def step_by_step():
     """MindSpore runs operator by operator what a test calls: in graph mode each part that is called is compiled first."""
-    import mindspore as ms
+    from tests.support.runtimes import operator_by_operator
 
-    ms.set_context(mode=ms.PYNATIVE_MODE)
-    yield
-    ms.set_context(mode=ms.GRAPH_MODE)
+    with operator_by_operator():
+        yield
 
 
 @pytest.fixture(scope="module")

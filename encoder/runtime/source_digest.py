@@ -6,6 +6,7 @@ import hashlib
 import io
 import tokenize
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 LAYOUT = (tokenize.ENCODING, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
@@ -23,6 +24,7 @@ def code_digest(paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
+@cache  # several digests of a process are of the same modules
 def code_of(source: bytes) -> str:
     """The text of a module without comments, blank lines (also within strings), and strings that are a whole statement."""
     tokens = list(tokenize.tokenize(io.BytesIO(source).readline))

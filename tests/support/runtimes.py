@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -24,6 +26,21 @@ def open_with(runtime: str, folder: Path) -> OptEncoder:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PANOPTES_RUNTIME", runtime)
         return open_encoder(folder)
+
+
+@contextmanager
+def operator_by_operator() -> Iterator[None]:
+    """MindSpore runs what is called operator by operator: in graph mode each shape is compiled first, for seconds.
+
+    Opening an encoder sets graph mode again.
+    """
+    import mindspore as ms
+
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    try:
+        yield
+    finally:
+        ms.set_context(mode=ms.GRAPH_MODE)
 
 
 def counting_shapes(folder: Path) -> OptEncoder:

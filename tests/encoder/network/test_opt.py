@@ -52,6 +52,7 @@ def test_opt_mini_is_the_same_network_with_a_few_parameters_more():
     assert sum(name.startswith("uniter.img_embeddings.conv.") for name in mini) == len(new) - 3
 
 
+@pytest.mark.usefixtures("step_by_step")
 @pytest.mark.parametrize("config", [SMALL_V2, SMALL_MINI], ids=lambda c: c.name)
 def test_forward_equals_plain_numpy(config):
     weights = random_weights(config, seed=3)

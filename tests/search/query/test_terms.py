@@ -276,7 +276,7 @@ def test_a_text_without_the_characters_of_signs_has_none(text):
 HYPHENATED = st.from_regex(r"[^\W_]+(-[^\W_]+)*", fullmatch=True)
 
 
-@given(st.lists(HYPHENATED, min_size=1), st.sampled_from([" ", " - ", ", ", "，", " -- ", " – ", "—", "　", "－"]))
+@given(st.lists(HYPHENATED, min_size=1, max_size=4), st.sampled_from([" ", " - ", ", ", "，", " -- ", " – ", "—", "　", "－"]))
 def test_hyphens_inside_words_and_dashes_between_them_are_no_signs(parts, between):
     sentence = between.join(parts)
     assert parse_terms(sentence) == [words(sentence)]
@@ -288,13 +288,14 @@ def test_positive_words_are_one_sentence():
 
 
 @pytest.mark.skipif(not Path(DATA).is_dir(), reason="needs the real captions (PANOPTES_TEST_DATA)")
-def test_hardly_any_sentence_that_people_wrote_has_a_sign():
+@pytest.mark.parametrize("step", [25, pytest.param(5, marks=pytest.mark.long)])
+def test_hardly_any_sentence_that_people_wrote_has_a_sign(step):
     rows = [
         json.loads(line)
         for manifest in sorted(Path(DATA).glob("*/*.jsonl"))
         for line in manifest.read_text("utf-8").splitlines()
     ]
     texts = [text for row in rows for texts in row.get("captions", {}).values() for text in texts if text.strip()]
-    sample = texts[::5]
+    sample = texts[::step]
     misread = [text for text in sample if parse_terms(text) != [words(text)]]
-    assert len(sample) > 10_000 and len(misread) <= 1, misread
+    assert len(sample) > 50_000 / step and len(misread) <= 1, misread

@@ -20,10 +20,22 @@ FULL, READ = "full-access-0123456789", "only-reading-0123456789"
 TOKENS = Tokens(FULL, READ)
 
 
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A gallery for all tests: none may change it."""
+    folder = tmp_path_factory.mktemp("gallery")
+    build_gallery(folder)
+    return Home(folder / "var")
+
+
+@pytest.fixture(scope="module")
+def app(home):
+    return create_app(home, FakeEncoder(), tokens=TOKENS)
+
+
 @pytest.fixture
-def client(tmp_path):
-    build_gallery(tmp_path)
-    return create_app(Home(tmp_path / "var"), FakeEncoder(), tokens=TOKENS).test_client()
+def client(app):
+    return app.test_client()
 
 
 def bearer(token: str) -> dict:
@@ -77,11 +89,11 @@ CHANGES = [("POST", "/api/v1/images"), ("DELETE", "/api/v1/images/1"), ("POST", 
 
 
 @pytest.mark.parametrize(("method", "path"), CHANGES)
-def test_only_the_full_token_may_change_the_collection(client, tmp_path, method, path):
+def test_only_the_full_token_may_change_the_collection(client, home, method, path):
     assert client.open(path, method=method, headers=bearer(READ)).status_code == 403
     assert client.open(path, method=method).status_code == 401
     assert client.open(path, method=method, headers=bearer(FULL) | {"Sec-Fetch-Site": "cross-site"}).status_code == 403
-    assert Home(tmp_path / "var").collection("default").manifest.version == 1
+    assert Home(home.path).collection("default").manifest.version == 1
 
     allowed = client.open(path, method=method, headers=bearer(FULL))  # and no further: this one was given no editor
     assert allowed.status_code == 403 and "--read-only" in allowed.text
@@ -92,12 +104,10 @@ def test_only_the_full_token_may_change_the_collection(client, tmp_path, method,
     [("http://evil.example", 403), ("null", 403), ("http://photos.example", 403),
      ("http://photos.example:8000.evil.example", 403), ("http://photos.example:8000", 303), (None, 303)],
 )  # fmt: skip
-def test_over_plain_http_another_site_is_recognized_by_its_origin(tmp_path, origin, status):
-    build_gallery(tmp_path)
-    app = create_app(Home(tmp_path / "var"), FakeEncoder(), tokens=Tokens(FULL, READ))
+def test_over_plain_http_another_site_is_recognized_by_its_origin(client, origin, status):
     headers = bearer(FULL) | {"Host": "photos.example:8000"} | ({"Origin": origin} if origin else {})
 
-    answer = app.test_client().post("/by-image", data={"image": (io.BytesIO(jpeg("red")), "a.jpg")}, headers=headers)
+    answer = client.post("/by-image", data={"image": (io.BytesIO(jpeg("red")), "a.jpg")}, headers=headers)
 
     assert answer.status_code == status
 
@@ -127,9 +137,8 @@ def test_another_name_that_points_here_is_refused(tmp_path, host, status):
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
-def test_another_site_cannot_have_a_browser_send_photos(tmp_path, site):
-    build_gallery(tmp_path)
-    client = create_app(Home(tmp_path / "var"), FakeEncoder()).test_client()
+def test_another_site_cannot_have_a_browser_send_photos(home, site):
+    client = create_app(home, FakeEncoder()).test_client()
 
     assert send(client, {"Sec-Fetch-Site": site}, "/by-image").status_code == 403
     assert send(client, {"Sec-Fetch-Site": "same-origin"}, "/by-image").status_code == 303
