@@ -94,8 +94,8 @@ def test_a_collection_is_brought_up_to_date(client, home, photos):
     assert (ended["added"], ended["unchanged"], ended["done"], ended["total"], ended["version"]) == (1, 2, 3, 3, 2)
     assert (ended["cancellable"], ended["problem"]) == (False, None)
     assert client.get("/api/v1/status").json | {"model": 0} == {
-        "collection": "default", "model": 0, "version": 2, "images": 3, "captions": 1, "languages": ["fr"],
-        "index_fingerprint": "fake000000000001"}  # fmt: skip
+        "collection": "default", "model": 0, "version": 2, "images": 3, "captions": 1, "generated_captions": 0,
+        "languages": ["fr"], "index_fingerprint": "fake000000000001"}  # fmt: skip
     assert [run["run_id"] for run in client.get("/api/v1/collections/default/runs").json["runs"]] == [run_id, 1]
 
 
