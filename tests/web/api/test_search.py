@@ -369,7 +369,7 @@ def test_the_examples_in_the_documentation_are_real(tmp_path, gallery):
 
     assert len(commands) >= 16 and not [command for command in commands if "%" in command]
     other = {command: status for command, status in statuses.items() if status != 200}
-    written, added, built, cancelled, bad = sorted(other, key=lambda command: (other[command], command))
+    added, written, built, cancelled, bad = sorted(other, key=lambda command: (other[command], command))
     assert ("top=many" in bad, other[bad]) == (True, 400)
     assert ("caption=" in added, other[added]) == (True, 201)
     assert ("captions:generate" in written, other[written]) == (True, 201)
