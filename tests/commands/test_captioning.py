@@ -74,10 +74,18 @@ def test_the_table_has_a_line_for_each_row_and_each_notice(folder):
         assert said in done.stdout
 
 
+def test_without_a_file_the_model_writes(folder):
+    done = manage("evaluate", "--captioning", folder / "val.jsonl", "--home", folder, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert [(row["language"], row["captions"], row["empty"]) for row in report["wording"]] == [("en", 3, 0), ("zh", 2, 0)]
+    assert all(row["BLEU-1"] < 100 for row in report["results"])
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--captioning"], "can't write captions: give what another one wrote with --captions-file FILE"),
+        (["--captioning", "--captioner", "nowhere"], "There is no model 'nowhere'"),
         (["--captioning", "--captions-file", "nowhere.json"], "can't be read (No such file or directory): take a JSON list"),
         (["--captioning", "--captions-file", "manage.py"], "manage.py: is not JSON: take a JSON list"),
     ],
