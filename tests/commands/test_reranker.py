@@ -62,7 +62,7 @@ def test_the_re_ranker_scores_what_the_first_model_finds(home):
     v1 = open_encoder(models.path("v1"))
     texts = v1.encode_texts(["一只狗在海边"])
     for hit in read[:3]:
-        pixels = prepare(decode(hit["uri"]), 96, "resize_crop")[None]
+        pixels = prepare(decode(hit["uri"]), 96, v1.config.preprocessing)[None]
         expected = v1.match(texts, v1.encode_images(pixels).tokens)
         np.testing.assert_allclose(hit["match_logit"], expected[0], atol=1e-3)
     taichu = open_encoder(models.path("taichu"))

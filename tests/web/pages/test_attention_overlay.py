@@ -51,7 +51,7 @@ def test_the_sides_of_a_cropped_photo_are_dark():
     assert overlay.box == (80, 0, 480, 480) and overlay.outside == ((0, 0, 80, 480), (560, 0, 80, 480))
 
 
-@given(SIDES, SIDES, st.sampled_from(["squash", "center_crop", "resize_crop"]))
+@given(SIDES, SIDES, st.sampled_from(["squash", "center_crop", "resize_crop", "resize_crop_cv"]))
 def test_the_parts_make_up_the_photo(width, height, preprocessing):
     box, outside = seen_part(preprocessing, width, height)
 
